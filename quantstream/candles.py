@@ -1,0 +1,237 @@
+"""Candles from trades in O(1) per trade: a pure function of the trade log, live, replayed or in batch.
+
+A candle is a commutative sum of its trades (open and close go by trade id, high and low by price, the rest are exact sums),
+so neither batching nor the order of arrival can change it. Ids tell duplicates and gaps; a window closes when the watermark
+(latest event time less the allowed lateness) has passed its end. A gap leaves a *hole*: candles it touches are incomplete
+until trades fill it, and then come out once more as the next revision. What came before the first trade is a hole too: that is
+why the first window of a log is incomplete, unless a heartbeat showed that the feed was already alive when it opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from quantstream.market import NO_TRADE_ID, SECOND, Candle, Trade, interval_length, window_start
+from quantstream.sequence import Hole, Seen, Sequence
+
+RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
+MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
+DEFAULT_LATENESS = 2 * SECOND  # one reconnect on a good line
+
+
+class Window(msgspec.Struct, array_like=True):
+    """A candle being built: mutable, exact, O(1) per trade."""
+
+    opened_at: int
+    open: int = 0
+    high: int = 0
+    low: int = 0
+    close: int = 0
+    volume: int = 0
+    quote_volume: int = 0
+    trade_count: int = 0
+    taker_buy_volume: int = 0
+    taker_buy_quote_volume: int = 0
+    first_trade_id: int = NO_TRADE_ID
+    last_trade_id: int = NO_TRADE_ID
+    revision: int = -1  # that of the last emitted candle; -1 while open
+    is_damaged: bool = False  # a hole in it was given up: only the exchange's kline can mend it
+
+    def add(self, trade: Trade) -> None:
+        """Take one trade in; order does not matter."""
+        price, quantity = trade.price, trade.quantity
+        if self.trade_count == 0:
+            self.open = self.high = self.low = self.close = price
+            self.first_trade_id, self.last_trade_id = trade.first_trade_id, trade.last_trade_id
+        else:
+            if trade.first_trade_id < self.first_trade_id:
+                self.first_trade_id, self.open = trade.first_trade_id, price
+            if trade.last_trade_id > self.last_trade_id:
+                self.last_trade_id, self.close = trade.last_trade_id, price
+            if price > self.high:
+                self.high = price
+            elif price < self.low:
+                self.low = price
+        quote = price * quantity
+        self.volume += quantity
+        self.quote_volume += quote
+        self.trade_count += trade.last_trade_id - trade.first_trade_id + 1
+        if not trade.buyer_is_maker:
+            self.taker_buy_volume += quantity
+            self.taker_buy_quote_volume += quote
+
+
+class SymbolState(msgspec.Struct):
+    """All that a builder knows of one symbol: bounded, serialisable, enough to continue identically."""
+
+    symbol: str
+    ids: Sequence = msgspec.field(default_factory=Sequence)
+    latest_at: int = 0  # latest event time of any trade or heartbeat, µs
+    windows: dict[str, dict[int, Window]] = msgspec.field(default_factory=dict)
+    next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
+    unplaced: int = 0  # trades too late for any retained window
+
+
+class CandleBuilder:
+    """Builds the candles of one symbol at several intervals in one pass."""
+
+    def __init__(
+        self,
+        symbol: str,
+        intervals: Iterable[str] = ("5m",),
+        lateness: int = DEFAULT_LATENESS,
+        state: SymbolState | None = None,
+    ) -> None:
+        """`lateness` in µs. `state` continues where another builder's snapshot ended."""
+        self.lengths = {interval: interval_length(interval) for interval in intervals}
+        self.lateness = lateness
+        self.state = state or SymbolState(symbol)
+        for interval in self.lengths:
+            self.state.windows.setdefault(interval, {})
+
+    @property
+    def watermark(self) -> int:
+        """No trade before this time (µs) is still expected."""
+        return self.state.latest_at - self.lateness
+
+    def add(self, trade: Trade) -> list[Candle]:
+        """Take one trade in and return the candles it closed or revised, oldest first."""
+        state = self.state
+        seen, hole = state.ids.take(trade, state.latest_at)
+        if seen is Seen.DUPLICATE or seen is Seen.OVERLAP:
+            return []
+        if seen is Seen.JUMP and (lost := state.ids.give_up_oldest()):
+            self._damage(lost)
+        revised = self._place(trade, hole if seen is Seen.FILLED else None)
+        return revised + self.heartbeat(trade.traded_at)
+
+    def heartbeat(self, at: int) -> list[Candle]:
+        """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        state = self.state
+        if at <= state.latest_at:
+            return []
+        state.latest_at = at
+        closed: list[Candle] = []
+        for interval, length in self.lengths.items():
+            opened_at = state.next_open.get(interval)
+            while opened_at is not None and opened_at + length <= at - self.lateness:
+                closed.append(self._close(interval, opened_at))
+                opened_at = state.next_open[interval] = opened_at + length
+        return closed
+
+    def open_candles(self) -> list[Candle]:
+        """Return the candles being built, incomplete by definition."""
+        return [
+            self._candle(interval, window, is_complete=False)
+            for interval in self.lengths
+            for _, window in sorted(self.state.windows[interval].items())
+            if window.revision < 0
+        ]
+
+    def _damage(self, hole: Hole) -> None:
+        for interval, length in self.lengths.items():
+            for window in self.state.windows[interval].values():
+                window.is_damaged = window.is_damaged or hole.touches(window.opened_at, length)
+
+    def _place(self, trade: Trade, hole: Hole | None) -> list[Candle]:
+        """Add a trade to its window at each interval; return the closed candles that it changed.
+
+        Candles of a `hole` are silent until nothing of them is missing: one revision, however many trades filled it.
+        """
+        revised: list[Candle] = []
+        for interval, length in self.lengths.items():
+            window = self._window(interval, window_start(trade.traded_at, length))
+            if window is None:
+                self.state.unplaced += 1
+                continue
+            window.add(trade)
+            if hole is not None:
+                revised += self._mended(interval, hole)
+            elif window.revision >= 0:
+                revised += self._revise(interval, [window])
+        return revised
+
+    def _window(self, interval: str, opened_at: int) -> Window | None:
+        windows = self.state.windows[interval]
+        window = windows.get(opened_at)
+        if window is None:
+            next_open = self.state.next_open.get(interval, opened_at)
+            if opened_at < next_open and not self._may_begin_at(interval, opened_at):
+                return None
+            self.state.next_open[interval] = min(next_open, opened_at)
+            window = windows[opened_at] = Window(opened_at)
+        return window
+
+    def _may_begin_at(self, interval: str, opened_at: int) -> bool:
+        """Before anything closed, an earlier trade may still begin the log with an earlier window."""
+        any_closed = any(window.revision >= 0 for window in self.state.windows[interval].values())
+        return not any_closed and opened_at + self.lengths[interval] > self.watermark
+
+    def _mended(self, interval: str, hole: Hole) -> list[Candle]:
+        """Return revisions of the closed windows that lost their last missing trade with (a part of) this hole."""
+        length = self.lengths[interval]
+        windows = sorted(self.state.windows[interval].values(), key=lambda window: window.opened_at)
+        touched = [w for w in windows if w.revision >= 0 and hole.touches(w.opened_at, length)]
+        return self._revise(interval, [w for w in touched if self._is_complete(interval, w)])
+
+    def _revise(self, interval: str, changed: list[Window]) -> list[Candle]:
+        """Emit closed windows once more, with the flat ones after them, which repeat their close."""
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        queue = {window.opened_at: window for window in changed}
+        revised: list[Candle] = []
+        while queue:
+            window = queue.pop(min(queue))
+            revised.append(self._emit(interval, window))
+            follower = windows.get(window.opened_at + length)
+            if follower and not follower.trade_count and follower.revision >= 0 and follower.close != window.close:
+                follower.open = follower.high = follower.low = follower.close = window.close
+                queue[follower.opened_at] = follower
+        return revised
+
+    def _close(self, interval: str, opened_at: int) -> Candle:
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        window = windows.get(opened_at)
+        if window is None:  # nobody traded: flat at the previous close, which is always retained
+            close = windows[opened_at - length].close
+            window = windows[opened_at] = Window(opened_at, close, close, close, close)
+        candle = self._emit(interval, window)
+        self._forget(interval, opened_at)
+        return candle
+
+    def _forget(self, interval: str, newest: int) -> None:
+        """Drop the closed windows that no late or repaired trade is awaited for; `windows` is in order of opening."""
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        old = [at for at in windows if at <= newest - RETAINED_WINDOWS * length]
+        for rank, at in enumerate(sorted(old, reverse=True)):
+            if rank >= MAX_TOUCHED_WINDOWS or self._is_complete(interval, windows[at]) or windows[at].is_damaged:
+                del windows[at]
+
+    def _is_complete(self, interval: str, window: Window) -> bool:
+        length = self.lengths[interval]
+        return not window.is_damaged and not any(h.touches(window.opened_at, length) for h in self.state.ids.holes)
+
+    def _emit(self, interval: str, window: Window) -> Candle:
+        window.revision += 1
+        return self._candle(interval, window, is_complete=self._is_complete(interval, window))
+
+    def _candle(self, interval: str, window: Window, is_complete: bool) -> Candle:
+        return Candle(
+            symbol=self.state.symbol,
+            interval=interval,
+            opened_at=window.opened_at,
+            open=window.open,
+            high=window.high,
+            low=window.low,
+            close=window.close,
+            volume=window.volume,
+            quote_volume=window.quote_volume,
+            trade_count=window.trade_count,
+            taker_buy_volume=window.taker_buy_volume,
+            taker_buy_quote_volume=window.taker_buy_quote_volume,
+            first_trade_id=window.first_trade_id,
+            last_trade_id=window.last_trade_id,
+            is_complete=is_complete,
+            revision=max(window.revision, 0),
+        )

@@ -1,0 +1,33 @@
+"""Errors named by the reaction they ask for, so that a caller never has to look inside a library's exceptions.
+
+QuantStreamError
+├── BadRecord       dead-letter it, count it, go on
+├── Unavailable     back off and try again
+├── DataRejected    stop the pipeline, keep the champion
+├── ModelRejected   keep the champion
+└── Misconfigured   say what is wrong and how to mend it; exit 2 before the first message
+"""
+
+
+class QuantStreamError(Exception):
+    """Base of all; its text is one sentence that a person can act on."""
+
+
+class BadRecord(QuantStreamError):
+    """A record that nobody can parse: it goes to the dead-letter topic and the stage goes on."""
+
+
+class Unavailable(QuantStreamError):
+    """Something outside does not answer now; the same call may succeed later."""
+
+
+class DataRejected(QuantStreamError):
+    """Data that must not train a model: too little, broken or failing its expectations."""
+
+
+class ModelRejected(QuantStreamError):
+    """A model that must not go live, or that does not load; the one in service stays."""
+
+
+class Misconfigured(QuantStreamError):
+    """A setting, a file or an argument is wrong; nothing was started."""

@@ -1,0 +1,305 @@
+"""The lake's only door: Delta tables of Parquet, written atomically, readable by anything that reads Delta or Parquet.
+
+A writer's progress (a Kafka offset, say) goes into the same Delta transaction as its rows, so that after any crash the
+table itself says where to go on: exactly once, without a second store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from quantstream.errors import Unavailable
+from quantstream.market import DECIMALS, QUOTE_DECIMALS, Candle, units_decimal
+
+TIME = pa.timestamp("us", tz="UTC")
+PRICE = pa.decimal128(38, DECIMALS)
+QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
+COMMIT_TRIES = 10
+
+_KEY = [("symbol", pa.string()), ("date", pa.date32())]
+CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("symbol", pa.string()),
+    ("opened_at", TIME),
+    ("open", PRICE),
+    ("high", PRICE),
+    ("low", PRICE),
+    ("close", PRICE),
+    ("volume", PRICE),
+    ("quote_volume", QUOTE),
+    ("trade_count", pa.int64()),
+    ("taker_buy_volume", PRICE),
+    ("taker_buy_quote_volume", QUOTE),
+    ("first_trade_id", pa.int64()),
+    ("last_trade_id", pa.int64()),
+    ("is_complete", pa.bool_()),
+]
+_FORECAST = pa.struct(
+    [
+        ("horizon", pa.string()),
+        ("levels", pa.list_(pa.float64())),
+        ("log_returns", pa.list_(pa.float64())),
+        ("targets", pa.list_(pa.float64())),
+    ]
+)
+SCHEMAS: dict[str, pa.Schema] = {
+    "trades": pa.schema(
+        [
+            *_KEY,
+            ("id", pa.int64()),
+            ("first_trade_id", pa.int64()),
+            ("last_trade_id", pa.int64()),
+            ("price", PRICE),
+            ("quantity", PRICE),
+            ("traded_at", TIME),
+            ("buyer_is_maker", pa.bool_()),
+            ("received_at", TIME),
+            ("origin", pa.string()),
+        ]
+    ),
+    "candles": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            *CANDLE_FIELDS[1:],
+            ("revision", pa.int32()),
+            ("source", pa.string()),
+        ]
+    ),
+    "scores": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            ("opened_at", TIME),
+            ("revision", pa.int32()),
+            ("close", pa.float64()),
+            ("scored_at", TIME),
+            ("feature_hash", pa.string()),
+            ("forecasts", pa.list_(_FORECAST)),
+            ("action", pa.string()),
+            ("buy", pa.float64()),
+            ("hold", pa.float64()),
+            ("sell", pa.float64()),
+            ("risk", pa.float64()),
+            ("novelty", pa.float64()),
+            ("reasons", pa.list_(pa.string())),
+            ("models", pa.map_(pa.string(), pa.string())),
+            ("abstained", pa.string()),
+            ("elapsed_ms", pa.float64()),
+        ]
+    ),
+    "anomalies": pa.schema(
+        [
+            *_KEY,
+            ("trade_id", pa.int64()),
+            ("traded_at", TIME),
+            ("price", PRICE),
+            ("quantity", PRICE),
+            ("buyer_is_maker", pa.bool_()),
+            ("score", pa.float64()),
+            ("reasons", pa.list_(pa.string())),
+            ("model", pa.string()),
+            ("detected_at", TIME),
+        ]
+    ),
+}
+TIME_COLUMN = {"trades": "traded_at", "candles": "opened_at", "scores": "opened_at", "anomalies": "traded_at"}
+PARTITIONS = ["symbol", "date"]
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables under one folder or `s3://` address."""
+
+    url: str
+    storage_options: Mapping[str, str] | None = None
+
+    def table(self, name: str) -> DeltaTable:
+        """Open a table at its newest version, making it empty when it is not there."""
+        uri = f"{self.url}/{name}"
+        try:
+            return DeltaTable(uri, storage_options=_dict(self.storage_options))
+        except TableNotFoundError:
+            if "://" not in uri:
+                Path(uri).mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                uri,
+                schema=SCHEMAS[name],
+                partition_by=PARTITIONS,
+                mode="ignore",
+                storage_options=_dict(self.storage_options),
+            )
+            return DeltaTable(uri, storage_options=_dict(self.storage_options))
+
+    def append(
+        self,
+        name: str,
+        rows: pa.Table,
+        progress: Mapping[str, int] | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Append rows in one transaction that also records each application id's `progress` version.
+
+        `date` is derived from the table's time column. Raises: Unavailable when the store refuses for good.
+        """
+        properties = CommitProperties(
+            app_transactions=[Transaction(app, version) for app, version in (progress or {}).items()],
+            custom_metadata=dict(metadata or {}),
+            max_commit_retries=50,
+        )
+        rows = _with_date(name, rows)
+        table = self.table(name)
+        try:
+            write_deltalake(table, rows, mode="append", commit_properties=properties)
+        except (CommitFailedError, OSError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
+
+    def progress(self, name: str, application: str) -> int | None:
+        """Return the version that `application` last recorded in a table's transactions."""
+        version = self.table(name).transaction_version(application)
+        return None if version is None else int(version)
+
+    def metadata(self, name: str, key: str) -> str | None:
+        """Return the newest commit's custom metadata under `key`, looking back over maintenance commits."""
+        for commit in self.table(name).history(limit=1000):
+            if key in commit:
+                return str(commit[key])
+        return None
+
+    def version(self, name: str) -> int:
+        """Return the table's version number, for training runs to name."""
+        return int(self.table(name).version())
+
+    def read(
+        self,
+        name: str,
+        symbols: Iterable[str] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time."""
+        table = self.table(name)
+        if version is not None:
+            table.load_as_version(version)
+        at = TIME_COLUMN[name]
+        keep: Any = pc.scalar(True)
+        if symbols is not None:
+            keep = keep & pc.field("symbol").isin(list(symbols))
+        if start is not None:
+            keep = keep & (pc.field(at) >= pa.scalar(start, TIME)) & (pc.field("date") >= pa.scalar(start.date()))
+        if end is not None:
+            keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
+        rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        order = [key for key in ("symbol", at) if key in rows.column_names]
+        return rows.sort_by([(key, "ascending") for key in order])
+
+    def candles(
+        self,
+        symbols: Iterable[str] | None = None,
+        interval: str = "5m",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Return the newest revision of each candle, ordered by symbol and opening time."""
+        rows = self.read("candles", symbols, start, end, version=version)
+        rows = rows.filter(pc.field("interval") == interval)
+        rows = rows.sort_by([("symbol", "ascending"), ("opened_at", "ascending"), ("revision", "ascending")])
+        return _last_of_each(rows, ("symbol", "opened_at"))
+
+    def candle_frame(
+        self,
+        symbols: Iterable[str] | None = None,
+        interval: str = "5m",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+    ) -> pd.DataFrame:
+        """Return `candles` as a frame of floats for features and charts: exactness ends here."""
+        rows = self.candles(symbols, interval, start, end, version)
+        floats = [f.name for f in rows.schema if pa.types.is_decimal(f.type)]
+        for name in floats:
+            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.float64()))
+        frame: pd.DataFrame = rows.to_pandas()
+        return frame
+
+    def compact(self, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
+        """Merge small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile."""
+        table = self.table(name)
+        merged = _with_tries(lambda: table.optimize.compact())
+        removed = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
+        return {
+            "files_added": int(merged["numFilesAdded"]),
+            "files_removed": int(merged["numFilesRemoved"]),
+            "files_deleted": len(removed),
+        }
+
+
+def candle_rows(candles: Sequence[Candle], with_key: bool = True) -> pa.Table:
+    """Return candles as an Arrow table, exact; with `interval`, `revision` and `source` for the lake when `with_key`."""
+    columns: dict[str, pa.Array] = {}
+    for name, kind in CANDLE_FIELDS:
+        values = [getattr(candle, name) for candle in candles]
+        if pa.types.is_decimal(kind):
+            values = [units_decimal(value, kind.scale) for value in values]
+        columns[name] = pa.array(values, pa.int64()).cast(kind) if kind == TIME else pa.array(values, kind)
+    if with_key:
+        columns["interval"] = pa.array([candle.interval for candle in candles], pa.string())
+        columns["revision"] = pa.array([candle.revision for candle in candles], pa.int32())
+        columns["source"] = pa.array([candle.source for candle in candles], pa.string())
+    return pa.table(columns)
+
+
+def utc(at: int) -> datetime:
+    """Return µs since the epoch as a datetime."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
+
+
+def micros(at: datetime) -> int:
+    """Return a datetime as µs since the epoch."""
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+def _with_date(name: str, rows: pa.Table) -> pa.Table:
+    at = rows[TIME_COLUMN[name]].cast(TIME)
+    rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
+    rows = rows.append_column("date", at.cast(pa.timestamp("us")).cast(pa.date32()))
+    return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
+
+
+def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
+    if rows.num_rows < 2:
+        return rows
+    changes = [pc.not_equal(rows[name].combine_chunks()[:-1], rows[name].combine_chunks()[1:]) for name in key]
+    is_last = changes[0]
+    for change in changes[1:]:
+        is_last = pc.or_(is_last, change)
+    return rows.filter(pa.concat_arrays([is_last, pa.array([True])]))
+
+
+def _with_tries(act: Callable[[], R]) -> R:
+    for attempt in range(COMMIT_TRIES):
+        try:
+            return act()
+        except CommitFailedError as error:
+            if attempt == COMMIT_TRIES - 1:
+                raise Unavailable(f"the lake did not take a commit after {COMMIT_TRIES} tries: {error}") from error
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _dict(options: Mapping[str, str] | None) -> dict[str, str] | None:
+    return dict(options) if options else None

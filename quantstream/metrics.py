@@ -1,0 +1,112 @@
+"""A stage's numbers and its health over HTTP: `/metrics` (Prometheus), `/healthz` (is it getting on?), `/readyz`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
+STALLED_AFTER = 60.0  # seconds without a turn of the loop: the process hangs, whatever it is waiting for
+
+
+class Metrics:
+    """The numbers that every stage keeps, under one registry; `stage` is a label of each."""
+
+    def __init__(self, stage: str) -> None:
+        self.registry = CollectorRegistry()
+        self.stage = stage
+        self.records = self.counter("records_total", "records handled, by what became of them", "outcome")
+        self.dead = self.counter("dead_letters_total", "records nobody could parse")
+        self.lag = self.gauge("lag_records", "records behind the end of the topic")
+        self.delay = self.histogram("delay_seconds", "from received at ingest to handled here")
+        self.gaps = self.counter("gaps_total", "id gaps, by found or repaired", "outcome")
+        self.open_gaps = self.gauge("open_gaps", "id gaps not yet repaired")
+        self.candle_age = self.gauge("candle_age_seconds", "age of the last closed candle by event time", "symbol")
+
+    def counter(self, name: str, text: str, *labels: str) -> Counter:
+        """Declare a counter `quantstream_<stage>_<name>`."""
+        return Counter(f"quantstream_{self.stage}_{name}", text, labels, registry=self.registry)
+
+    def gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        """Declare a gauge."""
+        return Gauge(f"quantstream_{self.stage}_{name}", text, labels, registry=self.registry)
+
+    def histogram(self, name: str, text: str, *labels: str) -> Histogram:
+        """Declare a histogram of seconds."""
+        return Histogram(
+            f"quantstream_{self.stage}_{name}", text, labels, registry=self.registry, buckets=LATENCY_BUCKETS
+        )
+
+
+class Health:
+    """Liveness is progress: the loop calls `beat()` each turn. Readiness is what the stage says of itself."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._beat_at = clock()
+        self.is_ready = False
+        self.reason = "starting"
+
+    def beat(self) -> None:
+        """Note a turn of the main loop."""
+        self._beat_at = self._clock()
+
+    def ready(self) -> None:
+        """Say that the stage does its work."""
+        self.is_ready, self.reason = True, "ready"
+
+    def not_ready(self, reason: str) -> None:
+        """Say why it does not."""
+        self.is_ready, self.reason = False, reason
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop turned lately."""
+        return self._clock() - self._beat_at < STALLED_AFTER
+
+
+class HealthServer:
+    """Serves one stage's health and metrics from a thread of its own."""
+
+    def __init__(self, health: Health, metrics: Metrics, port: int = 0, host: str = "0.0.0.0") -> None:
+        """`port` 0 takes a free one.
+
+        Raises: OSError when the port is taken.
+        """
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/metrics":
+                    self._answer(200, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
+                elif self.path == "/healthz":
+                    self._answer(200 if health.is_alive else 503, b"ok" if health.is_alive else b"stalled")
+                elif self.path == "/readyz":
+                    self._answer(200 if health.is_ready else 503, health.reason.encode())
+                else:
+                    self._answer(404, b"try /healthz, /readyz or /metrics")
+
+            def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Probes every few seconds are not news."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def __enter__(self) -> HealthServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,100 @@
+"""Which trade ids of a symbol were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
+
+The exchange numbers a symbol's trades without gaps, so ids alone decide; ingest, aggregate and sink all ask this one.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+import msgspec
+
+from quantstream.market import NO_TRADE_ID, Trade
+
+MAX_HOLES = 64  # beyond it the oldest is given up and left to the repair from klines
+
+
+class Seen(Enum):
+    """What a sequence says of a trade."""
+
+    NEXT = auto()  # the one expected
+    JUMP = auto()  # new, but ids before it are missing: a hole was opened
+    FILLED = auto()  # fills (a part of) a hole
+    DUPLICATE = auto()  # had it
+    OVERLAP = auto()  # an aggregate of seen and unseen trades: it cannot be split
+
+
+class Hole(msgspec.Struct, array_like=True, frozen=True):
+    """Trade ids `[first, last]` never seen, traded somewhere within `[after, before]` (µs)."""
+
+    first: int
+    last: int
+    after: int
+    before: int
+
+    @property
+    def missing(self) -> int:
+        """How many ids."""
+        return self.last - self.first + 1
+
+    def touches(self, opened_at: int, length: int) -> bool:
+        """Tell whether a missing trade may belong to the window."""
+        return self.after < opened_at + length and self.before >= opened_at
+
+    def without(self, trade: Trade) -> list[Hole]:
+        """Return what is left of the hole once `trade` has filled a part of it; ids and times run alike."""
+        left = Hole(self.first, trade.first_trade_id - 1, self.after, min(self.before, trade.traded_at))
+        right = Hole(trade.last_trade_id + 1, self.last, max(self.after, trade.traded_at), self.before)
+        return [part for part in (left, right) if part.first <= part.last]
+
+
+class Sequence(msgspec.Struct):
+    """The ids of one symbol. What came before its first trade is a hole as well: `[0, first - 1]`."""
+
+    last_id: int = NO_TRADE_ID
+    last_at: int = 0  # event time of the trade with the highest id, µs
+    holes: list[Hole] = msgspec.field(default_factory=list)
+    duplicates: int = 0
+    overlaps: int = 0
+    gaps: int = 0
+    missing: int = 0  # ids in the gaps found so far
+    recovered: int = 0  # of them, filled since
+
+    def take(self, trade: Trade, alive_at: int = 0) -> tuple[Seen, Hole | None]:
+        """Note a trade; return what it is and the hole that it opened or (partly) filled.
+
+        `alive_at` (µs) is when the feed was last known to be alive: it bounds the hole before the first trade.
+        """
+        first, last = trade.first_trade_id, trade.last_trade_id
+        if first == self.last_id + 1:
+            self.last_id, self.last_at = last, trade.traded_at
+            return Seen.NEXT, None
+        if first > self.last_id:
+            return self._jump(trade, alive_at)
+        for index, hole in enumerate(self.holes):
+            if hole.first <= first and last <= hole.last:
+                self.holes[index : index + 1] = hole.without(trade)
+                self.recovered += trade.trade_count if hole.after else 0  # what came before the log was never lost
+                return Seen.FILLED, hole
+        if last > self.last_id or any(hole.first <= last and first <= hole.last for hole in self.holes):
+            self.overlaps += 1
+            return Seen.OVERLAP, None
+        self.duplicates += 1
+        return Seen.DUPLICATE, None
+
+    def give_up_oldest(self) -> Hole | None:
+        """Forget the oldest hole when there are too many, and return it."""
+        return self.holes.pop(0) if len(self.holes) > MAX_HOLES else None
+
+    def _jump(self, trade: Trade, alive_at: int) -> tuple[Seen, Hole | None]:
+        is_first = self.last_id == NO_TRADE_ID
+        after = 0 if is_first else min(self.last_at, trade.traded_at)
+        before = min(alive_at or trade.traded_at, trade.traded_at) if is_first else trade.traded_at
+        hole = Hole(self.last_id + 1, trade.first_trade_id - 1, after, before)
+        self.holes.append(hole)
+        self.last_id, self.last_at = trade.last_trade_id, trade.traded_at
+        if is_first:
+            return Seen.NEXT, None
+        self.gaps += 1
+        self.missing += hole.missing
+        return Seen.JUMP, hole

@@ -1,0 +1,130 @@
+"""One typed, frozen settings object, read from `QUANTSTREAM_…` at entry points only and passed down as values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from quantstream.errors import Misconfigured
+from quantstream.market import INTERVALS
+
+PREFIX = "QUANTSTREAM_"
+NOT_SETTINGS = {
+    "QUANTSTREAM_TEST_DATA",
+    "QUANTSTREAM_CACHE",
+    "QUANTSTREAM_PYTHON",
+    "QUANTSTREAM_REQUIRE_DATA",
+}  # read by make and tests
+DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoints(_Group):
+    """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
+
+    ws: str = "wss://data-stream.binance.vision"
+    rest: str = "https://data-api.binance.vision"
+    history_rest: str = ""  # where /api/v3/historicalTrades is answered, when not at `rest`
+
+
+class Kafka(_Group):
+    """How to reach the broker; SASL over TLS when a user is given."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    security: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: str = ""
+    replication: int = 1
+
+
+class Ports(_Group):
+    """Where the embedded stack listens."""
+
+    dashboard: int = 8501
+    airflow: int = 8080
+    mlflow: int = 5000
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default. Names: `QUANTSTREAM_` + path, `__` between levels."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    state: Path = Path(".quantstream")  # the embedded stack's folder
+    exchange: Literal["simulated", "binance"] = "simulated"
+    symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
+    intervals: Annotated[tuple[str, ...], NoDecode] = ("5m",)
+    stream: Literal["trade", "aggTrade"] = "trade"
+    lateness_ms: int = 2000  # allowed lateness of the watermark
+    commit_ms: int = 100  # how often aggregate, score and detect commit their transaction
+    sink_commit_ms: int = 2000  # how often the sink commits to the lake: one Parquet file per table each
+    history_days: int = 45  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
+    lake: str = ""  # folder or s3:// address; empty means `state`/lake
+    mlflow: str = ""  # tracking address; empty means the local server's
+    http_port: int = 0  # of a stage's /healthz, /readyz, /metrics; 0 takes a free one
+    instance: str = "0"  # tells replicas of a stage apart (the pod's name)
+    log_format: Literal["json", "text", "auto"] = "auto"
+    endpoints: Endpoints = Endpoints()
+    kafka: Kafka = Kafka()
+    ports: Ports = Ports()
+
+    @field_validator("symbols", "intervals", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(dict.fromkeys(name.upper() for name in value))
+        for name in names:
+            if not (name.isascii() and name.isalnum()):
+                raise ValueError(f"{name!r} is not a symbol; write it as the exchange does, e.g. BTCUSDT")
+        if not names:
+            raise ValueError("name at least one symbol, e.g. BTCUSDT,ETHUSDT")
+        return names
+
+    @field_validator("intervals")
+    @classmethod
+    def _intervals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in INTERVALS:
+                raise ValueError(f"{name!r} is not an interval; use {', '.join(INTERVALS)}")
+        return value
+
+    @property
+    def lake_url(self) -> str:
+        """Where the Delta tables are."""
+        return self.lake or str(self.state.absolute() / "lake")
+
+    @property
+    def mlflow_url(self) -> str:
+        """Address of the MLflow server."""
+        return self.mlflow or f"http://127.0.0.1:{self.ports.mlflow}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment; `overrides` (from a command line) win.
+
+    Raises: Misconfigured for an unknown name or an unusable value, in one sentence.
+    """
+    known = set(Settings.model_fields)
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+            field = name.removeprefix(PREFIX).lower().split("__")[0]
+            if field not in known:
+                raise Misconfigured(f"{name} is not a setting; known are {', '.join(sorted(known))}")
+    try:
+        return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise Misconfigured(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,186 @@
+"""Every topic, declared once: name, key, writer, partitions, retention, clean-up, and the codec of its values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from quantstream.candles import SymbolState
+from quantstream.errors import BadRecord
+from quantstream.market import QUOTE_DECIMALS, Candle, to_units, units_text
+
+DAY_MS = 86_400_000
+PARTITIONS = 4  # the unit of scale: at most so many pods share a topic
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What the broker must know of a topic. `key` is what the record is partitioned by."""
+
+    name: str
+    key: Literal["symbol", "source"]
+    writer: str
+    partitions: int = PARTITIONS
+    cleanup: Literal["delete", "compact"] = "delete"
+    retention_ms: int = 7 * DAY_MS  # longer than the longest recovery: a week's holiday
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def config(self) -> dict[str, str]:
+        """The broker's own settings for it."""
+        retention = {"retention.ms": str(self.retention_ms)} if self.cleanup == "delete" else {}
+        return {"cleanup.policy": self.cleanup, **retention, **self.extra}
+
+
+TRADES = Topic("market.trades.v1", "symbol", "ingest")
+CANDLES = Topic("market.candles.v1", "symbol", "aggregate", retention_ms=90 * DAY_MS)
+OPEN_CANDLES = Topic(
+    "market.candles.open.v1",
+    "symbol",
+    "aggregate",
+    cleanup="compact",
+    extra={
+        "segment.ms": "60000",
+        "min.cleanable.dirty.ratio": "0.1",
+    },  # a restart reads O(symbols), not a day of snapshots
+)
+SCORES = Topic("market.scores.v1", "symbol", "score", retention_ms=90 * DAY_MS)
+ANOMALIES = Topic("market.anomalies.v1", "symbol", "detect", retention_ms=90 * DAY_MS)
+DEAD = Topic("market.dead.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
+EVENTS = Topic("ops.events.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
+TOPICS = (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES, DEAD, EVENTS)
+
+# Headers of market.trades.v1. `kind` tells how to read the value; the value itself is the exchange's own bytes.
+HEADER_KIND = "kind"  # trade | aggTrade (stream events), restTrade | restAggTrade (REST rows), heartbeat
+HEADER_RECEIVED_AT = "received_at"  # µs, the receiver's clock
+HEADER_ORIGIN = "origin"  # live | repaired
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """Quantiles of the forward log return over one horizon, and the price targets `close × exp(quantile)`."""
+
+    horizon: str  # 5m, 15m, 1h
+    levels: list[float]  # e.g. [0.05, 0.25, 0.5, 0.75, 0.95]
+    log_returns: list[float]
+    targets: list[float]
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """Calibrated probabilities of Buy, Hold and Sell, and what they come to after costs."""
+
+    action: Literal["Buy", "Hold", "Sell"]
+    buy: float
+    hold: float
+    sell: float
+
+
+class Score(msgspec.Struct, frozen=True):
+    """What the champions say of one closed candle; parts are None where a model is missing or abstains (`abstained`)."""
+
+    symbol: str
+    interval: str
+    opened_at: int  # of the candle, µs
+    revision: int  # of the candle
+    close: float
+    scored_at: int  # µs, the scorer's wall clock
+    feature_hash: str  # which definition of the features
+    forecasts: list[Forecast] = []
+    signal: Signal | None = None
+    risk: float | None = None  # 0..100
+    novelty: float | None = None  # 0..1, above 0.5 is novel
+    reasons: list[str] = []
+    models: dict[str, str] = {}  # registered name → version that made this score
+    abstained: str = ""
+    elapsed_ms: float = 0.0  # from candle received to score made
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    """A flagged trade. `price` and `quantity` in 10⁻⁸ like the trade's."""
+
+    symbol: str
+    trade_id: int
+    traded_at: int  # µs
+    price: int
+    quantity: int
+    buyer_is_maker: bool
+    score: float  # 0..1, higher is stranger
+    reasons: list[str]
+    model: str  # name/version that flagged it
+    detected_at: int  # µs, wall clock
+
+
+class DeadRecord(msgspec.Struct, frozen=True):
+    """A record nobody could parse, with the reason and where it came from."""
+
+    source: str  # stage and topic-partition-offset or connection
+    reason: str
+    raw: str  # the first 4,096 characters
+    at: int  # µs, wall clock
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something an operator wants to know: gap_found, gap_repaired, feed_stalled, model_swapped, rollback …"""
+
+    source: str
+    kind: str
+    text: str  # one readable sentence
+    at: int  # µs, wall clock
+    symbol: str = ""
+    detail: dict[str, str | int | float] = {}
+
+
+class OpenCandles(msgspec.Struct):
+    """Value of `market.candles.open.v1`: the aggregator's whole state of one symbol, and the candles being built."""
+
+    state: SymbolState
+    candles: list[dict[str, Any]]  # as `candle_fields` prints them
+
+
+QUOTE_FIELDS = ("quote_volume", "taker_buy_quote_volume")
+UNIT_FIELDS = ("open", "high", "low", "close", "volume", "taker_buy_volume")
+T = TypeVar("T", bound=msgspec.Struct)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: msgspec.Struct) -> bytes:
+    """Return a value's JSON; candles print their numbers as exact decimal text."""
+    return _encoder.encode(candle_fields(value) if isinstance(value, Candle) else value)
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """Return the value of a record.
+
+    Raises: BadRecord when the bytes are not such a value.
+    """
+    try:
+        if kind is Candle:
+            return parse_candle(msgspec.json.decode(raw, type=dict[str, Any]))  # type: ignore[return-value]
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord(f"not a {kind.__name__}: {error}") from error
+
+
+def candle_fields(candle: Candle) -> dict[str, Any]:
+    """Return a candle as plain fields, numbers as decimal text."""
+    fields = msgspec.structs.asdict(candle)
+    for name in UNIT_FIELDS:
+        fields[name] = units_text(fields[name])
+    for name in QUOTE_FIELDS:
+        fields[name] = units_text(fields[name], QUOTE_DECIMALS)
+    return fields
+
+
+def parse_candle(fields: dict[str, Any]) -> Candle:
+    """Return the candle that `candle_fields` printed.
+
+    Raises: BadRecord.
+    """
+    try:
+        numbers = {name: to_units(fields[name]) for name in UNIT_FIELDS}
+        quotes = {name: int(Decimal(fields[name]).scaleb(QUOTE_DECIMALS)) for name in QUOTE_FIELDS}
+        return msgspec.convert({**fields, **numbers, **quotes}, Candle)
+    except (KeyError, AttributeError, TypeError, ArithmeticError, ValueError, msgspec.MsgspecError) as error:
+        raise BadRecord(f"not a candle: {error!r}") from error
