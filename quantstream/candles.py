@@ -18,7 +18,7 @@ from quantstream.sequence import Hole, Seen, Sequence
 
 RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
 MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
-DEFAULT_LATENESS = 2 * SECOND  # one reconnect on a good line
+DEFAULT_LATENESS = SECOND // 2  # trades come in id order and the exchange stamps them in order to the ms: ample
 
 
 class Window(msgspec.Struct, array_like=True):
@@ -105,21 +105,15 @@ class CandleBuilder:
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest()):
             self._damage(lost)
         revised = self._place(trade, hole if seen is Seen.FILLED else None)
-        return revised + self.heartbeat(trade.traded_at)
+        state.latest_at = max(state.latest_at, trade.traded_at)
+        return revised + self._close_due()
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
-        state = self.state
-        if at <= state.latest_at:
+        if at <= self.state.latest_at:
             return []
-        state.latest_at = at
-        closed: list[Candle] = []
-        for interval, length in self.lengths.items():
-            opened_at = state.next_open.get(interval)
-            while opened_at is not None and opened_at + length <= at - self.lateness:
-                closed.append(self._close(interval, opened_at))
-                opened_at = state.next_open[interval] = opened_at + length
-        return closed
+        self.state.latest_at = at
+        return self._close_due()
 
     def open_candles(self) -> list[Candle]:
         """Return the candles being built, incomplete by definition."""
@@ -148,7 +142,7 @@ class CandleBuilder:
                 continue
             window.add(trade)
             if hole is not None:
-                revised += self._mended(interval, hole)
+                revised += self._mended(interval, hole, trade)
             elif window.revision >= 0:
                 revised += self._revise(interval, [window])
         return revised
@@ -169,12 +163,19 @@ class CandleBuilder:
         any_closed = any(window.revision >= 0 for window in self.state.windows[interval].values())
         return not any_closed and opened_at + self.lengths[interval] > self.watermark
 
-    def _mended(self, interval: str, hole: Hole) -> list[Candle]:
-        """Return revisions of the closed windows that lost their last missing trade with (a part of) this hole."""
+    def _mended(self, interval: str, hole: Hole, trade: Trade) -> list[Candle]:
+        """Return revisions of the closed windows of which `trade` was the last one missing in this hole."""
         length = self.lengths[interval]
-        windows = sorted(self.state.windows[interval].values(), key=lambda window: window.opened_at)
-        touched = [w for w in windows if w.revision >= 0 and hole.touches(w.opened_at, length)]
-        return self._revise(interval, [w for w in touched if self._is_complete(interval, w)])
+        rest = hole.without(trade) if hole.after else []  # what came before the log has no last one
+        opened_at = window_start(trade.traded_at, length)
+        mended = [
+            window
+            for window in self.state.windows[interval].values()
+            if window.revision >= 0
+            and (hole.touches(window.opened_at, length) if hole.after else window.opened_at == opened_at)
+            and not any(part.touches(window.opened_at, length) for part in rest)
+        ]
+        return self._revise(interval, mended)
 
     def _revise(self, interval: str, changed: list[Window]) -> list[Candle]:
         """Emit closed windows once more, with the flat ones after them, which repeat their close."""
@@ -189,6 +190,23 @@ class CandleBuilder:
                 follower.open = follower.high = follower.low = follower.close = window.close
                 queue[follower.opened_at] = follower
         return revised
+
+    def _close_due(self) -> list[Candle]:
+        """Close the windows that the watermark has passed, oldest first."""
+        closed: list[Candle] = []
+        for interval, length in self.lengths.items():
+            opened_at = self.state.next_open.get(interval)
+            while (
+                opened_at is not None and opened_at + length <= self.watermark and not self._may_fill(opened_at, length)
+            ):
+                closed.append(self._close(interval, opened_at))
+                opened_at = self.state.next_open[interval] = opened_at + length
+        return closed
+
+    def _may_fill(self, opened_at: int, length: int) -> bool:
+        """Tell whether a hole in the window is so young that its trades may just be out of order."""
+        young = self.state.latest_at - self.lateness
+        return any(hole.before >= young and hole.touches(opened_at, length) for hole in self.state.ids.holes)
 
     def _close(self, interval: str, opened_at: int) -> Candle:
         windows, length = self.state.windows[interval], self.lengths[interval]

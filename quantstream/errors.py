@@ -3,6 +3,7 @@
 QuantStreamError
 ├── BadRecord       dead-letter it, count it, go on
 ├── Unavailable     back off and try again
+├── Broken          end this process; its successor goes on from what is committed
 ├── DataRejected    stop the pipeline, keep the champion
 ├── ModelRejected   keep the champion
 └── Misconfigured   say what is wrong and how to mend it; exit 2 before the first message
@@ -19,6 +20,10 @@ class BadRecord(QuantStreamError):
 
 class Unavailable(QuantStreamError):
     """Something outside does not answer now; the same call may succeed later."""
+
+
+class Broken(QuantStreamError):
+    """What this process holds can no longer be carried on safely: end it, its successor starts from what is committed."""
 
 
 class DataRejected(QuantStreamError):

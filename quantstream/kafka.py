@@ -25,6 +25,7 @@ from quantstream.topics import TOPICS, Topic
 
 log = logging.getLogger(__name__)
 TIMEOUT = 15.0  # seconds for an answer of the broker
+Partition = tuple[str, int]  # topic's name and partition's number
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -109,16 +110,25 @@ class Reader:
     def subscribe(
         self,
         topics: Sequence[Topic],
-        on_assign: Callable[[list[TopicPartition]], None] | None = None,
-        on_revoke: Callable[[list[TopicPartition]], None] | None = None,
+        on_assign: Callable[[list[Partition]], Mapping[Partition, int] | None] | None = None,
+        on_revoke: Callable[[list[Partition]], None] | None = None,
     ) -> None:
-        """Join the group; the callbacks run inside `poll`."""
-        callbacks: dict[str, Any] = {}
-        if on_assign:
-            callbacks["on_assign"] = lambda _, parts: on_assign(parts)
-        if on_revoke:
-            callbacks["on_revoke"] = callbacks["on_lost"] = lambda _, parts: on_revoke(parts)
-        self.consumer.subscribe([topic.name for topic in topics], **callbacks)
+        """Join the group. The callbacks run inside `poll`; `on_assign` may say at which offsets to begin."""
+
+        def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
+            offsets = on_assign([(part.topic, part.partition) for part in parts]) if on_assign else None
+            for part in parts if offsets else ():
+                part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
+            consumer.incremental_assign(parts)
+
+        def revoked(consumer: Consumer, parts: list[TopicPartition]) -> None:
+            if on_revoke:
+                on_revoke([(part.topic, part.partition) for part in parts])
+            consumer.incremental_unassign(parts)
+
+        self.consumer.subscribe(
+            [topic.name for topic in topics], on_assign=assigned, on_revoke=revoked, on_lost=revoked
+        )
 
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Read from exact offsets (`OFFSET_BEGINNING`, `OFFSET_END` allowed) without a group."""
@@ -134,6 +144,24 @@ class Reader:
         except KafkaException as error:
             raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {_reason(error)}") from error
         return low, high
+
+    def rewound(
+        self, partitions: Sequence[Partition], records: int
+    ) -> tuple[dict[Partition, int], dict[Partition, int]]:
+        """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
+
+        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
+        """
+        try:
+            committed = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {_reason(error)}") from error
+        begin, new_from = {}, {}
+        for part in committed:
+            low, _ = self.ends(part.topic, part.partition)
+            new_from[part.topic, part.partition] = new = max(part.offset, low)
+            begin[part.topic, part.partition] = max(low, new - records)
+        return begin, new_from
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset to be read of every assigned partition that was read from."""
@@ -222,15 +250,21 @@ class Writer:
         """Serve delivery reports."""
         self.producer.poll(timeout)
 
+    def check(self) -> None:
+        """Raise Unavailable when a record sent earlier was refused or not acknowledged in time."""
+        if self.failed:
+            failed, self.failed = self.failed, []
+            raise Unavailable(f"{len(failed)} records were not acknowledged by {self.bootstrap}: {failed[0]}")
+
     def flush(self, timeout: float = TIMEOUT) -> None:
         """Wait until every queued record is acknowledged.
 
         Raises: Unavailable when some were not in time.
         """
         left = self.producer.flush(timeout)
-        if left or self.failed:
-            failed, self.failed = self.failed, []
-            raise Unavailable(f"{left + len(failed)} records were not acknowledged by {self.bootstrap}")
+        self.check()
+        if left:
+            raise Unavailable(f"{left} records were not acknowledged by {self.bootstrap} within {timeout:g} s")
 
     def begin(self) -> None:
         """Begin a transaction."""

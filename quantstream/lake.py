@@ -228,11 +228,14 @@ class Lake:
         end: datetime | None = None,
         version: int | None = None,
     ) -> pd.DataFrame:
-        """Return `candles` as a frame of floats for features and charts: exactness ends here."""
+        """Return `candles` as a frame of floats for features and charts: exactness ends here.
+
+        The way over text rounds correctly (Arrow's direct cast may be one unit off), as `int / 10**8` does live.
+        """
         rows = self.candles(symbols, interval, start, end, version)
         floats = [f.name for f in rows.schema if pa.types.is_decimal(f.type)]
         for name in floats:
-            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.float64()))
+            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()).cast(pa.float64()))
         frame: pd.DataFrame = rows.to_pandas()
         return frame
 

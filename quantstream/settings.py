@@ -63,9 +63,9 @@ class Settings(BaseSettings):
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
     intervals: Annotated[tuple[str, ...], NoDecode] = ("5m",)
     stream: Literal["trade", "aggTrade"] = "trade"
-    lateness_ms: int = 2000  # allowed lateness of the watermark
+    lateness_ms: int = 500  # allowed lateness of the watermark
     commit_ms: int = 100  # how often aggregate, score and detect commit their transaction
-    sink_commit_ms: int = 2000  # how often the sink commits to the lake: one Parquet file per table each
+    sink_commit_ms: int = 5000  # how often the sink commits to the lake: a Parquet file per table and symbol each
     history_days: int = 45  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
     lake: str = ""  # folder or s3:// address; empty means `state`/lake
     mlflow: str = ""  # tracking address; empty means the local server's

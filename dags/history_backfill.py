@@ -1,0 +1,77 @@
+"""Fetch the exchange's candles of the past into the lake, daily and whenever somebody asks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
+
+DOC = """
+### The exchange's candles of the past → lake
+Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ago up to the first window that the live
+path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
+at any time.
+
+**Parameters.** `symbols`: leave empty for all configured ones.
+
+**When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
+or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless.
+"""
+
+
+@dag(
+    dag_id="history_backfill",
+    doc_md=DOC,
+    schedule=CronTriggerTimetable("5 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    catchup=False,
+    max_active_runs=1,
+    tags=["data", "candles"],
+    params={"symbols": Param([], type="array", items={"type": "string"}, description="empty: all configured symbols")},
+    default_args={
+        "owner": "market-data",
+        "retries": 3,
+        "retry_delay": timedelta(seconds=10),
+        "retry_exponential_backoff": True,
+        "execution_timeout": timedelta(minutes=15),
+    },
+)
+def history_backfill() -> None:
+    """Wire the tasks: one per symbol, then one event for all."""
+
+    @task
+    def symbols() -> list[str]:
+        """Return the symbols to fetch."""
+        from quantstream.settings import load_settings
+
+        return list(get_current_context()["params"]["symbols"] or load_settings().symbols)
+
+    @task(map_index_template="{{ symbol }}")
+    def fetch(symbol: str) -> str:
+        """Bring one symbol's history into the lake."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from ml.history import backfill
+        from quantstream.errors import DataRejected, Misconfigured
+        from quantstream.settings import load_settings
+
+        get_current_context()["symbol"] = symbol
+        try:
+            return str(backfill(symbol, load_settings()))
+        except (Misconfigured, DataRejected) as error:
+            raise AirflowFailException(str(error)) from None
+
+    @task(outlets=[Asset("candles_history")], trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
+    def publish() -> None:
+        """Say that the history is there, for whichever symbols it could be fetched."""
+
+    @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0)
+    def report_failures() -> None:
+        """Turn the run red when a symbol failed."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        raise AirflowFailException("the history of at least one symbol could not be fetched; its task's log says why")
+
+    fetch.expand(symbol=symbols()) >> [publish(), report_failures()]
+
+
+history_backfill()

@@ -1,0 +1,90 @@
+"""Train the four models on validated candles and promote those that earn it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param, dag, get_current_context, task
+
+log = logging.getLogger(__name__)
+MODELS = [
+    "forecast",
+    "signal",
+    "risk",
+    "anomaly",
+]  # as ml.train.MODELS; the slowest first, so that it is not waited for
+
+DOC = """
+### Dataset → fit → judge → register, for each of the four models
+Starts by itself when validated candles arrive, or by hand: choose the models in the form. Each task fits one model on
+a split by time, judges it out of sample against the champion and the naive baselines, registers the version in
+MLflow, and moves the alias `champion` only if it earned it. The running scorer takes a new champion in by itself.
+
+**Outcomes per model.** *Success*: trained and judged; the log and the task's return value say whether it was promoted
+and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: something broke; the champion stays.
+
+**When it is red.** The failed task's log ends with the reason. MLflow not answering is tried again by itself.
+"""
+
+
+@dag(
+    dag_id="models_train",
+    doc_md=DOC,
+    schedule=[Asset("candles_validated")],
+    catchup=False,
+    max_active_runs=1,
+    tags=["models"],
+    params={
+        "models": Param(
+            MODELS, type="array", items={"type": "string", "enum": MODELS}, description="which models to train"
+        )
+    },
+    default_args={
+        "owner": "models",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=15),
+        "execution_timeout": timedelta(hours=1),
+    },
+)
+def models_train() -> None:
+    """Wire the tasks: one per model, side by side as far as the machine's cores go."""
+
+    @task(map_index_template="{{ model }}", max_active_tis_per_dagrun=2)
+    def train(kind: str) -> dict[str, Any]:
+        """Train, judge and register one model; a refused model is an outcome, not a failure."""
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+        context = get_current_context()
+        context["model"] = kind
+        if kind not in context["params"]["models"]:
+            raise AirflowSkipException(f"{kind} was not chosen")
+
+        from ml import train as training
+        from quantstream.errors import DataRejected, Misconfigured, ModelRejected
+        from quantstream.settings import load_settings
+
+        try:
+            result = training.train(kind, load_settings())
+        except DataRejected as error:
+            raise AirflowSkipException(str(error)) from None
+        except Misconfigured as error:
+            raise AirflowFailException(str(error)) from None
+        except ModelRejected as error:
+            log.info(f"{kind} stays as it is: {error}")
+            return {"name": kind, "promoted": False, "reasons": [str(error)]}
+        verdict = "is the new champion" if result.promoted else "was not promoted"
+        log.info(f"{result.name} version {result.version} {verdict}: {'; '.join(result.reasons)}")
+        return {
+            "name": result.name,
+            "version": str(result.version),
+            "promoted": result.promoted,
+            "reasons": list(result.reasons),
+            "metrics": {name: float(value) for name, value in result.metrics.items()},
+        }
+
+    train.expand(kind=MODELS)
+
+
+models_train()

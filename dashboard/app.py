@@ -1,0 +1,51 @@
+"""The page's entry point: settings, sources shared by all browsers, and the pages to choose from.
+
+`streamlit run dashboard/app.py`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.data import Sources, connect
+from quantstream.errors import Misconfigured
+from quantstream.logs import set_up_logs
+from quantstream.settings import load_settings
+
+FOLDER = Path(__file__).parent
+
+
+def open_sources() -> Sources:
+    """Read the settings, connect, and begin to follow the topics: once in a process.
+
+    Raises: Misconfigured.
+    """
+    settings = load_settings()
+    set_up_logs("dashboard", settings.log_format)
+    sources = connect(settings)
+    sources.start()
+    return sources
+
+
+def main() -> None:
+    """Draw the chosen page."""
+    st.set_page_config(page_title="QuantStream", page_icon=":material/candlestick_chart:", layout="wide")
+    st.html(f"<style>{(FOLDER / 'style.css').read_text(encoding='utf-8')}</style>")
+    try:
+        sources: Sources = st.cache_resource(open_sources, show_spinner=False)()
+    except Misconfigured as error:
+        st.error(f"{error}. Mend it and start the dashboard again.")
+        st.stop()
+    st.session_state["sources"] = sources
+    pages = [
+        st.Page(FOLDER / "pages" / "market.py", title="Market", icon=":material/candlestick_chart:", default=True),
+        st.Page(FOLDER / "pages" / "overview.py", title="Risk & anomalies", icon=":material/radar:"),
+        st.Page(FOLDER / "pages" / "models.py", title="Models", icon=":material/neurology:"),
+        st.Page(FOLDER / "pages" / "health.py", title="Health", icon=":material/monitor_heart:"),
+    ]
+    st.navigation(pages, position="top").run()
+
+
+main()

@@ -1,0 +1,196 @@
+"""The cards beside and below the chart as HTML: pure functions of values; whatever came from outside is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from dashboard import formats
+from quantstream.market import UNIT
+from quantstream.topics import Anomaly, Event, Forecast, Score, Signal
+
+TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
+RISK_TONES = {"calm": "up", "elevated": "warn", "high": "down"}
+NOVEL = 0.5  # above it a candle is unlike those the model has learned from
+SHOWN_REASONS = 4
+GRAVE = {"gap_found", "feed_stalled", "feed_down", "rollback", "drift", "model_failed", "stalled"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number of a strip. `tone` colours it: up, down, warn, flat or nothing."""
+
+    label: str
+    value: str
+    tone: str = ""
+    hint: str = ""
+    detail: str = ""
+
+
+def strip(tiles: Sequence[Tile], name: str) -> str:
+    """Return numbers side by side."""
+    cells = "".join(
+        f'<div class="qs-tile" title="{escape(tile.hint)}" data-testid="tile-{_slug(tile.label)}">'
+        f'<span class="qs-label">{escape(tile.label)}</span>'
+        f'<span class="qs-value {tile.tone}">{escape(tile.value)}</span>'
+        + (f'<span class="qs-detail {tile.tone}">{escape(tile.detail)}</span>' if tile.detail else "")
+        + "</div>"
+        for tile in tiles
+    )
+    return f'<div class="qs-strip qs-{name}">{cells}</div>'
+
+
+def card(title: str, body: str, aside: str = "", name: str = "") -> str:
+    """Return a titled card around HTML."""
+    return (
+        f'<section class="qs-card" data-testid="card-{name or _slug(title)}"><header><h4>{escape(title)}</h4>'
+        f"<span>{escape(aside)}</span></header>{body}</section>"
+    )
+
+
+def signal_card(score: Score | None) -> str:
+    """Return Buy, Hold or Sell with its probabilities and reasons."""
+    if score is None:
+        return card("Signal", _nothing("no score yet: scores come with the next closed candle"), name="signal")
+    aside = f"candle {formats.clock(score.opened_at)[:5]} UTC"
+    if score.signal is None:
+        return card("Signal", _nothing(score.abstained or "the signal model abstains"), aside, "signal")
+    return card("Signal", _signal(score.signal) + _reasons(score.reasons), aside, "signal")
+
+
+def _signal(signal: Signal) -> str:
+    parts = (("Sell", signal.sell), ("Hold", signal.hold), ("Buy", signal.buy))
+    bar = "".join(f'<i class="bg-{TONES[name]}" style="width:{share * 100:.2f}%"></i>' for name, share in parts)
+    legend = "".join(
+        f'<span class="{TONES[name]}">{name} <b>{formats.percent(share, 1, signed=False)}</b></span>'
+        for name, share in parts
+    )
+    tone = TONES[signal.action]
+    return (
+        f'<div class="qs-action {tone}" data-testid="action">{signal.action.upper()}</div>'
+        f'<div class="qs-bar">{bar}</div><div class="qs-split">{legend}</div>'
+    )
+
+
+def _reasons(reasons: Sequence[str]) -> str:
+    return (
+        f'<ul class="qs-reasons">{"".join(f"<li>{escape(reason)}</li>" for reason in reasons[:SHOWN_REASONS])}</ul>'
+        if reasons
+        else ""
+    )
+
+
+def forecast_card(score: Score | None, decimals: int) -> str:
+    """Return the price targets of each horizon: the middle one and the range it should keep with."""
+    if score is None or not score.forecasts:
+        reason = "no forecast yet" if score is None else score.abstained or "the forecast model abstains"
+        return card("Forecast", _nothing(reason), name="forecast")
+    levels = score.forecasts[0].levels
+    rows = "".join(_target(forecast, score.close, decimals) for forecast in score.forecasts)
+    low, high = (formats.percent(level, 0, signed=False) for level in (levels[0], levels[-1]))
+    head = f"<tr><th></th><th>median</th><th>change</th><th>{low}</th><th>{high}</th></tr>"
+    aside = f"from {formats.price(score.close, decimals)}"
+    return card("Forecast", f'<table class="qs-table">{head}{rows}</table>', aside, "forecast")
+
+
+def _target(forecast: Forecast, close: float, decimals: int) -> str:
+    middle = forecast.targets[len(forecast.targets) // 2]
+    change = middle / close - 1.0
+    tone = "up" if change >= 0 else "down"
+    cells = (formats.price(value, decimals) for value in (middle, forecast.targets[0], forecast.targets[-1]))
+    median, low, high = cells
+    return (
+        f'<tr data-testid="target-{escape(forecast.horizon)}"><th>{escape(forecast.horizon)}</th><td><b>{median}</b></td>'
+        f'<td class="{tone}">{formats.percent(change)}</td><td>{low}</td><td>{high}</td></tr>'
+    )
+
+
+def risk_card(score: Score | None) -> str:
+    """Return the risk score as a gauge with its word, and the candle's novelty."""
+    if score is None or score.risk is None:
+        reason = "no risk score yet" if score is None else score.abstained or "the risk model abstains"
+        return card("Risk, next hour", _nothing(reason) + _novelty(score), name="risk")
+    word = formats.risk_word(score.risk)
+    body = (
+        f'<div class="qs-gauge">{_gauge(score.risk)}<div class="qs-gauge-text"><b data-testid="risk">{score.risk:.0f}</b>'
+        f'<span class="{RISK_TONES[word]}">{word}</span></div></div>{_novelty(score)}'
+    )
+    hint = "probability of an abnormal move, ×100"
+    return card("Risk, next hour", body, hint, "risk")
+
+
+def _gauge(score: float) -> str:
+    """Return a half circle with its three zones and a needle."""
+    zones, start = "", 0.0
+    for bound, word in formats.RISK_WORDS:
+        end = min(bound, 100.0)
+        zones += f'<path class="zone {RISK_TONES[word]}" d="{_arc(start + 0.7, end - 0.7, 42)}"/>'
+        start = end
+    angle = math.pi * (1 - min(max(score, 0), 100) / 100)
+    x, y = 50 + 33 * math.cos(angle), 50 - 33 * math.sin(angle)
+    return (
+        f'<svg viewBox="0 0 100 56" role="img" aria-label="risk {score:.0f} of 100">{zones}'
+        f'<line x1="50" y1="50" x2="{x:.2f}" y2="{y:.2f}"/><circle cx="50" cy="50" r="3.2"/></svg>'
+    )
+
+
+def _arc(start: float, end: float, radius: float) -> str:
+    points = []
+    for score in (start, end):
+        angle = math.pi * (1 - score / 100)
+        points.append(f"{50 + radius * math.cos(angle):.2f} {50 - radius * math.sin(angle):.2f}")
+    return f"M{points[0]} A{radius} {radius} 0 0 1 {points[1]}"
+
+
+def _novelty(score: Score | None) -> str:
+    if score is None or score.novelty is None:
+        return ""
+    is_novel = score.novelty > NOVEL
+    word, tone = ("novel: unlike what the models know", "warn") if is_novel else ("familiar", "up")
+    return (
+        f'<div class="qs-novelty" data-testid="novelty"><span class="qs-label">Novelty</span><div class="qs-bar thin">'
+        f'<i class="bg-{tone}" style="width:{min(max(score.novelty, 0), 1) * 100:.1f}%"></i></div>'
+        f'<span>{score.novelty:.2f} <em class="{tone}">{word}</em></span></div>'
+    )
+
+
+def anomaly_feed(anomalies: Sequence[Anomaly], with_symbol: bool = False) -> str:
+    """Return flagged trades, newest first, each with why."""
+    if not anomalies:
+        return _nothing("no flagged trades")
+    return "".join(_anomaly(anomaly, with_symbol) for anomaly in anomalies)
+
+
+def _anomaly(anomaly: Anomaly, with_symbol: bool) -> str:
+    side, tone = ("sell", "down") if anomaly.buyer_is_maker else ("buy", "up")
+    symbol = f"<b>{escape(anomaly.symbol)}</b> " if with_symbol else ""
+    price = anomaly.price / UNIT
+    return (
+        f'<div class="qs-item" data-testid="anomaly"><time>{formats.stamp(anomaly.traded_at)}</time>'
+        f'<div>{symbol}<span class="{tone}">{side}</span> {formats.quantity(anomaly.quantity / UNIT)} @ '
+        f"<b>{formats.price(price, formats.decimals_of([price]))}</b> "
+        f'<span class="qs-badge warn">{anomaly.score:.2f}</span>'
+        f"<p>{escape('; '.join(anomaly.reasons) or 'unlike the trades before it')}</p></div></div>"
+    )
+
+
+def event_feed(events: Sequence[Event]) -> str:
+    """Return operational events, newest first."""
+    if not events:
+        return _nothing("nothing to report")
+    return "".join(
+        f'<div class="qs-item" data-testid="event"><time>{formats.stamp(event.at)}</time><div>'
+        f'<span class="qs-badge {"warn" if event.kind in GRAVE else "flat"}">{escape(event.kind.replace("_", " "))}</span> '
+        f"<b>{escape(event.symbol or event.source)}</b><p>{escape(event.text)}</p></div></div>"
+        for event in events
+    )
+
+
+def _nothing(text: str) -> str:
+    return f'<p class="qs-nothing">{escape(text)}</p>'
+
+
+def _slug(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in text.lower())

@@ -1,0 +1,187 @@
+"""How the stages fare: which are up and ready, and their rates, from `/readyz` and `/metrics` of the ports in `stack.json`.
+
+One background thread asks them all, so that a stage that hangs never holds a page back.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from quantstream.errors import Unavailable
+
+EVERY = 2.0  # seconds
+TIMEOUT = 1.0  # seconds for an answer on loopback
+WINDOW = 6  # samples a rate is taken over: 10 s
+STREAMING = ("exchange", "ingest", "aggregate", "detect", "sink", "score")
+Values = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a stage's `/metrics` said, and when (seconds of a monotonic clock)."""
+
+    at: float
+    values: Values
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process as last seen. `reason` is its own word for why it is not ready."""
+
+    name: str
+    state: str  # ready | not ready | down | unasked (it has no port of ours)
+    reason: str = ""
+    samples: tuple[Sample, ...] = field(default=(), repr=False)
+
+    def value(self, metric: str, **labels: str) -> float | None:
+        """Return a metric's newest value, summed over the labels not named; None when it has none."""
+        return total(self.samples[-1].values, f"quantstream_{self.name}_{metric}", labels) if self.samples else None
+
+    def rate(self, metric: str, **labels: str) -> float | None:
+        """Return a counter's increase per second of wall time over the last samples; a restart counts from zero."""
+        if len(self.samples) < 2:
+            return None
+        name = f"quantstream_{self.name}_{metric}"
+        first, last = self.samples[0], self.samples[-1]
+        before, after = total(first.values, name, labels) or 0.0, total(last.values, name, labels)
+        if after is None or last.at <= first.at:
+            return None
+        return (after - before if after >= before else after) / (last.at - first.at)
+
+    def mean_delay(self) -> float | None:
+        """Return the mean of the stage's delay over the last samples, seconds; None when nothing passed."""
+        count, seconds = self.rate("delay_seconds_count"), self.rate("delay_seconds_sum")
+        return seconds / count if count and seconds is not None else None
+
+
+def total(values: Values, name: str, labels: Mapping[str, str]) -> float | None:
+    """Return the sum of all series of a metric that carry the labels, or None without any."""
+    wanted = set(labels.items())
+    found = [value for (series, has), value in values.items() if series == name and wanted <= has]
+    return sum(found) if found else None
+
+
+def parse_metrics(text: str) -> Values:
+    """Return the series of a Prometheus text page, histogram buckets left out."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if not sample.name.endswith(("_bucket", "_created"))
+    }
+
+
+def read_ports(stack_file: Path) -> dict[str, int | None]:
+    """Return each process's port from the stack's description.
+
+    Raises: Unavailable, in one sentence, when there is none or it cannot be read.
+    """
+    try:
+        processes = json.loads(stack_file.read_text())["processes"]
+        return {name: fields["http_port"] for name, fields in processes.items()}
+    except FileNotFoundError:
+        raise Unavailable("no stack is described here, so stages cannot be asked how they are") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(f"{stack_file} does not describe a stack: {error!r}") from error
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """Return the status and text that a process answers on loopback.
+
+    Raises: Unavailable.
+    """
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT) as answer:
+            return int(answer.status), answer.read().decode(errors="replace")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"port {port} does not answer") from error
+
+
+class Stages:
+    """Asks every process in the background and answers with what it last heard."""
+
+    def __init__(
+        self,
+        stack_file: Path,
+        fetch: Callable[[int, str], tuple[int, str]] = fetch,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.stack_file = stack_file
+        self.trouble = ""
+        self._fetch, self._clock = fetch, clock
+        self._stages: dict[str, Stage] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
+
+    def start(self) -> None:
+        """Begin asking in the background."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop asking."""
+        self._stop.set()
+
+    def all(self) -> list[Stage]:
+        """Return every process as last seen, in the stack's order."""
+        return list(self._stages.values())
+
+    def get(self, name: str) -> Stage:
+        """Return one process, `unasked` when nothing is known of it."""
+        return self._stages.get(name, Stage(name, "unasked"))
+
+    def lag(self) -> float | None:
+        """Return how many records all stages together are behind."""
+        lags = [lag for stage in self.all() if (lag := stage.value("lag_records")) is not None]
+        return sum(lags) if lags else None
+
+    def trades_per_second(self) -> float | None:
+        """Return the rate of new trades into the log, live and repaired."""
+        rates = [self.get("ingest").rate("records_total", outcome=outcome) for outcome in ("forwarded", "repaired")]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+    def turn(self) -> None:
+        """Ask everybody once."""
+        try:
+            ports = read_ports(self.stack_file)
+            self.trouble = ""
+        except Unavailable as error:
+            ports, self.trouble = {}, str(error)
+        self._stages = {name: self._ask(name, port) for name, port in ports.items()}
+
+    def _ask(self, name: str, port: int | None) -> Stage:
+        if port is None:
+            return Stage(name, "unasked")
+        samples = self._samples.setdefault(name, deque(maxlen=WINDOW))
+        try:
+            status, text = self._fetch(port, "/readyz")
+            if name in STREAMING and status != 404:
+                found, page = self._fetch(port, "/metrics")
+                if found == 200:
+                    samples.append(Sample(self._clock(), parse_metrics(page)))
+        except (Unavailable, ValueError) as error:
+            samples.clear()
+            return Stage(name, "down", str(error))
+        if status in (200, 404):  # a server that is not ours has no /readyz, but it answers
+            return Stage(name, "ready", "", tuple(samples))
+        return Stage(name, "not ready", text.strip()[:200], tuple(samples))
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.turn()
+            self._stop.wait(EVERY)

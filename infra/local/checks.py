@@ -1,0 +1,93 @@
+"""What can be known to be wrong before anything starts: symbols that the exchange lacks, an exchange out of reach, recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+from quantstream.errors import BadRecord, Misconfigured
+from quantstream.settings import Settings
+
+TIMEOUT = 10.0  # seconds for the exchange's answer
+WHOLE = 64 << 20  # bytes of recordings that are read to their end before the start; larger ones are only begun
+UNKNOWN_SYMBOL = -1121  # Binance's error code; github.com/binance/binance-spot-api-docs, errors.md
+
+Get = Callable[[str], tuple[int, bytes]]
+
+
+def check_exchange(settings: Settings, get: Get | None = None) -> None:
+    """Make sure that the real exchange answers and trades every symbol.
+
+    Raises: Misconfigured.
+    """
+    base = settings.endpoints.rest.rstrip("/")
+    names = json.dumps(list(settings.symbols), separators=(",", ":"))
+    status, body = (get or _get)(f"{base}/api/v3/exchangeInfo?symbols={quote(names)}")
+    if status == 200:
+        return
+    if _code(body) != UNKNOWN_SYMBOL:
+        raise Misconfigured(
+            f"the exchange at {base} refused with HTTP {status}; try later, or use --exchange simulated"
+        )
+    unknown = [
+        symbol
+        for symbol in settings.symbols
+        if _code((get or _get)(f"{base}/api/v3/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
+    ]
+    raise Misconfigured(
+        f"the exchange at {base} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"
+    )
+
+
+def _get(url: str) -> tuple[int, bytes]:
+    try:
+        with urlopen(url, timeout=TIMEOUT) as answer:
+            return answer.status, answer.read()
+    except HTTPError as error:
+        return error.code, error.read()
+    except (URLError, OSError, ValueError) as error:
+        host = url.split("/api/")[0]
+        reason = getattr(error, "reason", error)
+        raise Misconfigured(
+            f"the exchange at {host} cannot be reached ({reason}); check the network, or use --exchange simulated"
+        ) from None
+
+
+def _code(body: bytes) -> int:
+    try:
+        return int(json.loads(body)["code"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
+def recorded_symbols(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return the symbols of recordings, in the order in which they appear.
+
+    Raises: Misconfigured when a file is missing, of no known shape, damaged or without a trade.
+    """
+    from streaming.recordings import read_trades
+
+    read_all = sum(file.stat().st_size for file in files if file.is_file()) <= WHOLE
+    symbols: dict[str, None] = {}
+    for file in files:
+        try:
+            found = _symbols((trade.symbol for trade in read_trades(file)), read_all)
+        except BadRecord as error:
+            raise Misconfigured(str(error)) from None
+        if not found:
+            raise Misconfigured(f"{file} holds no trade; name another recording")
+        symbols |= found
+    return tuple(symbols)
+
+
+def _symbols(names: Iterable[str], read_all: bool) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        if not read_all:
+            break
+    return found

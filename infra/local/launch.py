@@ -1,0 +1,30 @@
+"""Become one process of the stack, after ending what an earlier life of it left behind.
+
+Servers start children (a web server its worker, a scheduler its tasks). When one is killed at once its children stay, hold its
+port and would do its work twice. Its pid stays this process's pid, so that the supervisor watches the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+STATE_MARK = "EMBEDDED_STACK_STATE"  # in the environment of every process of a stack: how leftovers are known
+NAME_MARK = "EMBEDDED_STACK_PROCESS"
+
+
+def main(argv: list[str]) -> int:
+    """`STATE NAME`: run that process as `processes.json` describes it."""
+    folder, name = Path(argv[0]), argv[1]
+    described = json.loads((folder / "processes.json").read_text())[name]
+    from infra.local.leftovers import end, find
+
+    end(find(folder, name), patience=0.5)
+    environment = os.environ | described["env"] | {STATE_MARK: str(folder), NAME_MARK: name}
+    os.execvpe(described["argv"][0], described["argv"], environment)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

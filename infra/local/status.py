@@ -1,0 +1,197 @@
+"""What a stack is doing now: processes, lag, candles and scores of each symbol, champions; quick even when half of it is down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from infra.local.readiness import fetch, is_ready
+from infra.local.state import Stack, State
+from infra.local.supervisor import Supervisor, Watched
+from quantstream.errors import Unavailable
+
+WITHIN = 4.0  # seconds for each answer; all are asked at once
+MODELS = ("quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One process. `ready` is by its own answer; `restarts` since the stack came up."""
+
+    state: str
+    ready: bool
+    pid: int | None
+    restarts: int
+    uptime: int = 0  # seconds
+
+
+@dataclass(frozen=True)
+class SymbolStatus:
+    """What the lake holds of a symbol."""
+
+    last_candle_opened_at: str | None
+    candles: int
+    scores: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """One look at a stack; `notes` say what could not be found out, in sentences."""
+
+    processes: Mapping[str, ProcessStatus]
+    symbols: Mapping[str, SymbolStatus]
+    models: Mapping[str, str]  # champion's version by name
+    lag: int | None
+    urls: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anything of it runs."""
+        return any(process.pid for process in self.processes.values())
+
+    def as_json(self) -> str:
+        """Return the documented shape."""
+        processes = {
+            name: {"state": one.state, "ready": one.ready, "pid": one.pid, "restarts": one.restarts}
+            for name, one in self.processes.items()
+        }
+        symbols = {name: vars(one) for name, one in self.symbols.items()}
+        models = {name: {"version": version, "alias": "champion"} for name, version in self.models.items()}
+        shape = {"processes": processes, "symbols": symbols, "models": models, "lag": self.lag, "urls": dict(self.urls)}
+        return json.dumps(shape, indent=2)
+
+
+def look(state: State) -> Status:
+    """Ask everything at once and return what answered in time.
+
+    Raises: Misconfigured when the state is damaged.
+    """
+    stack = state.read()
+    if stack is None:
+        return Status({}, {}, {}, None, {}, [f"nothing was ever started in {state.folder}; run quantstream up"])
+    processes = look_at_processes(state, stack)
+    notes: list[str] = []
+    pool = ThreadPoolExecutor(4)
+    try:
+        lag = pool.submit(_lag, stack) if _is_up(processes, "broker") else None
+        models = pool.submit(_champions, stack) if _is_up(processes, "mlflow") else None
+        symbols = pool.submit(_symbols, stack)
+        return Status(
+            processes=processes,
+            symbols=_result(symbols, {}, "the lake", notes),
+            models=_result(models, {}, "MLflow", notes),
+            lag=_result(lag, None, "Kafka", notes),
+            urls=stack.urls,
+            notes=notes,
+        )
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def look_at_processes(state: State, stack: Stack) -> dict[str, ProcessStatus]:
+    """Return each process as the supervisor sees it and as it answers itself."""
+    supervisor = Supervisor(state)
+    watched: dict[str, Watched] = {}
+    restarts: dict[str, int] = {}
+    if state.socket.exists():
+        try:
+            watched, restarts = supervisor.processes(), supervisor.restarts()
+        except Unavailable:
+            pass  # the table says that nothing runs
+    described = json.loads(state.processes_file.read_text())
+    names = [name for name in stack.processes if name in described]
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        up = [name for name in names if name in watched and watched[name].state in ("running", "starting")]
+        answers = dict(zip(up, pool.map(lambda name: is_ready(described[name]["ready"]), up), strict=True))
+    return {name: _process(watched.get(name), answers.get(name, False), restarts.get(name, 0)) for name in names}
+
+
+def _process(seen: Watched | None, ready: bool, restarts: int) -> ProcessStatus:
+    if seen is None:
+        return ProcessStatus("stopped", False, None, 0)
+    return ProcessStatus(seen.state, ready, seen.pid, max(0, restarts), seen.uptime)
+
+
+def _is_up(processes: Mapping[str, ProcessStatus], name: str) -> bool:
+    return name in processes and processes[name].pid is not None
+
+
+def _result(future: Future[T] | None, default: T, what: str, notes: list[str]) -> T:
+    if future is None:
+        notes.append(f"{what} is not running")
+        return default
+    try:
+        return future.result(WITHIN)
+    except NotInTime:
+        notes.append(f"{what} did not answer in {WITHIN:.0f} s")
+    except Unavailable as error:
+        notes.append(str(error))
+    return default
+
+
+def _lag(stack: Stack) -> int:
+    """Sum what the consumer groups and the sink have still to read, in records."""
+    from quantstream.kafka import group_lag
+    from quantstream.settings import Kafka
+    from streaming.pipeline import STAGES
+
+    kafka = Kafka(bootstrap=stack.kafka)
+    behind = sink_lag(stack)
+    for stage in STAGES.values():
+        if stage.name != "sink" and stage.name in stack.processes:
+            for topic in stage.reads:
+                behind += group_lag(kafka, stage.group, topic, WITHIN / 2)
+    return behind
+
+
+def sink_lag(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int:
+    """Return the sink's own count of records to read: its offsets are in the lake, not with the broker."""
+    port = (stack.processes.get("sink") or {}).get("http_port")
+    body = get(f"http://127.0.0.1:{port}/metrics") if port else None
+    for line in (body or b"").decode().splitlines():
+        if line.startswith("quantstream_sink_lag_records"):
+            return int(float(line.rpartition(" ")[2]))
+    return 0
+
+
+def _champions(stack: Stack) -> dict[str, str]:
+    from ml.registry import Registry
+
+    registry = Registry(stack.urls["mlflow"])
+    found = {name: registry.alias_version(name, "champion") for name in MODELS}
+    return {name: str(version) for name, version in found.items() if version is not None}
+
+
+def _symbols(stack: Stack) -> dict[str, SymbolStatus]:
+    from quantstream.lake import Lake
+
+    lake = Lake(stack.settings["QUANTSTREAM_LAKE"])
+    names = stack.settings["QUANTSTREAM_SYMBOLS"].split(",")
+    interval = stack.settings.get("QUANTSTREAM_INTERVALS", "5m").split(",")[0]
+    candles = _newest(lake, "candles", interval)
+    scores = _newest(lake, "scores", interval)
+    return {
+        name: SymbolStatus(
+            candles.get(name, (None, 0))[0], candles.get(name, (None, 0))[1], scores.get(name, (None, 0))[1]
+        )
+        for name in names
+    }
+
+
+def _newest(lake: Any, table: str, interval: str) -> dict[str, tuple[str | None, int]]:
+    """Return the opening time of the newest row and the number of distinct candles of each symbol."""
+    import pyarrow.compute as pc
+
+    rows = lake.read(table, columns=["symbol", "opened_at", "interval"])
+    rows = rows.filter(pc.equal(rows["interval"], interval))
+    grouped = rows.group_by("symbol").aggregate([("opened_at", "max"), ("opened_at", "count_distinct")])
+    return {
+        row["symbol"]: (row["opened_at_max"].strftime("%Y-%m-%dT%H:%M:%SZ"), row["opened_at_count_distinct"])
+        for row in grouped.to_pylist()
+    }

@@ -1,0 +1,155 @@
+"""The exchange's own candles of the past, fetched over REST into the lake, so that models can learn on the first day.
+
+The live path builds candles from trades and owns every window from its first trade on; this fills what lies before, once:
+running it again writes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, localcontext
+from typing import Any
+
+import pyarrow.compute as pc
+
+from ml.rest import Rest
+from quantstream.errors import BadRecord, DataRejected
+from quantstream.lake import Lake, candle_rows, micros, utc
+from quantstream.market import QUOTE_DECIMALS, Candle, interval_length, to_units, window_start
+from quantstream.settings import Settings
+
+log = logging.getLogger(__name__)
+INTERVAL = "5m"
+PAGE = 1000  # klines an answer holds at most, as the exchange's documentation says
+DAY = 86_400_000_000  # µs
+
+
+@dataclass(frozen=True)
+class BackfillResult:
+    """What became of one symbol's history: `[start, end)` in exchange time, how many candles are new, how many were there."""
+
+    symbol: str
+    start: datetime
+    end: datetime
+    written: int
+    present: int
+    missing: int  # windows for which the exchange has no kline
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        span = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+        if not self.written and not self.present:
+            return f"{self.symbol}: the exchange has no history from {span}"
+        gaps = f", {self.missing} that the exchange does not have" if self.missing else ""
+        return f"{self.symbol}: {self.written} candles written, {self.present} were there already{gaps}, {span}"
+
+
+def backfill(
+    symbol: str,
+    settings: Settings,
+    sleep: Callable[[float], None] = time.sleep,
+    rng: random.Random | None = None,
+) -> BackfillResult:
+    """Bring the candles of one symbol before the live path's first window into the lake.
+
+    Raises: Misconfigured for a symbol the exchange does not know, Unavailable when it or the lake does not answer for long,
+    DataRejected for klines that contradict themselves (then nothing is written).
+    """
+    lake = Lake(settings.lake_url)
+    rest = Rest(settings.endpoints.rest, sleep=sleep, rng=rng or random.Random())
+    length = interval_length(INTERVAL)
+    now = int(rest.get("/api/v3/time")["serverTime"]) * 1000
+    start = window_start(now - settings.history_days * DAY, length)
+    end = min(window_start(now, length), _first_live_window(lake, symbol, length) or now)
+    if end <= start:  # the live path is older than the history asked for
+        return BackfillResult(symbol, utc(start), utc(start), 0, 0, 0)
+    present = _present(lake, symbol, start, end)
+    wanted = [at for at in range(start, end, length) if at not in present]
+    candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page)]
+    fresh = {candle.opened_at: candle for candle in candles}
+    if fresh:
+        lake.append("candles", candle_rows([fresh[at] for at in sorted(fresh)]), metadata={"backfill": symbol})
+    result = BackfillResult(symbol, utc(start), utc(end), len(fresh), len(present), len(wanted) - len(fresh))
+    log.info("%s", result)
+    return result
+
+
+def parse_kline(symbol: str, row: Any) -> Candle:
+    """Return one row of /api/v3/klines as a candle; it names no trades, so its ids are -1.
+
+    Raises: BadRecord.
+    """
+    try:
+        opened_at, open_, high, low, close, volume, _, quote, count, taker, taker_quote = row[:11]
+        return Candle(
+            symbol=symbol,
+            interval=INTERVAL,
+            opened_at=int(opened_at) * 1000,
+            open=to_units(open_),
+            high=to_units(high),
+            low=to_units(low),
+            close=to_units(close),
+            volume=to_units(volume),
+            quote_volume=_quote_units(quote),
+            trade_count=int(count),
+            taker_buy_volume=to_units(taker),
+            taker_buy_quote_volume=_quote_units(taker_quote),
+            first_trade_id=-1,
+            last_trade_id=-1,
+            is_complete=True,
+            revision=0,
+            source="klines",
+        )
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
+
+
+def _quote_units(text: str) -> int:
+    with localcontext() as context:
+        context.prec = 60  # the default of 28 digits would round large turnovers
+        return int(Decimal(text).scaleb(QUOTE_DECIMALS))
+
+
+def _fetch(rest: Rest, symbol: str, page: list[int]) -> list[Candle]:
+    """Return the candles of the wanted windows of one page that the exchange has."""
+    wanted = set(page)
+    query = {"symbol": symbol, "interval": INTERVAL, "limit": PAGE}
+    rows = rest.get("/api/v3/klines", {**query, "startTime": page[0] // 1000, "endTime": page[-1] // 1000})
+    try:
+        candles = [parse_kline(symbol, row) for row in rows]
+    except BadRecord as error:
+        raise DataRejected(f"the exchange's history of {symbol} is not usable, nothing was written: {error}") from error
+    return [candle for candle in candles if candle.opened_at in wanted]
+
+
+def _pages(wanted: list[int], length: int) -> Iterator[list[int]]:
+    """Split opening times, in order, into requests that span at most `PAGE` windows."""
+    page: list[int] = []
+    for at in wanted:
+        if page and at - page[0] >= PAGE * length:
+            yield page
+            page = []
+        page.append(at)
+    if page:
+        yield page
+
+
+def _present(lake: Lake, symbol: str, start: int, end: int) -> set[int]:
+    rows = lake.read("candles", [symbol], utc(start), utc(end), columns=["opened_at", "interval"])
+    rows = rows.filter(pc.field("interval") == INTERVAL)
+    return {micros(at) for at in rows["opened_at"].to_pylist()}
+
+
+def _first_live_window(lake: Lake, symbol: str, length: int) -> int | None:
+    """Return the opening time of the window of the earliest live trade in the lake; only its first day is read."""
+    days = [str(p["date"]) for p in lake.table("trades").partitions() if p["symbol"] == symbol]
+    if not days:
+        return None
+    day = datetime.fromisoformat(min(days) + "T00:00:00+00:00")
+    rows = lake.read("trades", [symbol], day, day + timedelta(days=1), columns=["traded_at"])
+    return window_start(micros(pc.min(rows["traded_at"]).as_py()), length)

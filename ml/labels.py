@@ -1,0 +1,80 @@
+"""What happened after a candle, known only later: the targets that models learn.
+
+Each label of a row looks at most `HORIZON[label]` candles ahead, so that a split by time can purge the rows whose label
+reaches over the boundary. Unknown (the future is not there, or a candle of it is missing) is NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from quantstream.features import HOUR, MONTH, STEP_US, Grid, abnormal_threshold, grid_of, opened_at_us
+from quantstream.windows import Floats
+
+RETURNS = {"return_5m": 1, "return_15m": 3, "return_1h": 12}  # label → candles ahead
+HORIZON = {**RETURNS, "action": HOUR, "abnormal": HOUR}
+SELL, HOLD, BUY = 0, 1, 2
+COST = 0.001  # round trip, as a share of the price: two taker fees of 0.05 %
+MIN_BARRIER = 2 * COST  # a barrier that costs would eat is no target
+
+
+def compute(candles: pd.DataFrame, trailing: int = MONTH) -> pd.DataFrame:
+    """Return the labels of one symbol's candles, one row each with the candles' own index.
+
+    Columns: forward log returns `return_5m`, `return_15m`, `return_1h`; `action` (0 Sell, 1 Hold, 2 Buy) by triple barrier;
+    `abnormal` (0 or 1): the RMS of the next 12 returns exceeds the 90th percentile of that quantity over the `trailing`
+    candles up to this one (30 days unless the history is shorter).
+    Raises: DataRejected as `features.grid_of`.
+    """
+    grid = grid_of(candles)
+    place = (opened_at_us(candles) - grid.at[:1]) // STEP_US
+    with np.errstate(invalid="ignore", divide="ignore"):
+        columns = {name: np.log(lead(grid.close, ahead) / grid.close) for name, ahead in RETURNS.items()}
+        columns["action"] = action(grid)
+        columns["abnormal"] = abnormal(grid, trailing)
+    return pd.DataFrame({name: values[place] for name, values in columns.items()}, index=candles.index)
+
+
+def ends_at(opened_at: npt.NDArray[np.int64], label: str) -> npt.NDArray[np.int64]:
+    """Return when each row's label is known: the close of the last candle it looks at, µs."""
+    return opened_at + (1 + HORIZON[label]) * STEP_US
+
+
+def lead(values: Floats, count: int) -> Floats:
+    """Return the values `count` positions later, NaN past the end."""
+    moved = np.full(len(values), np.nan)
+    moved[: len(values) - count] = values[count:]
+    return moved
+
+
+def barrier(rms_1d: Floats) -> Floats:
+    """Return the barriers' distance as a log return: one standard deviation of an hour's move, at least twice the costs."""
+    return np.maximum(rms_1d * np.sqrt(HOUR), MIN_BARRIER)
+
+
+def action(grid: Grid) -> Floats:
+    """Return which barrier the next hour touches first: the upper (Buy), the lower (Sell), neither or both at once (Hold).
+
+    Triple barrier as in López de Prado, Advances in Financial Machine Learning, ch. 3.
+    """
+    width = barrier(grid.rms_1d)
+    outcome = np.full(len(grid.close), float(HOLD))
+    is_open = np.ones(len(grid.close), dtype=bool)
+    unknown = np.isnan(width)
+    for ahead in range(1, HOUR + 1):
+        high, low = np.log(lead(grid.high, ahead) / grid.close), np.log(lead(grid.low, ahead) / grid.close)
+        unknown |= np.isnan(high)
+        up, down = high >= width, low <= -width
+        outcome[is_open & up & ~down] = BUY
+        outcome[is_open & down & ~up] = SELL
+        is_open &= ~(up | down)
+    outcome[unknown] = np.nan
+    return outcome
+
+
+def abnormal(grid: Grid, trailing: int = MONTH) -> Floats:
+    """Return 1 where the coming hour's RMS return exceeds the trailing 90th percentile known now, else 0."""
+    coming, threshold = lead(grid.rms(HOUR), HOUR), abnormal_threshold(grid, trailing)
+    return np.where(np.isnan(coming) | np.isnan(threshold), np.nan, (coming > threshold).astype(np.float64))

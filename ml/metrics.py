@@ -1,0 +1,58 @@
+"""Measures of forecasts and probabilities: pure functions of arrays, each a proper score or named for what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from quantstream.windows import Floats
+
+SMALLEST = 1e-7  # a probability of zero that comes true would cost infinitely much
+
+
+def pinball(actual: Floats, quantiles: Floats, levels: Floats) -> float:
+    """Return the mean quantile loss of (rows, levels) quantiles (Koenker & Bassett 1978), in the unit of `actual`."""
+    gap = actual[:, None] - quantiles
+    return float(np.mean(np.maximum(levels * gap, (levels - 1) * gap)))
+
+
+def coverage(actual: Floats, low: Floats, high: Floats) -> float:
+    """Return the share of values inside [low, high]."""
+    return float(np.mean((actual >= low) & (actual <= high)))
+
+
+def log_loss(actual: npt.NDArray[np.intp], probabilities: Floats) -> float:
+    """Return the mean negative log probability of the class that came, from (rows, classes)."""
+    came = probabilities[np.arange(len(actual)), actual]
+    return float(-np.mean(np.log(np.clip(came, SMALLEST, 1))))
+
+
+def brier(actual: Floats, probability: Floats) -> float:
+    """Return the mean squared error of a probability against 0 or 1."""
+    return float(np.mean((probability - actual) ** 2))
+
+
+def auc(actual: Floats, score: Floats) -> float:
+    """Return the chance that a positive outranks a negative; NaN when one of them is absent."""
+    positives = int(actual.sum())
+    negatives = len(actual) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(score)
+    return float((ranks[actual == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def rank_correlation(actual: Floats, score: Floats) -> float:
+    """Return Spearman's rank correlation (the information coefficient); 0 when either is constant."""
+    if len(actual) < 2 or np.ptp(actual) == 0 or np.ptp(score) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(actual), rankdata(score))[0, 1])
+
+
+def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> float:
+    """Return the expected calibration error over bins of equal count: mean |frequency − probability|."""
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [abs(actual[part].mean() - probability[part].mean()) * len(part) for part in parts]
+    return float(sum(gaps) / len(actual))

@@ -1,0 +1,52 @@
+"""Why a model says what it says, in words: each feature's name for a person, and the strongest contributions as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from quantstream.windows import Floats
+
+WORDS = {
+    "momentum_5m": "move of the last 5 minutes",
+    "momentum_15m": "move of the last 15 minutes",
+    "momentum_1h": "move of the last hour",
+    "momentum_4h": "move of the last 4 hours",
+    "momentum_24h": "move of the last day",
+    "log_rms_1h": "volatility of the last hour",
+    "log_rms_6h": "volatility of the last 6 hours",
+    "log_rms_24h": "volatility of the last day",
+    "log_rms_7d": "volatility of the last week",
+    "log_threshold_30d": "month's 90th percentile of volatility",
+    "log_parkinson_1h": "high-low range of the last hour",
+    "log_garman_klass_6h": "range of the last 6 hours",
+    "log_range_5m": "range of the last candle",
+    "log_move_5m": "size of the last move",
+    "jump_share_1h": "share of jumps in the last hour",
+    "down_share_6h": "share of falls in the last 6 hours",
+    "log_seasonal_rms_7d": "usual volatility of the coming hour of the day",
+    "relative_volume_5m": "volume of the last candle",
+    "relative_volume_1h": "volume of the last hour",
+    "taker_imbalance_5m": "takers' buying in the last candle",
+    "taker_imbalance_1h": "takers' buying in the last hour",
+    "vwap_distance_24h": "distance from the day's VWAP",
+    "bollinger_position": "place in the Bollinger Bands",
+    "bollinger_width": "width of the Bollinger Bands",
+    "range_position_24h": "place in the day's range",
+    "hour_sin": "hour of the day",
+    "hour_cos": "hour of the day",
+    "week_sin": "day of the week",
+    "week_cos": "day of the week",
+}
+MOST = 3  # reasons a person reads
+
+
+def strongest(names: Sequence[str], values: Floats, contributions: Floats, towards: str) -> list[str]:
+    """Return sentences on the features that speak most for `towards`: `values` and `contributions` are (names,)."""
+    order = np.argsort(-contributions, kind="stable")[:MOST]
+    return [
+        f"{WORDS.get(names[i], names[i])} ({values[i]:+.2f}) speaks for {towards}"
+        for i in order
+        if contributions[i] > 0
+    ]

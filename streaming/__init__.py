@@ -1,0 +1,1 @@
+"""The always-on stages over Kafka, the exchange's protocol, and the simulated exchange."""

@@ -1,0 +1,252 @@
+"""`python -m streaming STAGE`: the only place where stages meet their adapters.
+
+A stage that loses Kafka or the exchange for good ends with one sentence and a non-zero code: its supervisor starts it
+again, and it goes on from what was committed. There is no second way to recover.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.kafka import Reader, Writer, ensure_topics
+from quantstream.lake import Lake, utc
+from quantstream.logs import set_up_logs
+from quantstream.metrics import Health, HealthServer, Metrics
+from quantstream.settings import Settings, load_settings
+from quantstream.topics import EVENTS, Event, encode
+from streaming.pipeline import AGGREGATE, DETECT, INGEST, SCORE, SINK, STAGES
+
+log = logging.getLogger("streaming")
+BROKER_PATIENCE = 120.0  # seconds to wait for a broker that is still starting
+
+
+class Turning(Protocol):
+    """A stage that consumes: joins its group, then turns until told to stop."""
+
+    reader: Reader
+
+    def start(self) -> None:
+        """Join the group."""
+        ...
+
+    def turn(self) -> None:
+        """Do one round of work."""
+        ...
+
+
+def wall_clock() -> int:
+    """Return the wall clock, µs."""
+    return time.time_ns() // 1000
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage until SIGTERM; return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["simulate"]:
+        from streaming.exchange.command import main as simulate
+
+        return simulate(arguments[1:])
+    parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
+    parser.add_argument("stage", choices=[*STAGES, "simulate"])
+    stage: str = parser.parse_args(arguments).stage
+    try:
+        settings = load_settings()
+        set_up_logs(stage, settings.log_format)
+        return _run(stage, settings)
+    except Misconfigured as error:
+        print(f"{stage}: {error}", file=sys.stderr)
+        return 2
+    except QuantStreamError as error:
+        log.error("stage ends", extra={"reason": str(error)})  # noqa: TRY400  (a sentence, not a traceback)
+        return 1
+
+
+def _run(stage: str, settings: Settings) -> int:
+    metrics, health, stop = Metrics(stage), Health(), threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        server = HealthServer(health, metrics, settings.http_port)
+    except OSError:
+        raise Misconfigured(f"port {settings.http_port} is taken; set QUANTSTREAM_HTTP_PORT to a free one") from None
+    with server:
+        log.info("starting", extra={"http_port": server.port})
+        _wait_for_broker(settings, health, stop)
+        if stop.is_set():
+            return 0
+        if stage == INGEST.name:
+            asyncio.run(_ingest(settings, metrics, health, stop))
+        else:
+            build: Callable[..., Turning] = {
+                AGGREGATE.name: _aggregate,
+                SINK.name: _sink,
+                DETECT.name: _detect,
+                SCORE.name: _score,
+            }[stage]
+            _turn(build(settings, metrics, health), stop)
+    log.info("stopped")
+    return 0
+
+
+def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> None:
+    deadline = time.monotonic() + BROKER_PATIENCE
+    while not stop.is_set():
+        try:
+            ensure_topics(settings.kafka, timeout=5)
+        except Unavailable as error:
+            health.not_ready(str(error))
+            health.beat()
+            if time.monotonic() > deadline:
+                raise
+            log.warning("waiting for Kafka", extra={"reason": str(error)})
+            stop.wait(1)
+        else:
+            return
+
+
+def _turn(stage: Turning, stop: threading.Event) -> None:
+    stage.start()
+    try:
+        while not stop.is_set():
+            stage.turn()
+    finally:
+        stage.reader.close()
+
+
+def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from streaming.aggregate import AggregateStage, Aggregator
+
+    return AggregateStage(
+        Aggregator(settings.intervals, settings.lateness_ms * 1000),
+        Reader(settings.kafka, AGGREGATE.group),
+        Reader(settings.kafka),
+        Writer(settings.kafka, f"{AGGREGATE.group}-{settings.instance}"),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+    )
+
+
+def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from streaming.sink import SinkStage
+
+    return SinkStage(
+        Lake(settings.lake_url),
+        Reader(settings.kafka, SINK.group),
+        Writer(settings.kafka),
+        metrics,
+        health,
+        settings.sink_commit_ms / 1000,
+        wall_clock,
+    )
+
+
+def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], source: str) -> Any:
+    """Return the watcher of the registry, already started; swaps and refusals are operational events."""
+    from ml.registry import Registry
+
+    from streaming.hotswap import HotSwap, Model
+
+    writer = Writer(settings.kafka)
+    swaps = metrics.counter("model_swaps_total", "champions taken over or refused", "outcome")
+    versions = metrics.gauge("model_version", "version of the champion in service", "model")
+
+    def tell(kind: str, text: str) -> None:
+        log.info(text, extra={"event": kind})
+        writer.send(EVENTS, source, encode(Event(source, kind, text, wall_clock())))
+        writer.poll()
+
+    def on_swap(model: Model, before: str) -> None:
+        swaps.labels("swapped").inc()
+        versions.labels(model.name).set(float(model.version))
+        tell("model_swapped", f"{model.name} {model.version} serves now" + (f" instead of {before}" if before else ""))
+
+    def on_refuse(name: str, version: str, reason: str) -> None:
+        swaps.labels("refused").inc()
+        tell("model_refused", f"{name} {version} was not taken into service: {reason}")
+
+    swap = HotSwap(Registry(settings.mlflow_url), names, on_swap, on_refuse)
+    swap.start()
+    return swap
+
+
+def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from streaming.detect import DetectStage
+
+    name = "quantstream-anomaly"
+    swap = _hot_swap(settings, metrics, (name,), DETECT.name)
+    return DetectStage(
+        Reader(settings.kafka, DETECT.group),
+        Writer(settings.kafka, f"{DETECT.group}-{settings.instance}"),
+        lambda: swap.current.get(name),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+    )
+
+
+def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from ml.scoring import ModelSet, score
+
+    from quantstream.features import WARMUP
+    from streaming.histories import CandleHistories
+    from streaming.score import ScoreStage
+
+    kinds = ("forecast", "signal", "risk", "anomaly")
+    swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), SCORE.name)
+    lake = Lake(settings.lake_url)
+
+    def champions() -> ModelSet:
+        current = swap.current
+        return ModelSet(**{kind: current.get(f"quantstream-{kind}") for kind in kinds})
+
+    return ScoreStage(
+        Reader(settings.kafka, SCORE.group),
+        Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
+        CandleHistories(
+            "5m",
+            WARMUP + 1,
+            lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
+        ),
+        lambda frames: score(champions(), frames, wall_clock()),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+    )
+
+
+async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> None:
+    import aiohttp
+
+    from streaming.connection import keep_connected
+    from streaming.feed import BinanceRest
+    from streaming.ingest import Ingest
+    from streaming.tradelog import KafkaTradeLog, last_trades
+
+    writer = Writer(settings.kafka)
+    async with aiohttp.ClientSession() as session:
+        ends = settings.endpoints
+        rest = BinanceRest(session, ends.rest, ends.history_rest, settings.stream)
+        trade_log = KafkaTradeLog(writer, wall_clock)
+        ingest = Ingest(settings.symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
+        ingest.resume(last_trades(settings.kafka, settings.symbols))
+        try:
+            await keep_connected(ingest, ends.ws, stop)
+        finally:
+            writer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

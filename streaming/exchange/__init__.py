@@ -1,0 +1,1 @@
+"""A simulated exchange that speaks Binance's spot protocol over a real WebSocket and REST, for work without a network."""

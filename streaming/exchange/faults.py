@@ -1,0 +1,110 @@
+"""Faults on demand: what goes wrong, how often, and how often it did.
+
+An order for a fault holds for a number of occasions (`count`), or for each occasion with a `probability`. An occasion is a trade event
+about to be sent (`skip`, `duplicate`, `reorder`, `malformed`; `drop` and `stall` of the connection it goes to) or a REST request.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from quantstream.errors import Misconfigured
+
+KINDS = {
+    "drop": "the connection is cut without a close frame",
+    "skip": "a trade is not sent; REST has it",
+    "duplicate": "a trade is sent twice",
+    "reorder": "a trade is sent after the one that follows it on its stream",
+    "malformed": "a trade's frame is cut in half",
+    "stall": "nothing is sent for some seconds, not even pings unless `pings` is true; then all of it",
+    "shutdown": "serverShutdown is announced, and the connection cut after some seconds",
+    "rest_429": "a request is refused, with Retry-After of some seconds",
+    "rest_500": "a request fails inside the exchange",
+    "rest_timeout": "a request is left without an answer for some seconds, then cut",
+}
+
+
+class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One order. `seconds` is how long a stall, a shutdown's notice, a timeout or a Retry-After lasts, in wall time."""
+
+    kind: str
+    count: int | None = None
+    probability: float | None = None
+    seconds: float = 1.0
+    pings: bool = False
+    stream: str = ""  # only on this stream; on any when empty
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"{self.kind!r} is no fault; use one of {', '.join(KINDS)}")
+        if (self.count is None) == (self.probability is None):
+            raise ValueError("give either a count or a probability")
+        if (self.count or 0) < 0 or not 0 <= (self.probability or 0) <= 1 or self.seconds < 0:
+            raise ValueError("count and seconds are not negative, a probability lies between 0 and 1")
+
+
+class Faults:
+    """The orders that hold now."""
+
+    def __init__(self, rng: random.Random | None = None, orders: Iterable[Fault] = ()) -> None:
+        self._rng = rng or random.Random(0)
+        self.active = list(orders)
+        self.injected: Counter[str] = Counter()
+
+    def order(self, fault: Fault) -> None:
+        """Add an order."""
+        self.active.append(fault)
+
+    def clear(self) -> None:
+        """Withdraw all orders; the counts stay."""
+        self.active.clear()
+
+    def strike(self, kind: str, stream: str = "") -> Fault | None:
+        """Return the fault that happens on this occasion, if one does, and count it."""
+        for fault in self.active:
+            if fault.kind == kind and fault.stream in ("", stream) and self._hits(fault):
+                self.injected[kind] += 1
+                return fault
+        return None
+
+    def _hits(self, fault: Fault) -> bool:
+        if fault.count is None:
+            return self._rng.random() < (fault.probability or 0)
+        fault.count -= 1
+        if fault.count <= 0:
+            self.active.remove(fault)
+        return fault.count >= 0
+
+
+def parse_faults(text: str) -> list[Fault]:
+    """Return the orders of a command line such as `drop=0.001,stall=0.0001:5` (probability, and seconds after the colon).
+
+    Raises: Misconfigured.
+    """
+    return [_parse_fault(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _parse_fault(text: str) -> Fault:
+    kind, _, figures = text.partition("=")
+    probability, _, seconds = figures.partition(":")
+    try:
+        return Fault(kind=kind, probability=float(probability), seconds=float(seconds) if seconds else 1.0)
+    except ValueError as error:
+        raise Misconfigured(f"--faults {text!r}: {error}; write it like drop=0.001,stall=0.0001:5") from None
+
+
+def parse_order(raw: bytes) -> Fault:
+    """Return the order in a control request's body.
+
+    Raises: ValueError with the reason.
+    """
+    return msgspec.json.decode(raw, type=Fault)
+
+
+def describe(faults: Faults) -> Mapping[str, object]:
+    """Return what the control endpoint shows."""
+    return {"injected": dict(faults.injected), "active": [msgspec.to_builtins(fault) for fault in faults.active]}

@@ -1,0 +1,155 @@
+"""A stretch of one symbol's trades in columns, and the minutes and aggregates that follow from it.
+
+Both markets, synthetic and recorded, are sequences of tapes; everything that the exchange answers is computed from them, so that
+stream, klines, trades and aggregates cannot disagree. Columns are int64 in units of 10⁻⁸ (times in µs), sums are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from quantstream.market import DECIMALS, MINUTE
+from streaming.exchange.listing import Listing
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Sums = npt.NDArray[np.int64] | npt.NDArray[np.object_]
+SAFE_SUM = 2**62  # beyond it int64 could overflow; sums go on in Python's integers
+
+
+@dataclass(frozen=True, slots=True)
+class FatFinger:
+    """The truth about one injected anomaly: the row of its first trade, its kind (`price` or `size`) and how far off."""
+
+    row: int
+    kind: str
+    times: float
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Trades of one symbol over `[opened_at, closed_at)`, whole minutes, in order of time and id.
+
+    `order` numbers the taker order (row-wise, rising) that each trade filled: trades of one order are one aggregate.
+    Recorded aggregates are their own single trade here, of ids `first_ids` to `last_ids`.
+    """
+
+    listing: Listing
+    opened_at: int
+    closed_at: int
+    ids: Ints
+    at: Ints
+    price: Ints
+    quantity: Ints
+    buyer_is_maker: Bools
+    aggregate_starts: Ints  # rows where an aggregate begins
+    aggregate_ids: Ints
+    first_ids: Ints
+    last_ids: Ints
+    fat_fingers: tuple[FatFinger, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows_until(self, at: int) -> int:
+        """Return how many rows traded before `at`."""
+        return int(np.searchsorted(self.at, at))
+
+    def aggregates_until(self, at: int) -> int:
+        """Return how many aggregates traded before `at`."""
+        return int(np.searchsorted(self.aggregate_starts, self.rows_until(at)))
+
+    @cached_property
+    def aggregate_quantities(self) -> Ints:
+        """Quantity of each aggregate."""
+        return _int_sums(self.quantity, self.aggregate_starts)
+
+    @cached_property
+    def aggregate_last_rows(self) -> Ints:
+        """Row of the last trade of each aggregate."""
+        return np.append(self.aggregate_starts[1:], len(self.ids)) - 1 if len(self.ids) else self.aggregate_starts
+
+    def quote(self, rows: slice = slice(None)) -> Ints:
+        """Return price × quantity of the rows in 10⁻⁸ of the quote asset, exact for steps as on the real exchange."""
+        return quote_amounts(self.listing, self.price[rows], self.quantity[rows])
+
+    def minutes(self, until: int | None = None) -> Minutes:
+        """Return the minutes with trades before `until` (default: all)."""
+        return minutes_of(self, self.rows_until(until) if until is not None else len(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Minutes:
+    """One-minute candles of the minutes that had trades, columns as in the exchange's klines."""
+
+    opened_at: Ints
+    open: Ints
+    high: Ints
+    low: Ints
+    close: Ints
+    volume: Sums
+    quote_volume: Sums
+    trade_count: Ints
+    taker_buy_volume: Sums
+    taker_buy_quote_volume: Sums
+    first_id: Ints
+    last_id: Ints
+
+    def __len__(self) -> int:
+        return len(self.opened_at)
+
+    def between(self, start: int, end: int) -> Minutes:
+        """Return the minutes that open in `[start, end)`."""
+        low, high = np.searchsorted(self.opened_at, [start, end])
+        return Minutes(*(getattr(self, name)[low:high] for name in self.__slots__))
+
+
+def quote_amounts(listing: Listing, price: Ints, quantity: Ints) -> Ints:
+    """Return price × quantity in 10⁻⁸, exact: computed in ticks and lots, so that the product stays within 63 bits."""
+    scale = listing.tick * listing.lot // 10**DECIMALS
+    if scale:
+        return (price // listing.tick) * (quantity // listing.lot) * scale
+    exact = price.astype(object) * quantity.astype(object) // 10**DECIMALS  # finer steps than the exchange ever lists
+    return np.asarray(exact, dtype=np.int64)
+
+
+def exact_sums(values: Sums, starts: Ints) -> Sums:
+    """Return the sums of the groups that begin at `starts`, in Python's integers where int64 might overflow."""
+    if len(starts) == 0:
+        return values[:0]
+    if values.dtype != object and float(values.sum(dtype=np.float64)) > SAFE_SUM:
+        values = values.astype(object)
+    sums: Sums = np.add.reduceat(values, starts)
+    return sums
+
+
+def _int_sums(values: Ints, starts: Ints) -> Ints:
+    return np.add.reduceat(values, starts) if len(starts) else values[:0]
+
+
+def minutes_of(tape: Tape, rows: int) -> Minutes:
+    """Return the minutes of a tape's first `rows` trades."""
+    at = tape.at[:rows]
+    edges = np.searchsorted(at, np.arange(tape.opened_at, tape.closed_at + 1, MINUTE))
+    filled = np.flatnonzero(edges[1:] > edges[:-1])
+    starts, ends = edges[:-1][filled], edges[1:][filled]
+    quantity, quote = tape.quantity[:rows], tape.quote(slice(rows))
+    taken = ~tape.buyer_is_maker[:rows]
+    return Minutes(
+        opened_at=tape.opened_at + filled * MINUTE,
+        open=tape.price[starts],
+        high=np.maximum.reduceat(tape.price[:rows], starts) if len(starts) else tape.price[:0],
+        low=np.minimum.reduceat(tape.price[:rows], starts) if len(starts) else tape.price[:0],
+        close=tape.price[ends - 1],
+        volume=exact_sums(quantity, starts),
+        quote_volume=exact_sums(quote, starts),
+        trade_count=_int_sums(tape.last_ids[:rows] - tape.first_ids[:rows] + 1, starts),
+        taker_buy_volume=exact_sums(quantity * taken, starts),
+        taker_buy_quote_volume=exact_sums(quote * taken, starts),
+        first_id=tape.first_ids[starts],
+        last_id=tape.last_ids[ends - 1],
+    )

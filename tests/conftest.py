@@ -1,0 +1,51 @@
+"""What tests of every part share: a real broker, and the folder of real market data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local import broker as local_broker
+from quantstream.kafka import ensure_topics
+from quantstream.settings import Kafka
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
+
+
+def _broker(folder: Path) -> Iterator[Kafka]:
+    port = local_broker.free_port()
+    kafka = Kafka(bootstrap=f"127.0.0.1:{port}")
+    with local_broker.running(folder, port):
+        ensure_topics(kafka)
+        yield kafka
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """One real broker with every declared topic, for the whole session; tests use keys, topics and groups of their own."""
+    yield from _broker(tmp_path_factory.mktemp("broker"))
+
+
+@pytest.fixture
+def fresh_broker(tmp_path: Path) -> Iterator[Kafka]:
+    """A broker of the test's own, for tests that need the declared topics empty (about 3 s)."""
+    yield from _broker(tmp_path / "broker")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real market data (`QUANTSTREAM_TEST_DATA`, else `../shared/data`); without it the test is skipped.
+
+    With `QUANTSTREAM_REQUIRE_DATA=1` its absence is an error: a run that claims to have proved everything must have had it.
+    """
+    folder = Path(os.environ.get("QUANTSTREAM_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if all((folder / name).is_dir() for name in DATA_FOLDERS):
+        return folder
+    message = f"REAL MARKET DATA NOT FOUND at {folder}; set QUANTSTREAM_TEST_DATA to its folder"
+    if os.environ.get("QUANTSTREAM_REQUIRE_DATA"):
+        pytest.fail(message)
+    pytest.skip(message)

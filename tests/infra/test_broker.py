@@ -1,0 +1,53 @@
+"""The embedded broker: what it is told, and that nothing stored is lost when it is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.local import broker as local_broker
+from quantstream.kafka import OFFSET_BEGINNING, Reader, Writer, ensure_topics, group_lag, partition_counts
+from quantstream.settings import Kafka
+from quantstream.topics import TOPICS, TRADES
+
+
+def test_broker_listens_on_loopback_only_and_keeps_its_data_in_the_state_folder() -> None:
+    properties = dict(
+        line.split("=", 1)
+        for line in local_broker.server_properties(Path("/somewhere/kafka/data"), 9092, 9093).splitlines()
+    )
+    assert properties["listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
+    assert properties["advertised.listeners"] == "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093"
+    assert properties["log.dirs"] == "/somewhere/kafka/data"
+    assert properties["auto.create.topics.enable"] == "false"
+
+
+@pytest.mark.broker
+def test_broker_has_every_declared_topic(broker: Kafka) -> None:
+    counts = partition_counts(broker)
+    assert {topic.name: counts[topic.name] for topic in TOPICS} == {topic.name: topic.partitions for topic in TOPICS}
+
+
+@pytest.mark.broker
+def test_broker_killed_at_once_still_has_every_acknowledged_record(tmp_path: Path) -> None:
+    port = local_broker.free_port()
+    kafka = Kafka(bootstrap=f"127.0.0.1:{port}")
+    sent = [f"trade {number}".encode() for number in range(1000)]
+    with local_broker.running(tmp_path, port) as process:
+        ensure_topics(kafka)
+        writer = Writer(kafka)
+        for value in sent:
+            writer.send(TRADES, "BTCUSDT", value, partition=0)
+        writer.flush()
+        process.kill()
+        process.wait()
+    with local_broker.running(tmp_path, port):
+        reader = Reader(kafka)
+        reader.assign({(TRADES.name, 0): OFFSET_BEGINNING})
+        received: list[bytes] = []
+        while len(received) < len(sent):
+            received += [message.value() for message in reader.poll(10)]
+        reader.close()
+        assert received == sent
+        assert group_lag(kafka, "nobody-yet", TRADES) == len(sent)

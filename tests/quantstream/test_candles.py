@@ -1,0 +1,188 @@
+"""Laws of the candle builder: order, batching, duplicates and restarts change nothing."""
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantstream.candles import CandleBuilder, SymbolState
+from quantstream.errors import BadRecord
+from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
+from quantstream.topics import decode, encode
+
+T0 = 1_723_161_600 * SECOND  # on a 5m boundary
+LATENESS = 2 * SECOND
+
+
+def trade(number: int, at: int, price: int = 100 * UNIT, quantity: int = UNIT, maker: bool = False) -> Trade:
+    return Trade("BTCUSDT", number, number, number, price, quantity, at, maker)
+
+
+@st.composite
+def trade_logs(draw: st.DrawFn) -> list[Trade]:
+    steps = draw(st.lists(st.integers(0, 200 * SECOND), min_size=1, max_size=60))
+    at, log = T0 + draw(st.integers(0, 5 * MINUTE)), []
+    for number, step in enumerate(steps, start=1000):
+        at += step
+        price = draw(st.integers(1, 10**13))
+        log.append(trade(number, at, price, draw(st.integers(0, 10**12)), draw(st.booleans())))
+    return log
+
+
+def run(log: list[Trade], end: int) -> list[Candle]:
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m"), LATENESS)
+    candles = [candle for item in log for candle in builder.add(item)]
+    return candles + builder.heartbeat(end)
+
+
+def newest(candles: list[Candle]) -> dict[tuple[str, int], Candle]:
+    return {(candle.interval, candle.opened_at): candle for candle in candles}
+
+
+@given(trade_logs(), st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None)
+def test_duplicates_and_reordering_within_the_lateness_give_the_same_bytes(
+    log: list[Trade], rng: random.Random
+) -> None:
+    end = log[-1].traded_at + 20 * MINUTE
+    shuffled = sorted(log, key=lambda item: item.traded_at + rng.randint(0, LATENESS))
+    repeated = [item for item in shuffled for _ in range(rng.randint(1, 3))]
+    assert sorted(map(encode, run(repeated, end))) == sorted(map(encode, run(log, end)))
+
+
+@given(trade_logs(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_builder_restored_at_any_trade_continues_identically(log: list[Trade], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(log)))
+    first = CandleBuilder("BTCUSDT", ("1m", "5m"), LATENESS)
+    candles = [candle for item in log[:cut] for candle in first.add(item)]
+    state = msgspec.json.decode(msgspec.json.encode(first.state), type=SymbolState)
+    second = CandleBuilder("BTCUSDT", ("1m", "5m"), LATENESS, state)
+    candles += [candle for item in log[cut:] for candle in second.add(item)]
+    end = log[-1].traded_at + 20 * MINUTE
+    assert candles + second.heartbeat(end) == run(log, end)
+
+
+@given(trade_logs(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_trades_repaired_late_end_in_the_candles_of_a_whole_log(log: list[Trade], data: st.DataObject) -> None:
+    lost = data.draw(st.sets(st.integers(1, len(log) - 1), max_size=5)) if len(log) > 1 else set()
+    end = log[-1].traded_at + 20 * MINUTE
+    kept = [item for index, item in enumerate(log) if index not in lost or index == len(log) - 1]
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    candles = [candle for item in kept for candle in builder.add(item)] + builder.heartbeat(end)
+    for index in sorted(lost - {len(log) - 1}):
+        candles += builder.add(log[index])
+    plain = newest([candle for candle in run(log, end) if candle.interval == "5m"])
+    found = newest(candles)
+    assert builder.state.ids.missing == builder.state.ids.recovered
+    for key, candle in plain.items():
+        if builder.state.unplaced == 0:
+            assert msgspec.structs.replace(found[key], revision=0) == msgspec.structs.replace(candle, revision=0)
+
+
+def test_a_candle_holds_every_field_exactly() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(10, T0, price=3 * UNIT, quantity=2))
+    builder.add(trade(11, T0 + 1, price=5 * UNIT, quantity=7, maker=True))
+    builder.add(trade(12, T0 + 2, price=UNIT + 1, quantity=1))
+    assert builder.heartbeat(T0 + 5 * MINUTE + LATENESS) == [
+        Candle(
+            symbol="BTCUSDT",
+            interval="5m",
+            opened_at=T0,
+            open=3 * UNIT,
+            high=5 * UNIT,
+            low=UNIT + 1,
+            close=UNIT + 1,
+            volume=10,
+            quote_volume=6 * UNIT + 35 * UNIT + UNIT + 1,
+            trade_count=3,
+            taker_buy_volume=3,
+            taker_buy_quote_volume=6 * UNIT + UNIT + 1,
+            first_trade_id=10,
+            last_trade_id=12,
+            is_complete=True,
+        )
+    ]
+
+
+def test_a_window_closes_on_the_watermark_not_before() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.add(trade(1, T0))
+    assert builder.heartbeat(T0 + 5 * MINUTE + LATENESS - 1) == []
+    assert [c.opened_at for c in builder.heartbeat(T0 + 5 * MINUTE + LATENESS)] == [T0]
+
+
+def test_a_quiet_symbol_closes_flat_while_the_feed_is_alive() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.add(trade(1, T0, price=7 * UNIT))
+    flat = builder.heartbeat(T0 + 10 * MINUTE + LATENESS)[1]
+    assert (flat.open, flat.close, flat.volume, flat.trade_count) == (7 * UNIT, 7 * UNIT, 0, 0)
+    assert (flat.first_trade_id, flat.is_complete) == (-1, True)
+
+
+def test_the_first_window_is_incomplete_unless_the_feed_was_alive_before_it() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.add(trade(50, T0 + MINUTE))
+    assert [c.is_complete for c in builder.heartbeat(T0 + 5 * MINUTE + LATENESS)] == [False]
+
+
+def test_a_late_trade_makes_a_revision_not_a_second_candle() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    builder.add(trade(3, T0 + 6 * MINUTE))
+    (first,) = builder.heartbeat(T0 + 7 * MINUTE)
+    (second,) = builder.add(trade(2, T0 + MINUTE, price=200 * UNIT))
+    assert (first.opened_at, first.revision, first.is_complete) == (T0, 0, False)
+    assert (second.opened_at, second.revision, second.is_complete) == (T0, 1, True)
+    assert (second.high, second.close, second.trade_count) == (200 * UNIT, 200 * UNIT, 2)
+
+
+def test_flat_candles_after_a_revised_close_are_revised_too() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.add(trade(1, T0))
+    builder.add(trade(3, T0 + 11 * MINUTE))
+    builder.heartbeat(T0 + 12 * MINUTE)
+    revised = builder.add(trade(2, T0 + MINUTE, price=9 * UNIT))
+    assert [(c.opened_at, c.close, c.revision) for c in revised] == [
+        (T0, 9 * UNIT, 1),
+        (T0 + 5 * MINUTE, 9 * UNIT, 1),
+    ]
+
+
+def test_a_trade_out_of_order_within_the_lateness_is_waited_for() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    assert builder.add(trade(3, T0 + 5 * MINUTE + LATENESS)) == []
+    (candle,) = builder.add(trade(2, T0 + 5 * MINUTE + LATENESS))
+    assert (candle.is_complete, candle.revision, candle.trade_count) == (True, 0, 1)
+
+
+def test_a_candle_survives_its_own_json() -> None:
+    (candle,) = run([trade(1, T0, price=123_456_789_012, quantity=987_654_321)], T0 + 5 * MINUTE + LATENESS)[-1:]
+    assert decode(encode(candle), Candle) == candle
+    assert b'"open":"1234.56789012"' in encode(candle)
+
+
+@pytest.mark.parametrize(
+    "change", [{"low": 101 * UNIT}, {"high": 0}, {"taker_buy_volume": 2 * UNIT}, {"opened_at": T0 + 1}]
+)
+def test_a_wrong_candle_cannot_be_made(change: dict[str, int]) -> None:
+    (candle,) = run([trade(1, T0)], T0 + 5 * MINUTE + LATENESS)[-1:]
+    with pytest.raises(BadRecord):
+        msgspec.structs.replace(candle, **change)
+
+
+def test_the_state_stays_bounded_through_a_hundred_holes_and_days_of_silence() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    for number in range(100):
+        builder.add(trade(10 * number + 1, T0 + number * 60 * MINUTE))
+    assert len(builder.state.ids.holes) == 64
+    assert len(builder.state.windows["5m"]) <= 300
+    assert len(msgspec.json.encode(builder.state)) < 40_000
