@@ -31,7 +31,7 @@ def open_sources() -> Sources:
 
 def main() -> None:
     """Draw the chosen page."""
-    st.set_page_config(page_title="QuantStream", page_icon=":material/candlestick_chart:", layout="wide")
+    st.set_page_config(page_title="QuantStream", page_icon=str(FOLDER / "icon.svg"), layout="wide")
     st.html(f"<style>{(FOLDER / 'style.css').read_text(encoding='utf-8')}</style>")
     try:
         sources: Sources = st.cache_resource(open_sources, show_spinner=False)()

@@ -11,6 +11,7 @@ const LINES = [
   { name: "BB middle", index: 10, color: "#4c9aff66", width: 1, dashed: true, overlay: "Bollinger" },
   { name: "BB lower", index: 11, color: "#4c9affaa", width: 1, overlay: "Bollinger" },
 ];
+const SESSION = 7; // index of the session's VWAP
 const INCOMPLETE = 1;
 const OPEN = 2;
 const MANY = 60; // more changed rows than this are set at once
@@ -281,7 +282,9 @@ function column([time, open, , , close, volume]) {
 }
 
 function point(row, index) {
-  return row[index] == null ? { time: row[0] } : { time: row[0], value: row[index] };
+  if (row[index] == null) return { time: row[0] };
+  const begins = index === SESSION && row[0] % 86400 === 0; // no line from one session's average to the next one's
+  return { time: row[0], value: row[index], ...(begins && { color: "transparent" }) };
 }
 
 function fixed(decimals) {

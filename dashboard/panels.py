@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -122,26 +121,9 @@ def risk_card(score: Score | None) -> str:
 
 
 def _gauge(score: float) -> str:
-    """Return a half circle with its three zones and a needle."""
-    zones, start = "", 0.0
-    for bound, word in formats.RISK_WORDS:
-        end = min(bound, 100.0)
-        zones += f'<path class="zone {RISK_TONES[word]}" d="{_arc(start + 0.7, end - 0.7, 42)}"/>'
-        start = end
-    angle = math.pi * (1 - min(max(score, 0), 100) / 100)
-    x, y = 50 + 33 * math.cos(angle), 50 - 33 * math.sin(angle)
-    return (
-        f'<svg viewBox="0 0 100 56" role="img" aria-label="risk {score:.0f} of 100">{zones}'
-        f'<line x1="50" y1="50" x2="{x:.2f}" y2="{y:.2f}"/><circle cx="50" cy="50" r="3.2"/></svg>'
-    )
-
-
-def _arc(start: float, end: float, radius: float) -> str:
-    points = []
-    for score in (start, end):
-        angle = math.pi * (1 - score / 100)
-        points.append(f"{50 + radius * math.cos(angle):.2f} {50 - radius * math.sin(angle):.2f}")
-    return f"M{points[0]} A{radius} {radius} 0 0 1 {points[1]}"
+    """Return a half circle with its three zones (drawn by the style sheet) and a needle."""
+    turned = min(max(score, 0.0), 100.0) * 1.8 - 90
+    return f'<div class="qs-dial" role="img" aria-label="risk {score:.0f} of 100"><i style="transform:rotate({turned:.1f}deg)"></i></div>'
 
 
 def _novelty(score: Score | None) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from ml.rest import Rest
-from quantstream.errors import BadRecord, DataRejected
+from quantstream.errors import BadRecord, DataRejected, Misconfigured
 from quantstream.lake import Lake, candle_rows, micros, utc
 from quantstream.market import QUOTE_DECIMALS, Candle, interval_length, to_units, window_start
 from quantstream.settings import Settings
@@ -63,7 +63,7 @@ def backfill(
     lake = Lake(settings.lake_url)
     rest = Rest(settings.endpoints.rest, sleep=sleep, rng=rng or random.Random())
     length = interval_length(INTERVAL)
-    now = int(rest.get("/api/v3/time")["serverTime"]) * 1000
+    now = _exchange_time(rest)
     start = window_start(now - settings.history_days * DAY, length)
     end = min(window_start(now, length), _first_live_window(lake, symbol, length) or now)
     if end <= start:  # the live path is older than the history asked for
@@ -109,6 +109,16 @@ def parse_kline(symbol: str, row: Any) -> Candle:
         raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
 
 
+def _exchange_time(rest: Rest) -> int:
+    answer = rest.get("/api/v3/time")
+    try:
+        return int(answer["serverTime"]) * 1000
+    except (KeyError, TypeError, ValueError) as error:
+        raise Misconfigured(
+            f"what answers at {rest.address} is not the exchange; see QUANTSTREAM_ENDPOINTS__REST"
+        ) from error
+
+
 def _quote_units(text: str) -> int:
     with localcontext() as context:
         context.prec = 60  # the default of 28 digits would round large turnovers
@@ -122,7 +132,7 @@ def _fetch(rest: Rest, symbol: str, page: list[int]) -> list[Candle]:
     rows = rest.get("/api/v3/klines", {**query, "startTime": page[0] // 1000, "endTime": page[-1] // 1000})
     try:
         candles = [parse_kline(symbol, row) for row in rows]
-    except BadRecord as error:
+    except (BadRecord, TypeError) as error:
         raise DataRejected(f"the exchange's history of {symbol} is not usable, nothing was written: {error}") from error
     return [candle for candle in candles if candle.opened_at in wanted]
 

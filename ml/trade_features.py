@@ -20,6 +20,7 @@ MEMORY = 512  # trades: some seconds of a busy symbol, hours of a quiet one
 FEWEST = 64  # before so many trades are known, nothing is strange
 SCALE = 10**12  # logs are kept as integers of 10⁻¹²: sums of them are exact, adding and taking away again
 FLOOR = 20_000_000  # 0.2 bp in that scale: the bounce of one tick is not a deviation
+NORMAL = 1.2533  # times the mean absolute value is a normal's standard deviation, and one outlier hardly moves it
 NOTHING = (0.0,) * len(NAMES)
 
 
@@ -52,10 +53,9 @@ class _Symbol:
     def _row(self, known: int, deviation: int, move: int, size: int, gap: int) -> tuple[float, ...]:
         if known < FEWEST:
             return NOTHING
-        # 1.2533 times the mean absolute value is the standard deviation of a normal, and one outlier hardly moves it
         return (
-            deviation / (1.2533 * max(self.deviation / known, FLOOR)),
-            move / (1.2533 * max(self.move / known, FLOOR)),
+            deviation / (NORMAL * max(self.deviation / known, FLOOR)),
+            move / (NORMAL * max(self.move / known, FLOOR)),
             (size - self.size / known) / SCALE,  # log of the size over the geometric mean of sizes
             log((gap + 1) / (self.gap / known + 1)),
             log1p(self.run),
@@ -91,6 +91,12 @@ class TradeFeatures:
         if state is None:
             state = self._symbols[trade.symbol] = _Symbol()
         return state.push(trade)
+
+    def market(self, symbol: str) -> tuple[float, float]:
+        """Return the rolling VWAP (10⁻⁸) of a symbol seen before, and σ: the larger of those that prices are measured in."""
+        state = self._symbols[symbol]
+        mean = max(state.deviation, state.move) / len(state.ring)
+        return state.quote / state.quantity, NORMAL * max(mean, FLOOR) / SCALE
 
 
 def rows(trades: Iterable[Trade]) -> Floats:

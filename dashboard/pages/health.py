@@ -1,5 +1,48 @@
-"""To be drawn."""
+"""How the platform itself fares: every process, every source of this page, operational events, dead letters."""
+
+from __future__ import annotations
+
+from html import escape
 
 import streamlit as st
 
-st.write("health")
+from dashboard import panels, tables
+from dashboard.data import Sources
+from dashboard.panels import Tile
+
+SHOWN = 60
+
+
+def main(sources: Sources) -> None:
+    """Draw the page; it renews itself every two seconds."""
+    st.fragment(update, run_every=2.0)(sources)
+
+
+def update(sources: Sources) -> None:
+    """Draw everything that moves."""
+    st.html(panels.strip(source_tiles(sources), "sources"))
+    found = sources.stages.all()
+    body = tables.stages(found) if found else f'<p class="qs-nothing">{escape(sources.stages.trouble)}</p>'
+    st.html(panels.card("Processes", body, "rates over the last 10 s of wall time", "stages"))
+    left, right = st.columns([1, 1], gap="small")
+    left.html(panels.card("Operations", panels.event_feed(sources.tail.events()[:SHOWN]), "newest first", "events"))
+    dead = sources.tail.dead()[:SHOWN]
+    body = tables.dead(dead) if dead else '<p class="qs-nothing">every record could be parsed</p>'
+    right.html(panels.card("Dead letters", body, f"{sources.tail.dead_total} in all", "dead"))
+
+
+def source_tiles(sources: Sources) -> list[Tile]:
+    """Return one tile for each thing this page reads from, with its trouble in words."""
+    named = (
+        ("Topics", sources.tail.trouble),
+        ("Lake", sources.history.trouble),
+        ("Processes", sources.stages.trouble),
+        ("Model registry", sources.champions.trouble),
+    )
+    return [
+        Tile(name, "not answering" if trouble else "well", "warn" if trouble else "up", trouble, trouble)
+        for name, trouble in named
+    ]
+
+
+main(st.session_state["sources"])

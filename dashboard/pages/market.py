@@ -25,13 +25,14 @@ def main(sources: Sources) -> None:
     if asked and asked not in symbols:
         st.toast(f"{asked} is not followed here; showing {symbols[0]}.")
     component.load_library()
-    left, middle, right = st.columns([1.3, 1.6, 4], vertical_alignment="bottom")
+    left, middle, right = st.columns([1.2, 4, 4], vertical_alignment="bottom")
     symbol = left.selectbox("Symbol", symbols, key="symbol", bind="query-params")
     intervals = list(sources.settings.intervals)
-    with middle:
-        interval = st.segmented_control("Interval", intervals, default=intervals[0], required=True, key="interval")
-    with right:
-        overlays = st.pills("Shown", OVERLAYS, selection_mode="multi", default=_default_overlays(), key="overlays")
+    interval = intervals[0]
+    if len(intervals) > 1:
+        interval = middle.segmented_control("Interval", intervals, default=interval, required=True, key="interval")
+    place = right if len(intervals) > 1 else middle
+    overlays = place.pills("Shown", OVERLAYS, selection_mode="multi", default=_default_overlays(), key="overlays")
     begin_chart(symbol, interval)
     st.fragment(update, run_every=1.0)(sources, symbol, interval, list(overlays))
 
@@ -129,7 +130,7 @@ def model_strip(champions: tuple[Champion, ...], trouble: str, score: Score | No
     """Return which versions serve, under which alias and since when; the score's own versions when the registry is silent."""
     tiles = [
         Tile(
-            model.name.removeprefix("quantstream-"),
+            _short(model.name),
             f"v{model.version} · {model.alias}",
             detail=model.since and f"since {model.since}",
         )
@@ -138,12 +139,14 @@ def model_strip(champions: tuple[Champion, ...], trouble: str, score: Score | No
     ]
     if not tiles and score and score.models:
         named = sorted(score.models.items())
-        tiles = [
-            Tile(name.removeprefix("quantstream-"), f"v{version}", detail="made this score") for name, version in named
-        ]
+        tiles = [Tile(_short(name), f"v{version}", detail="made this score") for name, version in named]
     if trouble:
         tiles.append(Tile("Registry", "not answering", "warn", trouble))
     return panels.strip(tiles or [Tile("Models", "none in service yet", "flat")], "models")
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("quantstream-").capitalize()
 
 
 main(st.session_state["sources"])

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -84,9 +85,9 @@ def look(state: State) -> Status:
         symbols = pool.submit(_symbols, stack)
         return Status(
             processes=processes,
-            symbols=_result(symbols, {}, "the lake", notes),
-            models=_result(models, {}, "MLflow", notes),
-            lag=_result(lag, None, "Kafka", notes),
+            symbols=_result(symbols, "the lake", notes) or {},
+            models=_result(models, "MLflow", notes) or {},
+            lag=_result(lag, "Kafka", notes),
             urls=stack.urls,
             notes=notes,
         )
@@ -100,10 +101,8 @@ def look_at_processes(state: State, stack: Stack) -> dict[str, ProcessStatus]:
     watched: dict[str, Watched] = {}
     restarts: dict[str, int] = {}
     if state.socket.exists():
-        try:
+        with suppress(Unavailable):  # the table then says that nothing runs
             watched, restarts = supervisor.processes(), supervisor.restarts()
-        except Unavailable:
-            pass  # the table says that nothing runs
     described = json.loads(state.processes_file.read_text())
     names = [name for name in stack.processes if name in described]
     with ThreadPoolExecutor(max(1, len(names))) as pool:
@@ -122,17 +121,17 @@ def _is_up(processes: Mapping[str, ProcessStatus], name: str) -> bool:
     return name in processes and processes[name].pid is not None
 
 
-def _result(future: Future[T] | None, default: T, what: str, notes: list[str]) -> T:
+def _result(future: Future[T] | None, what: str, notes: list[str]) -> T | None:
     if future is None:
         notes.append(f"{what} is not running")
-        return default
+        return None
     try:
         return future.result(WITHIN)
     except NotInTime:
         notes.append(f"{what} did not answer in {WITHIN:.0f} s")
     except Unavailable as error:
         notes.append(str(error))
-    return default
+    return None
 
 
 def _lag(stack: Stack) -> int:
@@ -160,7 +159,7 @@ def sink_lag(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int:
     return 0
 
 
-def _champions(stack: Stack) -> dict[str, str]:
+def _champions(stack: Stack) -> Mapping[str, str]:
     from ml.registry import Registry
 
     registry = Registry(stack.urls["mlflow"])
@@ -168,7 +167,7 @@ def _champions(stack: Stack) -> dict[str, str]:
     return {name: str(version) for name, version in found.items() if version is not None}
 
 
-def _symbols(stack: Stack) -> dict[str, SymbolStatus]:
+def _symbols(stack: Stack) -> Mapping[str, SymbolStatus]:
     from quantstream.lake import Lake
 
     lake = Lake(stack.settings["QUANTSTREAM_LAKE"])

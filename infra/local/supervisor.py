@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.leftovers import NAME_MARK, STATE_MARK
+from infra.local.launch import NAME_MARK, STATE_MARK
 from infra.local.processes import Process
 from infra.local.state import PROJECT, State
 from quantstream.errors import Misconfigured, Unavailable
@@ -123,7 +123,7 @@ def start_supervisor(state: State, processes: Iterable[Process]) -> Supervisor:
 
 def render(state: State, processes: Iterable[Process]) -> str:
     """Return supervisord's configuration; no process starts before it is asked to, each is kept running from then on."""
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "unix_http_server": {"file": state.socket, "chmod": "0700"},
         "supervisord": {
             "logfile": state.supervisor_log,

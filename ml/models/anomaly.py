@@ -30,8 +30,8 @@ NAMES = (
 )
 DEVIATION, MOVE, SIZE = 0, 1, 2  # places in trade_features.NAMES
 FAR = 6.0  # σ from the rolling VWAP, and against the last trade, that no ordinary trade shows
-MOVED = 4.0  # σ that a huge trade moves the price
-HUGE = float(np.log(30))  # times the usual size
+MOVED = 3.0  # σ from the VWAP that a huge trade leaves the price at
+HUGE = float(np.log(50))  # times the usual size
 TRADE_QUANTILE = 0.99  # of the forest's strangeness over ordinary trades: rarer is strange
 CANDLE_QUANTILE = 0.99
 FLAGGED = 0.5
@@ -138,7 +138,7 @@ def suspicious(rows: Floats) -> npt.NDArray[np.bool_]:
     """Return which trades are far off in price, or huge and moving the price."""
     deviation, move, size = np.abs(rows[:, DEVIATION]), np.abs(rows[:, MOVE]), rows[:, SIZE]
     far = (deviation >= FAR) & (move >= FAR)
-    huge = (size >= HUGE) & (move >= MOVED)
+    huge = (size >= HUGE) & (move >= FAR) & (deviation >= MOVED)
     return np.asarray(far | huge, dtype=np.bool_)
 
 

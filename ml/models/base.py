@@ -92,7 +92,7 @@ def load(folder: Path) -> Model:
     ours = features.FEATURE_HASH
     if manifest["feature_hash"] != ours:
         raise ModelRejected(
-            f"the {manifest['kind']} model was fitted on features {manifest['feature_hash']}, this process computes {ours}; train it anew"
+            f"the {manifest['kind']} model was fitted on features {manifest['feature_hash']}, not on {ours} as computed here; train anew"
         )
     if manifest["kind"] not in MODULES:
         raise ModelRejected(f"a model of kind {manifest['kind']!r} is not known here")

@@ -94,7 +94,8 @@ def _draw_fills(rng: np.random.Generator, day: Day, first: int, last: int) -> In
 
 def _draw_lots(rng: np.random.Generator, count: int, mid: Floats, listing: Listing, character: Character) -> Ints:
     worth = character.median_notional * np.exp(SIZE_SPREAD * rng.standard_normal(count))
-    return np.maximum((worth / mid * (UNIT / listing.lot)).astype(np.int64), 1)
+    lots: Ints = np.maximum((worth / mid * (UNIT / listing.lot)).astype(np.int64), 1)
+    return lots
 
 
 def _spoil(

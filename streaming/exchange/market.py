@@ -16,10 +16,25 @@ from streaming.exchange.tape import Minutes, Tape
 class Market(Protocol):
     """Trades of several symbols over `[begins_at, ends_at)`; the clock starts at `starts_at`, earlier is history. µs UTC."""
 
-    listings: Mapping[str, Listing]
-    begins_at: int
-    starts_at: int
-    ends_at: int | None
+    @property
+    def listings(self) -> Mapping[str, Listing]:
+        """The symbols, by name."""
+        ...
+
+    @property
+    def begins_at(self) -> int:
+        """When its history begins."""
+        ...
+
+    @property
+    def starts_at(self) -> int:
+        """When its clock starts."""
+        ...
+
+    @property
+    def ends_at(self) -> int | None:
+        """When its clock stops, if ever."""
+        ...
 
     def tape_at(self, symbol: str, at: int) -> Tape:
         """Return the tape that covers `at`, which lies in the market's time."""

@@ -1,8 +1,8 @@
 """The course of a synthetic symbol, minute by minute: price, volatility, and how many orders and trades each minute holds.
 
 A pure function of (seed, symbol): each day is drawn by a generator of its own and continues where the day before ended, so that
-history, now, and a restarted exchange agree. Volatility clusters (log-volatility as a sum of a fast and a slow autoregression, one
-part shared by the whole market), prices jump, activity follows the hour and the day of the week. Counts are fixed here, so that
+history, now, and a restarted exchange agree. Volatility clusters (log-volatility as a sum of fast and slow autoregressions,
+partly shared by the whole market), prices jump, activity follows the hour and the day of the week. Counts are fixed here, so that
 any trade's id is known without making the trades before it.
 """
 
@@ -36,7 +36,7 @@ PULL = 1 / (90 * MINUTES_A_DAY)  # back to the opening price over 90 days, so th
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One day of a symbol. `price` has an edge more than there are minutes; ids are those before each minute, and after the last."""
+    """One day of a symbol, by minute. `price` and the ids have an edge more: as the minute opens, and as the last one closes."""
 
     price: Floats
     spread: Floats  # standard deviation of each minute's log return

@@ -64,7 +64,9 @@ class Subscriptions:
         method, params = request["method"], request.get("params", [])
         if method not in METHODS:
             offered = ", ".join(f"`{name}`" for name in METHODS)
-            raise _Wrong(2, f"Invalid request: unknown variant `{method}`, expected one of {offered} at line 1 column {length}")
+            raise _Wrong(
+                2, f"Invalid request: unknown variant `{method}`, expected one of {offered} at line 1 column {length}"
+            )
         if not isinstance(params, list):
             raise _Wrong(2, f"Invalid request: invalid type, expected a sequence at line 1 column {length}")
         if method == "LIST_SUBSCRIPTIONS":

@@ -128,7 +128,8 @@ def exact_sums(values: Sums, starts: Ints) -> Sums:
 
 
 def _int_sums(values: Ints, starts: Ints) -> Ints:
-    return np.add.reduceat(values, starts) if len(starts) else values[:0]
+    sums: Ints = np.add.reduceat(values, starts) if len(starts) else values[:0]
+    return sums
 
 
 def minutes_of(tape: Tape, rows: int) -> Minutes:

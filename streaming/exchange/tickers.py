@@ -83,7 +83,9 @@ def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str
     minutes = minutes_between(market, symbol, start, now)
     last = last_trade(market, symbol, now)
     volume, quote = int(minutes.volume.sum()), int(minutes.quote_volume.sum())
-    prices = [int(minutes.open[0]), int(minutes.high.max()), int(minutes.low.min())] if len(minutes) else [last.price] * 3
+    prices = (
+        [int(minutes.open[0]), int(minutes.high.max()), int(minutes.low.min())] if len(minutes) else [last.price] * 3
+    )
     opening, high, low = prices
     change = last.price - opening
     bid_and_ask = {key: value for key, value in book_row(market, symbol, now).items() if key != "symbol"}

@@ -104,7 +104,7 @@ class Market:
         """Publish a flagged trade."""
         candle = self.candles[symbol][-1 - bars_ago]
         anomaly = Anomaly(
-            symbol, next(self.ids), candle.opened_at + 90 * SECOND, round(candle.high * 1.001), 35 * UNIT // 10,
+            symbol, next(self.ids), candle.opened_at + 90 * SECOND, candle.high + 500 * TICKS[symbol][0], 35 * UNIT // 10,
             False, 0.93, [reason, "40 times the usual size"], "quantstream-anomaly/2", candle.closed_at,
         )  # fmt: skip
         self._send(ANOMALIES, symbol, anomaly)

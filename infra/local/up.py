@@ -1,0 +1,189 @@
+"""`quantstream up` and `down` as a person meets them: checks first, progress while it starts, addresses at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from infra.local import airflow, leftovers, stack
+from infra.local.airflow_api import AirflowApi
+from infra.local.checks import check_exchange, recorded_symbols
+from infra.local.first_run import first_run
+from infra.local.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
+from infra.local.progress import show_startup
+from infra.local.state import State
+from infra.local.supervisor import Supervisor
+from quantstream.errors import Unavailable
+from quantstream.settings import Settings
+
+WATCH = 1.0  # seconds between looks at the supervisor while attached
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the person asked for."""
+
+    settings: Settings
+    recordings: tuple[Path, ...] = ()
+    speed: float | None = None
+    seed: int | None = None
+    names_symbols: bool = False
+    named_ports: frozenset[str] = frozenset()
+    detach: bool = False
+
+
+def run(request: Request, console: Console | None = None) -> int:
+    """Start the stack and, unless detached, stay until Ctrl-C; return the exit code.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    state = State.at(request.settings.state)
+    state.make()
+    with state.only_one(), _stoppable():
+        if stack.is_running(state):
+            return _already_running(state, console)
+        try:
+            _start(request, state, console)
+            if request.detach:
+                return 0
+            console.print("Ctrl-C stops everything.")
+            _watch(state)
+        except KeyboardInterrupt:
+            console.print("\nStopping …")
+            _stop(state, console)
+            return 0
+    return 0
+
+
+def _start(request: Request, state: State, console: Console) -> None:
+    if found := leftovers.find(state.folder):
+        console.print(f"Ending {len(found)} processes that an earlier start left behind.")
+        leftovers.end(found)
+    request = _checked(request)
+    plan = make_plan(request.settings, _market(request), {page: _is_named(page, request) for page in PAGES})
+    for note in plan.notes:
+        console.print(f"Note: {note}.")
+    started_at = time.monotonic()
+    with show_startup(console) as report:
+        stack.start(plan, report)
+    console.print(f"Everything is up after {time.monotonic() - started_at:.0f} s.")
+    _greet(plan, console)
+
+
+def _checked(request: Request) -> Request:
+    """Return the request with its symbols settled, having asked the exchange or the recordings."""
+    if request.settings.exchange == "binance":
+        check_exchange(request.settings)
+    if not request.recordings:
+        return request
+    symbols = recorded_symbols(request.recordings)
+    if request.names_symbols:
+        symbols = tuple(name for name in request.settings.symbols)
+    return Request(**(vars(request) | {"settings": request.settings.model_copy(update={"symbols": symbols})}))
+
+
+def _market(request: Request) -> Market:
+    default = RECORDED_SPEED if request.recordings else SYNTHETIC_SPEED
+    return Market(request.recordings, request.speed or default, request.seed)
+
+
+def _is_named(page: str, request: Request) -> bool:
+    return page in request.named_ports or f"QUANTSTREAM_PORTS__{page.upper()}" in os.environ
+
+
+def _greet(plan: Plan, console: Console) -> None:
+    """Train the first models when there are none, then say where everything is."""
+    password = airflow.password(plan.state.airflow)
+    if _has_champions(plan):
+        note = "The models of the last time serve again."
+    else:
+        console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
+        outcome = first_run(AirflowApi(plan.urls["airflow"], password), console)
+        note = outcome.note or "The first models are trained, judged and serving."
+    console.print(note)
+    console.print(
+        f"\n  Dashboard  {plan.urls['dashboard']}\n"
+        f"  Airflow    {plan.urls['airflow']}   user {airflow.USER}, password {password}\n"
+        f"  MLflow     {plan.urls['mlflow']}\n"
+    )
+    console.print(_expectation(plan))
+
+
+def _expectation(plan: Plan) -> str:
+    if not plan.is_simulated:
+        return "Next: a 5-minute candle and its scores every five minutes; quantstream status shows how things are."
+    pace = 300 / plan.market.speed
+    return f"Next: a 5-minute candle and its scores about every {pace:.0f} s; quantstream status shows how things are."
+
+
+def _has_champions(plan: Plan) -> bool:
+    from ml.registry import Registry
+
+    from infra.local.status import MODELS
+
+    registry = Registry(plan.urls["mlflow"])
+    return any(registry.alias_version(name, "champion") for name in MODELS)
+
+
+def _already_running(state: State, console: Console) -> int:
+    from infra.local.status import look
+    from infra.local.tables import print_status
+
+    console.print(f"Already running in {state.folder}; quantstream down stops it.")
+    print_status(look(state), console)
+    return 0
+
+
+def _watch(state: State) -> None:
+    """Stay until a signal comes.
+
+    Raises: Unavailable when the supervisor is gone.
+    """
+    supervisor = Supervisor(state)
+    while supervisor.is_running():
+        time.sleep(WATCH)
+    if leftovers.find(state.folder):
+        stack.stop(state)
+        raise Unavailable("the supervisor ended, so everything was stopped; run quantstream up again")
+
+
+def stop(state: State, console: Console | None = None) -> None:
+    """Stop a stack and say so.
+
+    Raises: Unavailable when something survives.
+    """
+    console = console or Console(highlight=False, soft_wrap=True)
+    if not state.folder.exists() or not (stack.is_running(state) or leftovers.find(state.folder)):
+        console.print(f"Nothing is running in {state.folder}.")
+        return
+    _stop(state, console)
+
+
+def _stop(state: State, console: Console) -> None:
+    with console.status("Stopping …") as line:
+        stack.stop(state, lambda left: line.update(f"Stopping {left}"))
+    console.print("Everything is stopped; what was stored stays.")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and a closed terminal stop as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

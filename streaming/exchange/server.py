@@ -1,0 +1,103 @@
+"""The exchange as a server: WebSocket and REST on one port, the publisher's loop, and the control endpoint.
+
+`serve` runs it inside a loop that is already running: the command does so, and tests do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from quantstream.errors import Misconfigured
+from streaming.exchange.clock import Clock
+from streaming.exchange.clockfile import kept
+from streaming.exchange.connection import Rules
+from streaming.exchange.control import Control
+from streaming.exchange.faults import Faults
+from streaming.exchange.market import Market
+from streaming.exchange.publisher import Publisher
+from streaming.exchange.rest import Rest
+from streaming.exchange.sockets import Sockets
+from streaming.exchange.truth import Truth
+from streaming.exchange.weights import LIMIT_A_MINUTE, Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an exchange is served. `identity` is what the clock file says the market is."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    weight_limit: int = LIMIT_A_MINUTE
+    rules: Rules = field(default_factory=Rules)
+    waits_for_listener: bool = False
+    clock_file: Path | None = None
+    truth_file: Path | None = None
+    identity: dict[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running exchange: its base addresses, and its parts for tests to look at."""
+
+    ws: str
+    rest: str
+    faults: Faults
+    publisher: Publisher
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    market: Market, clock: Clock, options: Options | None = None, faults: Faults | None = None
+) -> AsyncIterator[Served]:
+    """Serve a market by a clock while inside.
+
+    Raises: Misconfigured when the port is taken, or a file cannot be written.
+    """
+    options = options or Options()
+    faults = faults or Faults(random.Random(0))
+    truth = Truth(options.truth_file) if options.truth_file else None
+    publisher = Publisher(market, clock, faults, truth)
+    sockets = Sockets(publisher, clock, options.rules)
+    app = web.Application()
+    app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit)).routes())
+    app.add_routes(sockets.routes())
+    app.add_routes(Control(faults, publisher, clock).routes())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        port = await _bound(runner, options)
+        async with kept(clock, options.clock_file, options.identity):
+            if not options.waits_for_listener:
+                clock.start()
+            task = asyncio.create_task(publisher.run())
+            try:
+                yield Served(f"ws://{options.host}:{port}", f"http://{options.host}:{port}", faults, publisher)
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                await sockets.shut_down()
+    finally:
+        await runner.cleanup()
+        if truth is not None:
+            truth.close()
+
+
+async def _bound(runner: web.AppRunner, options: Options) -> int:
+    site = web.TCPSite(runner, options.host, options.port)
+    try:
+        await site.start()
+    except OSError as error:
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+        raise Misconfigured(
+            f"port {options.port} of {options.host} {reason}; choose another with --port, or --port 0 for a free one"
+        ) from None
+    return int(runner.addresses[0][1])

@@ -1,0 +1,120 @@
+"""The WebSocket side: opens connections at `/ws` and `/stream`, keeps them to the exchange's rules, and cuts them by plan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from quantstream.market import MICROSECOND
+from streaming.exchange.clock import Clock
+from streaming.exchange.connection import Connection, Rules, TooManyMessages
+from streaming.exchange.publisher import Publisher
+from streaming.exchange.streams import MAX_STREAMS, Subscriptions
+from streaming.exchange.wire import MILLISECONDS
+
+log = logging.getLogger(__name__)
+ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
+
+
+class Sockets:
+    """All connections."""
+
+    def __init__(self, publisher: Publisher, clock: Clock, rules: Rules) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._rules = rules
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to serve."""
+        return [
+            web.get("/ws", self._open_raw),
+            web.get("/ws/{streams:.*}", self._open_raw),
+            web.get("/stream", self._open_combined),
+            web.get("/stream/", self._open_combined),
+        ]
+
+    async def shut_down(self) -> None:
+        """Announce the end to everyone and say goodbye."""
+        for connection in list(self._publisher.connections):
+            announce_shutdown(connection, self._clock)
+            await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                await asyncio.wait_for(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"), 1.0)
+
+    async def _open_raw(self, request: web.Request) -> web.StreamResponse:
+        return await self._open(request, request.match_info.get("streams", ""), combined=False)
+
+    async def _open_combined(self, request: web.Request) -> web.StreamResponse:
+        return await self._open(request, request.query.get("streams", ""), combined=True)
+
+    async def _open(self, request: web.Request, streams: str, combined: bool) -> web.StreamResponse:
+        names = [name for name in streams.split("/") if name]
+        if len(names) > MAX_STREAMS:
+            return web.Response(status=400, text=f"a connection may listen to at most {MAX_STREAMS} streams")
+        in_micros = request.query.get("timeUnit", "").upper() == "MICROSECOND"
+        socket = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0)
+        await socket.prepare(request)
+        unit = MICROSECOND if in_micros else MILLISECONDS
+        connection = Connection(socket, Subscriptions(names, combined), unit, self._rules)
+        connection.attach(request.transport)
+        self._publisher.listen(connection, names)
+        log.info("client connected", extra={"streams": len(names)})
+        try:
+            async with self._tasks(connection):
+                await self._read(socket, connection)
+        finally:
+            self._publisher.leave(connection)
+            log.info("client left", extra={"code": socket.close_code})
+        return socket
+
+    async def _read(self, socket: web.WebSocketResponse, connection: Connection) -> None:
+        while True:
+            message = await socket.receive()
+            if message.type in ENDED:
+                return
+            try:
+                request = connection.receive(message)
+            except TooManyMessages:
+                await connection.close(WSCloseCode.POLICY_VIOLATION, "Too many requests")
+                return
+            if request is not None:
+                reply = connection.subscriptions.answer(request)
+                connection.send(reply)
+                self._publisher.listen(connection, connection.subscriptions.names)
+
+    @contextlib.asynccontextmanager
+    async def _tasks(self, connection: Connection) -> AsyncIterator[None]:
+        """Write, ping and cut by plan while inside."""
+        jobs = (connection.write(), connection.ping(), self._cut_in_time(connection))
+        tasks = [asyncio.create_task(job) for job in jobs]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            for ended in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(ended, Exception) and not isinstance(ended, ConnectionError):
+                    raise ended
+
+    async def _cut_in_time(self, connection: Connection) -> None:
+        notice = min(self._rules.shutdown_notice, self._rules.lifetime)
+        await asyncio.sleep(self._rules.lifetime - notice)
+        await cut_after_notice(connection, self._clock, notice)
+
+
+def announce_shutdown(connection: Connection, clock: Clock) -> None:
+    """Send the event that precedes a planned cut."""
+    event = {"e": "serverShutdown", "E": clock.now() // connection.unit}
+    connection.send(msgspec.json.encode(event).decode())
+
+
+async def cut_after_notice(connection: Connection, clock: Clock, seconds: float) -> None:
+    """Announce a cut, wait, cut."""
+    announce_shutdown(connection, clock)
+    await asyncio.sleep(seconds)
+    await connection.close(WSCloseCode.GOING_AWAY, "Server shutdown")

@@ -1,0 +1,98 @@
+"""The exchange's bytes, as its documentation prints them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantstream.errors import BadRecord
+from quantstream.market import UNIT, Trade
+from streaming.binance import heartbeat_event, parse_klines, parse_record, parse_trade, split_frame, trade_event
+
+TRADE = b'{"e":"trade","E":1,"s":"BNBBTC","t":12345,"p":"0.001","q":"100","T":1672515782136,"m":true,"M":true}'
+AGGREGATE = (
+    b'{"e":"aggTrade","E":1,"s":"BNBBTC","a":12345,"p":"0.001","q":"100",'
+    b'"f":100,"l":105,"T":1672515782136,"m":true,"M":true}'
+)
+AT = 1_672_515_782_136_000
+
+
+def test_a_trade_event() -> None:
+    assert parse_trade(TRADE) == Trade("BNBBTC", 12345, 12345, 12345, UNIT // 1000, 100 * UNIT, AT, True)
+
+
+def test_an_aggregate_counts_its_single_trades() -> None:
+    trade = parse_trade(AGGREGATE)
+    assert (trade.id, trade.first_trade_id, trade.last_trade_id, trade.trade_count) == (12345, 100, 105, 6)
+
+
+def test_rest_rows_take_their_symbol_from_the_request() -> None:
+    row = b'{"id":28457,"price":"4.00000100","qty":"12.00000000","time":1499865549590,"isBuyerMaker":false}'
+    assert parse_trade(row, "BNBBTC") == Trade(
+        "BNBBTC", 28457, 28457, 28457, 400_000_100, 12 * UNIT, 1_499_865_549_590_000, False
+    )
+
+
+def test_times_in_microseconds_are_told_from_milliseconds() -> None:
+    assert parse_trade(TRADE.replace(b"1672515782136", b"1672515782136123")).traded_at == AT + 123
+
+
+def test_a_frame_gives_the_events_own_bytes() -> None:
+    assert split_frame(b'{"stream":"bnbbtc@trade","data":' + TRADE + b"}") == ("bnbbtc@trade", TRADE)
+
+
+def test_events_we_print_are_read_back_whole() -> None:
+    for raw in (TRADE, AGGREGATE):
+        assert parse_trade(trade_event(parse_trade(raw))) == parse_trade(raw)
+
+
+def test_a_heartbeat_is_its_time() -> None:
+    assert parse_record(heartbeat_event("BNBBTC", AT), "BNBBTC") == AT
+
+
+def test_a_kline_row_is_a_candle_with_all_its_volumes() -> None:
+    raw = (
+        b'[[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",1499644799999,'
+        b'"2434.19055334",308,"1756.87402397","28.46694368","0"]]'
+    )
+    (candle,) = parse_klines(raw, "BNBBTC", "5m")
+    assert (candle.opened_at, candle.open, candle.high) == (1_499_040_000_000_000, 1_634_790, 80_000_000)
+    assert (candle.quote_volume, candle.trade_count) == (243_419_055_334 * UNIT, 308)
+    assert (candle.taker_buy_volume, candle.taker_buy_quote_volume) == (175_687_402_397, 2_846_694_368 * UNIT)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"nonsense",
+        b'"text"',
+        TRADE.replace(b'"0.001"', b'"-1"'),
+        TRADE.replace(b'"0.001"', b'"0.0000000001"'),
+        TRADE.replace(b'"0.001"', b'"1e400"'),
+        TRADE.replace(b'"0.001"', b"0.001"),
+        TRADE.replace(b'"0.001"', b'"' + b"9" * 4000 + b'"'),
+        TRADE.replace(b"1672515782136", b"99"),
+        TRADE.replace(b"12345", b"-5"),
+        TRADE.replace(b'"BNBBTC"', b'""'),
+        AGGREGATE.replace(b'"f":100', b'"f":200'),
+        b'{"e":"kline"}',
+        b"[" * 100_000,
+        b'{"s":"' + b"\xff" * 10 + b'"}',
+    ],
+)
+def test_what_is_no_trade_is_a_bad_record(raw: bytes) -> None:
+    with pytest.raises(BadRecord):
+        parse_trade(raw)
+
+
+@given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
+def test_no_bytes_raise_anything_else(raw: bytes) -> None:
+    for read in (parse_trade, split_frame, lambda data: parse_klines(data, "X", "5m")):
+        try:
+            read(raw)
+        except BadRecord:
+            pass
