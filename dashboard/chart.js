@@ -80,6 +80,7 @@ class View {
     panes[0].setStretchFactor(0.82);
     panes[1].setStretchFactor(0.18);
     this.markers = lib.createSeriesMarkers(this.candles, []);
+    for (const touch of ["wheel", "pointerdown"]) element.addEventListener(touch, () => (this.fit = false), true);
     this.chart.subscribeCrosshairMove((move) => this.describe(move.time));
   }
 
@@ -99,7 +100,7 @@ class View {
     this.forecast(data.fan);
     this.mark(data.markers);
     this.describe(this.hovered);
-    if (this.fit && this.rows.size) this.showNewest();
+    if (this.fit) this.showNewest();
   }
 
   // A new life of the data: of another symbol, or of the same one after the page was built anew.
@@ -110,6 +111,7 @@ class View {
     this.symbol = data.symbol;
     this.interval = data.interval;
     this.decimals = data.decimals;
+    this.step = data.step;
     this.rows.clear();
     this.fresh = true;
     const priceFormat = { type: "price", precision: data.decimals, minMove: 10 ** -data.decimals };
@@ -125,14 +127,14 @@ class View {
       this.rows = new Map(rows.map((row) => [row[0], row]));
       this.candles.setData(rows.map(bar));
       this.volume.setData(rows.map(column));
-      this.lines.forEach((line, i) => line.setData(rows.map((row) => point(row, LINES[i].index))));
+      this.lines.forEach((line, i) => line.setData(rows.map((row) => point(row, LINES[i].index, this.step))));
       return;
     }
     for (const row of changed) {
       const isOld = row[0] < newest;
       this.candles.update(bar(row), isOld);
       this.volume.update(column(row), isOld);
-      this.lines.forEach((line, i) => line.update(point(row, LINES[i].index), isOld));
+      this.lines.forEach((line, i) => line.update(point(row, LINES[i].index, this.step), isOld));
     }
   }
 
@@ -173,10 +175,10 @@ class View {
   }
 
   showNewest() {
-    this.fit = false;
-    const ahead = Math.max(0, this.fan.rows.length - 1);
-    const end = this.rows.size + ahead + 1;
-    this.chart.timeScale().setVisibleLogicalRange({ from: Math.max(0, end - SHOWN_AT_FIRST), to: end });
+    if (!this.rows.size) return;
+    this.fit = this.rows.size < SHOWN_AT_FIRST; // history may still come
+    const end = this.rows.size + Math.max(0, this.fan.rows.length - 1) + 1;
+    this.chart.timeScale().setVisibleLogicalRange({ from: end - SHOWN_AT_FIRST, to: end });
     this.candles.priceScale().applyOptions({ autoScale: true });
   }
 
@@ -281,10 +283,10 @@ function column([time, open, , , close, volume]) {
   return { time, value: volume, color: close >= open ? `${UP}80` : `${DOWN}80` };
 }
 
-function point(row, index) {
+function point(row, index, step) {
   if (row[index] == null) return { time: row[0] };
-  const begins = index === SESSION && row[0] % 86400 === 0; // no line from one session's average to the next one's
-  return { time: row[0], value: row[index], ...(begins && { color: "transparent" }) };
+  const ends = index === SESSION && (row[0] + step) % 86400 === 0; // no line from one session's average to the next one's
+  return { time: row[0], value: row[index], ...(ends && { color: "transparent" }) };
 }
 
 function fixed(decimals) {

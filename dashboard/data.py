@@ -5,31 +5,39 @@ Each source may be missing without the others: a source's `trouble` is one sente
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from dashboard.background import Background
+from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
 from dashboard.stages import Stages
-from quantstream.errors import QuantStreamError, Unavailable
+from quantstream.errors import Unavailable
 from quantstream.lake import Lake, utc
 from quantstream.settings import Settings
 
+if TYPE_CHECKING:
+    from ml.registry import Card
+
 HISTORY = timedelta(days=3)  # two whole sessions and the bands' run-up: more than the chart shows
 HISTORY_TTL = 60.0  # seconds; what comes later is in the live tail
-CHAMPIONS_EVERY = 5.0  # seconds
+GROWING_TTL = 5.0  # seconds, while the lake holds less than the chart shows: a backfill may be under way
+CHAMPIONS_EVERY = 10.0  # seconds
 
 
 class History:
     """A symbol's stored candles, read at most once a minute."""
 
-    def __init__(self, lake: Lake, ttl: float = HISTORY_TTL, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lake, self.ttl = lake, ttl
+    def __init__(self, lake: Lake, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lake = lake
         self.trouble = ""
         self._clock = clock
         self._read: dict[tuple[str, str], tuple[float, pd.DataFrame]] = {}
@@ -38,8 +46,8 @@ class History:
     def candles(self, symbol: str, interval: str, until: int) -> pd.DataFrame:
         """Return the newest revisions of the last three days before `until` (exchange time, µs; 0: before the newest)."""
         with self._lock:
-            read_at, frame = self._read.get((symbol, interval), (-self.ttl, pd.DataFrame()))
-            if self._clock() - read_at < self.ttl:
+            read_at, frame = self._read.get((symbol, interval), (-math.inf, pd.DataFrame()))
+            if self._clock() - read_at < (HISTORY_TTL if len(frame) >= SHOWN_BARS else GROWING_TTL):
                 return frame
             try:
                 frame = self._fetch(symbol, interval, until)
@@ -69,53 +77,53 @@ class History:
         return "://" in self.lake.url or (Path(self.lake.url) / table / "_delta_log").is_dir()
 
 
-@dataclass(frozen=True)
-class Champion:
-    """A registered model that carries an alias, as the page shows it."""
+class Champions(Background):
+    """The models that carry an alias, and why they do."""
 
-    name: str
-    alias: str
-    version: str
-    since: str  # UTC, readable; empty when the registry does not say
-    metrics: Mapping[str, float]
-    reasons: Sequence[str]
-
-
-class Champions:
-    """The models in service, asked for in the background: a slow registry must not hold the page back."""
-
-    def __init__(self, read: Callable[[], Sequence[Champion]]) -> None:
+    def __init__(self, read: Callable[[], Sequence[Card]]) -> None:
         """`read` asks the registry and raises Unavailable when it does not answer."""
+        super().__init__("champions", CHAMPIONS_EVERY)
         self.trouble = "asking the model registry"
         self._read = read
-        self._models: tuple[Champion, ...] = ()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="champions", daemon=True)
+        self._cards: tuple[Card, ...] = ()
 
-    def start(self) -> None:
-        """Begin asking in the background."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop asking."""
-        self._stop.set()
-
-    def all(self) -> tuple[Champion, ...]:
+    def all(self) -> tuple[Card, ...]:
         """Return what the registry said last, also when it does not answer now."""
-        return self._models
+        return self._cards
 
     def turn(self) -> None:
-        """Ask once."""
-        try:
-            self._models = tuple(self._read())
-            self.trouble = ""
-        except QuantStreamError as error:
-            self.trouble = str(error)
+        """Ask once.
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.turn()
-            self._stop.wait(CHAMPIONS_EVERY)
+        Raises: Unavailable.
+        """
+        self._cards = tuple(self._read())
+        self.trouble = ""
+
+
+class RegistryCards:
+    """Asks the registry which version each alias names, and for the evidence of those it has not seen."""
+
+    def __init__(self, tracking_url: str) -> None:
+        self.tracking_url = tracking_url
+        self._known: dict[tuple[str, str, str], Card] = {}
+
+    def __call__(self) -> list[Card]:
+        """Return one card for each model and alias, champions first.
+
+        Raises: Unavailable.
+        """
+        from ml import registry  # takes seconds to import: the page must not wait for it
+
+        asked = registry.Registry(self.tracking_url)
+        now: dict[tuple[str, str, str], Card] = {}
+        for alias in (registry.CHAMPION, registry.CHALLENGER, registry.PREVIOUS):
+            for name in map(registry.registered_name, registry.KINDS):
+                version = asked.alias_version(name, alias)
+                card = None if version is None else self._known.get((name, alias, version)) or asked.card(name, alias)
+                if card is not None:
+                    now[name, alias, card.version] = card
+        self._known = now
+        return list(now.values())
 
 
 @dataclass(frozen=True)
@@ -151,13 +159,5 @@ def connect(settings: Settings) -> Sources:
         history=History(Lake(settings.lake_url)),
         tail=Tail(settings.kafka),
         stages=Stages(settings.state / "stack.json"),
-        champions=Champions(lambda: read_champions(settings.mlflow_url)),
+        champions=Champions(RegistryCards(settings.mlflow_url)),
     )
-
-
-def read_champions(tracking_url: str) -> list[Champion]:
-    """Ask the registry which models carry an alias.
-
-    Raises: Unavailable.
-    """
-    raise Unavailable(f"the registry at {tracking_url} was not asked")

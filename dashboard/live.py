@@ -13,7 +13,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from quantstream.errors import BadRecord, Unavailable
+from dashboard.background import Background
+from quantstream.errors import BadRecord
 from quantstream.kafka import OFFSET_BEGINNING, Reader, Record, partition_counts, record
 from quantstream.market import Candle
 from quantstream.settings import Kafka
@@ -65,17 +66,16 @@ class SymbolTail:
             del candles[min(candles)]
 
 
-class Tail:
+class Tail(Background):
     """Reads the topics' ends for ever and answers what it holds; every answer is a copy."""
 
     def __init__(self, kafka: Kafka, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("tail", RETRY)
         self.kafka = kafka
         self.trouble = "connecting to Kafka"  # one sentence, empty when all is well
         self._clock = clock
         self._forget()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tail", daemon=True)
 
     def _forget(self) -> None:
         self.dead_total = 0  # dead letters in the topic, those from before this process too
@@ -83,14 +83,6 @@ class Tail:
         self._symbols: dict[str, SymbolTail] = {}
         self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
         self._dead: deque[DeadRecord] = deque(maxlen=KEPT_EVENTS)
-
-    def start(self) -> None:
-        """Begin reading in the background."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._stop.set()
 
     def symbols(self) -> list[str]:
         """Return the symbols seen."""
@@ -193,16 +185,16 @@ class Tail:
         self.dead_total += 1
         self._dead.append(decode(raw, DeadRecord))
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            reader = Reader(self.kafka)
-            try:
-                self._follow(reader)
-            except Unavailable as error:
-                self.trouble = str(error)
-            finally:
-                reader.close()
-            self._stop.wait(RETRY)
+    def turn(self) -> None:
+        """Follow the topics until stopped.
+
+        Raises: Unavailable when the broker goes away.
+        """
+        reader = Reader(self.kafka)
+        try:
+            self._follow(reader)
+        finally:
+            reader.close()
 
     def _follow(self, reader: Reader) -> None:
         """Read from near the end until stopped, or until a topic appears that was not there."""
@@ -211,7 +203,7 @@ class Tail:
         reader.assign(self._starts(reader, counts))
         self.trouble = f"these topics are not there yet: {', '.join(missing)}" if missing else ""
         heard = self._clock()
-        while not self._stop.is_set():
+        while not self.is_stopping:
             messages = reader.poll(POLL)
             now = self._clock()
             if messages:

@@ -123,7 +123,8 @@ def risk_card(score: Score | None) -> str:
 def _gauge(score: float) -> str:
     """Return a half circle with its three zones (drawn by the style sheet) and a needle."""
     turned = min(max(score, 0.0), 100.0) * 1.8 - 90
-    return f'<div class="qs-dial" role="img" aria-label="risk {score:.0f} of 100"><i style="transform:rotate({turned:.1f}deg)"></i></div>'
+    needle = f'<i style="transform:rotate({turned:.1f}deg)"></i>'
+    return f'<div class="qs-dial" role="img" aria-label="risk {score:.0f} of 100">{needle}</div>'
 
 
 def _novelty(score: Score | None) -> str:

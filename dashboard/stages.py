@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from dashboard.background import Background
 from quantstream.errors import Unavailable
 
 EVERY = 2.0  # seconds
@@ -111,7 +111,7 @@ def fetch(port: int, path: str) -> tuple[int, str]:
         raise Unavailable(f"port {port} does not answer") from error
 
 
-class Stages:
+class Stages(Background):
     """Asks every process in the background and answers with what it last heard."""
 
     def __init__(
@@ -120,21 +120,11 @@ class Stages:
         fetch: Callable[[int, str], tuple[int, str]] = fetch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("stages", EVERY)
         self.stack_file = stack_file
-        self.trouble = ""
         self._fetch, self._clock = fetch, clock
         self._stages: dict[str, Stage] = {}
         self._samples: dict[str, deque[Sample]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="stages", daemon=True)
-
-    def start(self) -> None:
-        """Begin asking in the background."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop asking."""
-        self._stop.set()
 
     def all(self) -> list[Stage]:
         """Return every process as last seen, in the stack's order."""
@@ -156,13 +146,17 @@ class Stages:
         return sum(known) if known else None
 
     def turn(self) -> None:
-        """Ask everybody once."""
+        """Ask everybody once.
+
+        Raises: Unavailable when no stack is described.
+        """
         try:
             ports = read_ports(self.stack_file)
-            self.trouble = ""
-        except Unavailable as error:
-            ports, self.trouble = {}, str(error)
+        except Unavailable:
+            self._stages = {}
+            raise
         self._stages = {name: self._ask(name, port) for name, port in ports.items()}
+        self.trouble = ""
 
     def _ask(self, name: str, port: int | None) -> Stage:
         if port is None:
@@ -180,8 +174,3 @@ class Stages:
         if status in (200, 404):  # a server that is not ours has no /readyz, but it answers
             return Stage(name, "ready", "", tuple(samples))
         return Stage(name, "not ready", text.strip()[:200], tuple(samples))
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self.turn()
-            self._stop.wait(EVERY)

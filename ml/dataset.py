@@ -40,7 +40,8 @@ class Dataset:
 
     def matrix(self, rows: Rows, names: Sequence[str]) -> Floats:
         """Return (rows, names)."""
-        return self.features[np.ix_(rows, self.columns(names))]
+        matrix: Floats = self.features[np.ix_(rows, self.columns(names))]
+        return matrix
 
     def sequences(self, rows: Rows, names: Sequence[str], length: int) -> Floats:
         """Return (rows, length, names): each row and those just before it. Only for rows that are `usable` with `length`."""
@@ -49,8 +50,8 @@ class Dataset:
 
     def usable(self, names: Sequence[str], needed: Sequence[str], length: int = 1) -> Rows:
         """Return the rows whose features and labels are known, over `length` uninterrupted candles."""
-        known = np.isfinite(self.features[:, self.columns(names)]).all(axis=1)
-        follows = np.zeros(len(known), dtype=bool)
+        known = np.asarray(np.isfinite(self.features[:, self.columns(names)]).all(axis=1), dtype=np.bool_)
+        follows = np.zeros(len(known), dtype=np.bool_)
         follows[1:] = (np.diff(self.opened_at) == features.STEP_US) & (np.diff(self.symbol) == 0)
         run = run_lengths(known, follows)
         fit = run >= length

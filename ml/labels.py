@@ -51,7 +51,8 @@ def lead(values: Floats, count: int) -> Floats:
 
 def barrier(rms_1d: Floats) -> Floats:
     """Return the barriers' distance as a log return: one standard deviation of an hour's move, at least twice the costs."""
-    return np.maximum(rms_1d * np.sqrt(HOUR), MIN_BARRIER)
+    width: Floats = np.maximum(rms_1d * np.sqrt(HOUR), MIN_BARRIER)
+    return width
 
 
 def action(grid: Grid) -> Floats:

@@ -151,12 +151,15 @@ def with_checked_columns(candles: pd.DataFrame) -> pd.DataFrame:
 
 def _run_checkpoint(suite_name: str, frame: pd.DataFrame, docs: Path) -> list[dict[str, Any]]:
     """Run one suite over one frame in a context of its own, which nothing else shares; return a result per expectation."""
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines on import otherwise
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.data_context.types import base
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    stores = base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False)  # the default leaves a folder behind in /tmp
+    bars = base.ProgressBarsConfig(globally=False)
+    config = base.DataContextConfig(store_backend_defaults=stores, progress_bars=bars)
+    context = gx.get_context(mode="ephemeral", project_config=config)
     suite = context.suites.add(gx.ExpectationSuite(**_suite(suite_name)))
     part = docs.with_name(docs.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -208,6 +211,7 @@ def _failure(result: Mapping[str, Any]) -> Failure:
     config, found = result["expectation_config"], result["result"]
     kwargs = config["kwargs"]
     columns = [kwargs[key] for key in ("column", "column_A", "column_B") if key in kwargs]
+    missing = found.get("details", {}).get("mismatched", {}).get("missing")  # of a set of columns
     error = (result.get("exception_info") or {}).get("exception_message") or ""
     return Failure(
         expectation=str(config["type"]),
@@ -215,7 +219,7 @@ def _failure(result: Mapping[str, Any]) -> Failure:
         severity=str(config["severity"]),
         column=", ".join(columns),
         rows=int(found.get("unexpected_count") or 0),
-        observed=str(found.get("observed_value", error or "nothing")),
+        observed=str(missing or found.get("observed_value", error) or "nothing")[:200],
     )
 
 

@@ -92,8 +92,11 @@ def partition_counts(kafka: Kafka, timeout: float = TIMEOUT) -> dict[str, int]:
 class Reader:
     """Consumes topics in batches. With a `group` it shares partitions with its peers; without one it takes what it is told."""
 
-    def __init__(self, kafka: Kafka, group: str | None = None, **options: Any) -> None:
-        """`options` are librdkafka's, dots as underscores (`auto_offset_reset="latest"`)."""
+    def __init__(self, kafka: Kafka, group: str | None = None, instance: str | None = None, **options: Any) -> None:
+        """`instance` names a replica of the group for good: started again, it takes its partitions back at once.
+
+        `options` are librdkafka's, dots as underscores (`auto_offset_reset="latest"`).
+        """
         config = connection(kafka) | {
             "group.id": group or "quantstream-reader",
             "enable.auto.commit": False,
@@ -101,8 +104,11 @@ class Reader:
             "isolation.level": "read_committed",
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.wait.max.ms": 50,
+            "session.timeout.ms": 10_000,  # a replica that died without a successor gives its partitions up after so long
             "enable.partition.eof": False,
         }
+        if group and instance:
+            config |= {"group.instance.id": f"{group}-{instance}"}
         config |= {name.replace("_", "."): value for name, value in options.items()}
         self.consumer = Consumer(config)
         self.bootstrap = kafka.bootstrap
@@ -347,6 +353,7 @@ __all__ = [
     "BATCH",
     "OFFSET_BEGINNING",
     "OFFSET_END",
+    "Message",
     "Reader",
     "Record",
     "Writer",

@@ -127,7 +127,7 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
     return AggregateStage(
         Aggregator(settings.intervals, settings.lateness_ms * 1000),
-        Reader(settings.kafka, AGGREGATE.group),
+        Reader(settings.kafka, AGGREGATE.group, settings.instance),
         Reader(settings.kafka),
         Writer(settings.kafka, f"{AGGREGATE.group}-{settings.instance}"),
         metrics,
@@ -142,7 +142,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
     return SinkStage(
         Lake(settings.lake_url),
-        Reader(settings.kafka, SINK.group),
+        Reader(settings.kafka, SINK.group, settings.instance),
         Writer(settings.kafka),
         metrics,
         health,
@@ -154,7 +154,6 @@ def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], source: str) -> Any:
     """Return the watcher of the registry, already started; swaps and refusals are operational events."""
     from ml.registry import Registry
-
     from streaming.hotswap import HotSwap, Model
 
     writer = Writer(settings.kafka)
@@ -186,7 +185,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     name = "quantstream-anomaly"
     swap = _hot_swap(settings, metrics, (name,), DETECT.name)
     return DetectStage(
-        Reader(settings.kafka, DETECT.group),
+        Reader(settings.kafka, DETECT.group, settings.instance),
         Writer(settings.kafka, f"{DETECT.group}-{settings.instance}"),
         lambda: swap.current.get(name),
         metrics,
@@ -198,7 +197,6 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
 def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     from ml.scoring import ModelSet, score
-
     from quantstream.features import WARMUP
     from streaming.histories import CandleHistories
     from streaming.score import ScoreStage
@@ -212,7 +210,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
         return ModelSet(**{kind: current.get(f"quantstream-{kind}") for kind in kinds})
 
     return ScoreStage(
-        Reader(settings.kafka, SCORE.group),
+        Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
         CandleHistories(
             "5m",

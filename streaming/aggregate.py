@@ -10,11 +10,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from confluent_kafka import Message
 
 from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
-from quantstream.kafka import OFFSET_BEGINNING, Partition, Reader, Writer, header_texts
+from quantstream.kafka import OFFSET_BEGINNING, Message, Partition, Reader, Writer, header_texts
 from quantstream.market import SECOND, Candle, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import (

@@ -1,17 +1,14 @@
-"""Binance's bytes to and from trades, pure: stream events, REST rows, combined frames, klines.
+"""Binance's bytes to and from trades, pure: stream events, REST rows, combined frames.
 
 Source of every field: github.com/binance/binance-spot-api-docs, web-socket-streams.md and rest-api.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 
 from quantstream.errors import BadRecord
-from quantstream.market import QUOTE_DECIMALS, Candle, Trade, to_units, units_text
+from quantstream.market import Trade, to_units, units_text
 
 MICROSECONDS_FROM = 10**14  # a time this large is in µs: as ms it would be the year 5138
 MAX_FRAME = 1 << 20  # bytes; the exchange's own frames stay far below
@@ -46,7 +43,6 @@ class _Event(msgspec.Struct):
 _frames = msgspec.json.Decoder(_Frame)
 _events = msgspec.json.Decoder(_Event)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
-_klines = msgspec.json.Decoder(list[list[Any]])
 TRADE_EVENTS = ("trade", "aggTrade")
 
 
@@ -142,47 +138,6 @@ def split_rows(raw: bytes) -> list[bytes]:
         return [bytes(row) for row in _rows.decode(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"not a list of trades: {error}") from None
-
-
-def parse_klines(raw: bytes, symbol: str, interval: str) -> list[Candle]:
-    """Return the candles of a `/api/v3/klines` answer.
-
-    Raises: BadRecord.
-    """
-    try:
-        return [kline_candle(row, symbol, interval) for row in _klines.decode(raw)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecord(f"not a list of klines: {error}") from None
-
-
-def kline_candle(row: Sequence[Any], symbol: str, interval: str) -> Candle:
-    """Return the candle of one kline row `[opened, o, h, l, c, volume, closed, quote, trades, taker, taker quote, …]`.
-
-    Raises: BadRecord.
-    """
-    try:
-        prices = [to_units(row[column]) for column in (1, 2, 3, 4, 5, 9)]
-        quotes = [to_units(row[column]) * 10 ** (QUOTE_DECIMALS - 8) for column in (7, 10)]
-        return Candle(
-            symbol=symbol,
-            interval=interval,
-            opened_at=to_micros(int(row[0])),
-            open=prices[0],
-            high=prices[1],
-            low=prices[2],
-            close=prices[3],
-            volume=prices[4],
-            quote_volume=quotes[0],
-            trade_count=int(row[8]),
-            taker_buy_volume=prices[5],
-            taker_buy_quote_volume=quotes[1],
-            first_trade_id=-1,  # a kline does not name its trades
-            last_trade_id=-1,
-            is_complete=True,
-            source="klines",
-        )
-    except (IndexError, TypeError, ValueError, AttributeError) as error:
-        raise BadRecord(f"not a kline: {error!r}") from None
 
 
 def _event(raw: bytes) -> _Event:

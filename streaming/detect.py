@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from confluent_kafka import Message
-from ml.trade_features import TradeFeatures
 from numpy.typing import NDArray
 
+from ml.trade_features import TradeFeatures
 from quantstream.errors import BadRecord
-from quantstream.kafka import Partition, Reader, Writer, header_texts
+from quantstream.kafka import Message, Partition, Reader, Writer, header_texts
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.sequence import Seen

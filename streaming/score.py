@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
-from confluent_kafka import Message
 
 from quantstream.errors import BadRecord
-from quantstream.kafka import Partition, Reader, Writer
+from quantstream.kafka import Message, Partition, Reader, Writer
 from quantstream.market import SECOND, Candle
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import CANDLES, SCORES, Score, decode, encode

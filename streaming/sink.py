@@ -13,10 +13,9 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-from confluent_kafka import Message
 
 from quantstream.errors import BadRecord
-from quantstream.kafka import Partition, Reader, Writer, header_texts
+from quantstream.kafka import Message, Partition, Reader, Writer, header_texts
 from quantstream.lake import PRICE, SCHEMAS, Lake, candle_rows
 from quantstream.market import Candle, Trade, units_decimal
 from quantstream.metrics import Health, Metrics

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import charts, component, formats, panels
-from dashboard.data import Champion, Sources
+from dashboard.data import Sources
 from dashboard.panels import Tile
-from quantstream.market import SECOND, Candle
+from quantstream.market import INTERVALS, SECOND, Candle
 from quantstream.topics import Score
+
+if TYPE_CHECKING:
+    from ml.registry import Card
 
 OVERLAYS = ("VWAP", "VWAP 24h", "Bollinger", "Forecast", "Anomalies")
 SHOWN_ANOMALIES = 30
@@ -66,6 +70,7 @@ def update(sources: Sources, symbol: str, interval: str, overlays: list[str]) ->
         message = st.session_state["ledger"].step(drawn) | {
             "symbol": symbol,
             "interval": interval,
+            "step": INTERVALS[interval] // SECOND,
             "decimals": decimals,
             "overlays": overlays,
             "fan": charts.fan(score) if score else [],
@@ -126,15 +131,15 @@ def pipeline_strip(sources: Sources, symbol: str, closed: list[Candle]) -> str:
     )
 
 
-def model_strip(champions: tuple[Champion, ...], trouble: str, score: Score | None) -> str:
+def model_strip(cards: tuple[Card, ...], trouble: str, score: Score | None) -> str:
     """Return which versions serve, under which alias and since when; the score's own versions when the registry is silent."""
     tiles = [
         Tile(
             _short(model.name),
             f"v{model.version} · {model.alias}",
-            detail=model.since and f"since {model.since}",
+            detail=f"since {formats.stamp(model.registered_at)[:16]}",
         )
-        for model in champions
+        for model in cards
         if model.alias == "champion"
     ]
     if not tiles and score and score.models:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import panels, tables
-from dashboard.data import Champion, Sources
+from dashboard import formats, panels, tables
+from dashboard.data import Sources
+
+if TYPE_CHECKING:
+    from ml.registry import Card
 
 
 def main(sources: Sources) -> None:
@@ -30,13 +34,15 @@ def update(sources: Sources) -> None:
                 column.html(model_card(model))
 
 
-def model_card(model: Champion) -> str:
+def model_card(model: Card) -> str:
     """Return one model's card."""
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in model.reasons)
     why = f'<ul class="qs-reasons">{reasons}</ul>' if reasons else ""
-    aside = f"since {model.since}" if model.since else ""
+    learned = f"features {model.feature_hash} · learned from lake version {model.lake_version}"
+    origin = f'<p class="qs-origin">{escape(learned)}</p>'
+    aside = f"since {formats.stamp(model.registered_at)} UTC"
     title = f"{model.name} v{model.version} · {model.alias}"
-    return panels.card(title, why + tables.metrics(model.metrics), aside, model.name)
+    return panels.card(title, why + origin + tables.metrics(model.metrics), aside, model.name)
 
 
 main(st.session_state["sources"])

@@ -1,6 +1,6 @@
 """How the embedded Airflow runs: the environment, the command lines and the secrets of its four processes.
 
-Airflow is made for a cluster: left alone it starts forty processes. Here it runs on SQLite with LocalExecutor, and starts
+Airflow is made for a cluster: left alone it starts forty processes. Here it runs on SQLite with a LocalExecutor, and starts
 what it is asked to within a second or two instead of within the half minutes that suit a cluster.
 """
 
@@ -28,7 +28,7 @@ OPTIONS: dict[str, object] = {
     "api__instance_name": "QuantStream",
     "core__auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "core__dags_are_paused_at_creation": False,
-    "core__executor": "LocalExecutor",
+    "core__executor": "infra.local.executor.WarmLocalExecutor",
     "core__hostname_callable": "socket.gethostname",  # no name server is asked
     "core__load_examples": False,
     "core__min_serialized_dag_update_interval": 5,

@@ -139,7 +139,7 @@ def check_state(state: State) -> Finding:
 
 def check_processes(state: State, is_running: bool) -> Finding:
     """Whether nothing is left of a stack that does not run any more."""
-    found = leftovers.find(state.folder)
+    found = leftovers.find(state)
     if is_running:
         return Finding("processes", True, f"running, {len(found)} processes")
     if found:

@@ -13,17 +13,22 @@ from pathlib import Path
 
 STATE_MARK = "EMBEDDED_STACK_STATE"  # in the environment of every process of a stack: how leftovers are known
 NAME_MARK = "EMBEDDED_STACK_PROCESS"
+PATIENCE = 0.5  # seconds for an orphan to end by itself
 
 
 def main(argv: list[str]) -> int:
-    """`STATE NAME`: run that process as `processes.json` describes it."""
+    """`STATE NAME`: run that process as `processes.json` describes it; returns only when it cannot be run."""
     folder, name = Path(argv[0]), argv[1]
     described = json.loads((folder / "processes.json").read_text())[name]
-    from infra.local.leftovers import end, find
+    from infra.local.leftovers import end, orphans
 
-    end(find(folder, name), patience=0.5)
+    end(orphans(os.getppid()), PATIENCE)
     environment = os.environ | described["env"] | {STATE_MARK: str(folder), NAME_MARK: name}
-    os.execvpe(described["argv"][0], described["argv"], environment)
+    try:
+        os.execvpe(described["argv"][0], described["argv"], environment)
+    except OSError as error:
+        sys.stderr.write(f"{described['argv'][0]} cannot be run ({error.strerror}); run make setup\n")
+    return 2
 
 
 if __name__ == "__main__":

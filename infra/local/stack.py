@@ -54,7 +54,7 @@ def _prepare(plan: Plan, processes: Sequence[Process]) -> None:
         (state.folder / folder).mkdir(exist_ok=True)
     state.artifacts.mkdir(exist_ok=True)
     airflow.prepare(state.airflow)
-    leftovers.end(leftovers.find(state.folder))
+    leftovers.end(leftovers.find(state))
     write_private(state.processes_file, {process.name: process.described() for process in processes})
     state.write(
         Stack(
@@ -84,12 +84,13 @@ def stop(state: State, report: Callable[[str], None] = lambda _: None) -> int:
     """
     if is_running(state):
         _stop_by_supervisor(Supervisor(state), report)
-    found = leftovers.find(state.folder)
+    found = leftovers.find(state)
     leftovers.end(found)
-    if left := leftovers.find(state.folder):
+    if left := leftovers.find(state):
         pids = ", ".join(str(process.pid) for process in left)
         raise Unavailable(f"some processes of {state.folder} do not end (pids {pids}); end them by hand")
     state.socket.unlink(missing_ok=True)
+    state.session_file.unlink(missing_ok=True)
     if state.socket.parent != state.folder:
         shutil.rmtree(state.socket.parent, ignore_errors=True)
     return len(found)

@@ -67,6 +67,11 @@ class State:
         return self.folder / "supervisord.pid"
 
     @property
+    def session_file(self) -> Path:
+        """Which session the processes are in, to find them when the supervisor is gone."""
+        return self.folder / "session.json"
+
+    @property
     def supervisor_log(self) -> Path:
         """What supervisord did, restarts included."""
         return self.logs / "supervisord.log"

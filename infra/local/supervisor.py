@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.launch import NAME_MARK, STATE_MARK
+from infra.local.leftovers import record_session
 from infra.local.processes import Process
 from infra.local.state import PROJECT, State
 from quantstream.errors import Misconfigured, Unavailable
@@ -55,6 +56,13 @@ class Supervisor:
         except Unavailable:
             return False
         return True
+
+    def pid(self) -> int:
+        """Return supervisord's own pid.
+
+        Raises: Unavailable.
+        """
+        return int(self._call("getPID"))
 
     def processes(self) -> dict[str, Watched]:
         """Return every process by name.
@@ -115,6 +123,7 @@ def start_supervisor(state: State, processes: Iterable[Process]) -> Supervisor:
     deadline = time.monotonic() + TIMEOUT
     while done.returncode == 0 and time.monotonic() < deadline:
         if supervisor.is_running():
+            record_session(state, supervisor.pid())
             return supervisor
         time.sleep(0.05)
     reason = (done.stderr or done.stdout).strip().splitlines() or [f"see {state.supervisor_log}"]

@@ -65,7 +65,7 @@ def run(request: Request, console: Console | None = None) -> int:
 
 
 def _start(request: Request, state: State, console: Console) -> None:
-    if found := leftovers.find(state.folder):
+    if found := leftovers.find(state):
         console.print(f"Ending {len(found)} processes that an earlier start left behind.")
         leftovers.end(found)
     request = _checked(request)
@@ -151,7 +151,7 @@ def _watch(state: State) -> None:
     supervisor = Supervisor(state)
     while supervisor.is_running():
         time.sleep(WATCH)
-    if leftovers.find(state.folder):
+    if leftovers.find(state):
         stack.stop(state)
         raise Unavailable("the supervisor ended, so everything was stopped; run quantstream up again")
 
@@ -162,7 +162,7 @@ def stop(state: State, console: Console | None = None) -> None:
     Raises: Unavailable when something survives.
     """
     console = console or Console(highlight=False, soft_wrap=True)
-    if not state.folder.exists() or not (stack.is_running(state) or leftovers.find(state.folder)):
+    if not state.folder.exists() or not (stack.is_running(state) or leftovers.find(state)):
         console.print(f"Nothing is running in {state.folder}.")
         return
     _stop(state, console)

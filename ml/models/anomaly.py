@@ -131,7 +131,7 @@ class AnomalyModel(Model):
                 forests[name] = skops.io.load(folder / f"{name}.skops", trusted=list(TRUSTED))
             except UntrustedTypesFoundException as error:
                 raise ValueError(str(error)) from error
-        return cls(**{name: Forest(forest, **state[name]) for name, forest in forests.items()})
+        return cls(Forest(forests["trades"], **state["trades"]), Forest(forests["candles"], **state["candles"]))
 
 
 def suspicious(rows: Floats) -> npt.NDArray[np.bool_]:

@@ -89,11 +89,10 @@ def load(folder: Path) -> Model:
     Raises: ModelRejected when it is damaged, of an unknown kind, or fitted on other definitions of the features.
     """
     manifest = read_manifest(folder)
-    ours = features.FEATURE_HASH
-    if manifest["feature_hash"] != ours:
-        raise ModelRejected(
-            f"the {manifest['kind']} model was fitted on features {manifest['feature_hash']}, not on {ours} as computed here; train anew"
-        )
+    theirs, ours = manifest["feature_hash"], features.FEATURE_HASH
+    if theirs != ours:
+        of = manifest["kind"]
+        raise ModelRejected(f"the {of} model reads features {theirs}, this process computes {ours}: train it anew")
     if manifest["kind"] not in MODULES:
         raise ModelRejected(f"a model of kind {manifest['kind']!r} is not known here")
     module, name = MODULES[manifest["kind"]]

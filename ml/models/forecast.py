@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -110,8 +111,8 @@ class ForecastModel(Model):
     def read(cls, folder: Path, state: dict[str, Any]) -> ForecastModel:
         """Read the network in safe mode: a file that would run code is refused."""
         network = import_keras().saving.load_model(folder / FILE, compile=False, safe_mode=True)
-        arrays = {name: np.array(state[name]) for name in ("mean", "scale", "shrink", "stretch")}
-        return cls(network, **arrays)
+        mean, scale, shrink, stretch = (np.array(state[name]) for name in ("mean", "scale", "shrink", "stretch"))
+        return cls(network, mean, scale, shrink, stretch)
 
 
 def _spread() -> Floats:
@@ -127,9 +128,7 @@ def import_keras() -> ModuleType:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every machine
-    import keras
-
-    return keras
+    return import_module("keras")
 
 
 def _compile(network: Any, length: int, width: int) -> Any:

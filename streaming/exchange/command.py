@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import random
 import re
 import signal
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from quantstream.errors import Misconfigured
+from quantstream.logs import JsonFormatter, TextFormatter
 from quantstream.market import EARLIEST, LATEST, SECOND
 from streaming.exchange.clock import Clock
 from streaming.exchange.clockfile import Saved, read_clock
@@ -43,6 +45,9 @@ class Chosen:
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; print the base addresses as one JSON line. Exit code 2 says that a setting is wrong."""
     arguments = _parser().parse_args(argv)
+    handler = logging.StreamHandler(sys.stderr)  # stdout carries the addresses
+    handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JsonFormatter("exchange"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     try:
         asyncio.run(_run(arguments))
     except Misconfigured as error:

@@ -1,7 +1,8 @@
 """Faults on demand: what goes wrong, how often, and how often it did.
 
 An order for a fault holds for a number of occasions (`count`), or for each occasion with a `probability`. An occasion is a
-trade event about to be sent (`skip`, `duplicate`, `reorder`, `malformed`; `drop` and `stall` of the connection it goes to) or a REST request.
+trade event about to be sent (`skip`, `duplicate`, `reorder`, `malformed`; `drop` and `stall` of the connection it goes to) or a
+REST request.
 """
 
 from __future__ import annotations

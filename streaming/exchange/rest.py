@@ -14,7 +14,7 @@ from aiohttp import web
 
 from quantstream.market import MICROSECOND
 from streaming.exchange import tickers, wire
-from streaming.exchange.candles import INTERVALS, klines, windows_back, windows_between
+from streaming.exchange.candles import INTERVALS, klines, window_of, windows_back, windows_between
 from streaming.exchange.clock import Clock
 from streaming.exchange.exchange_info import exchange_info
 from streaming.exchange.faults import Faults
@@ -30,6 +30,7 @@ from streaming.exchange.refusals import INVALID_COMBINATION, INVALID_INTERVAL, Q
 from streaming.exchange.weights import Allowance, too_much, weight_of
 
 MAX_DEPTH = 5000
+FUTURES = ("fapi", "dapi")
 
 
 class Asked(NamedTuple):
@@ -61,6 +62,11 @@ def _exchange_info(asked: Asked) -> Any:
     return exchange_info([listings[symbol] for symbol in symbols], asked.now, asked.weight_limit)
 
 
+def _no_futures(asked: Asked) -> Any:
+    """Libraries that load all kinds of markets at once find no futures here."""
+    return exchange_info([], asked.now, asked.weight_limit)
+
+
 def _klines(asked: Asked) -> Any:
     query, market = asked.query, asked.market
     symbol, interval = query.symbol(), query.mandatory("interval")
@@ -74,7 +80,8 @@ def _klines(asked: Asked) -> Any:
     if start is None:
         windows = windows_back(interval, before, limit, market.begins_at)
     else:
-        windows = windows_between(interval, max(start * asked.unit, market.begins_at), before, limit)
+        earliest = window_of(interval, market.begins_at)
+        windows = windows_between(interval, max(start * asked.unit, earliest), before, limit)
     return wire.kline_rows(klines(market, symbol, interval, windows, asked.now), asked.unit)
 
 
@@ -167,7 +174,11 @@ class Rest:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
-        return [web.get(f"/api/v3/{name}", self._handler(name, answer)) for name, answer in ENDPOINTS.items()]
+        spot = [web.get(f"/api/v3/{name}", self._handler(name, answer)) for name, answer in ENDPOINTS.items()]
+        futures = [
+            web.get(f"/{market}/v1/exchangeInfo", self._handler("exchangeInfo", _no_futures)) for market in FUTURES
+        ]
+        return spot + futures
 
     def _handler(self, name: str, answer: Callable[[Asked], Any]) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:

@@ -77,6 +77,10 @@ class Sockets:
             message = await socket.receive()
             if message.type in ENDED:
                 return
+            if message.type is WSMsgType.PING:
+                self._publisher.step(
+                    self._clock.now()
+                )  # so that the pong says: all that traded before the ping was sent
             try:
                 request = connection.receive(message)
             except TooManyMessages:

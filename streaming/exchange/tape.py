@@ -112,7 +112,8 @@ def quote_amounts(listing: Listing, price: Ints, quantity: Ints) -> Ints:
     """Return price × quantity in 10⁻⁸, exact: computed in ticks and lots, so that the product stays within 63 bits."""
     scale = listing.tick * listing.lot // 10**DECIMALS
     if scale:
-        return (price // listing.tick) * (quantity // listing.lot) * scale
+        amounts: Ints = (price // listing.tick) * (quantity // listing.lot) * scale
+        return amounts
     exact = price.astype(object) * quantity.astype(object) // 10**DECIMALS  # finer steps than the exchange ever lists
     return np.asarray(exact, dtype=np.int64)
 
@@ -123,7 +124,7 @@ def exact_sums(values: Sums, starts: Ints) -> Sums:
         return values[:0]
     if values.dtype != object and float(values.sum(dtype=np.float64)) > SAFE_SUM:
         values = values.astype(object)
-    sums: Sums = np.add.reduceat(values, starts)
+    sums: Sums = np.asarray(np.add.reduceat(values, starts))
     return sums
 
 

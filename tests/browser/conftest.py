@@ -8,12 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -43,7 +45,7 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-Market = _load("market").Market
+Market: Any = _load("market").Market  # tests are imported by path, so a neighbour has no name
 
 
 @dataclass
@@ -51,15 +53,15 @@ class Site:
     """A running dashboard, the market it shows, and what else a test may want to touch."""
 
     url: str
-    market: Market  # type: ignore[valid-type]
+    market: Any
     state: Path
     health: dict[str, Health] = field(default_factory=dict)
     metrics: dict[str, Metrics] = field(default_factory=dict)
 
 
 @contextmanager
-def running_dashboard(state: Path, kafka: Kafka) -> Iterator[str]:
-    """Run streamlit as the stack does, on a free port, until the block ends."""
+def running_dashboard(state: Path, kafka: Kafka, **overrides: str) -> Iterator[str]:
+    """Run streamlit as the stack does, on a free port, until the block ends; `overrides` are further settings."""
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("QUANTSTREAM_", "STREAMLIT_"))}
     environ |= {
@@ -68,7 +70,7 @@ def running_dashboard(state: Path, kafka: Kafka) -> Iterator[str]:
         "QUANTSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
         "QUANTSTREAM_MLFLOW": f"http://127.0.0.1:{free_port()}",  # nobody there: the page must live without it
         "QUANTSTREAM_LOG_FORMAT": "json",
-    }
+    } | {f"QUANTSTREAM_{name}": value for name, value in overrides.items()}
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"), "--server.port", str(port)]
     command += ["--server.address", "127.0.0.1"]
     with (state / "dashboard.log").open("ab") as log:
@@ -87,8 +89,6 @@ def running_dashboard(state: Path, kafka: Kafka) -> Iterator[str]:
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes]) -> None:
-    import time
-
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -131,6 +131,18 @@ def site(broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     """The page over the session's broker."""
     with running_site(tmp_path_factory.mktemp("page"), broker) as running:
         yield running
+
+
+@pytest.fixture
+def dashboard() -> Callable[..., AbstractContextManager[str]]:
+    """What runs a page of the test's own."""
+    return running_dashboard
+
+
+@pytest.fixture
+def site_over() -> Callable[[Path, Kafka], AbstractContextManager[Site]]:
+    """What runs a whole site over a broker of the test's own."""
+    return running_site
 
 
 @pytest.fixture(scope="session")

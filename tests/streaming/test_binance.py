@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quantstream.errors import BadRecord
 from quantstream.market import UNIT, Trade
-from streaming.binance import heartbeat_event, parse_klines, parse_record, parse_trade, split_frame, trade_event
+from streaming.binance import heartbeat_event, parse_record, parse_trade, split_frame, trade_event
 
 TRADE = b'{"e":"trade","E":1,"s":"BNBBTC","t":12345,"p":"0.001","q":"100","T":1672515782136,"m":true,"M":true}'
 AGGREGATE = (
@@ -51,17 +51,6 @@ def test_a_heartbeat_is_its_time() -> None:
     assert parse_record(heartbeat_event("BNBBTC", AT), "BNBBTC") == AT
 
 
-def test_a_kline_row_is_a_candle_with_all_its_volumes() -> None:
-    raw = (
-        b'[[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",1499644799999,'
-        b'"2434.19055334",308,"1756.87402397","28.46694368","0"]]'
-    )
-    (candle,) = parse_klines(raw, "BNBBTC", "5m")
-    assert (candle.opened_at, candle.open, candle.high) == (1_499_040_000_000_000, 1_634_790, 80_000_000)
-    assert (candle.quote_volume, candle.trade_count) == (243_419_055_334 * UNIT, 308)
-    assert (candle.taker_buy_volume, candle.taker_buy_quote_volume) == (175_687_402_397, 2_846_694_368 * UNIT)
-
-
 @pytest.mark.parametrize(
     "raw",
     [
@@ -91,7 +80,7 @@ def test_what_is_no_trade_is_a_bad_record(raw: bytes) -> None:
 
 @given(st.binary(max_size=300) | st.text(max_size=200).map(str.encode))
 def test_no_bytes_raise_anything_else(raw: bytes) -> None:
-    for read in (parse_trade, split_frame, lambda data: parse_klines(data, "X", "5m")):
+    for read in (parse_trade, split_frame):
         try:
             read(raw)
         except BadRecord:

@@ -1,0 +1,55 @@
+"""A source of the page that is read by a thread of its own, so that whatever is slow or away never holds a page back."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from quantstream.errors import QuantStreamError
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """Takes turn after turn until closed. What is wrong is said in `trouble`: one sentence, empty when all is well."""
+
+    trouble = ""
+
+    def __init__(self, name: str, every: float) -> None:
+        """`every` is the pause between two turns, in seconds."""
+        self._every = every
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the current turn."""
+        self._stopping.set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the current turn should end."""
+        return self._stopping.is_set()
+
+    def turn(self) -> None:
+        """Read once.
+
+        Raises: QuantStreamError, which becomes the trouble.
+        """
+        raise NotImplementedError
+
+    def _run(self) -> None:
+        while not self.is_stopping:
+            try:
+                self.turn()
+            except QuantStreamError as error:
+                self.trouble = str(error)
+            except (
+                Exception
+            ) as error:  # this is the thread's entry point: a defect here must show on the page, not end the thread
+                log.exception("reading in the background failed")
+                self.trouble = f"reading failed ({type(error).__name__}); the dashboard's log says more"
+            self._stopping.wait(self._every)

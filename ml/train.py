@@ -1,0 +1,197 @@
+"""From the lake to a judged, registered version: what the training pipeline runs for each kind of model.
+
+Every version is registered with its evidence, promoted or not; only the alias `champion` decides what serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml import dataset, evaluate, promotion, trade_features
+from ml.dataset import Dataset, Split
+from ml.models import anomaly, base, forecast, risk, signal
+from ml.registry import CHAMPION, Registry, registered_name
+from ml.validation import usable_symbols
+from quantstream import features
+from quantstream.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.lake import Lake
+from quantstream.market import UNIT, Trade
+from quantstream.settings import Settings
+
+log = logging.getLogger(__name__)
+MODELS = ("forecast", "signal", "risk", "anomaly")
+INTERVAL = "5m"
+FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
+MOST_TRADES = 200_000  # newest first: a market's habits change
+TRADES_BACK = timedelta(days=7)
+JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much each model learns."""
+
+    forecast: forecast.ForecastOptions = field(default_factory=forecast.ForecastOptions)
+    signal: signal.SignalOptions = field(default_factory=signal.SignalOptions)
+    risk: risk.RiskOptions = field(default_factory=risk.RiskOptions)
+    trailing: int = features.MONTH  # candles of the abnormal move's threshold; fewer only where history is shorter
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of it."""
+
+    name: str
+    version: str
+    promoted: bool
+    reasons: list[str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one kind learns from: rows that are usable for it, split by time."""
+
+    kind: str
+    data: Dataset
+    split: Split
+    trades: Sequence[Trade] = ()  # in order of time; only the anomaly model's
+
+
+def train(kind: str, settings: Settings, options: Options = Options()) -> TrainResult:
+    """Train, judge and register one model on the lake's candles and promote it if it earned it.
+
+    Raises: Misconfigured for an unknown kind, DataRejected for too little data, Unavailable when the registry or the lake
+    does not answer.
+    """
+    check_kind(kind)
+    lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
+    symbols = usable_symbols(settings)
+    version = lake.version("candles")
+    data = dataset.build(candles_by_symbol(lake, symbols, version), options.trailing)
+    trades = read_trades(lake, symbols, data) if kind == "anomaly" else ()
+    task = prepare(kind, data, trades)
+    began = time.monotonic()
+    model = fit(task, options)
+    seconds = time.monotonic() - began
+    report = judge(task, model)
+    champion, note = champion_figures(registry, task)
+    decision = promotion.decide(kind, report.metrics, champion)
+    reasons = [*decision.reasons, *note]
+    params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
+    tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
+    metrics = {**report.metrics, "fit_seconds": seconds}
+    evidence = {**report.fields(), "champion": champion, "promoted": decision.promoted, "reasons": reasons}
+    number = registry.register(model, metrics, evidence, params, tags)
+    name = registered_name(kind)
+    registry.explain(name, number, reasons, decision.promoted)
+    if decision.promoted:
+        registry.promote(name, number)
+    log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
+    return TrainResult(name, number, decision.promoted, reasons, metrics)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind that is not one of ours.
+
+    Raises: Misconfigured.
+    """
+    if kind not in MODELS:
+        raise Misconfigured(f"there is no model {kind!r}; choose one of {', '.join(MODELS)}")
+
+
+def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
+    """Return the rows one kind can learn from, split by time.
+
+    Raises: DataRejected when they are too few.
+    """
+    names, needed, length, label = {
+        "forecast": (forecast.NAMES, forecast.LABELS, forecast.LENGTH, forecast.LABELS[-1]),
+        "signal": (signal.NAMES, (signal.LABEL,), 1, signal.LABEL),
+        "risk": (risk.NAMES, (risk.LABEL,), 1, risk.LABEL),
+        "anomaly": (anomaly.NAMES, (), 1, forecast.LABELS[0]),
+    }[kind]
+    return Task(kind, data, dataset.split(data, data.usable(names, needed, length), label), trades)
+
+
+def fit(task: Task, options: Options = Options()) -> base.Model:
+    """Fit one kind on the early part of its data.
+
+    Raises: DataRejected.
+    """
+    if task.kind == "forecast":
+        return forecast.fit(task.data, task.split, options.forecast)
+    if task.kind == "signal":
+        return signal.fit(task.data, task.split, options.signal)
+    if task.kind == "risk":
+        return risk.fit(task.data, task.split, options.risk)
+    early, _ = parts_of_trades(task.trades)
+    return anomaly.fit(trade_features.rows(early), task.data.matrix(task.split.fit, anomaly.NAMES))
+
+
+def judge(task: Task, model: base.Model) -> evaluate.Report:
+    """Judge a model on the late part of its data."""
+    if task.kind == "anomaly":
+        return evaluate.judge_anomaly(model, task.data, task.split, parts_of_trades(task.trades)[1])
+    judges = {"forecast": evaluate.judge_forecast, "signal": evaluate.judge_signal, "risk": evaluate.judge_risk}
+    return judges[task.kind](model, task.data, task.split)
+
+
+def parts_of_trades(trades: Sequence[Trade]) -> tuple[list[Trade], list[Trade]]:
+    """Return the early trades to fit on and the late ones to judge on, cut at one instant for all symbols."""
+    ordered = sorted(trades, key=lambda trade: (trade.traded_at, trade.symbol, trade.id))
+    cut = int(len(ordered) * (1 - JUDGED_SHARE))
+    return ordered[:cut], ordered[cut:]
+
+
+def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] | None, list[str]]:
+    """Return the champion's figures on the same held-out data (None without one) and what to note about it."""
+    name = registered_name(task.kind)
+    version = registry.alias_version(name, CHAMPION)
+    if version is None:
+        return None, []
+    try:
+        return judge(task, registry.load(name, version).model).metrics, []
+    except ModelRejected as error:
+        return None, [f"the champion, version {version}, cannot be compared: {error}"]
+
+
+def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = None) -> dict[str, pd.DataFrame]:
+    """Return each symbol's candles as a frame in time order."""
+    frame = lake.candle_frame(symbols, INTERVAL, version=version)
+    return {str(symbol): part.reset_index(drop=True) for symbol, part in frame.groupby("symbol", observed=True)}
+
+
+def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:
+    """Return the newest trades of the lake, at most `MOST_TRADES`.
+
+    Raises: DataRejected when there are fewer than `FEWEST_TRADES`.
+    """
+    newest = pd.Timestamp(int(data.opened_at.max()), unit="us", tz="UTC").to_pydatetime()
+    names = ["symbol", "id", "first_trade_id", "last_trade_id", "price", "quantity", "traded_at", "buyer_is_maker"]
+    rows = lake.read("trades", symbols, start=newest - TRADES_BACK, columns=names)
+    if rows.num_rows < FEWEST_TRADES:
+        raise DataRejected(
+            f"the lake holds {rows.num_rows} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
+        )
+    rows = rows.sort_by([("traded_at", "ascending"), ("symbol", "ascending"), ("id", "ascending")])
+    rows = rows.slice(max(rows.num_rows - MOST_TRADES, 0))
+    columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in names[:4] + names[-1:]}
+    for name in ("price", "quantity"):
+        columns[name] = np.rint(rows[name].cast("float64").to_numpy() * UNIT).astype(np.int64).tolist()
+    columns["traded_at"] = rows["traded_at"].cast("int64").to_pylist()
+    fields = zip(*columns.values(), strict=True)
+    return [Trade(**dict(zip(columns, values, strict=True))) for values in fields]
+
+
+def _params(kind: str, options: Options) -> dict[str, Any]:
+    chosen = getattr(options, kind, None)
+    return {**(asdict(chosen) if chosen is not None else {}), "trailing": options.trailing}

@@ -1,0 +1,7 @@
+"""`python -m streaming.exchange`: the simulated exchange alone, without the stages' dependencies."""
+
+import sys
+
+from streaming.exchange.command import main
+
+sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""Made-up markets for tests: seeded, with volatility that clusters, at any size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from quantstream.market import UNIT, Trade
+
+START = pd.Timestamp("2024-01-01", tz="UTC")
+
+
+def candles(count: int, seed: int = 0, price: float = 100.0, volatility: float = 0.001) -> pd.DataFrame:
+    """Return `count` five-minute candles of a random walk whose volatility clusters and has a daily season."""
+    rng = np.random.default_rng(seed)
+    log_volatility = np.zeros(count)
+    shocks = rng.normal(0, 0.1, count)
+    for i in range(1, count):
+        log_volatility[i] = 0.97 * log_volatility[i - 1] + shocks[i]
+    season = 1 + 0.5 * np.sin(2 * np.pi * np.arange(count) / 288)
+    returns = volatility * np.exp(log_volatility) * season * rng.standard_t(5, count) / 1.3
+    close = price * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[price], close[:-1]])
+    spread = np.exp(np.abs(rng.normal(0, volatility / 2, count)))
+    volume = np.exp(rng.normal(2, 0.5, count))
+    return pd.DataFrame(
+        {
+            "opened_at": pd.date_range(START, periods=count, freq="5min"),
+            "open": opened,
+            "high": np.maximum(opened, close) * spread,
+            "low": np.minimum(opened, close) / spread,
+            "close": close,
+            "volume": volume,
+            "taker_buy_volume": volume * rng.uniform(0.3, 0.7, count),
+        }
+    )
+
+
+def flat(count: int, price: float = 100.0) -> pd.DataFrame:
+    """Return candles of a price that never moves."""
+    columns = dict.fromkeys(("open", "high", "low", "close"), price)
+    times = pd.date_range(START, periods=count, freq="5min")
+    return pd.DataFrame({"opened_at": times, **columns, "volume": 1.0, "taker_buy_volume": 0.5})
+
+
+def trades(count: int, symbol: str = "BTCUSDT", seed: int = 0) -> list[Trade]:
+    """Return trades of a random walk with heavy-tailed sizes."""
+    rng = np.random.default_rng(seed)
+    prices = 60_000 * np.exp(np.cumsum(rng.normal(0, 2e-5, count)))
+    sizes = np.exp(rng.normal(-4, 1.5, count))
+    times = np.cumsum(rng.exponential(100_000, count)).astype(int) + START.value // 1000
+    sides = rng.random(count) < 0.5
+    return [
+        Trade(symbol, i, i, i, int(prices[i] * UNIT), int(sizes[i] * UNIT) + 1, int(times[i]), bool(sides[i]))
+        for i in range(count)
+    ]
