@@ -9,12 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, Param, dag, get_current_context, task
 
 log = logging.getLogger(__name__)
-MODELS = [
-    "forecast",
-    "signal",
-    "risk",
-    "anomaly",
-]  # as ml.train.MODELS; the slowest first, so that it is not waited for
+MODELS = ["forecast", "signal", "risk", "anomaly"]  # as in ml.train; the slowest first
 
 DOC = """
 ### Dataset → fit → judge → register, for each of the four models
@@ -43,8 +38,8 @@ and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: som
     },
     default_args={
         "owner": "models",
-        "retries": 1,
-        "retry_delay": timedelta(seconds=15),
+        "retries": 2,
+        "retry_delay": timedelta(seconds=20),
         "execution_timeout": timedelta(hours=1),
     },
 )
@@ -68,6 +63,8 @@ def models_train() -> None:
         try:
             result = training.train(kind, load_settings())
         except DataRejected as error:
+            if context["ti"].try_number <= context["ti"].max_tries:
+                raise  # a young market fills the lake by the minute: try again before giving up
             raise AirflowSkipException(str(error)) from None
         except Misconfigured as error:
             raise AirflowFailException(str(error)) from None

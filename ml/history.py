@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from ml.rest import Rest
 from quantstream.errors import BadRecord, DataRejected, Misconfigured
-from quantstream.lake import Lake, candle_rows, micros, utc
+from quantstream.lake import Lake, micros, utc
+from quantstream.tables import candle_rows
 from quantstream.market import QUOTE_DECIMALS, Candle, interval_length, to_units, window_start
 from quantstream.settings import Settings
 

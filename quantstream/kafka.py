@@ -97,16 +97,19 @@ class Reader:
 
         `options` are librdkafka's, dots as underscores (`auto_offset_reset="latest"`).
         """
-        config = connection(kafka) | {
-            "group.id": group or "quantstream-reader",
-            "enable.auto.commit": False,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-            "partition.assignment.strategy": "cooperative-sticky",
-            "fetch.wait.max.ms": 50,
-            "session.timeout.ms": 10_000,  # a replica that died without a successor gives its partitions up after so long
-            "enable.partition.eof": False,
-        }
+        config = (
+            connection(kafka)
+            | {
+                "group.id": group or "quantstream-reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "fetch.wait.max.ms": 50,
+                "session.timeout.ms": 10_000,  # a replica that died without a successor gives its partitions up after so long
+                "enable.partition.eof": False,
+            }
+        )
         if group and instance:
             config |= {"group.instance.id": f"{group}-{instance}"}
         config |= {name.replace("_", "."): value for name, value in options.items()}

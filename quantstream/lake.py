@@ -17,104 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from quantstream.errors import Unavailable
-from quantstream.market import DECIMALS, QUOTE_DECIMALS, Candle, units_decimal
+from quantstream.tables import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
-TIME = pa.timestamp("us", tz="UTC")
-PRICE = pa.decimal128(38, DECIMALS)
-QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
 COMMIT_TRIES = 10
-
-_KEY = [("symbol", pa.string()), ("date", pa.date32())]
-CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
-    ("symbol", pa.string()),
-    ("opened_at", TIME),
-    ("open", PRICE),
-    ("high", PRICE),
-    ("low", PRICE),
-    ("close", PRICE),
-    ("volume", PRICE),
-    ("quote_volume", QUOTE),
-    ("trade_count", pa.int64()),
-    ("taker_buy_volume", PRICE),
-    ("taker_buy_quote_volume", QUOTE),
-    ("first_trade_id", pa.int64()),
-    ("last_trade_id", pa.int64()),
-    ("is_complete", pa.bool_()),
-]
-_FORECAST = pa.struct(
-    [
-        ("horizon", pa.string()),
-        ("levels", pa.list_(pa.float64())),
-        ("log_returns", pa.list_(pa.float64())),
-        ("targets", pa.list_(pa.float64())),
-    ]
-)
-SCHEMAS: dict[str, pa.Schema] = {
-    "trades": pa.schema(
-        [
-            *_KEY,
-            ("id", pa.int64()),
-            ("first_trade_id", pa.int64()),
-            ("last_trade_id", pa.int64()),
-            ("price", PRICE),
-            ("quantity", PRICE),
-            ("traded_at", TIME),
-            ("buyer_is_maker", pa.bool_()),
-            ("received_at", TIME),
-            ("origin", pa.string()),
-        ]
-    ),
-    "candles": pa.schema(
-        [
-            *_KEY,
-            ("interval", pa.string()),
-            *CANDLE_FIELDS[1:],
-            ("revision", pa.int32()),
-            ("source", pa.string()),
-        ]
-    ),
-    "scores": pa.schema(
-        [
-            *_KEY,
-            ("interval", pa.string()),
-            ("opened_at", TIME),
-            ("revision", pa.int32()),
-            ("close", pa.float64()),
-            ("scored_at", TIME),
-            ("feature_hash", pa.string()),
-            ("forecasts", pa.list_(_FORECAST)),
-            ("action", pa.string()),
-            ("buy", pa.float64()),
-            ("hold", pa.float64()),
-            ("sell", pa.float64()),
-            ("risk", pa.float64()),
-            ("novelty", pa.float64()),
-            ("reasons", pa.list_(pa.string())),
-            ("models", pa.map_(pa.string(), pa.string())),
-            ("abstained", pa.string()),
-            ("elapsed_ms", pa.float64()),
-        ]
-    ),
-    "anomalies": pa.schema(
-        [
-            *_KEY,
-            ("trade_id", pa.int64()),
-            ("traded_at", TIME),
-            ("price", PRICE),
-            ("quantity", PRICE),
-            ("buyer_is_maker", pa.bool_()),
-            ("score", pa.float64()),
-            ("reasons", pa.list_(pa.string())),
-            ("model", pa.string()),
-            ("detected_at", TIME),
-        ]
-    ),
-}
-TIME_COLUMN = {"trades": "traded_at", "candles": "opened_at", "scores": "opened_at", "anomalies": "traded_at"}
-PARTITIONS = ["symbol", "date"]
 R = TypeVar("R")
 
 
@@ -126,21 +34,22 @@ class Lake:
     storage_options: Mapping[str, str] | None = None
 
     def table(self, name: str) -> DeltaTable:
-        """Open a table at its newest version, making it empty when it is not there."""
+        """Open a table at its newest version, making it empty when it is not there.
+
+        Raises: Unavailable when the store cannot be reached.
+        """
         uri = f"{self.url}/{name}"
+        options = _dict(self.storage_options)
         try:
-            return DeltaTable(uri, storage_options=_dict(self.storage_options))
-        except TableNotFoundError:
             if "://" not in uri:
                 Path(uri).mkdir(parents=True, exist_ok=True)
-            DeltaTable.create(
-                uri,
-                schema=SCHEMAS[name],
-                partition_by=PARTITIONS,
-                mode="ignore",
-                storage_options=_dict(self.storage_options),
-            )
-            return DeltaTable(uri, storage_options=_dict(self.storage_options))
+            if not DeltaTable.is_deltatable(uri, options):
+                DeltaTable.create(
+                    uri, schema=SCHEMAS[name], partition_by=PARTITIONS, mode="ignore", storage_options=options
+                )
+            return DeltaTable(uri, storage_options=options)
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be opened: {error}") from error
 
     def append(
         self,
@@ -249,21 +158,6 @@ class Lake:
             "files_removed": int(merged["numFilesRemoved"]),
             "files_deleted": len(removed),
         }
-
-
-def candle_rows(candles: Sequence[Candle], with_key: bool = True) -> pa.Table:
-    """Return candles as an Arrow table, exact; with `interval`, `revision` and `source` for the lake when `with_key`."""
-    columns: dict[str, pa.Array] = {}
-    for name, kind in CANDLE_FIELDS:
-        values = [getattr(candle, name) for candle in candles]
-        if pa.types.is_decimal(kind):
-            values = [units_decimal(value, kind.scale) for value in values]
-        columns[name] = pa.array(values, pa.int64()).cast(kind) if kind == TIME else pa.array(values, kind)
-    if with_key:
-        columns["interval"] = pa.array([candle.interval for candle in candles], pa.string())
-        columns["revision"] = pa.array([candle.revision for candle in candles], pa.int32())
-        columns["source"] = pa.array([candle.source for candle in candles], pa.string())
-    return pa.table(columns)
 
 
 def utc(at: int) -> datetime:

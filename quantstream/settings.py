@@ -19,6 +19,7 @@ NOT_SETTINGS = {
     "QUANTSTREAM_PYTHON",
     "QUANTSTREAM_REQUIRE_DATA",
 }  # read by make and tests
+FULL_REST = "https://api.binance.com"
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
 
@@ -31,7 +32,8 @@ class Endpoints(_Group):
 
     ws: str = "wss://data-stream.binance.vision"
     rest: str = "https://data-api.binance.vision"
-    history_rest: str = ""  # where /api/v3/historicalTrades is answered, when not at `rest`
+    history_rest: str = ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
+    api: str = "/api/v3"  # /fapi/v1 for USD-M futures
 
 
 class Kafka(_Group):
@@ -99,6 +101,12 @@ class Settings(BaseSettings):
             if name not in INTERVALS:
                 raise ValueError(f"{name!r} is not an interval; use {', '.join(INTERVALS)}")
         return value
+
+    @property
+    def history_rest(self) -> str:
+        """Base address that answers historicalTrades."""
+        data_only = self.endpoints.rest == Endpoints().rest
+        return self.endpoints.history_rest or (FULL_REST if data_only else self.endpoints.rest)
 
     @property
     def lake_url(self) -> str:

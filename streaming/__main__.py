@@ -236,7 +236,7 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
     writer = Writer(settings.kafka)
     async with aiohttp.ClientSession() as session:
         ends = settings.endpoints
-        rest = BinanceRest(session, ends.rest, ends.history_rest, settings.stream)
+        rest = BinanceRest(session, ends.rest, settings.history_rest, settings.stream, ends.api)
         trade_log = KafkaTradeLog(writer, wall_clock)
         ingest = Ingest(settings.symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
         ingest.resume(last_trades(settings.kafka, settings.symbols))

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-
 from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.kafka import OFFSET_BEGINNING, Message, Partition, Reader, Writer, header_texts

@@ -47,7 +47,7 @@ class Detector:
     """Features of the symbols this process holds, and the verdict on a batch: no Kafka."""
 
     def __init__(self) -> None:
-        self.features: dict[str, TradeFeatures] = {}
+        self.features = TradeFeatures()
         self.seen: dict[str, TradeSequence] = {}
 
     def push(self, trade: Trade) -> tuple[float, ...] | None:
@@ -55,10 +55,7 @@ class Detector:
         seen, _ = self.seen.setdefault(trade.symbol, TradeSequence()).take(trade)
         if seen in (Seen.DUPLICATE, Seen.OVERLAP):
             return None
-        features = self.features.get(trade.symbol)
-        if features is None:
-            features = self.features[trade.symbol] = TradeFeatures()
-        return features.push(trade)
+        return self.features.push(trade)
 
     def judge(self, model: TradeModel, trades: list[Trade], rows: list[tuple[float, ...]], now: int) -> list[Anomaly]:
         """Return the anomalies among a batch. `now` is the wall clock, µs."""

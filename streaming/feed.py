@@ -88,9 +88,11 @@ async def open_feed(base: str, streams: Sequence[str]) -> AsyncIterator[BinanceF
 class BinanceRest:
     """Keyless REST: the clock, and trades by id for repairs. Obeys 429 and `Retry-After`."""
 
-    def __init__(self, session: aiohttp.ClientSession, base: str, history_base: str, stream: str) -> None:
-        """`stream` (trade or aggTrade) decides by which ids holes are filled."""
-        self._session, self._base, self._history_base = session, base, history_base or base
+    def __init__(
+        self, session: aiohttp.ClientSession, base: str, history_base: str, stream: str, api: str = "/api/v3"
+    ) -> None:
+        """`stream` (trade or aggTrade) decides by which ids holes are filled; `api` is the path before each method."""
+        self._session, self._base, self._history_base = session, base + api, history_base + api
         self._stream = stream
         self.used_weight = 0  # of the exchange's budget in this minute
 
@@ -103,7 +105,7 @@ class BinanceRest:
 
         Raises: Unavailable.
         """
-        answer = await self._get(self._base, "/api/v3/time")
+        answer = await self._get(self._base, "/time")
         try:
             return int(json.loads(answer)["serverTime"]) * 1000
         except (ValueError, KeyError, TypeError) as error:
@@ -114,7 +116,7 @@ class BinanceRest:
 
         Raises: Unavailable, Misconfigured for an unknown symbol.
         """
-        raw = await self._get(self._base, "/api/v3/aggTrades", symbol=symbol, startTime=at // 1000, limit=1)
+        raw = await self._get(self._base, "/aggTrades", symbol=symbol, startTime=at // 1000, limit=1)
         rows = self._rows(raw, symbol)
         return rows[0][0] if rows else None
 
@@ -124,9 +126,9 @@ class BinanceRest:
         Raises: Unavailable, Misconfigured for an unknown symbol.
         """
         if self._stream == "trade":
-            base, path = self._history_base, "/api/v3/historicalTrades"
+            base, path = self._history_base, "/historicalTrades"
         else:
-            base, path = self._base, "/api/v3/aggTrades"
+            base, path = self._base, "/aggTrades"
         return self._rows(await self._get(base, path, symbol=symbol, fromId=trade_id, limit=ROWS), symbol)
 
     def _rows(self, raw: bytes, symbol: str) -> list[tuple[Trade, bytes]]:

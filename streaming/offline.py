@@ -12,9 +12,9 @@ import pyarrow.parquet
 
 from quantstream.candles import DEFAULT_LATENESS, CandleBuilder
 from quantstream.errors import BadRecord, Misconfigured
-from quantstream.lake import candle_rows
 from quantstream.market import Candle, Trade
 from quantstream.sequence import Hole
+from quantstream.tables import candle_rows
 from streaming.recordings import read_trades
 
 

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from quantstream.errors import BadRecord
 from quantstream.kafka import Message, Partition, Reader, Writer, header_texts
-from quantstream.lake import PRICE, SCHEMAS, Lake, candle_rows
+from quantstream.lake import Lake
 from quantstream.market import Candle, Trade, units_decimal
 from quantstream.metrics import Health, Metrics
 from quantstream.sequence import Seen, Sequence
+from quantstream.tables import PRICE, SCHEMAS, candle_rows
 from quantstream.topics import (
     ANOMALIES,
     CANDLES,

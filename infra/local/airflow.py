@@ -24,6 +24,12 @@ QUIET = (
     "airflow.providers_manager=WARNING airflow.serialization=WARNING alembic=WARNING httpx=WARNING "
     "great_expectations=WARNING"
 )
+BESIDE = {  # what the preloaded libraries look at on import
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "PYTHONWARNINGS": "ignore",
+}
 OPTIONS: dict[str, object] = {
     "api__instance_name": "QuantStream",
     "core__auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
@@ -88,7 +94,7 @@ def environment(home: Path, port: int, host: str = "127.0.0.1", dags: Path = DAG
         "logging__dag_processor_child_process_log_directory": logs / "dag_processor",
     }
     names = {f"AIRFLOW__{name}".upper(): str(value) for name, value in options.items()}
-    return {"AIRFLOW_HOME": str(home), "PYTHONWARNINGS": "ignore", **names}
+    return {"AIRFLOW_HOME": str(home), **BESIDE, **names}
 
 
 def prepare(home: Path) -> str:

@@ -84,7 +84,7 @@ def _mlflow(plan: Plan) -> Process:
     port = str(plan.pages["mlflow"])
     database = plan.state.folder / "mlflow" / "mlflow.db"
     argv = [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"),
+        *(sys.executable, "-m", "infra.local.mlflow_server", "--host", "127.0.0.1", "--port", port, "--workers", "1"),
         *("--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(plan.state.artifacts)),
     ]
     env = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # a queue of background jobs that nothing here uses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http.client import HTTPException
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urldefrag
 from urllib.request import ProxyHandler, build_opener
 
@@ -31,11 +31,18 @@ def is_ready(address: str, timeout: float = TIMEOUT) -> bool:
 
 def fetch(url: str, timeout: float = TIMEOUT) -> bytes | None:
     """Return what a local address answers with status 200, or None."""
+    answer = ask(url, timeout)
+    return answer[1] if answer is not None and answer[0] == 200 else None
+
+
+def ask(url: str, timeout: float = TIMEOUT) -> tuple[int, bytes] | None:
+    """Return a local address's status and answer, or None when nothing answers."""
     try:
         with _opener.open(url, timeout=timeout) as answer:
-            body: bytes = answer.read()
-            return body
-    except (URLError, HTTPException, OSError):  # not there yet, or not ready yet: the caller asks again
+            return int(answer.status), answer.read()
+    except HTTPError as error:
+        return error.code, error.read()
+    except (URLError, HTTPException, OSError):  # not there yet: the caller asks again
         return None
 
 

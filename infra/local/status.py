@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
@@ -10,13 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from infra.local.champions import champions
 from infra.local.readiness import fetch, is_ready
 from infra.local.state import Stack, State
 from infra.local.supervisor import Supervisor, Watched
 from quantstream.errors import Unavailable
 
-WITHIN = 4.0  # seconds for each answer; all are asked at once
-MODELS = ("quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly")
+WITHIN = 8.0  # seconds for all answers; they are asked for at once
+KAFKA_WITHIN = 2.0
 T = TypeVar("T")
 
 
@@ -78,16 +80,17 @@ def look(state: State) -> Status:
         return Status({}, {}, {}, None, {}, [f"nothing was ever started in {state.folder}; run quantstream up"])
     processes = look_at_processes(state, stack)
     notes: list[str] = []
+    deadline = time.monotonic() + WITHIN
     pool = ThreadPoolExecutor(4)
     try:
         lag = pool.submit(_lag, stack) if _is_up(processes, "broker") else None
-        models = pool.submit(_champions, stack) if _is_up(processes, "mlflow") else None
+        models = pool.submit(champions, stack.urls["mlflow"]) if _is_up(processes, "mlflow") else None
         symbols = pool.submit(_symbols, stack)
         return Status(
             processes=processes,
-            symbols=_result(symbols, "the lake", notes) or {},
-            models=_result(models, "MLflow", notes) or {},
-            lag=_result(lag, "Kafka", notes),
+            symbols=_result(symbols, "the lake", deadline, notes) or {},
+            models=_result(models, "MLflow", deadline, notes) or {},
+            lag=_result(lag, "Kafka", deadline, notes),
             urls=stack.urls,
             notes=notes,
         )
@@ -121,12 +124,12 @@ def _is_up(processes: Mapping[str, ProcessStatus], name: str) -> bool:
     return name in processes and processes[name].pid is not None
 
 
-def _result(future: Future[T] | None, what: str, notes: list[str]) -> T | None:
+def _result(future: Future[T] | None, what: str, deadline: float, notes: list[str]) -> T | None:
     if future is None:
         notes.append(f"{what} is not running")
         return None
     try:
-        return future.result(WITHIN)
+        return future.result(max(0.0, deadline - time.monotonic()))
     except NotInTime:
         notes.append(f"{what} did not answer in {WITHIN:.0f} s")
     except Unavailable as error:
@@ -145,7 +148,7 @@ def _lag(stack: Stack) -> int:
     for stage in STAGES.values():
         if stage.name != "sink" and stage.name in stack.processes:
             for topic in stage.reads:
-                behind += group_lag(kafka, stage.group, topic, WITHIN / 2)
+                behind += group_lag(kafka, stage.group, topic, KAFKA_WITHIN)
     return behind
 
 
@@ -157,14 +160,6 @@ def sink_lag(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int:
         if line.startswith("quantstream_sink_lag_records"):
             return int(float(line.rpartition(" ")[2]))
     return 0
-
-
-def _champions(stack: Stack) -> Mapping[str, str]:
-    from ml.registry import Registry
-
-    registry = Registry(stack.urls["mlflow"])
-    found = {name: registry.alias_version(name, "champion") for name in MODELS}
-    return {name: str(version) for name, version in found.items() if version is not None}
 
 
 def _symbols(stack: Stack) -> Mapping[str, SymbolStatus]:

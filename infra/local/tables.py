@@ -18,12 +18,20 @@ def print_status(status: Status, console: Console | None = None) -> None:
         console.print(_processes(status))
     if status.symbols:
         console.print(_symbols(status))
+    if not status.processes:
+        _print_notes(status, console)
+        return
+    none = "unknown" if any("MLflow" in note for note in status.notes) else "none yet"
     champions = ", ".join(f"{name.removeprefix('quantstream-')} v{version}" for name, version in status.models.items())
-    console.print(f"Champions  {champions or 'none yet'}")
+    console.print(f"Champions  {champions or none}")
     if status.lag is not None:
         console.print(f"Lag        {status.lag} records")
     for name, url in status.urls.items():
         console.print(f"{name:14} {url}", soft_wrap=True)
+    _print_notes(status, console)
+
+
+def _print_notes(status: Status, console: Console) -> None:
     for note in status.notes:
         console.print(f"Note: {note}.", soft_wrap=True)
 

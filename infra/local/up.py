@@ -15,6 +15,7 @@ from rich.console import Console
 
 from infra.local import airflow, leftovers, stack
 from infra.local.airflow_api import AirflowApi
+from infra.local.champions import champions
 from infra.local.checks import check_exchange, recorded_symbols
 from infra.local.first_run import first_run
 from infra.local.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
@@ -103,7 +104,7 @@ def _is_named(page: str, request: Request) -> bool:
 def _greet(plan: Plan, console: Console) -> None:
     """Train the first models when there are none, then say where everything is."""
     password = airflow.password(plan.state.airflow)
-    if _has_champions(plan):
+    if champions(plan.urls["mlflow"]):
         note = "The models of the last time serve again."
     else:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
@@ -123,15 +124,6 @@ def _expectation(plan: Plan) -> str:
         return "Next: a 5-minute candle and its scores every five minutes; quantstream status shows how things are."
     pace = 300 / plan.market.speed
     return f"Next: a 5-minute candle and its scores about every {pace:.0f} s; quantstream status shows how things are."
-
-
-def _has_champions(plan: Plan) -> bool:
-    from ml.registry import Registry
-
-    from infra.local.status import MODELS
-
-    registry = Registry(plan.urls["mlflow"])
-    return any(registry.alias_version(name, "champion") for name in MODELS)
 
 
 def _already_running(state: State, console: Console) -> int:

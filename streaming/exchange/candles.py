@@ -168,7 +168,6 @@ def _with_flat_ones(
 
 
 def _price_before(market: Market, symbol: str, at: int) -> int | None:
-    for tape, _, stop in reversed(latest_trades(market, symbol, 1, at)):
-        if stop:
-            return int(tape.price[stop - 1])
+    for tape, _, stop in latest_trades(market, symbol, 1, at):
+        return int(tape.price[stop - 1])
     return None

@@ -93,8 +93,8 @@ def latest_trades(market: Market, symbol: str, limit: int, now: int) -> list[Spa
     """Return the newest `limit` trades before `now`, oldest first."""
     spans: list[Span] = []
     for tape in tapes_back(market, symbol, now):
-        rows = tape.rows_until(now)
-        spans.insert(0, Span(tape, max(0, rows - limit), rows))
+        if rows := tape.rows_until(now):
+            spans.insert(0, Span(tape, max(0, rows - limit), rows))
         limit -= min(limit, rows)
         if not limit:
             break
@@ -105,8 +105,8 @@ def latest_aggregates(market: Market, symbol: str, limit: int, now: int) -> list
     """Return the newest `limit` aggregates before `now`, oldest first."""
     spans: list[Span] = []
     for tape in tapes_back(market, symbol, now):
-        count = tape.aggregates_until(now)
-        spans.insert(0, Span(tape, max(0, count - limit), count))
+        if count := tape.aggregates_until(now):
+            spans.insert(0, Span(tape, max(0, count - limit), count))
         limit -= min(limit, count)
         if not limit:
             break

@@ -35,30 +35,38 @@ class Publisher:
         self._listeners: dict[str, dict[Connection, None]] = defaultdict(dict)
         self._feeds: dict[str, KlineFeed | TickerFeed] = {}
         self._held: dict[str, Event] = {}  # by stream: events kept back to be sent after the next one
-        self.connections: dict[Connection, None] = {}
+        self.connections: dict[Connection, dict[str, Stream]] = {}
         self.trades_sent = 0
 
     def listen(self, connection: Connection, names: Iterable[str]) -> None:
         """Make these streams the ones that a connection listens to; the first to listen starts a waiting clock."""
-        self.leave(connection)
-        self.connections[connection] = None
-        for name in names:
-            stream = parse_stream(name)
-            if stream is None or stream.symbol not in self._market.listings:
-                continue  # the exchange accepts any name, and nothing ever comes on it
+        wanted = {name: stream for name in names if (stream := self._offered(name))}
+        had = self.connections.get(connection, {})
+        self.connections[connection] = wanted
+        for name in had.keys() - wanted.keys():
+            self._remove(connection, name)
+        for name in wanted.keys() - had.keys():
             self._listeners[name][connection] = None
-            self._add_feed(name, stream)
+            self._add_feed(name, wanted[name])
+        if wanted:
             self._clock.start()
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection."""
-        self.connections.pop(connection, None)
-        for name in [name for name, listeners in self._listeners.items() if connection in listeners]:
-            del self._listeners[name][connection]
-            if not self._listeners[name]:
-                del self._listeners[name]
-                self._feeds.pop(name, None)
-                self._held.pop(name, None)
+        for name in self.connections.pop(connection, {}):
+            self._remove(connection, name)
+
+    def _offered(self, name: str) -> Stream | None:
+        """The exchange accepts any name; nothing ever comes on those that are not offered."""
+        stream = parse_stream(name)
+        return stream if stream and stream.symbol in self._market.listings else None
+
+    def _remove(self, connection: Connection, name: str) -> None:
+        del self._listeners[name][connection]
+        if not self._listeners[name]:
+            del self._listeners[name]
+            self._feeds.pop(name, None)
+            self._held.pop(name, None)
 
     async def run(self) -> None:
         """Send for ever."""

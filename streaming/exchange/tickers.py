@@ -26,10 +26,8 @@ def last_trade(market: Market, symbol: str, now: int) -> Last:
 
     Raises: Refused when nothing has traded yet.
     """
-    for tape, _, stop in reversed(latest_trades(market, symbol, 1, now)):
-        if stop:
-            row = stop - 1
-            return Last(int(tape.ids[row]), int(tape.price[row]), int(tape.quantity[row]), int(tape.at[row]))
+    for tape, row, _ in latest_trades(market, symbol, 1, now):
+        return Last(int(tape.ids[row]), int(tape.price[row]), int(tape.quantity[row]), int(tape.at[row]))
     raise Refused(-1000, f"{symbol} has not traded yet.", 400)
 
 

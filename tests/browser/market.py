@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from quantstream.candles import SymbolState
 from quantstream.kafka import Writer
-from quantstream.lake import Lake, candle_rows
+from quantstream.lake import Lake
+from quantstream.tables import candle_rows
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
 from quantstream.settings import Kafka
 from quantstream.topics import (

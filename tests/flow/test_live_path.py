@@ -15,8 +15,9 @@ from urllib.request import urlopen
 import pyarrow.parquet
 import pytest
 
-from quantstream.lake import CANDLE_FIELDS, Lake
+from quantstream.lake import Lake
 from quantstream.settings import Kafka
+from quantstream.tables import CANDLE_FIELDS
 from streaming.offline import write_candles
 
 pytestmark = pytest.mark.broker

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from quantstream.kafka import Reader, Writer
-from quantstream.lake import CANDLE_FIELDS, Lake
+from quantstream.lake import Lake
 from quantstream.market import MINUTE, SECOND, UNIT, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.settings import Kafka
+from quantstream.tables import CANDLE_FIELDS
 from quantstream.topics import CANDLES, DEAD, TRADES, Candle, DeadRecord, decode
 from streaming.aggregate import AggregateStage, Aggregator
 from streaming.binance import heartbeat_event, trade_event

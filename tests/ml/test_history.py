@@ -18,7 +18,8 @@ import pytest
 
 from ml.history import backfill, parse_kline
 from quantstream.errors import BadRecord, DataRejected, Misconfigured, Unavailable
-from quantstream.lake import Lake, candle_rows, micros
+from quantstream.lake import Lake, micros
+from quantstream.tables import candle_rows
 from quantstream.market import MINUTE, Candle
 from quantstream.settings import Endpoints, Settings
 

@@ -30,8 +30,8 @@ SEED = MarketSeed(seed=7, starts_at=STARTS_AT, history_days=2)
 
 @pytest.fixture(scope="session")
 def market() -> SyntheticMarket:
-    """Two symbols, one of them quiet, with two days of history."""
-    return SyntheticMarket(SEED, ["BTCUSDT", "XRPUSDT"])
+    """Three symbols, one of them quiet, with two days of history."""
+    return SyntheticMarket(SEED, ["BTCUSDT", "BNBUSDT", "XRPUSDT"])
 
 
 @dataclass
@@ -61,7 +61,9 @@ class Client:
     @asynccontextmanager
     async def socket(self, path: str) -> AsyncIterator[Socket]:
         """Connect a WebSocket; pings are shown, not answered."""
-        async with self.session.ws_connect(f"{self.served.ws}{path}", autoping=False, timeout=aiohttp.ClientWSTimeout(ws_close=1)) as ws:
+        async with self.session.ws_connect(
+            f"{self.served.ws}{path}", autoping=False, timeout=aiohttp.ClientWSTimeout(ws_close=1)
+        ) as ws:
             yield Socket(ws)
 
 
@@ -135,8 +137,8 @@ def run() -> Any:
 
 @pytest.fixture
 async def exchange(market: SyntheticMarket) -> AsyncIterator[Client]:
-    """The small market, an exchange minute to a wall second."""
-    async with running(market) as client:
+    """The small market, five exchange minutes to a wall second."""
+    async with running(market, speed=300.0) as client:
         yield client
 
 

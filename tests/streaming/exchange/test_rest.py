@@ -32,14 +32,18 @@ async def test_klines_without_times_are_the_most_recent_and_the_last_is_open(exc
     assert opened(rows) == [rows[-1][0] - 2 * M5, rows[-1][0] - M5, rows[-1][0]]
 
 
-async def test_klines_from_a_start_are_the_first_ones_that_open_at_or_after_it(market: SyntheticMarket, exchange: Any) -> None:
+async def test_klines_from_a_start_are_the_first_ones_that_open_at_or_after_it(
+    market: SyntheticMarket, exchange: Any
+) -> None:
     start = market.begins_at // 1000 + 3_600_000
     rows = await exchange.get("/api/v3/klines", **BTC, interval="5m", startTime=start - 1, limit=3)
     assert opened(rows) == [start, start + M5, start + 2 * M5]
     assert len(await exchange.get("/api/v3/klines", **BTC, interval="5m", startTime=0)) == 500
 
 
-async def test_klines_up_to_an_end_are_the_last_ones_that_open_at_or_before_it(market: SyntheticMarket, exchange: Any) -> None:
+async def test_klines_up_to_an_end_are_the_last_ones_that_open_at_or_before_it(
+    market: SyntheticMarket, exchange: Any
+) -> None:
     end = market.begins_at // 1000 + 3_600_000
     assert opened(await exchange.get("/api/v3/klines", **BTC, interval="5m", endTime=end, limit=2)) == [end - M5, end]
     assert opened(await exchange.get("/api/v3/klines", **BTC, interval="5m", endTime=end - 1, limit=1)) == [end - M5]
@@ -102,7 +106,7 @@ async def test_times_come_in_microseconds_when_asked(market: SyntheticMarket, ex
 
 async def test_exchange_info_lists_what_is_asked(exchange: Any) -> None:
     everything = await exchange.get("/api/v3/exchangeInfo")
-    assert [symbol["symbol"] for symbol in everything["symbols"]] == ["BTCUSDT", "XRPUSDT"]
+    assert [symbol["symbol"] for symbol in everything["symbols"]] == ["BTCUSDT", "BNBUSDT", "XRPUSDT"]
     one = await exchange.get("/api/v3/exchangeInfo", symbol="XRPUSDT")
     several = await exchange.get("/api/v3/exchangeInfo", symbols='["XRPUSDT","BTCUSDT"]')
     assert [symbol["symbol"] for symbol in several["symbols"]] == ["XRPUSDT", "BTCUSDT"]
@@ -119,7 +123,7 @@ async def test_tickers_agree_with_the_trades(exchange: Any) -> None:
     assert last["id"] >= day["lastId"] >= day["firstId"] + day["count"] - 1
     assert to_units(day["lowPrice"]) <= to_units(day["lastPrice"]) <= to_units(day["highPrice"])
     prices = await exchange.get("/api/v3/ticker/price")
-    assert [row["symbol"] for row in prices] == ["BTCUSDT", "XRPUSDT"]
+    assert [row["symbol"] for row in prices] == ["BTCUSDT", "BNBUSDT", "XRPUSDT"]
     book = await exchange.get("/api/v3/ticker/bookTicker", **BTC)
     assert to_units(book["bidPrice"]) < to_units(book["askPrice"])
     depth = await exchange.get("/api/v3/depth", **BTC, limit=5)
@@ -137,12 +141,14 @@ async def test_tickers_agree_with_the_trades(exchange: Any) -> None:
          "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'."),
         ("aggTrades", {"symbol": "BTCUSDT", "fromId": "x"}, -1100,
          "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."),
-        ("aggTrades", {"symbol": "BTCUSDT", "fromId": "1", "startTime": "1"}, -1128, "Combination of optional parameters invalid."),
+        ("aggTrades", {"symbol": "BTCUSDT", "fromId": "1", "startTime": "1"}, -1128,
+         "Combination of optional parameters invalid."),
         ("exchangeInfo", {"symbol": "BTCUSDT", "symbols": '["BTCUSDT"]'}, -1128, "Combination of optional parameters invalid."),
         ("trades", {"symbol": "BTCUSDT", "limit": "0"}, -1130, "Data sent for parameter 'limit' is not valid."),
         ("trades", {"symbol": "BTCUSDT", "limit": ""}, -1105, "Parameter 'limit' was empty."),
         ("time", {"x": "1"}, -1101, "Too many parameters; expected '0' and received '1'."),
-        ("trades", {"symbol": "BTCUSDT", "x": "1"}, -1104, "Not all sent parameters were read; read '1' parameter(s) but was sent '2'."),
+        ("trades", {"symbol": "BTCUSDT", "x": "1"}, -1104,
+         "Not all sent parameters were read; read '1' parameter(s) but was sent '2'."),
     ],
 )  # fmt: skip
 async def test_a_bad_request_is_refused_in_the_exchanges_words(
@@ -175,7 +181,8 @@ def test_the_allowance_begins_anew_each_minute() -> None:
     [
         ("time", {}, 1), ("klines", {}, 2), ("exchangeInfo", {}, 20), ("historicalTrades", {}, 25), ("aggTrades", {}, 4),
         ("depth", {}, 5), ("depth", {"limit": "500"}, 25), ("depth", {"limit": "5000"}, 250),
-        ("ticker/24hr", {"symbol": "A"}, 2), ("ticker/24hr", {}, 80), ("ticker/price", {"symbol": "A"}, 2), ("ticker/price", {}, 4),
+        ("ticker/24hr", {"symbol": "A"}, 2), ("ticker/24hr", {}, 80),
+        ("ticker/price", {"symbol": "A"}, 2), ("ticker/price", {}, 4),
     ],
 )  # fmt: skip
 def test_weights_are_the_real_exchanges(endpoint: str, query: dict[str, str], weight: int) -> None:

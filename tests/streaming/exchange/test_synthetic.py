@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from quantstream.market import MINUTE, SECOND
+from streaming.exchange.candles import klines, windows_between
 from streaming.exchange.market import aggregates_from, latest_trades, trades_between, trades_from
 from streaming.exchange.path import DAY
 from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
@@ -15,7 +16,9 @@ COLUMNS = ("ids", "at", "price", "quantity", "buyer_is_maker", "aggregate_starts
 
 
 def small(**changes: float) -> SyntheticMarket:
-    return SyntheticMarket(MarketSeed(**{"seed": 7, "starts_at": STARTS_AT, "history_days": 2, **changes}), ["BTCUSDT", "XRPUSDT"])
+    return SyntheticMarket(
+        MarketSeed(**{"seed": 7, "starts_at": STARTS_AT, "history_days": 2, **changes}), ["BTCUSDT", "XRPUSDT"]
+    )
 
 
 def test_equal_seeds_give_equal_markets_in_whatever_order_they_are_asked() -> None:
@@ -28,7 +31,9 @@ def test_equal_seeds_give_equal_markets_in_whatever_order_they_are_asked() -> No
 
 
 def test_another_seed_gives_another_market() -> None:
-    assert not np.array_equal(small().tape_at("BTCUSDT", STARTS_AT).price[:50], small(seed=8).tape_at("BTCUSDT", STARTS_AT).price[:50])
+    assert not np.array_equal(
+        small().tape_at("BTCUSDT", STARTS_AT).price[:50], small(seed=8).tape_at("BTCUSDT", STARTS_AT).price[:50]
+    )
 
 
 def test_a_symbol_does_not_depend_on_which_others_are_listed() -> None:
@@ -53,7 +58,10 @@ def test_ids_run_on_without_gaps_and_times_never_fall(trades_per_second: float) 
 
 def test_the_present_is_as_dense_as_asked_and_history_is_not() -> None:
     market = small(trades_per_second=1_000.0)
-    history = sum(stop - start for _, start, stop in trades_between(market, "BTCUSDT", STARTS_AT - 6 * 60 * MINUTE, STARTS_AT - MINUTE))
+    history = sum(
+        stop - start
+        for _, start, stop in trades_between(market, "BTCUSDT", STARTS_AT - 6 * 60 * MINUTE, STARTS_AT - MINUTE)
+    )
     present = sum(stop - start for _, start, stop in trades_between(market, "BTCUSDT", STARTS_AT, STARTS_AT + MINUTE))
     assert history < 4 * 6 * 3600
     assert present > 300 * 60
@@ -62,7 +70,9 @@ def test_the_present_is_as_dense_as_asked_and_history_is_not() -> None:
 def test_an_aggregate_is_one_order_of_one_price_time_and_side() -> None:
     tape = small().tape_at("BTCUSDT", STARTS_AT)
     for column in (tape.price, tape.at, tape.buyer_is_maker):
-        assert np.array_equal(column, column[tape.aggregate_starts].repeat(np.diff(tape.aggregate_starts, append=len(tape))))
+        assert np.array_equal(
+            column, column[tape.aggregate_starts].repeat(np.diff(tape.aggregate_starts, append=len(tape)))
+        )
     assert int(tape.aggregate_quantities.sum()) == int(tape.quantity.sum())
 
 
@@ -122,8 +132,9 @@ def test_fat_fingers_stand_out_and_are_rare() -> None:
 
 
 def test_volatility_clusters_and_tails_are_fat() -> None:
-    market = SyntheticMarket(MarketSeed(7, STARTS_AT, 30), ["BTCUSDT"])
-    closes = np.concatenate([market.minutes_at("BTCUSDT", market.begins_at + day * DAY).close[::5] for day in range(30)])
+    market = SyntheticMarket(MarketSeed(7, STARTS_AT, 30), ["SOLUSDT"])
+    windows = windows_between("5m", market.begins_at, STARTS_AT, 10_000)
+    closes = np.array([kline.close for kline in klines(market, "SOLUSDT", "5m", windows, STARTS_AT)])
     returns = np.diff(np.log(closes))
     size = np.abs(returns)
     assert np.corrcoef(size[:-1], size[1:])[0, 1] > 0.1

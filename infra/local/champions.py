@@ -1,0 +1,37 @@
+"""Which models serve, asked over MLflow's REST in milliseconds: its client library takes seconds to import."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from urllib.parse import urlencode
+
+from infra.local.readiness import ask
+from quantstream.errors import Unavailable
+
+MODELS = ("quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly")
+NONE_SUCH = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
+
+
+def champions(mlflow_url: str) -> dict[str, str]:
+    """Return the champion's version of each registered model that has one.
+
+    Raises: Unavailable when MLflow does not answer or answers nonsense.
+    """
+    found = {name: _version(mlflow_url, name) for name in MODELS}
+    return {name: version for name, version in found.items() if version}
+
+
+def _version(mlflow_url: str, name: str) -> str:
+    query = urlencode({"name": name, "alias": "champion"})
+    answer = ask(f"{mlflow_url}/api/2.0/mlflow/registered-models/alias?{query}")
+    if answer is None:
+        raise Unavailable(f"MLflow does not answer at {mlflow_url}")
+    status, body = answer
+    with suppress(ValueError, KeyError, TypeError):  # another server's answer
+        fields = json.loads(body)
+        if status == 200:
+            return str(fields["model_version"]["version"])
+        if fields["error_code"] in NONE_SUCH:
+            return ""
+    raise Unavailable(f"MLflow at {mlflow_url} answers HTTP {status} for {name}")

@@ -1,0 +1,131 @@
+"""The lake: atomic, exact, and it knows where each writer stands."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from quantstream.errors import Unavailable
+from quantstream.lake import Lake, micros, utc
+from quantstream.market import MINUTE, QUOTE_UNIT, SECOND, UNIT, Candle
+from quantstream.tables import candle_rows
+
+T0 = 1_723_161_600 * SECOND
+
+
+def candle(number: int = 0, symbol: str = "BTCUSDT", revision: int = 0, close: int = 100 * UNIT) -> Candle:
+    return Candle(
+        symbol=symbol,
+        interval="5m",
+        opened_at=T0 + number * 5 * MINUTE,
+        open=100 * UNIT,
+        high=200 * UNIT,
+        low=UNIT,
+        close=close,
+        volume=3,
+        quote_volume=7 * QUOTE_UNIT + 1,
+        trade_count=2,
+        taker_buy_volume=1,
+        taker_buy_quote_volume=1,
+        first_trade_id=1,
+        last_trade_id=2,
+        is_complete=True,
+        revision=revision,
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def test_numbers_come_back_to_the_last_decimal(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle()]))
+    (row,) = lake.read("candles").to_pylist()
+    assert row["quote_volume"] == Decimal("7.0000000000000001")
+    assert row["volume"] == Decimal("0.00000003")
+    assert row["opened_at"] == datetime(2024, 8, 9, tzinfo=UTC)
+    assert row["date"] == row["opened_at"].date()
+
+
+def test_the_newest_revision_of_a_candle_counts(lake: Lake) -> None:
+    for revision, close in ((0, 100 * UNIT), (2, 102 * UNIT), (1, 101 * UNIT)):
+        lake.append("candles", candle_rows([candle(0, revision=revision, close=close)]))
+    lake.append("candles", candle_rows([candle(1), candle(0, "ETHUSDT")]))
+    found = lake.candles().to_pylist()
+    assert [(row["symbol"], row["revision"], row["close"]) for row in found] == [
+        ("BTCUSDT", 2, Decimal(102)),
+        ("BTCUSDT", 0, Decimal(100)),
+        ("ETHUSDT", 0, Decimal(100)),
+    ]
+
+
+def test_a_read_is_bounded_by_symbol_and_time(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle(number, symbol) for number in range(600) for symbol in ("A1", "B1")]))
+    start = utc(T0) + timedelta(minutes=25)
+    rows = lake.read("candles", ["B1"], start, start + timedelta(hours=30), columns=["symbol", "opened_at"])
+    assert rows.num_rows == 360
+    assert rows["opened_at"][0].as_py() == start
+
+
+def test_floats_are_rounded_as_python_rounds(lake: Lake) -> None:
+    numbers = [1, 3, 29_999_999, 6_183_763_000_001, 12_345_678_901_234_567]
+    candles = [msgspec.structs.replace(candle(n), low=1, high=10**20, close=close) for n, close in enumerate(numbers)]
+    lake.append("candles", candle_rows(candles))
+    assert lake.candle_frame()["close"].tolist() == [number / UNIT for number in numbers]
+
+
+def test_progress_is_in_the_same_transaction_as_the_rows(lake: Lake) -> None:
+    assert lake.progress("candles", "sink/x/0") is None
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": 41, "sink/x/1": 7}, {"seen/0": "{}"})
+    lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": 42})
+    assert lake.progress("candles", "sink/x/0") == 42
+    assert lake.progress("candles", "sink/x/1") == 7
+    assert lake.metadata("candles", "seen/0") == "{}"
+    assert lake.metadata("candles", "seen/9") is None
+
+
+def test_compaction_changes_no_row_and_keeps_progress(lake: Lake) -> None:
+    for number in range(5):
+        lake.append("candles", candle_rows([candle(number)]), {"sink": number})
+    before = lake.read("candles")
+    assert lake.compact("candles")["files_removed"] == 5
+    assert lake.read("candles").equals(before)
+    assert lake.progress("candles", "sink") == 4
+
+
+def test_an_older_version_can_still_be_read(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle(0)]))
+    version = lake.version("candles")
+    lake.append("candles", candle_rows([candle(1)]))
+    assert lake.candles(version=version).num_rows == 1
+
+
+def test_others_read_it_without_code_of_ours(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle()]))
+    table = DeltaTable(f"{lake.url}/candles")
+    assert table.to_pandas()["close"].tolist() == [Decimal("100.00000000")]
+    rows = table.to_pyarrow_dataset()
+    assert duckdb.sql("select sum(volume) from rows").fetchall() == [(Decimal("0.00000003"),)]
+    assert rows.count_rows() == 1
+
+
+def test_a_store_that_refuses_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "lake").write_text("a file where the folder should be")
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        Lake(str(tmp_path / "lake")).append("candles", candle_rows([candle()]))
+
+
+def test_an_empty_table_reads_as_no_rows(lake: Lake) -> None:
+    assert lake.candles().num_rows == 0
+    assert isinstance(lake.candle_frame(), pd.DataFrame)
+    assert isinstance(lake.read("scores"), pa.Table)
+    assert micros(utc(T0)) == T0
