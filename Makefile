@@ -39,7 +39,7 @@ check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, 
 
 lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \
-	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --no-header --upgrade \
+	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
 		--output-file requirements.txt pyproject.toml
 	$(BIN)/python -m infra.local.jars --lock
 

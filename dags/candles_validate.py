@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
@@ -64,9 +65,15 @@ def candles_validate() -> None:
             raise AirflowSkipException(str(report))
         return str(report)
 
-    @task(outlets=[Asset("candles_validated")], trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-    def publish() -> None:
+    @task(outlets=[Asset("candles_validated")], trigger_rule=TriggerRule.ALL_DONE)
+    def publish(passed: Iterable[str]) -> int:
         """Say that there are candles to learn from."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        sentences = list(passed)
+        if not sentences:
+            raise AirflowSkipException("no symbol has candles to learn from yet")
+        return len(sentences)
 
     @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0)
     def report_failures() -> None:
@@ -75,7 +82,9 @@ def candles_validate() -> None:
 
         raise AirflowFailException("at least one symbol was rejected and is in quarantine; its task's log says why")
 
-    check.expand(symbol=symbols()) >> [publish(), report_failures()]
+    passed = check.expand(symbol=symbols())
+    publish(passed)
+    passed >> report_failures()
 
 
 candles_validate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
@@ -60,9 +61,15 @@ def history_backfill() -> None:
         except (Misconfigured, DataRejected) as error:
             raise AirflowFailException(str(error)) from None
 
-    @task(outlets=[Asset("candles_history")], trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)
-    def publish() -> None:
+    @task(outlets=[Asset("candles_history")], trigger_rule=TriggerRule.ALL_DONE)
+    def publish(fetched: Iterable[str]) -> int:
         """Say that the history is there, for whichever symbols it could be fetched."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        sentences = list(fetched)
+        if not sentences:
+            raise AirflowSkipException("no symbol's history could be fetched")
+        return len(sentences)
 
     @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0)
     def report_failures() -> None:
@@ -71,7 +78,9 @@ def history_backfill() -> None:
 
         raise AirflowFailException("the history of at least one symbol could not be fetched; its task's log says why")
 
-    fetch.expand(symbol=symbols()) >> [publish(), report_failures()]
+    fetched = fetch.expand(symbol=symbols())
+    publish(fetched)
+    fetched >> report_failures()
 
 
 history_backfill()

@@ -15,9 +15,9 @@ class Background:
 
     trouble = ""
 
-    def __init__(self, name: str, every: float) -> None:
-        """`every` is the pause between two turns, in seconds."""
-        self._every = every
+    def __init__(self, name: str, every: float, after: float = 0.0) -> None:
+        """`every` is the pause between two turns, `after` the one before the first, in seconds."""
+        self._every, self._after = every, after
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -42,6 +42,7 @@ class Background:
         raise NotImplementedError
 
     def _run(self) -> None:
+        self._stopping.wait(self._after)
         while not self.is_stopping:
             try:
                 self.turn()

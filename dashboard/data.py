@@ -31,6 +31,7 @@ HISTORY = timedelta(days=3)  # two whole sessions and the bands' run-up: more th
 HISTORY_TTL = 60.0  # seconds; what comes later is in the live tail
 GROWING_TTL = 5.0  # seconds, while the lake holds less than the chart shows: a backfill may be under way
 CHAMPIONS_EVERY = 10.0  # seconds
+FIRST_ASKED_AFTER = 3.0  # seconds: the registry's client is slow to import, and the first visitor's chart comes first
 
 
 class History:
@@ -82,7 +83,7 @@ class Champions(Background):
 
     def __init__(self, read: Callable[[], Sequence[Card]]) -> None:
         """`read` asks the registry and raises Unavailable when it does not answer."""
-        super().__init__("champions", CHAMPIONS_EVERY)
+        super().__init__("champions", CHAMPIONS_EVERY, after=FIRST_ASKED_AFTER)
         self.trouble = "asking the model registry"
         self._read = read
         self._cards: tuple[Card, ...] = ()

@@ -36,6 +36,13 @@ def compact(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.2f}"
 
 
+def rate(value: float | None) -> str:
+    """Return a number per second: `0.5`, `81.4`, `1,250`."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
+
+
 def percent(fraction: float | None, decimals: int = 2, signed: bool = True) -> str:
     """Return a fraction as `+1.25%`; the minus is a real one so that columns align."""
     if fraction is None or math.isnan(fraction):

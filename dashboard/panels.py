@@ -41,6 +41,12 @@ def strip(tiles: Sequence[Tile], name: str) -> str:
     return f'<div class="qs-strip qs-{name}">{cells}</div>'
 
 
+def troubles(sentences: Sequence[str]) -> str:
+    """Return what is wrong, a line each, always in one element: one more would move the chart and draw it anew."""
+    lines = "".join(f'<div class="qs-trouble" role="status" data-testid="trouble">{escape(s)}</div>' for s in sentences)
+    return f'<div class="qs-troubles">{lines}</div>'
+
+
 def card(title: str, body: str, aside: str = "", name: str = "") -> str:
     """Return a titled card around HTML."""
     return (
@@ -97,7 +103,7 @@ def forecast_card(score: Score | None, decimals: int) -> str:
 def _target(forecast: Forecast, close: float, decimals: int) -> str:
     middle = forecast.targets[len(forecast.targets) // 2]
     change = middle / close - 1.0
-    tone = "up" if change >= 0 else "down"
+    tone = "flat" if abs(change) < 0.5e-4 else "up" if change > 0 else "down"  # as printed: zero has no direction
     cells = (formats.price(value, decimals) for value in (middle, forecast.targets[0], forecast.targets[-1]))
     median, low, high = cells
     return (

@@ -1,4 +1,4 @@
-"""How the stages fare: which are up and ready, and their rates, from `/readyz` and `/metrics` of the ports in `stack.json`.
+"""How the processes fare: which are up and ready, and the stages' rates, asked at the addresses in `stack.json`.
 
 One background thread asks them all, so that a stage that hangs never holds a page back.
 """
@@ -23,7 +23,19 @@ from quantstream.errors import Unavailable
 EVERY = 2.0  # seconds
 TIMEOUT = 1.0  # seconds for an answer on loopback
 WINDOW = 6  # samples a rate is taken over: 10 s
-STREAMING = ("exchange", "ingest", "aggregate", "detect", "sink", "score")
+# Processes that are no stages of ours: which of the stack's addresses to ask, and where.
+SERVERS = {
+    "exchange": ("exchange_rest", "/api/v3/ping"),
+    "mlflow": ("mlflow", "/health"),
+    "airflow-api": ("airflow", "/api/v2/monitor/health"),
+}
+# What Airflow's API says of its other parts, and what those are called there.
+AIRFLOW_PARTS = {
+    "airflow-scheduler": "scheduler",
+    "airflow-dag-processor": "dag_processor",
+    "airflow-triggerer": "triggerer",
+}
+READYZ, METRICS = "/readyz", "/metrics"
 Values = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -82,33 +94,42 @@ def parse_metrics(text: str) -> Values:
     }
 
 
-def read_ports(stack_file: Path) -> dict[str, int | None]:
-    """Return each process's port from the stack's description.
+def read_addresses(stack_file: Path) -> dict[str, str | None]:
+    """Return where each process of the stack says how it is, None where it has no such place.
 
-    Raises: Unavailable, in one sentence, when there is none or it cannot be read.
+    Raises: Unavailable, in one sentence, when no stack is described or it cannot be read.
     """
     try:
-        processes = json.loads(stack_file.read_text())["processes"]
-        return {name: fields["http_port"] for name, fields in processes.items()}
+        stack = json.loads(stack_file.read_text())
+        urls = stack.get("urls", {})
+        ports = {name: fields["http_port"] for name, fields in stack["processes"].items()}
     except FileNotFoundError:
         raise Unavailable("no stack is described here, so stages cannot be asked how they are") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"{stack_file} does not describe a stack: {error!r}") from error
+    addresses: dict[str, str | None] = {}
+    for name, port in ports.items():
+        server, path = SERVERS.get(name, ("", ""))
+        if port is not None:
+            addresses[name] = f"http://127.0.0.1:{port}{READYZ}"
+        else:
+            addresses[name] = urls[server] + path if server in urls else None
+    return addresses
 
 
-def fetch(port: int, path: str) -> tuple[int, str]:
-    """Return the status and text that a process answers on loopback.
+def fetch(url: str) -> tuple[int, str]:
+    """Return the status and text that a process answers.
 
     Raises: Unavailable.
     """
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
             return int(answer.status), answer.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"port {port} does not answer") from error
+        raise Unavailable(f"nobody answers at {url}") from error
 
 
 class Stages(Background):
@@ -117,7 +138,7 @@ class Stages(Background):
     def __init__(
         self,
         stack_file: Path,
-        fetch: Callable[[int, str], tuple[int, str]] = fetch,
+        fetch: Callable[[str], tuple[int, str]] = fetch,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("stages", EVERY)
@@ -151,26 +172,40 @@ class Stages(Background):
         Raises: Unavailable when no stack is described.
         """
         try:
-            ports = read_ports(self.stack_file)
+            addresses = read_addresses(self.stack_file)
         except Unavailable:
             self._stages = {}
             raise
-        self._stages = {name: self._ask(name, port) for name, port in ports.items()}
+        found = {name: self._ask(name, url) for name, url in addresses.items()}
+        self._stages = found | self._parts(addresses.get("airflow-api"), found)
         self.trouble = ""
 
-    def _ask(self, name: str, port: int | None) -> Stage:
-        if port is None:
+    def _ask(self, name: str, url: str | None) -> Stage:
+        if url is None:
             return Stage(name, "unasked")
         samples = self._samples.setdefault(name, deque(maxlen=WINDOW))
         try:
-            status, text = self._fetch(port, "/readyz")
-            if name in STREAMING and status != 404:
-                found, page = self._fetch(port, "/metrics")
-                if found == 200:
-                    samples.append(Sample(self._clock(), parse_metrics(page)))
+            status, text = self._fetch(url)
+            if url.endswith(READYZ):
+                samples.append(Sample(self._clock(), parse_metrics(self._fetch(url.removesuffix(READYZ) + METRICS)[1])))
         except (Unavailable, ValueError) as error:
             samples.clear()
             return Stage(name, "down", str(error))
-        if status in (200, 404):  # a server that is not ours has no /readyz, but it answers
+        if status == 200:
             return Stage(name, "ready", "", tuple(samples))
         return Stage(name, "not ready", text.strip()[:200], tuple(samples))
+
+    def _parts(self, url: str | None, found: Mapping[str, Stage]) -> dict[str, Stage]:
+        """Return what Airflow's API says of its other processes."""
+        asked = [name for name in AIRFLOW_PARTS if name in found]
+        if url is None or not asked or found["airflow-api"].state == "down":
+            return {}
+        try:
+            said = json.loads(self._fetch(url)[1])
+            states = {name: str(said[AIRFLOW_PARTS[name]]["status"]) for name in asked}
+        except (Unavailable, ValueError, KeyError, TypeError) as error:
+            return {name: Stage(name, "unasked", f"Airflow does not say: {error!r}") for name in asked}
+        return {
+            name: Stage(name, "ready" if state == "healthy" else "not ready", "" if state == "healthy" else state)
+            for name, state in states.items()
+        }

@@ -13,7 +13,7 @@ from dashboard.stages import Stage
 from quantstream.topics import DeadRecord, Score
 
 DOTS = {"ready": "up", "not ready": "warn", "down": "down", "unasked": "flat"}
-WORDS = {"unasked": "has no port to ask"}
+WORDS = {"unasked": "not known"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _stage(stage: Stage) -> list[str]:
     return [
         f"<b>{escape(stage.name)}</b>",
         f'<span class="qs-dot bg-{DOTS[stage.state]}"></span>{WORDS.get(stage.state, stage.state)}',
-        formats.compact(stage.rate("records_total")),
+        formats.rate(stage.rate("records_total")),
         formats.span(stage.mean_delay()),
         formats.compact(stage.value("lag_records")),
         formats.compact(stage.value("dead_letters_total")),
@@ -119,5 +119,6 @@ def dead(records: Iterable[DeadRecord]) -> str:
 
 
 def metrics(values: Mapping[str, float]) -> str:
-    """Return a model's evaluation, one metric a row, in order of name."""
-    return table(("Metric", "Value"), [[escape(name), f"{values[name]:.4g}"] for name in sorted(values)], "metrics")
+    """Return a model's evaluation in order of name, as many side by side as fit."""
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{values[name]:.4g}</dd></div>" for name in sorted(values))
+    return f'<dl class="qs-metrics">{cells}</dl>'

@@ -46,7 +46,8 @@ class Dataset:
     def sequences(self, rows: Rows, names: Sequence[str], length: int) -> Floats:
         """Return (rows, length, names): each row and those just before it. Only for rows that are `usable` with `length`."""
         steps = rows[:, None] + np.arange(1 - length, 1)[None, :]
-        return self.features[steps[:, :, None], self.columns(names)[None, None, :]]
+        windows: Floats = self.features[steps[:, :, None], self.columns(names)[None, None, :]]
+        return windows
 
     def usable(self, names: Sequence[str], needed: Sequence[str], length: int = 1) -> Rows:
         """Return the rows whose features and labels are known, over `length` uninterrupted candles."""

@@ -20,8 +20,7 @@ from ml.models.base import Model
 from quantstream.market import Trade
 from quantstream.windows import Floats
 
-HAR = ("log_rms_1h", "log_rms_6h", "log_rms_24h", "log_rms_7d", "log_threshold_30d")
-HAR_SHORT = HAR[:3]  # what a forecast knows of: a day back
+HAR_SHORT = risk.HAR[:3]  # what a forecast knows of: a day back
 JUDGED_ROWS = 40_000  # sequences are memory: enough for three digits
 SEED = 1
 
@@ -57,10 +56,10 @@ def windows_of(model: Model, data: Dataset, rows: Rows) -> Floats:
 def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
     """AUC, Brier score and calibration of the abnormal hour, against the HAR logit and the base rate."""
     fitted_on = np.concatenate([split.fit, split.calibrate])
-    har = logistic.fit(data.matrix(fitted_on, HAR), data.labels[risk.LABEL][fitted_on])
+    har = risk.har_logit(data, fitted_on)
     rate = float(data.labels[risk.LABEL][fitted_on].mean())
     probability = model.predict(windows_of(model, data, split.judge))
-    simple = har.probabilities(data.matrix(split.judge, HAR))[:, 1]
+    simple = har.probabilities(data.matrix(split.judge, risk.NAMES))[:, 1]
 
     def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
         actual = data.labels[risk.LABEL][split.judge][part]

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ SHORT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; a model's files are a megabyte at most
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
@@ -44,6 +46,7 @@ from mlflow.types.schema import Schema, TensorSpec  # noqa: E402
 log = logging.getLogger(__name__)
 KINDS = ("forecast", "signal", "risk", "anomaly")
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it warns of a missing pip that nothing needs
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last is said of an unknown alias
 EXPERIMENT = "quantstream"
 TAG_LENGTH = 4500  # MLflow takes 5,000 characters
@@ -138,7 +141,7 @@ class Registry:
         Raises: Unavailable.
         """
         name = registered_name(model.kind)
-        with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder, self._talking():
+        with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder, self._talking(), _quiet():
             data = Path(folder) / "model"
             base.save(model, data)
             mlflow.set_tracking_uri(self.url)
@@ -155,9 +158,8 @@ class Registry:
                     signature=_signature(model),
                     pip_requirements=[f"{package}=={metadata.version(package)}" for package in model.requirements],
                     metadata={"feature_hash": features.FEATURE_HASH, "features": list(model.names)},
-                    registered_model_name=name,
                 )
-            version = str(logged.registered_model_version)
+                version = self._new_version(name, logged.model_uri, logged.run_id, logged.model_id)
             for key, value in {**tags, "feature_hash": features.FEATURE_HASH}.items():
                 self._client.set_model_version_tag(name, version, key, value)
         return version
@@ -200,6 +202,14 @@ class Registry:
         if before is not None and before != version:
             self.set_alias(name, PREVIOUS, before)
 
+    def _new_version(self, name: str, source: str, run_id: str, model_id: str) -> str:
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return str(self._client.create_model_version(name, source, run_id, model_id=model_id).version)
+
     def _aliased(self, name: str, alias: str) -> ModelVersion | None:
         try:
             with self._talking(f"{name}@{alias}"):
@@ -232,11 +242,18 @@ class Registry:
             raise Unavailable(f"the model registry at {self.url} did not answer: {_first_line(error)}") from error
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*input example was not provided", category=UserWarning)
+        yield
+
+
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 def _signature(model: base.Model) -> ModelSignature:
-    inputs = TensorSpec(np.dtype(np.float64), (-1, model.length, len(model.names)), "windows")
+    inputs = TensorSpec(np.dtype(np.float64), (-1, model.length, len(model.names)))
     shape = np.asarray(model.predict(np.zeros((1, model.length, len(model.names))))).shape
     return ModelSignature(Schema([inputs]), Schema([TensorSpec(np.dtype(np.float64), (-1, *shape[1:]))]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -59,9 +58,7 @@ def update(sources: Sources, symbol: str, interval: str, overlays: list[str]) ->
     history = sources.history.candles(symbol, interval, sources.tail.latest_at(symbol))
     rows = charts.bars(history, closed, building)
     decimals = formats.decimals_of(rows["close"].tail(50).tolist()) if len(rows) else 2
-    for trouble in sources.troubles():
-        st.html(f'<div class="qs-trouble" role="status" data-testid="trouble">{escape(trouble)}</div>')
-    st.html(quote_strip(charts.day(rows), symbol, decimals))
+    st.html(panels.troubles(sources.troubles()) + quote_strip(charts.day(rows), symbol, decimals))
     st.html(pipeline_strip(sources, symbol, closed))
     hero, side = st.columns([3.4, 1.15], gap="small")
     with hero:
@@ -120,7 +117,7 @@ def pipeline_strip(sources: Sources, symbol: str, closed: list[Candle]) -> str:
             Tile(
                 "Market time (UTC)", formats.stamp(market_at), hint="the exchange's clock; it may run faster than yours"
             ),
-            Tile("Trades/s", formats.compact(trades), hint="new trades into the log, last 10 s"),
+            Tile("Trades/s", formats.rate(trades), hint="new trades into the log, last 10 s"),
             Tile("Feed delay", formats.span(delay), "warn" if delay and delay > LATE else "", "received to aggregated"),
             Tile("Consumer lag", formats.compact(lag), "warn" if lag and lag > 5000 else "", "records, all stages"),
             Tile("Last candle age", formats.span(age), hint="since it closed, exchange time"),

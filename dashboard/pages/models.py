@@ -24,7 +24,7 @@ def update(sources: Sources) -> None:
     trouble, models = sources.champions.trouble, sources.champions.all()
     if trouble:
         said = " What it said last is shown." if models else ""
-        st.html(f'<div class="qs-trouble" role="status" data-testid="trouble">Models: {escape(trouble)}.{said}</div>')
+        st.html(panels.troubles([f"Models: {trouble}.{said}"]))
     elif not models:
         st.html('<p class="qs-nothing">No model has earned an alias yet; the first training run makes the first.</p>')
     for left, right in zip(models[::2], [*models[1::2], None], strict=False):

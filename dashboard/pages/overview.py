@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import streamlit as st
 
 from dashboard import charts, formats, panels, tables
@@ -19,12 +17,11 @@ def main(sources: Sources) -> None:
 
 def update(sources: Sources) -> None:
     """Draw everything that moves."""
-    for trouble in sources.troubles():
-        st.html(f'<div class="qs-trouble" role="status" data-testid="trouble">{escape(trouble)}</div>')
     interval = sources.settings.intervals[0]
     lines = [line(sources, symbol, interval) for symbol in sources.symbols()]
     at = formats.stamp(sources.tail.latest_at())
-    st.html(panels.card("Symbols", tables.symbols(lines), f"market time {at} UTC", "symbols"))
+    body = panels.card("Symbols", tables.symbols(lines), f"market time {at} UTC", "symbols")
+    st.html(panels.troubles(sources.troubles()) + body)
     feed = panels.anomaly_feed(sources.tail.anomalies()[:SHOWN], with_symbol=True)
     st.html(panels.card("Flagged trades", feed, "all symbols, newest first", "anomalies"))
 

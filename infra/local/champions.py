@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ MODELS = ("quantstream-forecast", "quantstream-signal", "quantstream-risk", "qua
 NONE_SUCH = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
 
-def champions(mlflow_url: str) -> dict[str, str]:
+def champions(mlflow_url: str) -> Mapping[str, str]:
     """Return the champion's version of each registered model that has one.
 
     Raises: Unavailable when MLflow does not answer or answers nonsense.

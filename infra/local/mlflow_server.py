@@ -1,7 +1,7 @@
 """Become MLflow's server, in this process.
 
-MLflow's own command waits as a parent beside the server it starts: 200 MB more, and a server that outlives its parent when that is
-killed. Here its last step, starting uvicorn, happens in place; everything before it is MLflow's own.
+MLflow's own command waits as a parent beside the server it starts: 200 MB more, and a server that outlives its parent when
+that is killed. Here its last step, starting uvicorn, happens in place; everything before it is MLflow's own.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from infra.local.processes import Process
 from infra.local.readiness import is_ready
-from infra.local.supervisor import Supervisor, Watched
+from infra.local.supervisor import Lives, Supervisor, Watched
 from quantstream.errors import Misconfigured, Unavailable
 
 TICK = 0.15  # seconds between looks
@@ -58,26 +58,27 @@ class Startup:
             if process.name not in self.started and self.ready.issuperset(process.after):
                 self.supervisor.start(process.name)
                 self.started.add(process.name)
-        watched, restarts = self.supervisor.processes(), self.supervisor.restarts()
+        watched, lives = self.supervisor.processes(), self.supervisor.lives()
         waiting = [process for process in self.processes if process.name in self.waiting]
         for process in waiting:
-            self._check(process, watched[process.name], restarts.get(process.name, 0))
-        for process, answer in zip(waiting, pool.map(lambda one: _is_up(one, watched[one.name]), waiting), strict=True):
+            self._check(process, watched[process.name], lives.get(process.name, Lives()))
+        answers = pool.map(lambda one: _is_up(one, watched[one.name], lives.get(one.name, Lives())), waiting)
+        for process, answer in zip(waiting, answers, strict=True):
             if answer:
                 self.on_ready.get(process.name, lambda: None)()
                 self.ready.add(process.name)
         return len(self.started) + len(self.ready) > before
 
-    def _check(self, process: Process, seen: Watched, restarts: int) -> None:
+    def _check(self, process: Process, seen: Watched, lives: Lives) -> None:
         """Raise what a person should know of a process that does not come up."""
         has_ended = seen.state in ("backoff", "exited", "fatal")
-        if not has_ended or (process.runs_once and seen.exit_code == 0):
+        if not has_ended or (process.runs_once and lives.exit_code == 0):
             return
-        if seen.exit_code == MISUSE:
+        if lives.exit_code == MISUSE:
             raise Misconfigured(f"{process.name}: {self.last_words(process.name)}")
-        if process.runs_once or seen.state == "fatal" or restarts >= DEATHS:
+        if process.runs_once or seen.state == "fatal" or lives.restarts >= DEATHS:
             raise Unavailable(
-                f"{process.name} ended with code {seen.exit_code}: {self.last_words(process.name)} ({self._where(process.name)})"
+                f"{process.name} ended with code {lives.exit_code}: {self.last_words(process.name)} ({self._where(process.name)})"
             )
 
     def _where(self, name: str = "") -> str:
@@ -103,7 +104,7 @@ def last_words(supervisor: Supervisor, name: str) -> str:
         return lines[0]
 
 
-def _is_up(process: Process, seen: Watched) -> bool:
+def _is_up(process: Process, seen: Watched, lives: Lives) -> bool:
     if process.runs_once:
-        return seen.state == "exited" and seen.exit_code == 0
+        return seen.state == "exited" and lives.exit_code == 0
     return seen.state in ("starting", "running") and is_ready(process.ready)

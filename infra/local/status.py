@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from infra.local.champions import champions
 from infra.local.readiness import fetch, is_ready
 from infra.local.state import Stack, State
-from infra.local.supervisor import Supervisor, Watched
+from infra.local.supervisor import Lives, Supervisor, Watched
 from quantstream.errors import Unavailable
 
 WITHIN = 8.0  # seconds for all answers; they are asked for at once
@@ -79,12 +79,14 @@ def look(state: State) -> Status:
     if stack is None:
         return Status({}, {}, {}, None, {}, [f"nothing was ever started in {state.folder}; run quantstream up"])
     processes = look_at_processes(state, stack)
+    models: Future[Mapping[str, str]] | None = None
     notes: list[str] = []
     deadline = time.monotonic() + WITHIN
     pool = ThreadPoolExecutor(4)
     try:
         lag = pool.submit(_lag, stack) if _is_up(processes, "broker") else None
-        models = pool.submit(champions, stack.urls["mlflow"]) if _is_up(processes, "mlflow") else None
+        if _is_up(processes, "mlflow"):
+            models = pool.submit(champions, stack.urls["mlflow"])
         symbols = pool.submit(_symbols, stack)
         return Status(
             processes=processes,
@@ -102,16 +104,18 @@ def look_at_processes(state: State, stack: Stack) -> dict[str, ProcessStatus]:
     """Return each process as the supervisor sees it and as it answers itself."""
     supervisor = Supervisor(state)
     watched: dict[str, Watched] = {}
-    restarts: dict[str, int] = {}
+    lives: dict[str, Lives] = {}
     if state.socket.exists():
         with suppress(Unavailable):  # the table then says that nothing runs
-            watched, restarts = supervisor.processes(), supervisor.restarts()
+            watched, lives = supervisor.processes(), supervisor.lives()
     described = json.loads(state.processes_file.read_text())
     names = [name for name in stack.processes if name in described]
     with ThreadPoolExecutor(max(1, len(names))) as pool:
         up = [name for name in names if name in watched and watched[name].state in ("running", "starting")]
         answers = dict(zip(up, pool.map(lambda name: is_ready(described[name]["ready"]), up), strict=True))
-    return {name: _process(watched.get(name), answers.get(name, False), restarts.get(name, 0)) for name in names}
+    return {
+        name: _process(watched.get(name), answers.get(name, False), lives.get(name, Lives()).restarts) for name in names
+    }
 
 
 def _process(seen: Watched | None, ready: bool, restarts: int) -> ProcessStatus:

@@ -27,7 +27,9 @@ STEADY_SECONDS = 3
 RETRIES = 1_000_000
 LOG_BYTES = "10MB"
 ALREADY_STARTED, NOT_RUNNING, SHUTTING_DOWN = 60, 70, 6  # supervisor.xmlrpc.Faults
+UNREADABLE = ("%", " ;", " #", "\n")  # it expands the first and takes the others for a comment or an end
 _SPAWNED = re.compile(r"spawned: '([^']+)' with pid")
+_EXITED = re.compile(r"exited: (\S+) \(exit status (\d+);")
 _STARTED = "supervisord started with pid"
 
 
@@ -39,7 +41,14 @@ class Watched:
     state: str
     pid: int | None
     uptime: int  # seconds
-    exit_code: int
+
+
+@dataclass(frozen=True)
+class Lives:
+    """How often a process was started again, and the code with which it last ended by itself."""
+
+    restarts: int = 0
+    exit_code: int = 0
 
 
 class Supervisor:
@@ -83,19 +92,22 @@ class Supervisor:
         """End supervisord itself."""
         self._call("shutdown", ignore=SHUTTING_DOWN)
 
-    def restarts(self) -> dict[str, int]:
-        """Return how often each process was started again since supervisord came up, from its log."""
-        counts: dict[str, int] = {}
+    def lives(self) -> dict[str, Lives]:
+        """Return what became of each process since supervisord came up, from its log: it keeps no count itself."""
         try:
             lines = self.state.supervisor_log.read_text(errors="replace").splitlines()
         except FileNotFoundError:
-            return counts
+            return {}
+        lives: dict[str, Lives] = {}
         for line in lines:
             if _STARTED in line:
-                counts = {}
+                lives = {}
             elif spawned := _SPAWNED.search(line):
-                counts[spawned[1]] = counts.get(spawned[1], -1) + 1
-        return counts
+                before = lives.get(spawned[1], Lives(-1))
+                lives[spawned[1]] = Lives(before.restarts + 1, before.exit_code)
+            elif ended := _EXITED.search(line):
+                lives[ended[1]] = Lives(lives.get(ended[1], Lives()).restarts, int(ended[2]))
+        return lives
 
     def _call(self, method: str, *arguments: Any, ignore: int = 0) -> Any:
         try:
@@ -172,11 +184,9 @@ def _section(name: str, options: dict[str, Any]) -> str:
     lines = [f"[{name}]"]
     for key, value in options.items():
         text = str(value)
-        if "\n" in text or " ;" in text or " #" in text:
-            raise Misconfigured(
-                f"the path {text} holds ' ;' or ' #', which the supervisor cannot read; use another --state"
-            )
-        lines.append(f"{key}={text.replace('%', '%%')}")
+        if unreadable := [mark for mark in UNREADABLE if mark in text]:
+            raise Misconfigured(f"the supervisor cannot read {unreadable[0]!r} in the path {text}; use another --state")
+        lines.append(f"{key}={text}")
     return "\n".join(lines) + "\n"
 
 
@@ -187,7 +197,6 @@ def _watched(row: dict[str, Any]) -> Watched:
         state=row["statename"].lower(),
         pid=row["pid"] or None,
         uptime=max(0, row["now"] - row["start"]) if is_up else 0,
-        exit_code=row["exitstatus"],
     )
 
 

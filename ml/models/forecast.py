@@ -55,7 +55,7 @@ class ForecastOptions:
     """How much to learn: the first path must train in well under a minute on two cores."""
 
     units: int = 32
-    epochs: int = 6
+    epochs: int = 4
     most_rows: int = 30_000
     batch: int = 512
     learning_rate: float = 3e-3

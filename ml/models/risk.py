@@ -1,7 +1,7 @@
 """Risk: the calibrated probability that the coming hour moves abnormally, times 100.
 
-The mean of two opinions on the log odds, a logistic regression on all features (hard to beat, never wild) and boosted trees
-(they see the season and the interactions), then calibrated on later data.
+A blend of a logistic regression, on all features or on the HAR terms alone, and of boosted trees: what a history of this
+length supports decides itself on later data.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ml import reasons
-from ml.dataset import Dataset, Split, thin
-from ml.models import logistic, trees
-from ml.models.base import Model
+from ml.dataset import Dataset, Rows, Split, thin
+from ml.models import blend, logistic, trees
+from ml.models.base import Model, columns
 from quantstream import features
 from quantstream.errors import DataRejected
 from quantstream.windows import Floats
 
 NAMES = features.NAMES
+HAR = ("log_rms_1h", "log_rms_6h", "log_rms_24h", "log_rms_7d", "log_threshold_30d")  # Corsi 2009, and the threshold
 LABEL = "abnormal"
 SEED = 11
-FILE = "trees.ubj"
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,20 @@ class RiskOptions:
 
 @dataclass
 class RiskModel(Model):
-    """Two opinions and a calibrator on their mean log odds."""
+    """A calibrated blend over ordinary and abnormal."""
 
     kind: ClassVar[str] = "risk"
-    linear: logistic.Logistic
-    trees: trees.Trees
-    calibrator: logistic.Logistic
+    blend: blend.Blend
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows,): probability of an abnormal hour."""
-        return self.calibrator.probabilities(_opinion(self.linear, self.trees, windows[:, -1]))[:, 1]
+        return self.blend.probabilities(windows[:, -1])[:, 1]
 
     def reasons(self, windows: Floats) -> list[list[str]]:
         """Return for each row the features that speak most for an abnormal hour."""
         rows = windows[:, -1]
-        share = self.trees.contributions(rows)
+        share = self.blend.contributions(rows)[:, 1]
         return [
             reasons.strongest(self.names, row, part, "an abnormal hour") for row, part in zip(rows, share, strict=True)
         ]
@@ -63,34 +61,26 @@ class RiskModel(Model):
         return (*super().requirements, "xgboost")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the trees."""
-        self.trees.save(folder / FILE)
-        return {"linear": self.linear.state(), "calibrator": self.calibrator.state()}
+        """Write the blend."""
+        return self.blend.write(folder)
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> RiskModel:
-        """Read the trees."""
-        return cls(
-            logistic.from_state(state["linear"]),
-            trees.load(folder / FILE, NAMES),
-            logistic.from_state(state["calibrator"]),
-        )
+        """Read the blend."""
+        return cls(blend.read(folder, state, NAMES))
 
 
-def log_odds(probability: Floats) -> Floats:
-    """Return the logit, kept finite."""
-    inside = np.clip(probability, 1e-6, 1 - 1e-6)
-    odds: Floats = np.log(inside / (1 - inside))
-    return odds
-
-
-def _opinion(linear: logistic.Logistic, forest: trees.Trees, rows: Floats) -> Floats:
-    straight = linear.logits(rows)
-    return ((straight[:, 1] - straight[:, 0] + log_odds(forest.predict(rows))) / 2)[:, None]
+def har_logit(data: Dataset, rows: Rows) -> logistic.Logistic:
+    """Return the baseline: logistic regression on the standardised HAR terms, as weights over all `NAMES`."""
+    plain = logistic.fit(data.matrix(rows, HAR), data.labels[LABEL][rows])
+    places = columns(HAR)
+    mean, scale, weights = np.zeros(len(NAMES)), np.ones(len(NAMES)), np.zeros((2, len(NAMES)))
+    mean[places], scale[places], weights[:, places] = plain.mean, plain.scale, plain.weights
+    return logistic.Logistic(mean, scale, weights, plain.intercept)
 
 
 def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> RiskModel:
-    """Fit on the split's first part, calibrate on its second.
+    """Fit on the split's first part, mix and calibrate on its second.
 
     Raises: DataRejected when abnormal hours, or normal ones, are absent.
     """
@@ -98,10 +88,10 @@ def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> Ri
     actual = data.labels[LABEL][rows]
     if len(np.unique(actual)) < 2:
         raise DataRejected("the candles hold no abnormal hour to learn from; add history")
-    columns = data.matrix(rows, NAMES)
-    linear = logistic.fit(columns, actual)
+    table = data.matrix(rows, NAMES)
+    lines = [logistic.fit(table, actual), logistic.fit(table, actual, strength=0.003), har_logit(data, rows)]
     forest = trees.fit(
-        columns, actual, NAMES, options.rounds, SEED, objective="binary:logistic", max_depth=options.depth, eta=0.05
+        table, actual, NAMES, options.rounds, SEED, objective="binary:logistic", max_depth=options.depth, eta=0.05
     )
-    opinion = _opinion(linear, forest, data.matrix(split.calibrate, NAMES))
-    return RiskModel(linear, forest, logistic.fit(opinion, data.labels[LABEL][split.calibrate]))
+    held = split.calibrate
+    return RiskModel(blend.fit(lines, forest, data.matrix(held, NAMES), data.labels[LABEL][held], 2))

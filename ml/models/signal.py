@@ -1,4 +1,4 @@
-"""Signal: calibrated probabilities of Buy, Hold and Sell from boosted trees, and the action that would pay after costs.
+"""Signal: calibrated probabilities of Buy, Hold and Sell from lines and boosted trees, and the action that would pay after costs.
 
 Hold is the default: Buy or Sell only where the expected move, barrier × (probability up − probability down), beats the costs.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from ml import labels, reasons
 from ml.dataset import Dataset, Split, thin
-from ml.models import logistic, trees
+from ml.models import blend, logistic, trees
 from ml.models.base import Model
 from quantstream import features
 from quantstream.errors import DataRejected
@@ -24,7 +24,6 @@ NEEDS_LONGER = ("log_rms_7d", "log_threshold_30d", "log_seasonal_rms_7d")  # so 
 NAMES = tuple(name for name in features.NAMES if name not in NEEDS_LONGER)
 LABEL = "action"
 SEED = 7
-FILE = "trees.ubj"
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,15 @@ class SignalOptions:
 
 @dataclass
 class SignalModel(Model):
-    """Trees, and a multinomial logistic regression on their log odds that makes probabilities mean what they say."""
+    """A calibrated blend over the three actions."""
 
     kind: ClassVar[str] = "signal"
-    trees: trees.Trees
-    calibrator: logistic.Logistic
+    blend: blend.Blend
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows, 3): probabilities of Sell, Hold, Buy."""
-        return self.calibrator.probabilities(_log(self.trees.predict(windows[:, -1])))
+        return self.blend.probabilities(windows[:, -1])
 
     def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
         """Return the action of each row that would pay after costs, else Hold."""
@@ -58,7 +56,7 @@ class SignalModel(Model):
     def reasons(self, windows: Floats, actions: list[str]) -> list[list[str]]:
         """Return for each row the features that speak most for its action."""
         rows = windows[:, -1]
-        share = self.trees.contributions(rows)
+        share = self.blend.contributions(rows)
         return [
             reasons.strongest(self.names, rows[i], share[i, ACTIONS.index(action)], action)
             for i, action in enumerate(actions)
@@ -70,33 +68,29 @@ class SignalModel(Model):
         return (*super().requirements, "xgboost")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the trees."""
-        self.trees.save(folder / FILE)
-        return {"calibrator": self.calibrator.state()}
+        """Write the blend."""
+        return self.blend.write(folder)
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> SignalModel:
-        """Read the trees."""
-        return cls(trees.load(folder / FILE, NAMES), logistic.from_state(state["calibrator"]))
-
-
-def _log(probabilities: Floats) -> Floats:
-    return np.log(np.clip(probabilities, 1e-6, 1))
+        """Read the blend."""
+        return cls(blend.read(folder, state, NAMES))
 
 
 def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -> SignalModel:
-    """Fit on the split's first part, calibrate on its second.
+    """Fit on the split's first part, mix and calibrate on its second.
 
     Raises: DataRejected when the market never moved enough for one of the three actions.
     """
     rows = thin(split.fit, options.most_rows, SEED)
-    actual = data.labels[LABEL][rows]
+    actual, columns = data.labels[LABEL][rows], data.matrix(rows, NAMES)
     if len(np.unique(actual)) < len(ACTIONS):
         raise DataRejected(
             "the candles hold no Buy, no Sell or no Hold to learn from: the market hardly moved; add history"
         )
-    fitted = trees.fit(
-        data.matrix(rows, NAMES),
+    lines = logistic.fit(columns, actual, len(ACTIONS))
+    forest = trees.fit(
+        columns,
         actual,
         NAMES,
         options.rounds,
@@ -106,6 +100,5 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
         max_depth=options.depth,
         eta=0.05,
     )
-    raw = _log(fitted.predict(data.matrix(split.calibrate, NAMES)))
-    calibrator = logistic.fit(raw, data.labels[LABEL][split.calibrate], len(ACTIONS), strength=0.01)
-    return SignalModel(fitted, calibrator)
+    held = split.calibrate
+    return SignalModel(blend.fit([lines], forest, data.matrix(held, NAMES), data.labels[LABEL][held], len(ACTIONS)))

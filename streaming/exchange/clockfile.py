@@ -7,9 +7,7 @@ A killed exchange resumes at the end of its lease; what traded in between was an
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -62,29 +60,33 @@ def write_clock(path: Path, saved: Saved) -> None:
         raise Misconfigured(f"the clock file {path} cannot be written ({error.strerror}); name another") from None
 
 
-@contextlib.asynccontextmanager
-async def kept(clock: Clock, path: Path | None, market: dict[str, str | int | float]) -> AsyncIterator[None]:
-    """Keep the file ahead of the clock while inside; a clean end writes the time itself."""
-    if path is None:
-        yield
-        return
+class Keeper:
+    """Keeps a clock's file ahead of it."""
 
-    def extend() -> None:
-        lease = clock.now() + int(LEASE * clock.speed * SECOND)
-        write_clock(path, Saved(market, lease))
-        clock.lease_until(lease)
+    def __init__(self, clock: Clock, path: Path, market: dict[str, str | int | float]) -> None:
+        """Take the first lease.
 
-    async def extend_regularly() -> None:
+        Raises: Misconfigured when the file cannot be written.
+        """
+        self._clock = clock
+        self._path = path
+        self._market = market
+        self._extend()
+
+    async def run(self) -> None:
+        """Extend the lease for ever.
+
+        Raises: Misconfigured when the file can no longer be written: the clock would stand still unnoticed.
+        """
         while True:
             await asyncio.sleep(WRITE_EVERY)
-            extend()
+            self._extend()
 
-    extend()
-    task = asyncio.create_task(extend_regularly())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-        write_clock(path, Saved(market, clock.now()))
+    def finish(self) -> None:
+        """Write the time itself: a clean end needs no margin."""
+        write_clock(self._path, Saved(self._market, self._clock.now()))
+
+    def _extend(self) -> None:
+        lease = self._clock.now() + int(LEASE * self._clock.speed * SECOND)
+        write_clock(self._path, Saved(self._market, lease))
+        self._clock.lease_until(lease)

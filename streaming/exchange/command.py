@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from quantstream.errors import Misconfigured
+from quantstream.errors import Misconfigured, Unavailable
 from quantstream.logs import JsonFormatter, TextFormatter
 from quantstream.market import EARLIEST, LATEST, SECOND
 from streaming.exchange.clock import Clock
@@ -53,8 +54,9 @@ def main(argv: Sequence[str]) -> int:
     except Misconfigured as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 0
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
 
 
@@ -78,7 +80,11 @@ async def _run(arguments: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve(chosen.market, clock, options, faults) as served:
         print(json.dumps({"ws": served.ws, "rest": served.rest}), flush=True)
-        await stop.wait()
+        stopping = asyncio.ensure_future(stop.wait())
+        ends: list[asyncio.Future[Any]] = [stopping, served.work]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            await served.work  # raises what ended it
 
 
 def choose_market(arguments: argparse.Namespace, wall: float) -> Chosen:

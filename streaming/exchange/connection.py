@@ -15,20 +15,20 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from streaming.exchange.streams import Subscriptions
 
-MAX_BACKLOG = 200_000  # frames that may wait for a slow client before it is cut
 STALL_STEP = 0.01  # seconds
 BATCH = 500  # frames sent before other tasks get a turn
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The real exchange's rules for a connection, in seconds of wall time; tests shorten them."""
+    """The real exchange's rules for a connection, times in seconds of the wall's clock; tests shorten them."""
 
     ping_every: float = 20.0
     pong_within: float = 60.0
     lifetime: float = 24 * 3600.0
     shutdown_notice: float = 600.0
     messages_per_second: int = 5
+    backlog: int = 200_000  # frames that may wait for a slow client before it is cut
 
 
 class Event:
@@ -87,7 +87,7 @@ class Connection:
         """Put a text frame in the line."""
         self._waiting.append(frame)
         self._wake.set()
-        if len(self._waiting) > MAX_BACKLOG:
+        if len(self._waiting) > self._rules.backlog:
             self.abort()
 
     def send_event(self, event: Event) -> None:

@@ -39,7 +39,12 @@ class RecordedMarket:
 
     def _tape(self, symbol: str, trades: list[Trade]) -> Tape:
         unique = sorted({trade.id: trade for trade in trades}.values(), key=lambda trade: trade.id)
-        at = np.maximum.accumulate(np.array([trade.traded_at for trade in unique], dtype=np.int64))
+        at = np.array([trade.traded_at for trade in unique], dtype=np.int64)
+        if len(back := np.flatnonzero(np.diff(at) < 0)):
+            raise Misconfigured(
+                f"trade {unique[int(back[0]) + 1].id} of {symbol} is older than the one before it; "
+                "leave out the file that it comes from, its ids or times are not the exchange's"
+            )
         price = np.array([trade.price for trade in unique], dtype=np.int64)
         quantity = np.array([trade.quantity for trade in unique], dtype=np.int64)
         maker = np.array([trade.buyer_is_maker for trade in unique], dtype=bool)

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from quantstream.errors import Misconfigured
 from streaming.exchange.clock import Clock
-from streaming.exchange.clockfile import kept
+from streaming.exchange.clockfile import Keeper
 from streaming.exchange.connection import Rules
 from streaming.exchange.control import Control
 from streaming.exchange.faults import Faults
@@ -45,12 +45,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running exchange: its base addresses, and its parts for tests to look at."""
+    """A running exchange: its base addresses, its parts for tests to look at, and its work, which ends only by an error."""
 
     ws: str
     rest: str
     faults: Faults
     publisher: Publisher
+    work: asyncio.Future[list[None]]
 
 
 @contextlib.asynccontextmanager
@@ -63,35 +64,35 @@ async def serve(
     """
     options = options or Options()
     faults = faults or Faults(random.Random(0))
-    truth = Truth(options.truth_file) if options.truth_file else None
-    publisher = Publisher(market, clock, faults, truth)
-    sockets = Sockets(publisher, clock, options.rules)
-    app = web.Application()
-    app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit)).routes())
-    app.add_routes(sockets.routes())
-    app.add_routes(Control(faults, publisher, clock).routes())
+    async with contextlib.AsyncExitStack() as stack:
+        truth = stack.enter_context(contextlib.closing(Truth(options.truth_file))) if options.truth_file else None
+        publisher = Publisher(market, clock, faults, truth)
+        sockets = Sockets(publisher, clock, options.rules)
+        app = web.Application()
+        app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit)).routes())
+        app.add_routes(sockets.routes())
+        app.add_routes(Control(faults, publisher, clock).routes())
+        port = await _listening(app, options, stack)
+        keeper = Keeper(clock, options.clock_file, options.identity) if options.clock_file else None
+        if not options.waits_for_listener:
+            clock.start()
+        work = asyncio.gather(publisher.run(), *([keeper.run()] if keeper else []))
+        try:
+            yield Served(f"ws://{options.host}:{port}", f"http://{options.host}:{port}", faults, publisher, work)
+        finally:
+            await sockets.shut_down()
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+            if keeper:
+                keeper.finish()
+
+
+async def _listening(app: web.Application, options: Options, stack: contextlib.AsyncExitStack) -> int:
+    """Open the port until the stack closes; return it."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    try:
-        port = await _bound(runner, options)
-        async with kept(clock, options.clock_file, options.identity):
-            if not options.waits_for_listener:
-                clock.start()
-            task = asyncio.create_task(publisher.run())
-            try:
-                yield Served(f"ws://{options.host}:{port}", f"http://{options.host}:{port}", faults, publisher)
-            finally:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-                await sockets.shut_down()
-    finally:
-        await runner.cleanup()
-        if truth is not None:
-            truth.close()
-
-
-async def _bound(runner: web.AppRunner, options: Options) -> int:
+    stack.push_async_callback(runner.cleanup)
     site = web.TCPSite(runner, options.host, options.port)
     try:
         await site.start()

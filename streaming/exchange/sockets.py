@@ -18,6 +18,7 @@ from streaming.exchange.streams import MAX_STREAMS, Subscriptions
 from streaming.exchange.wire import MILLISECONDS
 
 log = logging.getLogger(__name__)
+FAREWELL = 0.05  # seconds for the announcement to go out
 ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 
@@ -40,11 +41,16 @@ class Sockets:
 
     async def shut_down(self) -> None:
         """Announce the end to everyone and say goodbye."""
-        for connection in list(self._publisher.connections):
+        connections = list(self._publisher.connections)
+        for connection in connections:
             announce_shutdown(connection, self._clock)
-            await asyncio.sleep(0)
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await asyncio.wait_for(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"), 1.0)
+        if connections:
+            await asyncio.sleep(FAREWELL)
+        await asyncio.gather(*(self._dismiss(connection) for connection in connections))
+
+    async def _dismiss(self, connection: Connection) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):  # it left by itself, or does not answer
+            await asyncio.wait_for(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"), 1.0)
 
     async def _open_raw(self, request: web.Request) -> web.StreamResponse:
         return await self._open(request, request.match_info.get("streams", ""), combined=False)
@@ -77,10 +83,8 @@ class Sockets:
             message = await socket.receive()
             if message.type in ENDED:
                 return
-            if message.type is WSMsgType.PING:
-                self._publisher.step(
-                    self._clock.now()
-                )  # so that the pong says: all that traded before the ping was sent
+            if message.type is WSMsgType.PING:  # the pong is to say: all that traded before the ping was sent
+                self._publisher.step(self._clock.now())
             try:
                 request = connection.receive(message)
             except TooManyMessages:

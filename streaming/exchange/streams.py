@@ -9,8 +9,6 @@ import json
 import re
 from typing import Any, NamedTuple
 
-import msgspec
-
 from streaming.exchange.candles import INTERVALS
 
 MAX_STREAMS = 1024
@@ -45,8 +43,8 @@ class Subscriptions:
             request = json.loads(raw)
         except json.JSONDecodeError as error:
             return _error(3, f"Invalid JSON: expected value at line {error.lineno} column {error.colno}", None)
-        except RecursionError:
-            return _error(3, "Invalid JSON: recursion limit exceeded at line 1 column 128", None)
+        except (RecursionError, ValueError):  # nested too deep, or a number of thousands of digits
+            return _error(3, "Invalid JSON: number out of range or recursion limit exceeded", None)
         if not isinstance(request, dict):
             return _error(2, "Invalid request: invalid type, expected struct Request at line 1 column 0", None)
         number = request.get("id")
@@ -56,7 +54,7 @@ class Subscriptions:
             result = self._carry_out(request, len(raw))
         except _Wrong as wrong:
             return _error(wrong.code, str(wrong), number)
-        return msgspec.json.encode({"result": result, "id": number}).decode()
+        return _encoded({"result": result, "id": number})
 
     def _carry_out(self, request: dict[str, Any], length: int) -> Any:
         if "method" not in request:
@@ -128,4 +126,8 @@ def _is_id(request: dict[str, Any]) -> bool:
 
 
 def _error(code: int, message: str, number: Any) -> str:
-    return msgspec.json.encode({"error": {"code": code, "msg": message}, "id": number}).decode()
+    return _encoded({"error": {"code": code, "msg": message}, "id": number})
+
+
+def _encoded(reply: dict[str, Any]) -> str:
+    return json.dumps(reply, separators=(",", ":"))  # escapes the lone surrogates that a client may have sent

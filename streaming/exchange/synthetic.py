@@ -7,7 +7,7 @@ made alone and in any order, and comes out the same. A history of months costs n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -23,7 +23,7 @@ DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 HISTORY_RATE = 1.5  # trades per second of the busiest symbol; history keeps it, however pressed the present is
 BLOCK_TRADES = 200_000  # trades drawn at once: some tens of milliseconds
 BLOCK_MINUTES = (MINUTES_A_DAY, 60, 5, 1)
-KEPT_TAPES = 24
+SPARE_TAPES = 6  # kept beyond two a symbol: the present and the stretch that history is read from
 KEPT_MINUTES = 4_000
 T = TypeVar("T")
 
@@ -43,17 +43,17 @@ class SyntheticMarket:
 
     ends_at: int | None = None
 
-    def __init__(self, market: MarketSeed, symbols: Iterable[str] = DEFAULT_SYMBOLS) -> None:
+    def __init__(self, market: MarketSeed, symbols: Sequence[str] = DEFAULT_SYMBOLS) -> None:
         self.starts_at = market.starts_at
         self.begins_at = market.starts_at - market.starts_at % DAY - market.history_days * DAY
         self._present = market.starts_at - market.starts_at % MINUTE
         self._seed = market.seed
         self._rates = (min(HISTORY_RATE, market.trades_per_second), market.trades_per_second)
-        self._tapes: _Recent[Tape] = _Recent(KEPT_TAPES)
         self._minutes: _Recent[Minutes] = _Recent(KEPT_MINUTES)
         self._paths: dict[str, SymbolPath] = {}
         self._block_minutes: dict[str, int] = {}
         self.listings: dict[str, Listing] = {}
+        self._tapes: _Recent[Tape] = _Recent(2 * len(symbols) + SPARE_TAPES)
         climate = Climate(market.seed)
         for symbol in symbols:
             self.listings[symbol], character = synthetic_listing(symbol)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from quantstream.errors import Misconfigured
+from quantstream.errors import Misconfigured, Unavailable
 from quantstream.market import units_text
 from streaming.exchange.market import Span
 
@@ -46,7 +46,10 @@ class Truth:
             self._note(_record(line, path))
 
     def write(self, span: Span) -> None:
-        """Append the fat fingers among these trades."""
+        """Append the fat fingers among these trades.
+
+        Raises: Unavailable when the disk does not take them.
+        """
         tape, start, stop = span
         for finger in tape.fat_fingers:
             if not start <= finger.row < stop:
@@ -64,9 +67,15 @@ class Truth:
                 traded_at=int(tape.at[finger.row]),
             )
             if record.first_trade_id > self._last.get(record.symbol, -1):
-                self._file.write(msgspec.json.encode(record) + b"\n")
-                self._file.flush()
-                self._note(record)
+                self._append(record)
+
+    def _append(self, record: FatFingerRecord) -> None:
+        try:
+            self._file.write(msgspec.json.encode(record) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise Unavailable(f"the truth file {self._file.name} cannot be written ({error.strerror})") from None
+        self._note(record)
 
     def close(self) -> None:
         """Close the file."""

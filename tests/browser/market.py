@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from quantstream.candles import SymbolState
 from quantstream.kafka import Writer
 from quantstream.lake import Lake
-from quantstream.tables import candle_rows
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
 from quantstream.settings import Kafka
+from quantstream.tables import candle_rows
 from quantstream.topics import (
     ANOMALIES,
     CANDLES,

@@ -29,6 +29,7 @@ def test_a_killed_broker_is_said_in_a_sentence_and_the_page_finds_back(site_over
             trouble = page.get_by_test_id("trouble")
             sentence = re.compile(rf"^Live data: no Kafka broker answers at 127\.0\.0\.1:{port}: .+\.$")
             expect(trouble).to_have_text(sentence, timeout=WAIT_MS)
+            assert page.evaluate("() => window.quantstream.created") == 1
             page.reload()  # a new visitor meets the same page, not a traceback
             page.wait_for_function("size => window.quantstream?.view?.rows.size >= size", arg=before, timeout=WAIT_MS)
             expect(page.get_by_test_id("action")).to_have_text("BUY")
@@ -38,6 +39,9 @@ def test_a_killed_broker_is_said_in_a_sentence_and_the_page_finds_back(site_over
                 page.wait_for_function(
                     "price => window.quantstream.view.newest()[4] === price", arg=price, timeout=WAIT_MS
                 )
+                assert (
+                    page.evaluate("() => window.quantstream.created") == 1
+                )  # the sentence came and went beside the chart
                 expect(page.get_by_test_id("card-anomalies").get_by_test_id("anomaly")).to_have_count(
                     1
                 )  # not read twice

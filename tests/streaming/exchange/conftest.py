@@ -149,6 +149,7 @@ class Process:
     popen: subprocess.Popen[str]
     ws: str
     rest: str
+    log: Path
 
     def kill(self) -> None:
         """Kill it without warning."""
@@ -168,13 +169,14 @@ def simulate(tmp_path: Path) -> Iterator[Any]:
 
     def start(*arguments: str) -> Process:
         command = [sys.executable, "-m", "streaming.exchange", *arguments]
-        with (tmp_path / f"exchange-{len(started)}.log").open("w") as log:
+        path = tmp_path / f"exchange-{len(started)}.log"
+        with path.open("w") as log:
             popen = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
             )
         assert popen.stdout is not None
         addresses = json.loads(popen.stdout.readline())
-        started.append(Process(popen, addresses["ws"], addresses["rest"]))
+        started.append(Process(popen, addresses["ws"], addresses["rest"], path))
         return started[-1]
 
     yield start

@@ -68,5 +68,5 @@ async def test_an_unknown_symbol_and_a_rate_limit_are_the_librarys_own_errors(bi
     with pytest.raises(ccxt.BadSymbol):
         await binance.public_get_klines({"symbol": "NOSUCH", "interval": "5m"})
     exchange.served.faults.order(Fault(kind="rest_429", count=1, seconds=1))
-    with pytest.raises(ccxt.RateLimitExceeded):
+    with pytest.raises(ccxt.DDoSProtection):
         await binance.fetch_time()

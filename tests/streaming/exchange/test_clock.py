@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from quantstream.errors import Misconfigured
 from quantstream.market import SECOND
 from streaming.exchange.clock import Clock
-from streaming.exchange.clockfile import LEASE, Saved, kept, read_clock, write_clock
+from streaming.exchange.clockfile import LEASE, Keeper, Saved, read_clock, write_clock
 
 START = 1_763_800_000 * SECOND
 
@@ -59,13 +60,25 @@ async def test_the_file_is_ahead_of_the_clock_and_exact_after_a_clean_end(tmp_pa
     wall, path = Wall(), tmp_path / "deep" / "clock.json"
     clock = Clock(START, 10.0, monotonic=wall)
     clock.start()
-    async with kept(clock, path, {"seed": 1}):
-        assert read_clock(path) == Saved({"seed": 1}, START + int(LEASE * 10) * SECOND)
-        wall.at += 1.5
-        while read_clock(path) == Saved({"seed": 1}, START + int(LEASE * 10) * SECOND):
-            await asyncio.sleep(0.01)
-        assert read_clock(path) == Saved({"seed": 1}, START + int((LEASE + 1.5) * 10) * SECOND)
+    keeper = Keeper(clock, path, {"seed": 1})
+    assert read_clock(path) == Saved({"seed": 1}, START + int(LEASE * 10) * SECOND)
+    work = asyncio.create_task(keeper.run())
+    wall.at += 1.5
+    while read_clock(path) == Saved({"seed": 1}, START + int(LEASE * 10) * SECOND):
+        await asyncio.sleep(0.01)
+    assert read_clock(path) == Saved({"seed": 1}, START + int((LEASE + 1.5) * 10) * SECOND)
+    work.cancel()
+    keeper.finish()
     assert read_clock(path) == Saved({"seed": 1}, START + 15 * SECOND)
+
+
+async def test_a_clock_that_cannot_be_kept_ends_the_exchange(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    keeper = Keeper(Clock(START), folder / "clock.json", {})
+    shutil.rmtree(folder)
+    folder.touch()
+    with pytest.raises(Misconfigured, match="cannot be written"):
+        await keeper.run()
 
 
 def test_a_missing_or_empty_file_means_a_new_market(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 import socket
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,27 +62,21 @@ async def test_a_killed_exchange_resumes_its_market_and_never_goes_back(simulate
     assert set(range(seen[0]["t"], min(seen[0]["t"] + 1000, resumed[0]["t"]))) <= set(rows)
 
 
-async def test_the_truth_about_fat_fingers_is_written_as_they_trade(simulate: Any, tmp_path: Path) -> None:
-    truth = tmp_path / "truth.jsonl"
-    exchange = simulate(
-        "--truth", str(truth), "--speed", "3000", "--seed", "1", "--symbols", "BTCUSDT", "--start-at", START
-    )
-    await next_trades(exchange.ws, 12_000)
-    now = get(exchange.rest, "/api/v3/time")["serverTime"]
-    assert exchange.stop() == 0
-    records = [json.loads(line) for line in truth.read_text().splitlines()]
-    assert records
-    assert all(record["traded_at"] < now * 1000 + 60_000_000 * 60 for record in records)
-    assert {record["kind"] for record in records} <= {"price", "size"}
-    again = simulate(
-        "--truth", str(truth), "--speed", "3000", "--seed", "1", "--symbols", "BTCUSDT", "--start-at", START
-    )
-    await next_trades(again.ws, 6_000)
-    rows = get(again.rest, f"/api/v3/historicalTrades?symbol=BTCUSDT&fromId={records[0]['first_trade_id']}&limit=1")
-    again.stop()
-    assert [(rows[0]["price"], rows[0]["qty"])] == [(records[0]["price"], records[0]["quantity"])]
-    ids = [json.loads(line)["first_trade_id"] for line in truth.read_text().splitlines()]
-    assert ids == sorted(set(ids)), "what an earlier run wrote is not written twice"
+def test_an_exchange_that_can_no_longer_keep_its_clock_ends_with_a_sentence(simulate: Any, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    exchange = simulate("--clock-file", str(state / "clock.json"), "--symbols", "BTCUSDT", "--history-days", "1")
+    shutil.rmtree(state)
+    state.touch()
+    assert exchange.popen.wait(10) == 2
+    assert "cannot be written" in exchange.log.read_text().splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """The command sets up its process's logs; this process has others."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:], logging.root.level = handlers, level
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

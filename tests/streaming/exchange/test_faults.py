@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from itertools import pairwise
@@ -181,10 +180,13 @@ def test_faults_of_the_command_line() -> None:
             parse_faults(wrong)
 
 
-async def test_a_slow_client_does_not_hold_up_the_others(market: SyntheticMarket, run: Any) -> None:
+async def test_a_client_that_falls_too_far_behind_is_cut_and_holds_up_nobody(market: SyntheticMarket, run: Any) -> None:
     async with (
-        run(market, speed=600.0) as exchange,
-        exchange.socket(f"/ws/{STREAM}"),
-        exchange.socket(f"/ws/{STREAM}") as reading,
+        run(market, speed=600.0, rules=Rules(backlog=50)) as exchange,
+        exchange.socket(f"/ws/{STREAM}") as slow,
+        exchange.socket("/ws/bnbusdt@trade") as other,
     ):
-        await asyncio.wait_for(reading.events(1_000), 20)
+        await slow.events(1)
+        await exchange.order("stall", count=1, seconds=30, stream=STREAM)
+        assert await slow.ends() in (None, 1006)
+        assert len(await other.events(5)) == 5

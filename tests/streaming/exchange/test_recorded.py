@@ -59,7 +59,7 @@ async def test_after_the_end_the_clock_stands_and_the_connection_stays(run: Any)
 
 async def test_aggregates_are_neighbours_of_one_price_side_and_time(run: Any) -> None:
     async with (
-        run(RecordedMarket(SOME), speed=100_000.0) as exchange,
+        run(RecordedMarket(SOME), speed=100_000.0, waits_for_listener=True) as exchange,
         exchange.socket("/ws/btcusdt@aggTrade") as socket,
     ):
         events = await socket.events(5)
@@ -71,7 +71,10 @@ async def test_aggregates_are_neighbours_of_one_price_side_and_time(run: Any) ->
 
 
 async def test_a_gap_in_the_recording_stays_one(run: Any) -> None:
-    async with run(RecordedMarket(SOME), speed=100_000.0) as exchange, exchange.socket("/ws/btcusdt@trade") as socket:
+    async with (
+        run(RecordedMarket(SOME), speed=100_000.0, waits_for_listener=True) as exchange,
+        exchange.socket("/ws/btcusdt@trade") as socket,
+    ):
         await socket.events(6)
         rows = await exchange.get("/api/v3/historicalTrades", symbol="BTCUSDT", fromId=14, limit=10)
         assert [row["id"] for row in rows] == [14, 20]
@@ -86,7 +89,7 @@ async def test_recorded_aggregates_keep_their_ids_and_counts(run: Any) -> None:
         Trade("BTCUSDT", 8, 105, 105, 10**8, 10**8, START + 1_000, True),
     ]
     async with (
-        run(RecordedMarket(aggregates), speed=1_000.0) as exchange,
+        run(RecordedMarket(aggregates), speed=1_000.0, waits_for_listener=True) as exchange,
         exchange.socket("/ws/btcusdt@aggTrade") as socket,
     ):
         assert [(event["a"], event["f"], event["l"]) for event in await socket.events(2)] == [
@@ -136,7 +139,17 @@ def test_every_kind_of_recording_is_read(data: Path) -> None:
     for path in sorted((data / "trades").iterdir()):
         market = read_recordings([path])
         for symbol in market.listings:
-            assert len(market.tape_at(symbol, market.starts_at)) > 1_000
+            assert len(market.tape_at(symbol, market.starts_at)) >= 10
+
+
+def test_times_that_run_backwards_are_refused_not_changed() -> None:
+    with pytest.raises(Misconfigured, match="trade 11 of BTCUSDT is older than the one before it"):
+        RecordedMarket([trade(10, 5_000), trade(11, 4_000)])
+
+
+def test_files_that_overlap_give_each_trade_once() -> None:
+    market = RecordedMarket([*SOME, *SOME[:3]])
+    assert market.tape_at("BTCUSDT", START).ids.tolist() == [10, 11, 12, 13, 14, 20]
 
 
 def test_a_broken_recording_is_said_to_be_broken(tmp_path: Path) -> None:

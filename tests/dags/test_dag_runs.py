@@ -1,0 +1,150 @@
+"""The data DAGs, really run by Airflow, against a simulated exchange and a lake on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from infra.local.airflow import DAGS, migrate_command
+from quantstream.lake import Lake
+
+pytestmark = pytest.mark.stack  # half a minute of a core: an Airflow is imported and its database made
+RUN = """
+import json, os
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder={folder!r})
+assert not bag.import_errors, bag.import_errors
+outcomes = []
+for dag, environment in {runs!r}:
+    os.environ.update(environment)
+    run = bag.dags[dag].test()
+    tasks = {{}}
+    for task in run.get_task_instances():
+        tasks[f"{{task.task_id}}[{{task.map_index}}]" if task.map_index >= 0 else task.task_id] = str(task.state)
+    outcomes.append({{"run": str(run.state), "tasks": tasks}})
+print()
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[str]:
+    """The simulated exchange's REST address."""
+    command = [sys.executable, "-m", "streaming", "simulate", "--port", "0", "--symbols", "BTCUSDT,ETHUSDT"]
+    with subprocess.Popen([*command, "--history-days", "4"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["rest"]
+        process.terminate()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What became of the DAGs' runs, in order, and the state folders they worked on."""
+
+    history: Any
+    validation: Any
+    bad_validation: Any
+    state: Path
+    bad_state: Path
+
+
+@pytest.fixture(scope="module")
+def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Run the DAGs, all in one process, for an Airflow takes seconds to import."""
+    state, bad_state = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("bad")
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [candle("BTCUSDT", first + i * timedelta(minutes=5), high="0.5" if i == 7 else "2") for i in range(300)]
+    rows += [candle("ETHUSDT", first + i * timedelta(minutes=5)) for i in range(10)]
+    Lake(str(bad_state / "lake")).append("candles", pa.Table.from_pylist(rows))
+    settings = {"QUANTSTREAM_HISTORY_DAYS": "2", "QUANTSTREAM_ENDPOINTS__REST": exchange}
+    good = {**settings, "QUANTSTREAM_STATE": str(state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,NOPEUSDT,ETHUSDT"}
+    bad = {**settings, "QUANTSTREAM_STATE": str(bad_state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT"}
+    subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
+    wanted = [("history_backfill", good), ("candles_validate", good), ("candles_validate", bad)]
+    return Runs(*home.python(RUN.format(folder=str(DAGS), runs=wanted)), state=state, bad_state=bad_state)
+
+
+def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:
+    assert runs.history == {
+        "run": "failed",
+        "tasks": {
+            "symbols": "success",
+            "fetch[0]": "success",
+            "fetch[1]": "failed",
+            "fetch[2]": "success",
+            "publish": "success",
+            "report_failures": "failed",
+        },
+    }
+    rows = Lake(str(runs.state / "lake")).read("candles")
+    assert rows.group_by("symbol").aggregate([("open", "count")]).to_pydict() == {
+        "symbol": ["BTCUSDT", "ETHUSDT"],
+        "open_count": [576, 576],
+    }
+
+
+def test_good_history_is_fit_to_learn_from_and_a_symbol_without_any_is_skipped(runs: Runs) -> None:
+    assert runs.validation == {
+        "run": "success",
+        "tasks": {
+            "symbols": "success",
+            "check[0]": "success",
+            "check[1]": "skipped",
+            "check[2]": "success",
+            "publish": "success",
+            "report_failures": "skipped",
+        },
+    }
+    docs = sorted(path.name for path in (runs.state / "data_docs").iterdir())
+    assert docs == ["BTCUSDT", "ETHUSDT", "NOPEUSDT"]
+    assert not (runs.state / "quarantine").exists()
+
+
+def test_bad_candles_turn_the_run_red_and_nothing_is_published(runs: Runs) -> None:
+    assert runs.bad_validation == {
+        "run": "failed",
+        "tasks": {
+            "symbols": "success",
+            "check[0]": "failed",
+            "check[1]": "skipped",
+            "publish": "skipped",
+            "report_failures": "failed",
+        },
+    }
+    marker = json.loads((runs.bad_state / "quarantine" / "BTCUSDT.json").read_text())
+    assert "`high, open` failed (1 rows): expected that high is not below open" in marker["reason"]
+
+
+def candle(symbol: str, at: datetime, high: str = "2") -> dict[str, Any]:
+    """Return a row of the lake's candles."""
+    one, zero = Decimal(1), Decimal(0)
+    return {
+        "symbol": symbol,
+        "interval": "5m",
+        "opened_at": at,
+        "open": one,
+        "high": Decimal(high),
+        "low": Decimal("0.25"),
+        "close": one,
+        "volume": one,
+        "quote_volume": one,
+        "trade_count": 1,
+        "taker_buy_volume": zero,
+        "taker_buy_quote_volume": zero,
+        "first_trade_id": -1,
+        "last_trade_id": -1,
+        "is_complete": True,
+        "revision": 0,
+        "source": "klines",
+    }

@@ -1,0 +1,57 @@
+"""Ports: the wanted one, the next free one with a word about it, or a clear no."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local import ports
+from quantstream.errors import Misconfigured
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_free_port_that_is_wanted_is_chosen_without_a_word() -> None:
+    port = ports.free_port()
+    assert ports.choose("dashboard", port, is_named=True) == ports.Choice(port, "")
+
+
+def test_taken_default_moves_to_the_next_free_port_and_says_who_holds_it(taken: int) -> None:
+    choice = ports.choose("dashboard", taken, is_named=False)
+    assert choice.port > taken
+    assert ports.is_free(choice.port)
+    assert f"port {taken} for dashboard is taken by" in choice.note
+    assert f"(pid {os.getpid()})" in choice.note
+    assert f"using {choice.port}" in choice.note
+
+
+def test_taken_port_that_the_person_named_is_refused(taken: int) -> None:
+    with pytest.raises(Misconfigured, match=f"port {taken} for mlflow is taken by .*--mlflow-port"):
+        ports.choose("mlflow", taken, is_named=True)
+
+
+def test_port_promised_to_another_page_is_not_given_twice() -> None:
+    port = ports.free_port()
+    assert ports.choose("airflow", port, is_named=False, avoid={port}).port != port
+
+
+@pytest.mark.parametrize("port", [0, -1, 65_536])
+def test_impossible_port_is_refused(port: int) -> None:
+    with pytest.raises(Misconfigured, match="is not a port for dashboard"):
+        ports.choose("dashboard", port, is_named=True)
+
+
+def test_internal_port_is_below_those_of_outgoing_connections() -> None:
+    port = ports.free_port(rng=random.Random(1))
+    assert port in ports.INTERNAL
+    assert ports.free_port(avoid={port}, rng=random.Random(1)) != port

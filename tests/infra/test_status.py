@@ -1,0 +1,136 @@
+"""Status: the documented JSON, and answers also when half of the stack is down."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+from rich.console import Console
+
+from infra.local import status
+from infra.local.plan import Plan
+from infra.local.processes import process_table
+from infra.local.state import Stack, State, write_private
+from infra.local.status import ProcessStatus, Status, SymbolStatus
+from infra.local.tables import print_status
+
+SEEN = Status(
+    processes={
+        "broker": ProcessStatus("running", True, 11, 0, 61),
+        "score": ProcessStatus("backoff", False, None, 3),
+    },
+    symbols={"BTCUSDT": SymbolStatus("2024-08-08T23:55:00Z", 12, 11)},
+    models={"quantstream-risk": "4"},
+    lag=7,
+    urls={"dashboard": "http://127.0.0.1:8501"},
+)
+
+
+def written(plan: Plan) -> Stack:
+    """Leave a state as `up` does."""
+    processes = [process for process in process_table(plan) if not process.runs_once]
+    stack = Stack(
+        urls=plan.urls,
+        kafka=plan.kafka,
+        processes={process.name: {"http_port": process.http_port} for process in processes},
+        airflow_password_file="",
+        settings=plan.environment,
+    )
+    plan.state.write(stack)
+    write_private(plan.state.processes_file, {process.name: process.described() for process in processes})
+    return stack
+
+
+def test_json_has_the_documented_shape() -> None:
+    assert json.loads(SEEN.as_json()) == {
+        "processes": {
+            "broker": {"state": "running", "ready": True, "pid": 11, "restarts": 0},
+            "score": {"state": "backoff", "ready": False, "pid": None, "restarts": 3},
+        },
+        "symbols": {"BTCUSDT": {"last_candle_opened_at": "2024-08-08T23:55:00Z", "candles": 12, "scores": 11}},
+        "models": {"quantstream-risk": {"version": "4", "alias": "champion"}},
+        "lag": 7,
+        "urls": {"dashboard": "http://127.0.0.1:8501"},
+    }
+
+
+def test_state_that_was_never_started_says_so(state: State) -> None:
+    seen = status.look(state)
+    assert not seen.is_running
+    assert seen.notes == [f"nothing was ever started in {state.folder}; run quantstream up"]
+    assert json.loads(seen.as_json()) == {"processes": {}, "symbols": {}, "models": {}, "lag": None, "urls": {}}
+
+
+def test_stopped_stack_is_answered_from_what_it_stored(plan: Plan) -> None:
+    written(plan)
+    _store_candles(plan)
+    seen = status.look(plan.state)
+    assert set(seen.processes.values()) == {ProcessStatus("stopped", False, None, 0)}
+    assert len(seen.processes) == 13
+    assert seen.symbols == {
+        "BTCUSDT": SymbolStatus("2024-08-08T23:55:00Z", 2, 0),
+        "ETHUSDT": SymbolStatus(None, 0, 0),
+    }
+    assert (seen.models, seen.lag) == ({}, None)
+    assert seen.notes == ["MLflow is not running", "Kafka is not running"]
+
+
+def test_revised_candle_is_counted_once(plan: Plan) -> None:
+    written(plan)
+    _store_candles(plan)
+    _store_candles(plan, revision=1)
+    assert status.look(plan.state).symbols["BTCUSDT"].candles == 2
+
+
+def test_lag_of_the_sink_is_its_own_number(plan: Plan) -> None:
+    stack = written(plan)
+    metrics = b"# HELP quantstream_sink_lag_records x\nquantstream_sink_lag_records 42.0\nquantstream_sink_other 1.0\n"
+    assert status.sink_lag(stack, lambda url: metrics if url == "http://127.0.0.1:9104/metrics" else None) == 42
+    assert status.sink_lag(stack, lambda _: None) == 0
+    assert status.sink_lag(replace(stack, processes={}), lambda _: metrics) == 0
+
+
+def test_table_tells_a_person_the_same() -> None:
+    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_status(SEEN, console)
+    text = console.export_text()
+    for word in ("broker", "running", "0:01:01", "backoff", "2024-08-08T23:55:00Z", "risk v4", "7 records", ":8501"):
+        assert word in text
+
+
+def test_registry_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
+    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_status(replace(SEEN, models={}, notes=["MLflow did not answer in 8 s"]), console)
+    assert "Champions  unknown" in console.export_text()
+
+
+def _store_candles(plan: Plan, revision: int = 0) -> None:
+    from quantstream.lake import Lake, candle_rows
+    from quantstream.market import Candle
+
+    opened = [datetime(2024, 8, 8, 23, minute, tzinfo=UTC) for minute in (50, 55)]
+    candles = [
+        Candle(
+            symbol="BTCUSDT",
+            interval="5m",
+            opened_at=int(at.timestamp() * 1_000_000),
+            open=5,
+            high=6,
+            low=4,
+            close=5,
+            volume=1,
+            quote_volume=1,
+            trade_count=1,
+            taker_buy_volume=0,
+            taker_buy_quote_volume=0,
+            first_trade_id=1,
+            last_trade_id=1,
+            is_complete=True,
+            revision=revision,
+        )
+        for at in opened
+    ]
+    rows: pa.Table = candle_rows(candles)
+    Lake(str(plan.state.folder / "lake")).append("candles", rows)

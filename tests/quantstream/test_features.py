@@ -1,0 +1,188 @@
+"""Features: the same number live and in batch, nothing of the future, and nothing made up."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantstream import features, windows
+from quantstream.errors import DataRejected
+from tests.ml import markets
+
+COUNT = features.WARMUP + 600
+MARKET = markets.candles(COUNT)
+BATCH = features.compute(MARKET)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two frames hold exactly the same bits, NaN included."""
+    return np.array_equal(one.to_numpy(), other.to_numpy(), equal_nan=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(features.WARMUP, COUNT - 1), st.integers(0, 300), st.integers(1, 40))
+def test_live_with_its_warm_up_equals_batch_to_the_last_bit(row: int, earlier: int, wanted: int) -> None:
+    history = MARKET.iloc[max(row - features.WARMUP - earlier, 0) : row + 1]
+    live = features.compute(history, rows=1)
+    assert same(live, BATCH.iloc[[row]])
+    assert same(features.compute(history).iloc[[-1]], live)
+    known = min(wanted, len(history) - features.WARMUP)
+    assert same(features.compute(history, rows=wanted).iloc[-known:], BATCH.iloc[row + 1 - known : row + 1])
+
+
+def test_live_equals_batch_with_holes_in_the_history() -> None:
+    rng = np.random.default_rng(4)
+    holed = MARKET.drop(index=[*rng.choice(COUNT, 60, replace=False), *range(4000, 4030)])
+    batch = features.compute(holed)
+    for end in (len(holed), len(holed) - 7, len(holed) - 111):
+        live = features.compute(holed.iloc[end - features.WARMUP - 1 : end], rows=1)
+        assert same(live, batch.iloc[[end - 1]])
+
+
+def test_the_future_changes_nothing_before_it() -> None:
+    row = COUNT - 200
+    changed = MARKET.copy()
+    changed.loc[row:, ["open", "high", "low", "close", "volume", "taker_buy_volume"]] *= 3.7
+    assert same(features.compute(changed).iloc[:row], BATCH.iloc[:row])
+
+
+def test_every_feature_is_known_once_the_warm_up_is_there_and_not_a_candle_earlier() -> None:
+    assert np.isfinite(BATCH.iloc[features.WARMUP :].to_numpy()).all()
+    first_known = {name: int(np.flatnonzero(np.isfinite(BATCH[name]))[0]) for name in features.NAMES}
+    assert first_known == {name: max(features.DEFINITIONS[name].back - (back_of(name)), 0) for name in features.NAMES}
+
+
+def back_of(name: str) -> int:
+    """How many rows less than its declared reach a definition needs: volumes and prices need no candle before their window."""
+    reaches_itself = {"relative_volume_5m", "relative_volume_1h", "taker_imbalance_1h", "log_parkinson_1h"}
+    reaches_itself |= {"log_garman_klass_6h", "range_position_24h", "bollinger_position"}
+    if name in reaches_itself:
+        return 1
+    return 0
+
+
+def test_formulas_agree_with_plain_pandas() -> None:
+    close, high, low, volume = (MARKET[name] for name in ("close", "high", "low", "volume"))
+    returns = np.log(close / close.shift(1))
+    day = (returns**2).rolling(288).mean() ** 0.5
+    hourly = (returns**2).rolling(12).mean() ** 0.5
+    typical = (high + low + close) / 3
+    buys = MARKET["taker_buy_volume"]
+    expected = {
+        "momentum_1h": np.log(close / close.shift(12)) / (day * 12**0.5),
+        "log_rms_7d": 0.5 * np.log((returns**2).rolling(2016).mean()),
+        "log_threshold_30d": np.log(hourly.rolling(8640).quantile(0.9)),
+        "log_parkinson_1h": 0.5 * np.log((np.log(high / low) ** 2 / (4 * np.log(2))).rolling(12).mean()),
+        "relative_volume_1h": np.log(volume.rolling(12).mean() / volume.rolling(288).mean() + 0.01),
+        "taker_imbalance_1h": (2 * buys - volume).rolling(12).sum() / volume.rolling(12).sum(),
+        "vwap_distance_24h": np.log(close * volume.rolling(288).sum() / (typical * volume).rolling(288).sum())
+        / (day * 288**0.5),
+        "range_position_24h": (close - low.rolling(288).min()) / (high.rolling(288).max() - low.rolling(288).min()),
+        "bollinger_position": (np.log(close) - np.log(close).rolling(20).mean())
+        / (2 * np.log(close).rolling(20).std(ddof=0)),
+        "down_share_6h": (returns.clip(upper=0) ** 2).rolling(72).sum() / (returns**2).rolling(72).sum(),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(BATCH[name].iloc[-500:], values.iloc[-500:], rtol=1e-8, atol=1e-8, err_msg=name)
+
+
+def test_prices_and_volumes_at_another_scale_change_nothing() -> None:
+    scaled = MARKET.copy()
+    scaled[["open", "high", "low", "close"]] *= 10
+    scaled[["volume", "taker_buy_volume"]] *= 1000
+    np.testing.assert_allclose(features.compute(scaled), BATCH, rtol=1e-7, atol=1e-7)
+
+
+def test_a_price_that_never_moves_has_finite_features() -> None:
+    last = features.compute(markets.flat(features.WARMUP + 1)).iloc[-1]
+    assert np.isfinite(last).all()
+    still = ["momentum_5m", "momentum_24h", "jump_share_1h", "bollinger_position", "vwap_distance_24h", "log_move_5m"]
+    assert last[still].tolist() == [0.0] * len(still)
+    assert last["log_rms_24h"] == np.log(features.RMS_FLOOR)
+
+
+def test_a_hole_silences_short_windows_across_it_and_spares_the_long_ones() -> None:
+    row = COUNT - 100
+    holed = features.compute(MARKET.drop(index=[row]))
+    after = holed.loc[row + 5]
+    assert np.isnan(after[["log_rms_1h", "momentum_15m", "taker_imbalance_1h"]]).tolist() == [True, False, True]
+    assert np.isfinite(after[["log_rms_24h", "log_rms_7d", "log_threshold_30d"]]).all()
+    assert np.isfinite(holed.loc[row + 60]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, -1.0, np.inf])
+def test_a_candle_without_sound_prices_counts_as_missing(value: float) -> None:
+    odd = MARKET.copy()
+    odd.loc[COUNT - 1, "close"] = value
+    computed = features.compute(odd)
+    assert computed.iloc[-1].isna().all()
+    assert same(computed.iloc[:-1], BATCH.iloc[:-1])
+
+
+def test_without_taker_volume_the_imbalance_is_zero_and_the_rest_the_same() -> None:
+    without = features.compute(MARKET.drop(columns="taker_buy_volume"))
+    imbalance = ["taker_imbalance_5m", "taker_imbalance_1h"]
+    assert set(without[imbalance].iloc[20:].to_numpy().ravel()) == {0.0}
+    assert same(without.drop(columns=imbalance), BATCH.drop(columns=imbalance))
+
+
+def test_frames_that_are_not_candles_are_refused_in_a_sentence() -> None:
+    with pytest.raises(DataRejected, match="lack volume"):
+        features.compute(MARKET.drop(columns="volume"))
+    with pytest.raises(DataRejected, match="time order"):
+        features.compute(MARKET.iloc[::-1])
+    with pytest.raises(DataRejected, match="each once"):
+        features.compute(MARKET.iloc[[0, 0, 1]])
+    with pytest.raises(DataRejected, match="grid"):
+        features.compute(MARKET.assign(opened_at=MARKET["opened_at"] + pd.Timedelta(seconds=1)))
+    assert features.compute(MARKET.iloc[:0]).shape == (0, len(features.NAMES))
+    assert features.compute(MARKET.iloc[:0], rows=1).shape == (0, len(features.NAMES))
+
+
+def test_values_of_the_features_are_those_that_the_hash_stands_for() -> None:
+    # A changed value with an unchanged hash would let a model read other numbers than it was fitted on: raise the
+    # version of the definition you changed in DEFINITIONS, then set both lines anew.
+    rounded = BATCH.iloc[-50:].round(6).to_numpy() + 0.0
+    assert (features.FEATURE_HASH, hashlib.sha256(rounded.tobytes()).hexdigest()[:12]) == HASHES
+
+
+HASHES = ("be8f3e3c1682addb", "?")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(1, 60))
+def test_window_sums_are_right_and_do_not_depend_on_where_the_array_starts(values: list[float], window: int) -> None:
+    array = np.array(values)
+    sums = windows.window_sum(array, window)
+    for i in range(len(array)):
+        if i + 1 < window:
+            assert np.isnan(sums[i])
+        else:
+            part = array[i + 1 - window : i + 1]
+            assert sums[i] == pytest.approx(part.sum(), abs=1e-6)
+            assert windows.window_sum(part, window)[-1] == sums[i]
+
+
+def test_quantiles_of_the_last_rows_equal_those_of_all_rows() -> None:
+    values = np.random.default_rng(1).normal(size=700)
+    values[::17] = np.nan
+    every = windows.window_quantile(values, 500, 0.9)
+    last = windows.window_quantile(values, 500, 0.9, rows=40)
+    assert np.array_equal(every[-40:], last[-40:])
+    assert every[-1] == pytest.approx(np.nanquantile(values[-500:], 0.9), rel=1e-12)
+
+
+@pytest.mark.data
+def test_real_candles_with_outages_give_the_same_features_live_and_in_batch(data: Path) -> None:
+    frame = pd.read_parquet(data / "klines_5m" / "BTCUSDT_5m.parquet").rename(columns={"open_time": "opened_at"})
+    frame = frame.iloc[:30_000]  # through the outages of spring 2021
+    batch = features.compute(frame)
+    for end in np.random.default_rng(2).integers(features.WARMUP + 1, len(frame), 15):
+        live = features.compute(frame.iloc[end - features.WARMUP - 1 : end], rows=1)
+        assert same(live, batch.iloc[[end - 1]])
