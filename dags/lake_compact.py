@@ -24,7 +24,7 @@ lost.
 @dag(
     dag_id="lake_compact",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("17 * * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=CronTriggerTimetable("*/10 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     tags=["data", "maintenance"],

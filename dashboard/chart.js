@@ -176,7 +176,7 @@ class View {
 
   showNewest() {
     if (!this.rows.size) return;
-    this.fit = this.rows.size < SHOWN_AT_FIRST; // history may still come
+    this.fit = this.rows.size < SHOWN_AT_FIRST || !this.fan.rows.length; // history or the first score may still come
     const end = this.rows.size + Math.max(0, this.fan.rows.length - 1) + 1;
     this.chart.timeScale().setVisibleLogicalRange({ from: end - SHOWN_AT_FIRST, to: end });
     this.candles.priceScale().applyOptions({ autoScale: true });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,20 @@ def train(
     for kind in kinds or training.MODELS:
         result = training.train(kind, load_settings())
         typer.echo(json.dumps(result.__dict__))
+
+
+@app.command()
+def evaluate(
+    train: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to fit on")],
+    test: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to judge on, after the end of the first")],
+    models: Annotated[str, typer.Option(help="which models, with commas")] = "risk,signal,forecast",
+    json_only: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+) -> None:
+    """Fit on one folder of candles and judge on another, beside the baselines; needs no lake, no network, no registry."""
+    from ml import trial
+
+    result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()])
+    typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))
 
 
 @app.command()

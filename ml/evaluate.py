@@ -120,7 +120,11 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
     baselines = {label: _har_quantiles(data, fitted_on, rows, label) for label in forecast.LABELS}
 
     def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
-        found: dict[str, float] = {}
+        held = [
+            metrics.coverage(data.labels[label][rows][part], predicted[part, h, 0], predicted[part, h, -1])
+            for h, label in enumerate(forecast.LABELS)
+        ]
+        found = {"coverage_90": float(np.mean(held))}
         for h, (horizon, label) in enumerate(zip(forecast.HORIZONS, forecast.LABELS, strict=True)):
             actual, ours = data.labels[label][rows][part], predicted[part, h]
             har, plain = (quantiles[part] for quantiles in baselines[label])
@@ -128,7 +132,7 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
             found[f"pinball_{horizon}_bp"] = loss * 1e4
             found[f"pinball_skill_{horizon}"] = _skill(loss, metrics.pinball(actual, har, forecast.LEVELS))
             found[f"pinball_skill_plain_{horizon}"] = _skill(loss, metrics.pinball(actual, plain, forecast.LEVELS))
-            found[f"coverage_90_{horizon}"] = metrics.coverage(actual, ours[:, 0], ours[:, -1])
+            found[f"coverage_90_{horizon}"] = held[h]
             found[f"rank_ic_{horizon}"] = metrics.rank_correlation(actual, ours[:, 2])
         return found
 

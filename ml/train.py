@@ -113,13 +113,19 @@ def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
 
     Raises: DataRejected when they are too few.
     """
+    rows, label = usable_rows(kind, data)
+    return Task(kind, data, dataset.split(data, rows, label), trades)
+
+
+def usable_rows(kind: str, data: Dataset) -> tuple[dataset.Rows, str]:
+    """Return the rows whose features and labels one kind can use, and its label that reaches furthest ahead."""
     names, needed, length, label = {
         "forecast": (forecast.NAMES, forecast.LABELS, forecast.LENGTH, forecast.LABELS[-1]),
         "signal": (signal.NAMES, (signal.LABEL,), 1, signal.LABEL),
         "risk": (risk.NAMES, (risk.LABEL,), 1, risk.LABEL),
         "anomaly": (anomaly.NAMES, (), 1, forecast.LABELS[0]),
     }[kind]
-    return Task(kind, data, dataset.split(data, data.usable(names, needed, length), label), trades)
+    return data.usable(names, needed, length), label
 
 
 def fit(task: Task, options: Options = Options()) -> base.Model:

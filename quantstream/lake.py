@@ -90,6 +90,15 @@ class Lake:
         """Return the table's version number, for training runs to name."""
         return int(self.table(name).version())
 
+    def extent(self, name: str) -> dict[str, tuple[int, datetime]]:
+        """Return each symbol's number of rows and newest time from the transaction log alone: no data is read."""
+        files = pa.table(self.table(name).get_add_actions(flatten=True))
+        if not files.num_rows:
+            return {}
+        newest = f"max.{TIME_COLUMN[name]}"
+        found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")])
+        return {row["partition.symbol"]: (row["num_records_sum"], row[f"{newest}_max"]) for row in found.to_pylist()}
+
     def read(
         self,
         name: str,

@@ -54,7 +54,7 @@ class Task:
 class AirflowApi:
     """Airflow at one address; logs in by itself and again when its token has expired."""
 
-    def __init__(self, address: str, password: str, user: str = USER, timeout: float = 10.0) -> None:
+    def __init__(self, address: str, password: str, user: str = USER, timeout: float = 30.0) -> None:
         """`address` like http://127.0.0.1:8080; `timeout` in seconds for each answer."""
         self.address = address.rstrip("/")
         self.user = user

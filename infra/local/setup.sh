@@ -38,7 +38,8 @@ make_venv() {
   uv=$(find_uv)
   if [ -z "$python" ]; then
     found=$(version python3 || true)
-    fail "Python 3.11, 3.12 or 3.13 is needed and ${found:+only $found}${found:-none} was found; install one (Debian, Ubuntu: apt install python3 python3-venv) or name it: make setup QUANTSTREAM_PYTHON=/path/to/python3.12"
+    only=${found:+only $found}
+    fail "Python 3.11, 3.12 or 3.13 is needed and ${only:-none} was found; install one (Debian, Ubuntu: apt install python3 python3-venv) or name it: make setup QUANTSTREAM_PYTHON=/path/to/python3.12"
   fi
   say "Making $venv with Python $(version "$python")"
   if [ -n "$uv" ]; then

@@ -14,8 +14,8 @@ from infra.local.readiness import is_ready
 from infra.local.supervisor import Lives, Supervisor, Watched
 from quantstream.errors import Misconfigured, Unavailable
 
-TICK = 0.15  # seconds between looks
-PATIENCE = 180.0  # seconds until all is ready; a slow disk and a first import take their time
+TICK = 0.25  # seconds between looks
+PATIENCE = 180.0  # seconds without any progress; a slow disk, a busy machine and a first import take their time
 DEATHS = 4  # a process that ended so often at its start will not do better
 MISUSE = 2  # exit code of a process that says that it is misconfigured
 
@@ -40,6 +40,7 @@ class Startup:
             while len(self.ready) < len(self.processes):
                 if self._turn(pool):
                     report(self)
+                    deadline = time.monotonic() + patience
                     continue
                 if time.monotonic() > deadline:
                     raise Unavailable(

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from infra.local.champions import champions
 from infra.local.readiness import fetch, is_ready
@@ -170,26 +170,12 @@ def _symbols(stack: Stack) -> Mapping[str, SymbolStatus]:
     from quantstream.lake import Lake
 
     lake = Lake(stack.settings["QUANTSTREAM_LAKE"])
-    names = stack.settings["QUANTSTREAM_SYMBOLS"].split(",")
-    interval = stack.settings.get("QUANTSTREAM_INTERVALS", "5m").split(",")[0]
-    candles = _newest(lake, "candles", interval)
-    scores = _newest(lake, "scores", interval)
+    candles, scores = lake.extent("candles"), lake.extent("scores")
     return {
         name: SymbolStatus(
-            candles.get(name, (None, 0))[0], candles.get(name, (None, 0))[1], scores.get(name, (None, 0))[1]
+            last_candle_opened_at=candles[name][1].strftime("%Y-%m-%dT%H:%M:%SZ") if name in candles else None,
+            candles=candles[name][0] if name in candles else 0,
+            scores=scores[name][0] if name in scores else 0,
         )
-        for name in names
-    }
-
-
-def _newest(lake: Any, table: str, interval: str) -> dict[str, tuple[str | None, int]]:
-    """Return the opening time of the newest row and the number of distinct candles of each symbol."""
-    import pyarrow.compute as pc
-
-    rows = lake.read(table, columns=["symbol", "opened_at", "interval"])
-    rows = rows.filter(pc.equal(rows["interval"], interval))
-    grouped = rows.group_by("symbol").aggregate([("opened_at", "max"), ("opened_at", "count_distinct")])
-    return {
-        row["symbol"]: (row["opened_at_max"].strftime("%Y-%m-%dT%H:%M:%SZ"), row["opened_at_count_distinct"])
-        for row in grouped.to_pylist()
+        for name in stack.settings["QUANTSTREAM_SYMBOLS"].split(",")
     }

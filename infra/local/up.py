@@ -59,6 +59,7 @@ def run(request: Request, console: Console | None = None) -> int:
             console.print("Ctrl-C stops everything.")
             _watch(state)
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
             console.print("\nStopping …")
             _stop(state, console)
             return 0
@@ -168,12 +169,12 @@ def _stop(state: State, console: Console) -> None:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM and a closed terminal stop as Ctrl-C does."""
+    """Let SIGTERM and a closed terminal stop as Ctrl-C does, also where a script's background job ignores Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    old = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

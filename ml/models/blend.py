@@ -32,8 +32,13 @@ class Blend:
 
     def probabilities(self, rows: Floats) -> Floats:
         """Return (rows, classes)."""
-        mixed = (1 - self.share) * _centred(self.lines.logits(rows)) + self.share * tree_logits(self.trees, rows)
-        return self.calibrator.probabilities(mixed)
+        return self.calibrator.probabilities(self.mixed(rows))
+
+    def mixed(self, rows: Floats) -> Floats:
+        """Return the two opinions' mixed logits, (rows, classes), centred over the classes."""
+        straight = _centred(self.lines.logits(rows))
+        mixed: Floats = (1 - self.share) * straight + self.share * tree_logits(self.trees, rows)
+        return mixed
 
     def contributions(self, rows: Floats) -> Floats:
         """Return each feature's part in each class's mixed logit, (rows, classes, names): SHAP values, exact for the lines."""

@@ -56,7 +56,7 @@ class ForecastOptions:
 
     units: int = 32
     epochs: int = 4
-    most_rows: int = 30_000
+    most_rows: int = 20_000
     batch: int = 512
     learning_rate: float = 3e-3
 

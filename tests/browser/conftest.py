@@ -104,7 +104,7 @@ def running_site(state: Path, kafka: Kafka) -> Iterator[Site]:
     """Fill topics and lake, answer for the stages, and run the page."""
     market = Market(kafka, Lake(str(state / "lake")), SYMBOLS)
     market.fill()
-    for symbol in SYMBOLS:
+    for symbol in SYMBOLS[:2]:  # the last one's first score comes in a test
         market.score(symbol)
     market.anomaly("BTCUSDT", bars_ago=30)
     market.event("gap_repaired", "12 trades of BTCUSDT were missing and came over REST", "BTCUSDT")

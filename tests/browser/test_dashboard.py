@@ -112,6 +112,18 @@ def test_the_chart_stays_one_object_and_keeps_its_zoom(site, tab) -> None:
     assert tab.errors == []
 
 
+def test_the_first_forecast_of_a_symbol_comes_into_view(site, tab) -> None:
+    page = tab.open(f"{site.url}/?symbol=XRPUSDT")
+    expect(page.get_by_test_id("card-forecast")).to_contain_text("no forecast yet")
+    site.market.score("XRPUSDT")
+    page.wait_for_function("() => window.quantstream.view.fan.rows.length === 13", timeout=WAIT_MS)
+    last, seen = page.evaluate("""() => {
+        const view = window.quantstream.view;
+        return [view.fan.rows.at(-1)[0], view.chart.timeScale().getVisibleRange().to];
+    }""")
+    assert seen == last
+
+
 def test_only_the_changed_rows_travel(site, tab) -> None:
     page = tab.open(site.url)
     page.wait_for_function("() => window.quantstream.view.seq > 5", timeout=WAIT_MS)

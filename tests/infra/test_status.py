@@ -107,8 +107,9 @@ def test_registry_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
 
 
 def _store_candles(plan: Plan, revision: int = 0) -> None:
-    from quantstream.lake import Lake, candle_rows
+    from quantstream.lake import Lake
     from quantstream.market import Candle
+    from quantstream.tables import candle_rows
 
     opened = [datetime(2024, 8, 8, 23, minute, tzinfo=UTC) for minute in (50, 55)]
     candles = [

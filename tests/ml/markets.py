@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from quantstream.market import UNIT, Trade
+from quantstream.features import opened_at_us
+from quantstream.lake import Lake
+from quantstream.market import UNIT, Trade, units_decimal
+from quantstream.tables import PRICE, QUOTE, TIME
 
 START = pd.Timestamp("2024-01-01", tz="UTC")
 
@@ -54,3 +58,40 @@ def trades(count: int, symbol: str = "BTCUSDT", seed: int = 0) -> list[Trade]:
         Trade(symbol, i, i, i, int(prices[i] * UNIT), int(sizes[i] * UNIT) + 1, int(times[i]), bool(sides[i]))
         for i in range(count)
     ]
+
+
+def write_candles(lake: Lake, symbol: str, frame: pd.DataFrame) -> None:
+    """Put candles into a lake as a backfill would."""
+    count = len(frame)
+    exact = {name: _decimals(frame[name]) for name in ("open", "high", "low", "close", "volume", "taker_buy_volume")}
+    quote = _decimals(frame["volume"] * frame["close"]).cast(QUOTE)
+    columns = {
+        "symbol": pa.array([symbol] * count),
+        "interval": pa.array(["5m"] * count),
+        "opened_at": pa.array(opened_at_us(frame)).cast(TIME),
+        **exact,
+        "quote_volume": quote,
+        "taker_buy_quote_volume": quote,
+        "is_complete": pa.array([True] * count),
+        "source": pa.array(["klines"] * count),
+    }
+    zeros = pa.array([0] * count)
+    whole = dict.fromkeys(("trade_count", "first_trade_id", "last_trade_id", "revision"), zeros)
+    lake.append("candles", pa.table({**columns, **whole}))
+
+
+def write_trades(lake: Lake, made: list[Trade], end: pd.Timestamp) -> None:
+    """Put trades into a lake, moved in time so that the last one happens at `end`."""
+    shift = end.value // 1000 - made[-1].traded_at
+    times = pa.array([trade.traded_at + shift for trade in made]).cast(TIME)
+    names = ("symbol", "id", "first_trade_id", "last_trade_id", "buyer_is_maker")
+    columns = {name: pa.array([getattr(trade, name) for trade in made]) for name in names}
+    columns |= {
+        name: pa.array([units_decimal(getattr(t, name)) for t in made], PRICE) for name in ("price", "quantity")
+    }
+    columns |= {"traded_at": times, "received_at": times, "origin": pa.array(["live"] * len(made))}
+    lake.append("trades", pa.table(columns))
+
+
+def _decimals(values: pd.Series) -> pa.Array:
+    return pa.array(values.round(8).to_numpy()).cast(pa.decimal128(38, 8), safe=False)

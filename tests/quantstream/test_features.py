@@ -89,7 +89,7 @@ def test_formulas_agree_with_plain_pandas() -> None:
         "down_share_6h": (returns.clip(upper=0) ** 2).rolling(72).sum() / (returns**2).rolling(72).sum(),
     }
     for name, values in expected.items():
-        np.testing.assert_allclose(BATCH[name].iloc[-500:], values.iloc[-500:], rtol=1e-8, atol=1e-8, err_msg=name)
+        np.testing.assert_allclose(BATCH[name].iloc[-500:], values.iloc[-500:], rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_prices_and_volumes_at_another_scale_change_nothing() -> None:
@@ -152,7 +152,7 @@ def test_values_of_the_features_are_those_that_the_hash_stands_for() -> None:
     assert (features.FEATURE_HASH, hashlib.sha256(rounded.tobytes()).hexdigest()[:12]) == HASHES
 
 
-HASHES = ("be8f3e3c1682addb", "?")
+HASHES = ("be8f3e3c1682addb", "b504b7da8d0c")
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,0 +1,85 @@
+"""The first run followed through Airflow: bars to their end, or one sentence about what stopped it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from infra.local.airflow_api import Run, Task
+from infra.local.first_run import HISTORY, STEPS, TRAIN, VALIDATE, Outcome, counts, first_run
+from quantstream.errors import Unavailable
+
+
+@dataclass
+class FakeAirflow:
+    """Each DAG runs for two polls and then ends in its state; the next one is started by the end of the one before."""
+
+    states: dict[str, str]
+    reads_after: int = 2  # polls until the DAG files have been read
+    triggered: list[str] = field(default_factory=list)
+    asked: dict[str, int] = field(default_factory=dict)
+
+    def dag_ids(self) -> list[str]:
+        self.reads_after -= 1
+        return [] if self.reads_after >= 0 else list(STEPS)
+
+    def import_errors(self) -> dict[str, str]:
+        return {"models_train.py": "SyntaxError"}
+
+    def trigger(self, dag_id: str) -> str:
+        self.triggered.append(dag_id)
+        return f"{dag_id}-1"
+
+    def runs(self, dag_id: str) -> list[Run]:
+        return [self.run(dag_id, f"{dag_id}-1")] if dag_id in self.states else []
+
+    def run(self, dag_id: str, run_id: str) -> Run:
+        self.asked[dag_id] = self.asked.get(dag_id, 0) + 1
+        state = self.states[dag_id] if self.asked[dag_id] > 2 else "running"
+        return Run(dag_id, run_id, state, "manual", "", "")
+
+    def tasks(self, dag_id: str, run_id: str) -> list[Task]:
+        ended = self.states[dag_id] if self.asked.get(dag_id, 0) > 1 else "running"
+        return [
+            Task("list_work", -1, "", "success", 1, 1.0),
+            Task("work", 0, "BTCUSDT", "success", 1, 1.0),
+            Task("work", 1, "ETHUSDT", ended, 1, 1.0),
+        ]
+
+    def log(self, dag_id: str, run_id: str, task: Task) -> list[str]:
+        return ["starting", "DataRejected: 3 candles are too few, 2,000 are needed", "task failed"]
+
+
+def follow(api: FakeAirflow) -> Outcome:
+    return first_run(api, Console(file=io.StringIO()), sleep=lambda _: None)  # type: ignore[arg-type]
+
+
+def test_backfill_is_triggered_once_when_airflow_has_read_the_dags_and_the_others_are_followed() -> None:
+    api = FakeAirflow(dict.fromkeys(STEPS, "success"))
+    assert follow(api) == Outcome(True)
+    assert api.triggered == [HISTORY]
+    assert list(api.asked) == [HISTORY, VALIDATE, TRAIN]
+
+
+def test_training_without_enough_history_is_one_sentence_with_the_reason() -> None:
+    outcome = follow(FakeAirflow({HISTORY: "success", VALIDATE: "success", TRAIN: "failed"}))
+    reason = "ETHUSDT did not succeed: DataRejected: 3 candles are too few, 2,000 are needed"
+    assert outcome == Outcome(False, f"Training and judging models: {reason}")
+
+
+def test_airflow_out_of_reach_is_no_failure_of_the_start() -> None:
+    class Away(FakeAirflow):
+        def dag_ids(self) -> list[str]:
+            raise Unavailable("Airflow does not answer at http://127.0.0.1:8080")
+
+    note = "Airflow does not answer at http://127.0.0.1:8080; history and training go on by themselves, follow them in Airflow"
+    assert follow(Away({})) == Outcome(False, note)
+
+
+def test_bar_counts_mapped_tasks_as_they_are_the_work() -> None:
+    tasks = FakeAirflow({HISTORY: "success"}).tasks(HISTORY, "")
+    assert counts(tasks) == (1, 2)
+    assert counts(tasks[:1]) == (1, 1)
+    assert counts([]) == (0, 0)
