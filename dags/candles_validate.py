@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
 
+log = logging.getLogger(__name__)
 DOC = """
 ### The gate: candles meet their expectations, or no model sees them
 Runs the Great Expectations suite `expectations/candles.json` over each symbol's candles when new history has arrived,
@@ -60,6 +62,7 @@ def candles_validate() -> None:
         try:
             report = validate(symbol, load_settings())
         except (DataRejected, Misconfigured) as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
             raise AirflowFailException(str(error)) from None
         if report.outcome == "short":
             raise AirflowSkipException(str(report))

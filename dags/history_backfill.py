@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
 
+log = logging.getLogger(__name__)
 DOC = """
 ### The exchange's candles of the past → lake
 Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ago up to the first window that the live
@@ -59,6 +61,7 @@ def history_backfill() -> None:
         try:
             return str(backfill(symbol, load_settings()))
         except (Misconfigured, DataRejected) as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
             raise AirflowFailException(str(error)) from None
 
     @task(outlets=[Asset("candles_history")], trigger_rule=TriggerRule.ALL_DONE)

@@ -1,4 +1,4 @@
-"""Merge the lake's many small files into few large ones, hourly."""
+"""Merge the lake's many small files into few large ones, every ten minutes."""
 
 from __future__ import annotations
 

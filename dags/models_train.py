@@ -65,8 +65,10 @@ def models_train() -> None:
         except DataRejected as error:
             if context["ti"].try_number <= context["ti"].max_tries:
                 raise  # a young market fills the lake by the minute: try again before giving up
+            log.warning("%s", error)
             raise AirflowSkipException(str(error)) from None
         except Misconfigured as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
             raise AirflowFailException(str(error)) from None
         except ModelRejected as error:
             log.info(f"{kind} stays as it is: {error}")

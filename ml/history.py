@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from ml.rest import Rest
 from quantstream.errors import BadRecord, DataRejected, Misconfigured
 from quantstream.lake import Lake, micros, utc
-from quantstream.tables import candle_rows
 from quantstream.market import QUOTE_DECIMALS, Candle, interval_length, to_units, window_start
 from quantstream.settings import Settings
+from quantstream.tables import candle_rows
 
 log = logging.getLogger(__name__)
 INTERVAL = "5m"

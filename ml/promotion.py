@@ -89,6 +89,10 @@ def against_baselines(kind: str, figures: Figures) -> tuple[list[str], bool]:
         beaten &= skill > 0
         words = name.removeprefix(f"{rule.primary}_").replace("base", "base rates").replace("har", "HAR logit")
         reasons.append(f"{'better' if skill > 0 else 'not better'} than {words}: {rule.primary} skill {skill:+.2%}")
+    if kind == "signal":
+        took, earned = figures.get("trades", 0.0), figures.get("net_bp_per_trade", 0.0)
+        acted = f"{took:.0f} actions on held-out data, {earned:+.1f} bp each after costs"
+        reasons.append(acted if took else "no expected move paid after costs on later data: it always says Hold")
     return reasons, beaten
 
 

@@ -92,7 +92,7 @@ def validate(symbol: str, settings: Settings, now: datetime | None = None) -> Va
         raise DataRejected(str(report))
     if report.outcome == "passed":
         marker.unlink(missing_ok=True)
-    for failure in report.failures:
+    for failure in report.failures if report.outcome == "passed" else ():
         log.warning("%s: %s", symbol, failure)
     log.info("%s", report)
     return report

@@ -91,13 +91,26 @@ class Lake:
         return int(self.table(name).version())
 
     def extent(self, name: str) -> dict[str, tuple[int, datetime]]:
-        """Return each symbol's number of rows and newest time from the transaction log alone: no data is read."""
-        files = pa.table(self.table(name).get_add_actions(flatten=True))
+        """Return each symbol's number of rows, revisions not counted again, and newest time.
+
+        It comes from the transaction log; of the data only files that hold revisions are read.
+        """
+        table = self.table(name)
+        files = pa.table(table.get_add_actions(flatten=True))
         if not files.num_rows:
             return {}
         newest = f"max.{TIME_COLUMN[name]}"
-        found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")])
-        return {row["partition.symbol"]: (row["num_records_sum"], row[f"{newest}_max"]) for row in found.to_pylist()}
+        found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")]).to_pylist()
+        again: dict[str, int] = {}
+        if "max.revision" in files.column_names and (pc.max(files["max.revision"]).as_py() or 0) > 0:
+            revised = table.to_pyarrow_dataset().to_table(columns=["symbol"], filter=pc.field("revision") > 0)
+            counts = revised.group_by("symbol").aggregate([("symbol", "count")]).to_pylist()
+            again = {row["symbol"]: row["symbol_count"] for row in counts}
+        return {
+            symbol: (row["num_records_sum"] - again.get(symbol, 0), row[f"{newest}_max"])
+            for row in found
+            for symbol in [row["partition.symbol"]]
+        }
 
     def read(
         self,

@@ -1,6 +1,6 @@
 """The last closed candles of each symbol as arrays, filled from the lake and kept up by the candles topic.
 
-A score needs a finite warm-up of contiguous candles; where it comes from must not matter, so this is the one place.
+A score needs a finite warm-up of candles; where it comes from must not matter, so this is the one place.
 """
 
 from __future__ import annotations
@@ -10,12 +10,22 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quantstream.market import QUOTE_UNIT, UNIT, Candle, interval_length
 
-PRICE_COLUMNS = ("open", "high", "low", "close", "volume")
-COLUMNS = (*PRICE_COLUMNS, "quote_volume", "trade_count", "taker_buy_volume", "taker_buy_quote_volume")
-RELOAD_EVERY = 3.0  # seconds between looks into the lake for a history that is still too short
+COLUMNS = (
+    "open",
+    "high",
+    "low",
+    "close",
+    "volume",
+    "quote_volume",
+    "trade_count",
+    "taker_buy_volume",
+    "taker_buy_quote_volume",
+)
+FIRST_RELOAD, LAST_RELOAD = 3.0, 300.0  # seconds between looks into the lake; doubles while they bring nothing new
 LoadCandles = Callable[[str, int, int], pd.DataFrame]
 
 
@@ -35,53 +45,81 @@ def candle_floats(candle: Candle) -> tuple[float, ...]:
 
 
 class CandleHistory:
-    """The newest `size` candles of one symbol in time order."""
+    """The candles of one symbol over the newest `size` windows, in time order, in arrays with room to append."""
 
     def __init__(self, symbol: str, interval: str, size: int) -> None:
         self.symbol, self.interval, self.size = symbol, interval, size
         self.length = interval_length(interval)
-        self._rows: dict[int, tuple[float, ...]] = {}  # by opening time, in time order
-        self.loaded_at = float("-inf")  # monotonic seconds of the last look into the lake
+        self._times: NDArray[np.int64] = np.empty(2 * size, dtype=np.int64)
+        self._values: NDArray[np.float64] = np.empty((2 * size, len(COLUMNS)))
+        self._start = self._end = 0
+        self.reload_at = float("-inf")  # monotonic seconds
+        self.pause = FIRST_RELOAD
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """Opening times, µs, increasing."""
+        return self._times[self._start : self._end]
 
     def add(self, candle: Candle) -> None:
         """Take a closed candle, or a revision of one."""
-        is_newest = not self._rows or candle.opened_at > next(reversed(self._rows))
-        self._rows[candle.opened_at] = candle_floats(candle)
-        if not is_newest:
-            self._rows = dict(sorted(self._rows.items()))
-        while len(self._rows) > self.size:
-            del self._rows[next(iter(self._rows))]
+        times = self.times
+        if len(times) == 0 or candle.opened_at > times[-1]:
+            self._append(candle.opened_at, candle_floats(candle))
+            return
+        place = int(np.searchsorted(times, candle.opened_at))
+        if times[place] == candle.opened_at:
+            self._values[self._start + place] = candle_floats(candle)
+        elif candle.opened_at > times[-1] - self.size * self.length:
+            values = self._values[self._start : self._end]
+            self._replace(np.insert(times, place, candle.opened_at), np.insert(values, place, candle_floats(candle), 0))
 
-    def fill(self, frame: pd.DataFrame) -> None:
-        """Take older candles from the lake; those already here win, for the topic may be ahead of the lake."""
-        times = (frame["opened_at"].astype("int64") if len(frame) else pd.Series(dtype="int64")).to_numpy()
+    def fill(self, frame: pd.DataFrame) -> int:
+        """Take older candles from the lake and return how many were new; those already here win."""
+        known = {int(at) for at in self.times}
+        at = (frame["opened_at"].astype("int64") if len(frame) else pd.Series(dtype="int64")).to_numpy()
+        is_new = np.array([int(time_) not in known for time_ in at], dtype=bool)
+        if not is_new.any():
+            return 0
         values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan)
-        older = {int(at): tuple(row) for at, row in zip(times, values, strict=True)}
-        rows = dict(sorted((older | self._rows).items()))
-        self._rows = dict(list(rows.items())[-self.size :])
+        times = np.concatenate([at[is_new], self.times])
+        order = np.argsort(times, kind="stable")
+        self._replace(times[order], np.concatenate([values[is_new], self._values[self._start : self._end]])[order])
+        return int(is_new.sum())
 
     def frame(self) -> pd.DataFrame:
-        """Return the contiguous candles up to the newest: no feature may look across a hole."""
-        times = np.fromiter(self._rows.keys(), dtype=np.int64, count=len(self._rows))
-        breaks = np.flatnonzero(np.diff(times) != self.length)
-        start = int(breaks[-1]) + 1 if len(breaks) else 0
-        values = np.array(list(self._rows.values())[start:], dtype=np.float64).reshape(-1, len(COLUMNS))
-        frame = pd.DataFrame(values, columns=list(COLUMNS))
-        frame.insert(0, "opened_at", pd.to_datetime(times[start:], unit="us", utc=True))
+        """Return the candles up to the newest as a frame of floats; features deal with windows that are missing."""
+        frame = pd.DataFrame(self._values[self._start : self._end], columns=list(COLUMNS), copy=True)
+        frame.insert(0, "opened_at", pd.to_datetime(self.times, unit="us", utc=True))
         frame.insert(0, "symbol", self.symbol)
         return frame
 
     @property
     def is_full(self) -> bool:
-        """Whether the warm-up is there without a hole."""
-        if len(self._rows) < self.size:
-            return False
-        oldest, newest = next(iter(self._rows)), next(reversed(self._rows))
-        return newest - oldest == (self.size - 1) * self.length
+        """Whether every window of the warm-up is there."""
+        return self._end - self._start == self.size
+
+    def _append(self, at: int, row: tuple[float, ...]) -> None:
+        if self._end == len(self._times):
+            self._replace(self.times.copy(), self._values[self._start : self._end].copy())
+        self._times[self._end], self._values[self._end] = at, row
+        self._end += 1
+        self._trim()
+
+    def _replace(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        keep = times > times[-1] - self.size * self.length
+        times, values = times[keep], values[keep]
+        self._start, self._end = 0, len(times)
+        self._times[: self._end], self._values[: self._end] = times, values
+
+    def _trim(self) -> None:
+        oldest = self._times[self._end - 1] - self.size * self.length
+        while self._times[self._start] <= oldest:
+            self._start += 1
 
 
 class CandleHistories:
-    """Histories of all symbols, loaded when first needed and again while they are too short."""
+    """Histories of all symbols, loaded when first needed and again while windows are missing."""
 
     def __init__(
         self, interval: str, size: int, load: LoadCandles, clock: Callable[[], float] = time.monotonic
@@ -98,10 +136,11 @@ class CandleHistories:
         history.add(candle)
 
     def frame(self, candle: Candle) -> pd.DataFrame:
-        """Return the contiguous history that ends with `candle`."""
+        """Return the history that ends with `candle`."""
         history = self._histories[candle.symbol]
-        if not history.is_full and self.clock() - history.loaded_at >= RELOAD_EVERY:
-            history.loaded_at = self.clock()
+        if not history.is_full and self.clock() >= history.reload_at:
             start = candle.opened_at - self.size * history.length
-            history.fill(self.load(candle.symbol, start, candle.opened_at))
+            found = history.fill(self.load(candle.symbol, start, candle.opened_at))
+            history.pause = FIRST_RELOAD if found else min(history.pause * 2, LAST_RELOAD)
+            history.reload_at = self.clock() + history.pause
         return history.frame()

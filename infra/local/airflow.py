@@ -51,6 +51,8 @@ OPTIONS: dict[str, object] = {
     "scheduler__scheduler_heartbeat_sec": 1,
     "scheduler__scheduler_idle_sleep_time": 0.5,
     "scheduler__task_queued_timeout": 3600,  # a training waits for its turn on a small machine
+    # A task's process that is still exiting when its sockets close is looked at again only so much later: 5 s by default.
+    "workers__min_heartbeat_interval": 1,
     "workers__execution_api_timeout": 30,  # a machine that is busy training answers late, and that is no failure
 }
 

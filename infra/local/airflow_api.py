@@ -113,7 +113,7 @@ class AirflowApi:
         run = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
         path = f"{run}/taskInstances/{task.task_id}/logs/{task.try_number}?map_index={task.map_index}&full_content=true"
         content = self._call("GET", path)["content"]
-        return [str(line["event"] if isinstance(line, dict) else line) for line in content]
+        return [_line(entry) for entry in content]
 
     def _call(self, method: str, path: str, body: Any = None, needs_login: bool = True) -> Any:
         if needs_login and not self._token:
@@ -176,6 +176,14 @@ def _task(row: dict[str, Any]) -> Task:
         try_number=int(row["try_number"]),
         seconds=float(row.get("duration") or 0.0),
     )
+
+
+def _line(entry: Any) -> str:
+    """Return a log entry's message, with the exception's own sentence where it reports one."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    errors = [f"{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []]
+    return ": ".join([str(entry.get("event", "")), *errors])
 
 
 def _detail(error: HTTPError) -> str:

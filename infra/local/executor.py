@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
+from multiprocessing import util
 
 from airflow.executors.local_executor import LocalExecutor
 
@@ -30,7 +31,15 @@ class WarmLocalExecutor(LocalExecutor):  # type: ignore[misc]
 
     def start(self) -> None:
         """Import, then fork the workers."""
+        util.register_after_fork(self, WarmLocalExecutor.let_go)
         logging.getLogger("great_expectations").setLevel(logging.WARNING)  # hundreds of lines on import otherwise
         for name in PRELOADED:
             import_module(name)
         super().start()
+
+    def let_go(self) -> None:
+        """In a new worker: close the sending end of the task queue, which forking gave it too.
+
+        Only so does a worker see the queue end, finish its task and go, when the scheduler was killed.
+        """
+        self.activity_queue._writer.close()

@@ -60,6 +60,9 @@ fi
 uv=$(find_uv)
 if [ -z "$uv" ]; then
   say "Fetching uv, which installs the rest quickly"
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then  # made by uv once, which is gone since
+    "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || fail "$venv has no pip to fetch uv with; install uv (pip install uv), or remove $venv and try again"
+  fi
   "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --target "$venv/uv" uv
   uv=$(find_uv)
 fi

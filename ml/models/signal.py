@@ -1,6 +1,7 @@
 """Signal: calibrated probabilities of Buy, Hold and Sell from lines and boosted trees, and the action that would pay after costs.
 
-Hold is the default: Buy or Sell only where the expected move, barrier × (probability up − probability down), beats the costs.
+Hold is the default: Buy or Sell only where the expected move, barrier × (probability up − probability down), beats the costs
+by a margin that earned money on later data than the model was fitted on. Where no margin did, the signal always says Hold.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ NEEDS_LONGER = ("log_rms_7d", "log_threshold_30d", "log_seasonal_rms_7d")  # so 
 NAMES = tuple(name for name in features.NAMES if name not in NEEDS_LONGER)
 LABEL = "action"
 SEED = 7
+MARGINS = (1.0, 1.5, 2.0, 3.0, 5.0)  # times the costs that an expected move must reach
+NEVER = 1.0  # an expected move of 100 % within an hour: always Hold
+FEWEST_TAKEN = 50  # actions before their earnings say anything
+SURE = 1.64  # standard errors above zero, one-sided 5 %
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class SignalModel(Model):
 
     kind: ClassVar[str] = "signal"
     blend: blend.Blend
+    needed: float = NEVER  # expected log return that an action must promise
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
@@ -48,10 +54,9 @@ class SignalModel(Model):
         return self.blend.probabilities(windows[:, -1])
 
     def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
-        """Return the action of each row that would pay after costs, else Hold."""
-        log_rms = windows[:, -1, self.names.index("log_rms_24h")]
-        edge = labels.barrier(np.exp(log_rms)) * (probabilities[:, labels.BUY] - probabilities[:, labels.SELL])
-        return ["Buy" if gain > labels.COST else "Sell" if -gain > labels.COST else "Hold" for gain in edge]
+        """Return the action of each row whose expected move is large enough, else Hold."""
+        edge = expected(windows[:, -1], probabilities)
+        return ["Buy" if gain > self.needed else "Sell" if -gain > self.needed else "Hold" for gain in edge]
 
     def reasons(self, windows: Floats, actions: list[str]) -> list[list[str]]:
         """Return for each row the features that speak most for its action."""
@@ -69,12 +74,34 @@ class SignalModel(Model):
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the blend."""
-        return self.blend.write(folder)
+        return {**self.blend.write(folder), "needed": self.needed}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> SignalModel:
         """Read the blend."""
-        return cls(blend.read(folder, state, NAMES))
+        return cls(blend.read(folder, state, NAMES), float(state["needed"]))
+
+
+def expected(rows: Floats, probabilities: Floats) -> Floats:
+    """Return the expected log return of buying at each row, before costs: (rows,)."""
+    log_rms = rows[:, NAMES.index("log_rms_24h")]
+    edge: Floats = labels.barrier(np.exp(log_rms)) * (probabilities[:, labels.BUY] - probabilities[:, labels.SELL])
+    return edge
+
+
+def margin(edge: Floats, moved: Floats) -> float:
+    """Return the smallest expected move that paid after costs on rows that moved by `moved`, `NEVER` when none did.
+
+    Neighbouring rows share eleven of their twelve candles: a twelfth of them counts as independent.
+    """
+    for needed in (factor * labels.COST for factor in MARGINS):
+        taken = (np.abs(edge) > needed) & np.isfinite(moved)
+        earned = np.sign(edge[taken]) * moved[taken] - labels.COST
+        if len(earned) < FEWEST_TAKEN:
+            break
+        if earned.mean() > SURE * earned.std() / np.sqrt(len(earned) / labels.HORIZON[LABEL]):
+            return needed
+    return NEVER
 
 
 def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -> SignalModel:
@@ -101,4 +128,6 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
         eta=0.05,
     )
     held = split.calibrate
-    return SignalModel(blend.fit([lines], forest, data.matrix(held, NAMES), data.labels[LABEL][held], len(ACTIONS)))
+    later = data.matrix(held, NAMES)
+    mixed = blend.fit([lines], forest, later, data.labels[LABEL][held], len(ACTIONS))
+    return SignalModel(mixed, margin(expected(later, mixed.probabilities(later)), data.labels["return_1h"][held]))

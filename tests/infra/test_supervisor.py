@@ -49,7 +49,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
 
 def is_up(supervisor: Supervisor, name: str, other_than: int | None = None) -> bool:
     pid = supervisor.processes()[name].pid
-    return pid is not None and pid != other_than and psutil.Process(pid).cmdline()[-1] == SLEEPER
+    return pid is not None and pid != other_than and psutil.Process(pid).cmdline()[-1:] == [SLEEPER]
 
 
 def test_process_killed_at_once_is_started_again_and_counted(state: State) -> None:

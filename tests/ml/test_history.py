@@ -19,9 +19,9 @@ import pytest
 from ml.history import backfill, parse_kline
 from quantstream.errors import BadRecord, DataRejected, Misconfigured, Unavailable
 from quantstream.lake import Lake, micros
-from quantstream.tables import candle_rows
 from quantstream.market import MINUTE, Candle
 from quantstream.settings import Endpoints, Settings
+from quantstream.tables import candle_rows
 
 NOW = datetime(2026, 3, 1, 12, 2, 30, tzinfo=UTC)  # in the middle of the window of 12:00
 STEP = 5 * MINUTE

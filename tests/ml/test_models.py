@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,17 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml import evaluate, train
+from ml import evaluate, labels, train
 from ml.models import base, forecast, logistic
 from ml.models.anomaly import AnomalyModel
 from ml.models.forecast import ForecastModel, quantiles
 from ml.models.risk import RiskModel
-from ml.models.signal import SignalModel
+from ml.models.signal import NEVER, SignalModel, margin
 from quantstream import features
 from quantstream.errors import DataRejected, ModelRejected
 from quantstream.windows import Floats
 from tests.ml import markets
 from tests.ml.conftest import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 def windows(model: base.Model, task: train.Task, count: int = 40) -> Floats:
@@ -125,10 +128,20 @@ def test_contributions_add_up_to_the_mixed_logits(models: dict[str, base.Model],
 def test_an_action_is_taken_only_when_it_pays_after_costs(models: dict[str, base.Model]) -> None:
     signal = models["signal"]
     assert isinstance(signal, SignalModel)
+    signal = dataclasses.replace(signal, needed=labels.COST)
     read = np.zeros((4, 1, len(signal.names)))
     read[:, :, signal.names.index("log_rms_24h")] = np.log(0.002)  # barrier 0.69 %: an edge of 0.15 pays 0.1 %
     shares = np.array([[0.1, 0.5, 0.4], [0.4, 0.5, 0.1], [0.3, 0.3, 0.4], [0.0, 1.0, 0.0]])
     assert signal.actions(read, shares) == ["Buy", "Sell", "Hold", "Hold"]
+    assert dataclasses.replace(signal, needed=NEVER).actions(read, shares) == ["Hold"] * 4
+
+
+def test_the_margin_is_one_that_paid_on_later_data_or_none() -> None:
+    rng = np.random.default_rng(0)
+    edge = rng.normal(0, 0.002, 5000)
+    assert margin(edge, edge * 3) == pytest.approx(labels.COST)
+    assert margin(edge, rng.normal(0, 0.01, 5000)) == NEVER
+    assert margin(edge[:10], edge[:10] * 3) == NEVER
 
 
 def test_only_trades_far_off_or_huge_with_impact_are_anomalies(models: dict[str, base.Model]) -> None:

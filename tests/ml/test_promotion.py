@@ -28,7 +28,10 @@ def test_without_an_edge_the_first_model_serves_and_says_so() -> None:
         "first sane model: it becomes champion although it has no edge over the baselines",
         "not better than base rates: log_loss skill -0.99%",
         "not better than logistic: log_loss skill -1.49%",
+        "no expected move paid after costs on later data: it always says Hold",
     ]
+    earning = decide("signal", SIGNAL | {"trades": 12.0, "net_bp_per_trade": -3.0})
+    assert earning.reasons[-1] == "12 actions on held-out data, -3.0 bp each after costs"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from ml.models.anomaly import AnomalyModel
 from quantstream.market import Trade
 from streaming.recordings import read_trades
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 ROWS = 60_000  # of two symbols: half a year each
 
 

@@ -16,6 +16,8 @@ from ml.registry import CHAMPION, PREVIOUS, Registry
 from quantstream import features
 from quantstream.errors import ModelRejected, Unavailable
 
+pytestmark = pytest.mark.slow
+
 
 def register(registry: Registry, model: base.Model, **metrics: float) -> str:
     """Register a model with a little evidence."""

@@ -16,6 +16,8 @@ from ml.scoring import ModelSet, score
 from quantstream import features, topics
 from tests.ml import markets
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000_000_000
 FULL = features.WARMUP + 1
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ml import __main__ as command
-from ml import train
+from ml import dataset, train
 from ml.registry import CHAMPION, Registry
 from quantstream import features
 from quantstream.errors import DataRejected, Misconfigured
@@ -17,6 +17,8 @@ from quantstream.lake import Lake
 from quantstream.settings import Settings
 from tests.ml import markets
 from tests.ml.conftest import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,5 @@ def _candles_version(settings: Settings) -> int:
     return Lake(settings.lake_url).version("candles")
 
 
-def _dataset(settings: Settings) -> train.Dataset:
-    from ml import dataset
-
+def _dataset(settings: Settings) -> dataset.Dataset:
     return dataset.build(train.candles_by_symbol(Lake(settings.lake_url), settings.symbols))

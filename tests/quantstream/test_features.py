@@ -69,7 +69,7 @@ def back_of(name: str) -> int:
 
 def test_formulas_agree_with_plain_pandas() -> None:
     close, high, low, volume = (MARKET[name] for name in ("close", "high", "low", "volume"))
-    returns = np.log(close / close.shift(1))
+    returns = pd.Series(np.log(close / close.shift(1)))
     day = (returns**2).rolling(288).mean() ** 0.5
     hourly = (returns**2).rolling(12).mean() ** 0.5
     typical = (high + low + close) / 3

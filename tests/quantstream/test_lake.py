@@ -105,7 +105,7 @@ def test_compaction_changes_no_row_and_keeps_progress(lake: Lake) -> None:
 def test_the_extent_of_a_table_is_known_without_reading_it(lake: Lake) -> None:
     assert lake.extent("candles") == {}
     lake.append("candles", candle_rows([candle(0), candle(2), candle(1, "ETHUSDT")]))
-    lake.append("candles", candle_rows([candle(1)]))
+    lake.append("candles", candle_rows([candle(1), candle(1, revision=1)]))
     assert lake.extent("candles") == {
         "BTCUSDT": (3, utc(T0) + timedelta(minutes=10)),
         "ETHUSDT": (1, utc(T0) + timedelta(minutes=5)),

@@ -1,0 +1,98 @@
+"""Where a score's warm-up comes from must not matter."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pandas as pd
+import pytest
+
+from quantstream.lake import Lake, utc
+from quantstream.market import MINUTE, SECOND, UNIT, Candle
+from quantstream.tables import candle_rows
+from streaming.histories import COLUMNS, CandleHistories, CandleHistory
+
+T0 = 1_723_161_600 * SECOND
+STEP = 5 * MINUTE
+
+
+def candle(number: int, close: int = 0) -> Candle:
+    last = close or UNIT + number
+    return Candle("A1", "5m", T0 + number * STEP, UNIT, 9 * UNIT, 1, last, 30, 29, 1, 7, 6, 1, 1, True)
+
+
+def closes(frame: pd.DataFrame) -> list[int]:
+    return [round(close * UNIT) - UNIT for close in frame["close"]]
+
+
+def test_only_the_newest_windows_are_kept_in_order() -> None:
+    history = CandleHistory("A1", "5m", 4)
+    for number in range(25):
+        history.add(candle(number))
+    assert closes(history.frame()) == [21, 22, 23, 24]
+    assert history.is_full
+
+
+def test_a_revision_replaces_and_a_late_window_is_put_in_its_place() -> None:
+    history = CandleHistory("A1", "5m", 4)
+    for number in (0, 1, 3):
+        history.add(candle(number))
+    history.add(candle(1, close=5 * UNIT))
+    history.add(candle(2))
+    history.add(candle(-9))
+    assert closes(history.frame()) == [0, 4 * UNIT, 2, 3]
+
+
+def test_a_missing_window_is_left_out_not_the_history_before_it() -> None:
+    history = CandleHistory("A1", "5m", 5)
+    for number in (0, 1, 3, 4):
+        history.add(candle(number))
+    assert closes(history.frame()) == [0, 1, 3, 4]
+    assert not history.is_full
+
+
+def test_the_lake_fills_what_is_older_and_the_topic_wins(tmp_path: object) -> None:
+    lake = Lake(f"{tmp_path}/lake")
+    lake.append("candles", candle_rows([candle(number) for number in range(6)]))
+    loads: list[tuple[int, int]] = []
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        loads.append((start, end))
+        return lake.candle_frame([symbol], "5m", utc(start), utc(end))
+
+    histories = CandleHistories("5m", 4, load)
+    newest = candle(6)
+    histories.add(candle(5, close=8 * UNIT))
+    histories.add(newest)
+    assert closes(histories.frame(newest)) == [3, 4, 7 * UNIT, 6]
+    histories.add(candle(7))
+    histories.frame(candle(7))
+    assert loads == [(T0 + 2 * STEP, T0 + 6 * STEP)]
+
+
+def test_live_and_lake_give_the_same_floats(tmp_path: object) -> None:
+    odd = [msgspec.structs.replace(candle(n), volume=n * 10**15 + 7, quote_volume=10**27 + n * 7 + 3) for n in range(9)]
+    lake = Lake(f"{tmp_path}/lake")
+    lake.append("candles", candle_rows(odd))
+    live = CandleHistory("A1", "5m", 9)
+    for item in odd:
+        live.add(item)
+    stored = CandleHistory("A1", "5m", 9)
+    stored.fill(lake.candle_frame(["A1"]))
+    pd.testing.assert_frame_equal(live.frame(), stored.frame(), check_exact=True)
+    assert list(live.frame().columns[2:]) == list(COLUMNS)
+
+
+def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
+    now, loads = [0.0], []
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        loads.append(now[0])
+        return pd.DataFrame({"opened_at": pd.to_datetime([], utc=True)})
+
+    histories = CandleHistories("5m", 4, load, lambda: now[0])
+    histories.add(candle(1))
+    for second in range(60):
+        now[0] = float(second)
+        histories.frame(candle(1))
+    assert np.diff(loads) == pytest.approx([6, 12, 24])
