@@ -145,10 +145,11 @@ class Lake:
         end: datetime | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Return the newest revision of each candle, ordered by symbol and opening time."""
+        """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one."""
         rows = self.read("candles", symbols, start, end, version=version)
         rows = rows.filter(pc.field("interval") == interval)
-        rows = rows.sort_by([("symbol", "ascending"), ("opened_at", "ascending"), ("revision", "ascending")])
+        order = ("symbol", "opened_at", "revision", "is_complete")
+        rows = rows.sort_by([(name, "ascending") for name in order])
         return _last_of_each(rows, ("symbol", "opened_at"))
 
     def candle_frame(

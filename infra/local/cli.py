@@ -5,6 +5,7 @@ Imports of weight are inside the commands, so that `--help` and `status` answer 
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,6 +171,7 @@ def candles(
 
 def main() -> None:
     """Run the command; an error is one sentence on stderr and exit code 2 for misuse, 1 else."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of reaches the person as our errors
     try:
         app(prog_name="quantstream")
     except QuantStreamError as error:

@@ -101,6 +101,7 @@ def _stages(plan: Plan) -> list[Process]:
             after=("broker", *sources.get(name, ()), *(("mlflow",) if STAGES[name].needs_models else ())),
             env={"QUANTSTREAM_HTTP_PORT": str(port)},
             http_port=port,
+            stop_seconds=20,  # a last commit on a busy machine
         )
         for name, port in plan.http_ports.items()
     ]

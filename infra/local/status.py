@@ -84,8 +84,8 @@ def look(state: State) -> Status:
     deadline = time.monotonic() + WITHIN
     pool = ThreadPoolExecutor(4)
     try:
-        lag = pool.submit(_lag, stack) if _is_up(processes, "broker") else None
-        if _is_up(processes, "mlflow"):
+        lag = pool.submit(_lag, stack) if _answers(processes, "broker") else None
+        if _answers(processes, "mlflow"):
             models = pool.submit(champions, stack.urls["mlflow"])
         symbols = pool.submit(_symbols, stack)
         return Status(
@@ -124,13 +124,13 @@ def _process(seen: Watched | None, ready: bool, restarts: int) -> ProcessStatus:
     return ProcessStatus(seen.state, ready, seen.pid, max(0, restarts), seen.uptime)
 
 
-def _is_up(processes: Mapping[str, ProcessStatus], name: str) -> bool:
-    return name in processes and processes[name].pid is not None
+def _answers(processes: Mapping[str, ProcessStatus], name: str) -> bool:
+    return name in processes and processes[name].ready
 
 
 def _result(future: Future[T] | None, what: str, deadline: float, notes: list[str]) -> T | None:
     if future is None:
-        notes.append(f"{what} is not running")
+        notes.append(f"{what} does not answer now")
         return None
     try:
         return future.result(max(0.0, deadline - time.monotonic()))

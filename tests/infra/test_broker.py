@@ -47,7 +47,7 @@ def test_broker_killed_at_once_still_has_every_acknowledged_record(tmp_path: Pat
         reader.assign({(TRADES.name, 0): OFFSET_BEGINNING})
         received: list[bytes] = []
         while len(received) < len(sent):
-            received += [message.value() for message in reader.poll(10)]
+            received += [message.value() for message in reader.poll(0.5)]
         reader.close()
         assert received == sent
         assert group_lag(kafka, "nobody-yet", TRADES) == len(sent)

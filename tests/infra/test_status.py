@@ -74,7 +74,7 @@ def test_stopped_stack_is_answered_from_what_it_stored(plan: Plan) -> None:
         "ETHUSDT": SymbolStatus(None, 0, 0),
     }
     assert (seen.models, seen.lag) == ({}, None)
-    assert seen.notes == ["MLflow is not running", "Kafka is not running"]
+    assert seen.notes == ["MLflow does not answer now", "Kafka does not answer now"]
 
 
 def test_revised_candle_is_counted_once(plan: Plan) -> None:
