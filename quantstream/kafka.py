@@ -25,6 +25,7 @@ from quantstream.topics import TOPICS, Topic
 
 log = logging.getLogger(__name__)
 TIMEOUT = 15.0  # seconds for an answer of the broker
+COMMIT_TIMEOUT = 10.0  # seconds for each of the two steps of a commit: together within the watchdog's patience
 Partition = tuple[str, int]  # topic's name and partition's number
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
@@ -53,6 +54,10 @@ def connection(kafka: Kafka) -> dict[str, Any]:
             "sasl.username": kafka.user,
             "sasl.password": kafka.password.get_secret_value(),
         }
+    config |= {
+        "reconnect.backoff.ms": 250,
+        "reconnect.backoff.max.ms": 2_000,
+    }  # else it tries, and logs, 20 times a second
     config["logger"] = logging.getLogger("kafka.client")
     return config
 
@@ -225,7 +230,7 @@ class Writer:
         self.failed: list[str] = []
         self.bootstrap = kafka.bootstrap
         if transactional_id:
-            self._guard(lambda: self.producer.init_transactions(TIMEOUT * 2))
+            self._guard(lambda: self.producer.init_transactions(TIMEOUT))
 
     def send(
         self,
@@ -289,8 +294,8 @@ class Writer:
         def act() -> None:
             if parts:
                 metadata = reader.consumer.consumer_group_metadata()
-                self.producer.send_offsets_to_transaction(parts, metadata, TIMEOUT)
-            self.producer.commit_transaction(TIMEOUT * 2)
+                self.producer.send_offsets_to_transaction(parts, metadata, COMMIT_TIMEOUT)
+            self.producer.commit_transaction(COMMIT_TIMEOUT)
 
         self._guard(act)
 

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
-STALLED_AFTER = 60.0  # seconds without a turn of the loop: the process hangs, whatever it is waiting for
+STALLED_AFTER = 30.0  # seconds without a turn of the loop: the process hangs; every call it makes gives up before that
 
 
 class Metrics:
@@ -67,6 +67,22 @@ class Health:
     def is_alive(self) -> bool:
         """Whether the loop turned lately."""
         return self._clock() - self._beat_at < STALLED_AFTER
+
+
+def end_when_stalled(health: Health, end: Callable[[], None], every: float = 1.0) -> threading.Thread:
+    """Call `end` once the loop has not turned for too long: a successor does better than a process that hangs.
+
+    Client libraries do hang at times (librdkafka inside a transaction whose broker was killed, timeout or not).
+    """
+
+    def watch() -> None:
+        while health.is_alive:
+            time.sleep(every)
+        end()
+
+    thread = threading.Thread(target=watch, name="watchdog", daemon=True)
+    thread.start()
+    return thread
 
 
 class HealthServer:

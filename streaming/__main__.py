@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 import threading
@@ -20,7 +21,7 @@ from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.kafka import Reader, Writer, ensure_topics
 from quantstream.lake import Lake, utc
 from quantstream.logs import set_up_logs
-from quantstream.metrics import Health, HealthServer, Metrics
+from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
 from quantstream.settings import Settings, load_settings
 from quantstream.topics import EVENTS, Event, encode
 from streaming.pipeline import AGGREGATE, DETECT, INGEST, SCORE, SINK, STAGES
@@ -92,9 +93,15 @@ def _run(stage: str, settings: Settings) -> int:
                 DETECT.name: _detect,
                 SCORE.name: _score,
             }[stage]
-            _turn(build(settings, metrics, health), stop)
+            _turn(build(settings, metrics, health), health, stop)
     log.info("stopped")
     return 0
+
+
+def _abandon() -> None:
+    """End at once, without clean-up that would hang as well; what was not committed, the successor does again."""
+    log.error("stage hangs and is ended", extra={"patience_s": STALLED_AFTER})
+    os._exit(1)
 
 
 def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> None:
@@ -113,7 +120,9 @@ def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) 
             return
 
 
-def _turn(stage: Turning, stop: threading.Event) -> None:
+def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
+    health.beat()
+    end_when_stalled(health, _abandon)
     stage.start()
     try:
         while not stop.is_set():
@@ -240,6 +249,8 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
         trade_log = KafkaTradeLog(writer, wall_clock)
         ingest = Ingest(settings.symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
         ingest.resume(last_trades(settings.kafka, settings.symbols))
+        health.beat()
+        end_when_stalled(health, _abandon)
         try:
             await keep_connected(ingest, ends.ws, stop)
         finally:

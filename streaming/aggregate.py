@@ -159,6 +159,7 @@ class AggregateStage:
 
     def _assigned(self, partitions: list[Partition]) -> None:
         for _, partition in partitions:
+            self.health.beat()
             found = list(read_snapshots(self.snapshots, partition))
             self.aggregator.restore(partition, found)
             log.info("partition taken", extra={"partition": partition, "symbols": len({s.state.symbol for s in found})})

@@ -85,7 +85,11 @@ class ScoreStage:
             self._commit(scores, dead, offsets, started)
 
     def _judge(self, batch: dict[str, Candle]) -> Sequence[Score]:
-        scores = self.score({symbol: self.histories.frame(candle) for symbol, candle in batch.items()}) if batch else ()
+        frames = {}
+        for symbol, candle in batch.items():
+            frames[symbol] = self.histories.frame(candle)
+            self.health.beat()  # the first one of a symbol comes from the lake
+        scores = self.score(frames) if batch else ()
         for candle in batch.values():
             self.metrics.candle_age.labels(candle.symbol).set(candle.closed_at / SECOND)
         batch.clear()

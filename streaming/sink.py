@@ -89,6 +89,7 @@ class SinkStage:
         for table, offsets in self.offsets.items():
             if offsets:
                 self._commit_table(table, offsets)
+                self.health.beat()
         self.writer.poll()
 
     def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
@@ -157,6 +158,7 @@ class SinkStage:
     def _assigned(self, partitions: list[Partition]) -> Mapping[Partition, int]:
         offsets: dict[Partition, int] = {}
         for topic, partition in partitions:
+            self.health.beat()
             table = TABLES[topic]
             offset = self.lake.progress(table, _application((topic, partition)))
             offsets[topic, partition] = self.reader.ends(topic, partition)[0] if offset is None else offset

@@ -1,0 +1,65 @@
+"""Health is progress: a loop that stops turning is not alive, and ends."""
+
+from __future__ import annotations
+
+import threading
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_liveness_is_the_turning_of_the_loop() -> None:
+    now = [0.0]
+    health = Health(lambda: now[0])
+    with HealthServer(health, Metrics("sink"), host="127.0.0.1") as server:
+        assert ask(server.port, "/healthz") == (200, "ok")
+        now[0] = STALLED_AFTER
+        assert ask(server.port, "/healthz") == (503, "stalled")
+        health.beat()
+        assert ask(server.port, "/healthz") == (200, "ok")
+
+
+def test_readiness_is_what_the_stage_says_with_its_reason() -> None:
+    health = Health()
+    with HealthServer(health, Metrics("sink"), host="127.0.0.1") as server:
+        assert ask(server.port, "/readyz") == (503, "starting")
+        health.ready()
+        assert ask(server.port, "/readyz") == (200, "ready")
+        health.not_ready("no Kafka broker answers")
+        assert ask(server.port, "/readyz") == (503, "no Kafka broker answers")
+        assert ask(server.port, "/nothing")[0] == 404
+
+
+def test_metrics_are_prometheus_text_under_the_stages_name() -> None:
+    metrics = Metrics("sink")
+    metrics.records.labels("trades").inc(3)
+    with HealthServer(Health(), metrics, host="127.0.0.1") as server:
+        status, text = ask(server.port, "/metrics")
+    assert status == 200
+    assert 'quantstream_sink_records_total{outcome="trades"} 3.0' in text
+
+
+def test_a_loop_that_hangs_is_ended() -> None:
+    now, ended = [0.0], threading.Event()
+    thread = end_when_stalled(Health(lambda: now[0]), ended.set, every=0.001)
+    assert not ended.is_set()
+    now[0] = STALLED_AFTER
+    thread.join(5)
+    assert ended.is_set()
+
+
+def test_two_stages_in_one_process_do_not_share_numbers() -> None:
+    first, second = Metrics("a"), Metrics("a")
+    first.dead.inc()
+    assert second.registry.get_sample_value("quantstream_a_dead_letters_total") == pytest.approx(0)
