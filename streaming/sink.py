@@ -38,6 +38,7 @@ from streaming.tradelog import put_aside
 log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
 MAX_ROWS = 200_000  # rows that wait for a commit before it is made early
+POLL = 0.5  # seconds: how long a stop waits at most
 Row = dict[str, Any]
 _sequences = msgspec.json.Decoder(dict[str, Sequence])
 
@@ -58,6 +59,7 @@ class SinkStage:
         """`writer` is for dead letters only; `now` is the wall clock, µs."""
         self.lake, self.reader, self.writer = lake, reader, writer
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
+        self.committed_at = time.monotonic()
         self.seen: dict[int, dict[str, Sequence]] = {}
         self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values()}
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
@@ -72,17 +74,18 @@ class SinkStage:
         self.reader.subscribe([TRADES, CANDLES, SCORES, ANOMALIES], self._assigned, self._revoked)
 
     def turn(self) -> None:
-        """Read for one commit interval, then commit.
+        """Read for a moment; commit when it is due.
 
         Raises: Unavailable.
         """
-        deadline = time.monotonic() + self.commit_s
-        while (left := deadline - time.monotonic()) > 0 and sum(map(len, self.rows.values())) < MAX_ROWS:
-            for message in self.reader.poll(min(left, 0.5)):
-                self._take(message)
-            self.health.beat()
-        self.commit()
-        self.metrics.lag.set(self.reader.lag())
+        for message in self.reader.poll(min(self.commit_s, POLL)):
+            self._take(message)
+        is_due = time.monotonic() - self.committed_at >= self.commit_s
+        if is_due or sum(map(len, self.rows.values())) >= MAX_ROWS:
+            self.commit()
+            self.committed_at = time.monotonic()
+            self.metrics.lag.set(self.reader.lag())
+        self.health.beat()
 
     def commit(self) -> None:
         """Commit every table that has news."""

@@ -1,0 +1,25 @@
+"""Kafka's only door: topics as declared, batch consumers, transactional producers; confluent-kafka's errors become ours."""
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
+
+from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
+from quantstream.kafka.connection import Partition
+from quantstream.kafka.reader import BATCH, Reader
+from quantstream.kafka.records import Record, header_texts, record
+from quantstream.kafka.writer import Writer
+
+__all__ = [
+    "BATCH",
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "Message",
+    "Partition",
+    "Reader",
+    "Record",
+    "Writer",
+    "ensure_topics",
+    "group_lag",
+    "header_texts",
+    "partition_counts",
+    "record",
+]

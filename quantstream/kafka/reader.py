@@ -1,0 +1,136 @@
+"""Consumers that read in batches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from quantstream.errors import Unavailable
+from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
+from quantstream.settings import Kafka
+from quantstream.topics import Topic
+
+log = logging.getLogger(__name__)
+BATCH = 10_000  # messages a consume() may bring: one call into C for many records
+
+
+class Reader:
+    """Consumes topics in batches. With a `group` it shares partitions with its peers; without one it takes what it is told."""
+
+    def __init__(self, kafka: Kafka, group: str | None = None, instance: str | None = None, **options: Any) -> None:
+        """`instance` names a replica of the group for good: started again, it takes its partitions back at once.
+
+        `options` are librdkafka's, dots as underscores (`auto_offset_reset="latest"`).
+        """
+        config = (
+            connection(kafka)
+            | {
+                "group.id": group or "quantstream-reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "isolation.level": "read_committed",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "fetch.wait.max.ms": 50,
+                "session.timeout.ms": 10_000,  # a replica that died without a successor gives its partitions up after so long
+                "enable.partition.eof": False,
+            }
+        )
+        if group and instance:
+            config |= {"group.instance.id": f"{group}-{instance}"}
+        config |= {name.replace("_", "."): value for name, value in options.items()}
+        self.consumer = Consumer(config)
+        self.bootstrap = kafka.bootstrap
+
+    def subscribe(
+        self,
+        topics: Sequence[Topic],
+        on_assign: Callable[[list[Partition]], Mapping[Partition, int] | None] | None = None,
+        on_revoke: Callable[[list[Partition]], None] | None = None,
+    ) -> None:
+        """Join the group. The callbacks run inside `poll`; `on_assign` may say at which offsets to begin."""
+
+        def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
+            offsets = on_assign([(part.topic, part.partition) for part in parts]) if on_assign else None
+            for part in parts if offsets else ():
+                part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
+            consumer.incremental_assign(parts)
+
+        def revoked(consumer: Consumer, parts: list[TopicPartition]) -> None:
+            if on_revoke:
+                on_revoke([(part.topic, part.partition) for part in parts])
+            consumer.incremental_unassign(parts)
+
+        self.consumer.subscribe(
+            [topic.name for topic in topics], on_assign=assigned, on_revoke=revoked, on_lost=revoked
+        )
+
+    def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Read from exact offsets (`OFFSET_BEGINNING`, `OFFSET_END` allowed) without a group."""
+        self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return the first and the next offset of a partition.
+
+        Raises: Unavailable.
+        """
+        try:
+            low, high = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        return low, high
+
+    def rewound(
+        self, partitions: Sequence[Partition], records: int
+    ) -> tuple[dict[Partition, int], dict[Partition, int]]:
+        """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
+
+        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
+        """
+        try:
+            committed = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        begin, new_from = {}, {}
+        for part in committed:
+            low, _ = self.ends(part.topic, part.partition)
+            new_from[part.topic, part.partition] = new = max(part.offset, low)
+            begin[part.topic, part.partition] = max(low, new - records)
+        return begin, new_from
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """Return the next offset to be read of every assigned partition that was read from."""
+        assigned = self.consumer.position(self.consumer.assignment())
+        return {(part.topic, part.partition): part.offset for part in assigned if part.offset >= 0}
+
+    def lag(self) -> int:
+        """Return how many records the assigned partitions hold beyond this reader, as last heard from the broker."""
+        behind = 0
+        for part in self.consumer.position(self.consumer.assignment()):
+            _, high = self.consumer.get_watermark_offsets(part, cached=True)
+            if high >= 0 and part.offset >= 0:
+                behind += max(0, high - part.offset)
+        return behind
+
+    def poll(self, timeout: float, limit: int = BATCH) -> list[Message]:
+        """Return the messages that came within `timeout` seconds, without the broker's error notices.
+
+        Raises: Unavailable on an error that retrying inside the client does not mend.
+        """
+        messages = self.consumer.consume(limit, timeout)
+        good = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif error.fatal():
+                raise Unavailable(f"Kafka consumer failed: {error.str()}")
+            elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN):
+                log.warning("kafka notice", extra={"reason": error.str()})
+        return good
+
+    def close(self) -> None:
+        """Leave the group."""
+        self.consumer.close()

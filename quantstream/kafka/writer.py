@@ -1,0 +1,132 @@
+"""Producers, idempotent or transactional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from quantstream.errors import Unavailable
+from quantstream.kafka.connection import TIMEOUT, connection, reason
+from quantstream.kafka.reader import Reader
+from quantstream.settings import Kafka
+from quantstream.topics import Topic
+
+COMMIT_TIMEOUT = 10.0  # seconds for each of the two steps of a commit: together within the watchdog's patience
+
+
+class Writer:
+    """Produces records, idempotently, or transactionally when it has a `transactional_id`."""
+
+    def __init__(self, kafka: Kafka, transactional_id: str | None = None, **options: Any) -> None:
+        config = connection(kafka) | {
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 200_000,
+        }
+        if transactional_id:
+            config |= {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": 60_000,
+                "error_cb": self._note_loss,
+            }
+        config |= {name.replace("_", "."): value for name, value in options.items()}
+        self.producer = Producer(config)
+        self.failed: list[str] = []
+        self.is_lost = False
+        self.bootstrap = kafka.bootstrap
+        if transactional_id:
+            self._guard(lambda: self.producer.init_transactions(TIMEOUT))
+
+    def send(
+        self,
+        topic: Topic,
+        key: str,
+        value: bytes,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+        partition: int | None = None,
+        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
+    ) -> None:
+        """Queue one record.
+
+        Raises: Unavailable when the local queue is full because the broker does not take records.
+        """
+        extra: dict[str, Any] = {} if partition is None else {"partition": partition}
+        try:
+            self.producer.produce(
+                topic.name,
+                key=key.encode(),
+                value=value,
+                headers=list(headers) if headers else None,
+                on_delivery=on_delivery or self._note_failure,
+                **extra,
+            )
+        except BufferError as error:
+            raise Unavailable(f"the broker at {self.bootstrap} takes no records; the queue is full") from error
+        except KafkaException as error:
+            raise Unavailable(f"Kafka refused a record: {reason(error)}") from error
+
+    def poll(self, timeout: float = 0) -> None:
+        """Serve delivery reports."""
+        self.producer.poll(timeout)
+
+    def check(self) -> None:
+        """Raise Unavailable when a record sent earlier was refused or not acknowledged in time."""
+        if self.failed:
+            failed, self.failed = self.failed, []
+            raise Unavailable(f"{len(failed)} records were not acknowledged by {self.bootstrap}: {failed[0]}")
+
+    def flush(self, timeout: float = TIMEOUT) -> None:
+        """Wait until every queued record is acknowledged.
+
+        Raises: Unavailable when some were not in time.
+        """
+        left = self.producer.flush(timeout)
+        self.check()
+        if left:
+            raise Unavailable(f"{left} records were not acknowledged by {self.bootstrap} within {timeout:g} s")
+
+    def begin(self) -> None:
+        """Begin a transaction.
+
+        Raises: Unavailable, also when the broker was away since the last one: librdkafka (seen with 2.16) then never comes
+        back from committing offsets, so only a new producer can go on.
+        """
+        self.producer.poll(0)
+        if self.is_lost:
+            raise Unavailable(f"the broker at {self.bootstrap} was away; starting over from what is committed")
+        self._guard(self.producer.begin_transaction)
+
+    def commit(self, reader: Reader, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Commit the transaction together with the consumed `offsets` (next to read).
+
+        Raises: Unavailable; the caller drops its state and starts over from the committed one.
+        """
+        parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+
+        def act() -> None:
+            if parts:
+                metadata = reader.consumer.consumer_group_metadata()
+                self.producer.send_offsets_to_transaction(parts, metadata, COMMIT_TIMEOUT)
+            self.producer.commit_transaction(COMMIT_TIMEOUT)
+
+        self._guard(act)
+
+    def abort(self) -> None:
+        """Abort the transaction."""
+        self._guard(lambda: self.producer.abort_transaction(TIMEOUT))
+
+    def _note_failure(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.failed.append(error.str())
+
+    def _note_loss(self, error: KafkaError) -> None:
+        self.is_lost = self.is_lost or error.code() == KafkaError._ALL_BROKERS_DOWN
+
+    def _guard(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except KafkaException as error:
+            raise Unavailable(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error
