@@ -177,19 +177,25 @@ class Ingest:
         self._spawn(self._catch_up(state))
 
     async def _catch_up(self, state: SymbolFeed) -> None:
-        """Fetch what lies between the log's last trade and the stream's first, then let the waiting trades go."""
+        """Fetch what lies between the log's last trade and the waiting ones, and let those go that then follow it."""
+        reason, attempt = "", 0
         try:
             if not state.has_history:
                 await self._begin(state)
-            for attempt in range(REPAIR_TRIES):
+            while True:
+                before = state.next_id
                 await self._fetch_missing(state)
-                if self._joins(state):
+                self._drain(state)
+                attempt = 0 if state.next_id > before else attempt + 1
+                if not state.pending:
+                    break
+                if attempt >= REPAIR_TRIES:
+                    reason = "the exchange does not have them"
                     break
                 await asyncio.sleep(REPAIR_PAUSE * 2**attempt)
         except Unavailable as error:
-            self._go_on(state, str(error))
-        else:
-            self._go_on(state, "" if self._joins(state) else "the exchange does not have them")
+            reason = str(error)
+        self._go_on(state, reason)
         self.health.ready()
 
     async def _begin(self, state: SymbolFeed) -> None:
@@ -215,18 +221,22 @@ class Ingest:
             if len(rows) < PAGE:
                 return
 
-    def _joins(self, state: SymbolFeed) -> bool:
-        """Tell whether the waiting trades follow the log's last one without a gap."""
-        if not state.pending or not state.has_history:
-            return True
-        return state.pending[0][0].first_trade_id <= state.ids.last_id + 1 or state.ids.last_id == NO_TRADE_ID
+    def _drain(self, state: SymbolFeed) -> None:
+        """Let the waiting trades go that follow the log's last one; they may have come out of order."""
+        if state.pending is None:
+            return
+        waiting = deque(sorted(state.pending, key=lambda item: item[0].id))
+        while waiting and (state.ids.last_id == NO_TRADE_ID or waiting[0][0].first_trade_id <= state.ids.last_id + 1):
+            trade, raw, received_at = waiting.popleft()
+            self._forward(state, trade, raw, self.stream, "live", received_at)
+        state.pending = waiting
 
     def _go_on(self, state: SymbolFeed, reason: str) -> None:
         """Let the waiting trades go; if some before them are still missing, the hole is remembered by their ids."""
         waiting, state.pending = state.pending or deque(), None
         if reason:
             log.warning("repair incomplete", extra={"symbol": state.symbol, "reason": reason})
-        for trade, raw, received_at in waiting:
+        for trade, raw, received_at in sorted(waiting, key=lambda item: item[0].id):
             self._forward(state, trade, raw, self.stream, "live", received_at)
 
     async def _retry_holes(self) -> None:
