@@ -145,7 +145,7 @@ def site_over() -> Callable[[Path, Kafka], AbstractContextManager[Site]]:
     return running_site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: while it runs, so does its event loop, and asyncio tests cannot
 def browser() -> Iterator[Browser]:
     """A headless Chromium with a fresh profile; one on PATH, else Playwright's own."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)

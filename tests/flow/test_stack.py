@@ -117,18 +117,17 @@ def test_a_model_retrained_in_airflow_is_served_within_ten_seconds_of_its_promot
     secret = json.loads(Path(about["airflow_password_file"]).read_text())
     airflow = AirflowApi(about["urls"]["airflow"], secret["admin"])
     registry = Registry(about["urls"]["mlflow"])
-    name = "quantstream-risk"
-    before = registry.alias_version(name, "champion")
+    before = registry.champions()
     pid = stack.status()["processes"]["score"]["pid"]
-    run = airflow.trigger("models_train", {"models": ["risk"]})
-    wait_for(
-        lambda: airflow.run("models_train", run).is_finished or registry.alias_version(name, "champion") != before, 240
-    )
-    after = registry.alias_version(name, "champion")
-    assert after != before, airflow.run("models_train", run)
+    run = airflow.trigger("models_train", {"models": ["signal", "risk", "anomaly"]})
+    wait_for(lambda: registry.champions() != before or airflow.run("models_train", run).is_finished, 240)
+    after = registry.champions()
+    assert after != before, [airflow.log("models_train", run, task)[-1:] for task in airflow.tasks("models_train", run)]
+    name = next(name for name in after if after[name] != before[name])
     log = stack.state / "logs" / "score.log"
-    assert wait_for(lambda: f"{name} {after} serves now" in log.read_text(), 20) < 10
-    wait_for(lambda: any(score.models.get(name) == after for score in scores_of(stack)), 60)
+    assert wait_for(lambda: f"{name} {after[name]} serves now" in log.read_text(), 20) < 10
+    wait_for(lambda: any(score.models.get(name) == after[name] for score in scores_of(stack)), 60)
+    wait_for(lambda: airflow.run("models_train", run).is_finished, 120)
     assert stack.status()["processes"]["score"]["pid"] == pid
     assert_each_candle_is_scored_once(stack)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.local.plan import Market, Plan
 from infra.local.processes import MIGRATE, Process, process_table
-from quantstream.settings import load_settings
+from quantstream.settings import NOT_SETTINGS, load_settings
 
 NAMES = (
     *("broker", "exchange", "mlflow", "ingest", "aggregate", "detect", "sink", "score", "dashboard"),
@@ -70,7 +70,7 @@ def test_stage_is_told_where_everything_is(plan: Plan) -> None:
         "QUANTSTREAM_PORTS__DASHBOARD": "8501",
         "QUANTSTREAM_PORTS__AIRFLOW": "8080",
         "QUANTSTREAM_PORTS__MLFLOW": "5000",
-    } | {name: value for name, value in told.items() if name in ("QUANTSTREAM_TEST_DATA", "QUANTSTREAM_REQUIRE_DATA")}
+    } | {name: value for name, value in told.items() if name in NOT_SETTINGS}
 
 
 def test_recordings_and_speed_reach_the_exchange(plan: Plan) -> None:

@@ -58,7 +58,7 @@ def test_a_model_that_is_not_sane_never_serves(kind: str, figures: dict[str, flo
 
 @pytest.mark.parametrize(
     ("brier", "champion", "promoted"),
-    [(0.07, 0.072, True), (0.07, 0.07, True), (0.0702, 0.07, True), (0.0710, 0.07, False), (0.07, float("nan"), True)],
+    [(0.07, 0.072, True), (0.07, 0.07, True), (0.0702, 0.07, True), (0.0720, 0.07, False), (0.07, float("nan"), True)],
 )
 def test_a_challenger_must_not_be_worse_than_the_champion(brier: float, champion: float, promoted: bool) -> None:
     decision = decide("risk", RISK | {"brier": brier}, RISK | {"brier": champion})
