@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, localcontext
 from typing import Any
 
 import pyarrow.compute as pc
@@ -62,7 +61,7 @@ def backfill(
     DataRejected for klines that contradict themselves (then nothing is written).
     """
     lake = Lake(settings.lake_url)
-    rest = Rest(settings.endpoints.rest, sleep=sleep, rng=rng or random.Random())
+    rest = Rest(settings.endpoints.rest + settings.endpoints.api, sleep=sleep, rng=rng or random.Random())
     length = interval_length(INTERVAL)
     now = _exchange_time(rest)
     start = window_start(now - settings.history_days * DAY, length)
@@ -96,10 +95,10 @@ def parse_kline(symbol: str, row: Any) -> Candle:
             low=to_units(low),
             close=to_units(close),
             volume=to_units(volume),
-            quote_volume=_quote_units(quote),
+            quote_volume=to_units(quote, QUOTE_DECIMALS),
             trade_count=int(count),
             taker_buy_volume=to_units(taker),
-            taker_buy_quote_volume=_quote_units(taker_quote),
+            taker_buy_quote_volume=to_units(taker_quote, QUOTE_DECIMALS),
             first_trade_id=-1,
             last_trade_id=-1,
             is_complete=True,
@@ -111,7 +110,7 @@ def parse_kline(symbol: str, row: Any) -> Candle:
 
 
 def _exchange_time(rest: Rest) -> int:
-    answer = rest.get("/api/v3/time")
+    answer = rest.get("/time")
     try:
         return int(answer["serverTime"]) * 1000
     except (KeyError, TypeError, ValueError) as error:
@@ -120,17 +119,11 @@ def _exchange_time(rest: Rest) -> int:
         ) from error
 
 
-def _quote_units(text: str) -> int:
-    with localcontext() as context:
-        context.prec = 60  # the default of 28 digits would round large turnovers
-        return int(Decimal(text).scaleb(QUOTE_DECIMALS))
-
-
 def _fetch(rest: Rest, symbol: str, page: list[int]) -> list[Candle]:
     """Return the candles of the wanted windows of one page that the exchange has."""
     wanted = set(page)
     query = {"symbol": symbol, "interval": INTERVAL, "limit": PAGE}
-    rows = rest.get("/api/v3/klines", {**query, "startTime": page[0] // 1000, "endTime": page[-1] // 1000})
+    rows = rest.get("/klines", {**query, "startTime": page[0] // 1000, "endTime": page[-1] // 1000})
     try:
         candles = [parse_kline(symbol, row) for row in rows]
     except (BadRecord, TypeError) as error:

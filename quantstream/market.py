@@ -16,6 +16,7 @@ DECIMALS = 8  # the exchange's finest price and quantity step
 UNIT = 10**DECIMALS
 QUOTE_DECIMALS = 2 * DECIMALS  # price × quantity
 QUOTE_UNIT = 10**QUOTE_DECIMALS
+MAX_DIGITS = 38  # of decimal128
 MAX_UNITS = 10**30 - 1  # 38 digits of decimal128 less room for sums
 
 MICROSECOND = 1
@@ -53,20 +54,20 @@ def window_start(at: int, length: int) -> int:
     return at - at % length
 
 
-def to_units(text: str) -> int:
-    """Return a printed decimal as an integer of 10⁻⁸; `"0.5"` is 50,000,000.
+def to_units(text: str, decimals: int = DECIMALS) -> int:
+    """Return a printed decimal as an integer of 10^-`decimals`; `"0.5"` is 50,000,000 with eight.
 
-    Raises: BadRecord for anything but plain digits, a negative number, or more than eight significant decimals.
+    Raises: BadRecord for anything but plain digits, a negative number, or more significant decimals than there is room for.
     """
     whole, _, fraction = text.partition(".")
-    if len(fraction) > DECIMALS:
-        if fraction[DECIMALS:].strip("0"):
-            raise BadRecord(f"{text[:60]!r} has more than {DECIMALS} decimals")
-        fraction = fraction[:DECIMALS]
+    if len(fraction) > decimals:
+        if fraction[decimals:].strip("0"):
+            raise BadRecord(f"{text[:60]!r} has more than {decimals} decimals")
+        fraction = fraction[:decimals]
     digits = whole + fraction
-    if len(digits) > 30 or not (digits.isascii() and digits.isdigit()):
+    if len(digits) > MAX_DIGITS or not (digits.isascii() and digits.isdigit()):
         raise BadRecord(f"{text[:60]!r} is not a plain non-negative decimal of a sane size")
-    return int(digits.ljust(len(whole) + DECIMALS, "0"))
+    return int(digits.ljust(len(whole) + decimals, "0"))
 
 
 def units_text(units: int, decimals: int = DECIMALS) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -180,7 +179,7 @@ def parse_candle(fields: dict[str, Any]) -> Candle:
     """
     try:
         numbers = {name: to_units(fields[name]) for name in UNIT_FIELDS}
-        quotes = {name: int(Decimal(fields[name]).scaleb(QUOTE_DECIMALS)) for name in QUOTE_FIELDS}
+        quotes = {name: to_units(fields[name], QUOTE_DECIMALS) for name in QUOTE_FIELDS}
         return msgspec.convert({**fields, **numbers, **quotes}, Candle)
-    except (KeyError, AttributeError, TypeError, ArithmeticError, ValueError, msgspec.MsgspecError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise BadRecord(f"not a candle: {error!r}") from error

@@ -24,9 +24,9 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
 
     Raises: Misconfigured.
     """
-    base = settings.endpoints.rest.rstrip("/")
+    base = settings.endpoints.rest.rstrip("/") + settings.endpoints.api
     names = json.dumps(list(settings.symbols), separators=(",", ":"))
-    status, body = (get or _get)(f"{base}/api/v3/exchangeInfo?symbols={quote(names)}")
+    status, body = (get or _get)(f"{base}/exchangeInfo?symbols={quote(names)}")
     if status == 200:
         return
     if _code(body) != UNKNOWN_SYMBOL:
@@ -36,7 +36,7 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
     unknown = [
         symbol
         for symbol in settings.symbols
-        if _code((get or _get)(f"{base}/api/v3/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
+        if _code((get or _get)(f"{base}/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
     ]
     raise Misconfigured(
         f"the exchange at {base} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"

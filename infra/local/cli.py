@@ -163,9 +163,10 @@ def candles(
     if summary.duplicates:
         typer.echo(f"{summary.duplicates} duplicates were dropped")
     for symbol, holes in summary.gaps.items():
-        if holes:
+        for hole in holes:
             typer.echo(
-                f"{symbol}: {len(holes)} gaps in the trade ids; candles that touch them have is_complete = false"
+                f"{symbol}: {hole.missing:,} trade ids missing, {hole.first} to {hole.last}; "
+                "candles they may belong to have is_complete = false"
             )
 
 

@@ -251,7 +251,7 @@ def test_requests_slow_down_when_the_weight_runs_out(bench: Bench, exchange: tup
 def test_an_exchange_that_never_answers_is_named_in_one_sentence(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, endpoints=Endpoints(rest="http://127.0.0.1:9"))
     with pytest.raises(
-        Unavailable, match=r"the exchange at http://127.0.0.1:9 did not answer /api/v3/time after 6 tries"
+        Unavailable, match=r"the exchange at http://127.0.0.1:9/api/v3 did not answer /time after 6 tries"
     ):
         backfill("BTCUSDT", settings, sleep=lambda seconds: None)
 

@@ -168,6 +168,8 @@ def test_a_candle_survives_its_own_json() -> None:
     (candle,) = run([trade(1, T0, price=123_456_789_012, quantity=987_654_321)], T0 + 5 * MINUTE + LATENESS)[-1:]
     assert decode(encode(candle), Candle) == candle
     assert b'"open":"1234.56789012"' in encode(candle)
+    large = msgspec.structs.replace(candle, quote_volume=10**35 + 1, taker_buy_quote_volume=10**34 + 7)
+    assert decode(encode(large), Candle) == large
 
 
 @pytest.mark.parametrize(
