@@ -31,7 +31,7 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
         return
     if _code(body) != UNKNOWN_SYMBOL:
         raise Misconfigured(
-            f"the exchange at {base} refused with HTTP {status}; try later, or use --exchange simulated"
+            f"the exchange at {settings.endpoints.rest} refused with HTTP {status}; try later, or use --exchange simulated"
         )
     unknown = [
         symbol
@@ -39,7 +39,7 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
         if _code((get or _get)(f"{base}/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
     ]
     raise Misconfigured(
-        f"the exchange at {base} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"
+        f"the exchange at {settings.endpoints.rest} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"
     )
 
 
