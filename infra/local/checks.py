@@ -91,3 +91,23 @@ def _symbols(names: Iterable[str], read_all: bool) -> dict[str, None]:
         if not read_all:
             break
     return found
+
+
+def check_same_market(folder: Path, recordings: Sequence[Path] | None) -> None:
+    """Make sure that a state folder does not hold another market: their trades would mix in one log.
+
+    `recordings` is empty for the synthetic market, None for the real one.
+
+    Raises: Misconfigured.
+    """
+    try:
+        kept = json.loads((folder / "exchange" / "clock.json").read_text())["market"]
+    except (OSError, ValueError, KeyError):
+        return  # nothing was played here yet; a damaged file the exchange itself will name
+    files = None if recordings is None else ",".join(f"{path.name}:{path.stat().st_size}" for path in recordings)
+    if kept.get("files", "") != files:
+        names = ", ".join(part.rpartition(":")[0] for part in kept.get("files", "").split(","))
+        held = f"the recording of {names}" if kept.get("files") else "a synthetic market"
+        raise Misconfigured(
+            f"{folder} holds {held}; keep another market apart with --state DIR, or remove this one with quantstream reset"
+        )

@@ -23,6 +23,10 @@ DAGS_READ_WITHIN = 120.0  # seconds until the DAG processor has read the files
 NEXT_RUN_WITHIN = 90.0  # seconds from the end of one DAG to the start of the one that its asset triggers
 PATIENCE = 1200.0  # seconds for all of it; slower machines go on without a bar
 POLL = 1.0
+TOO_SHORT = (
+    "There is too little history to train on; the market is shown and kept all the same, "
+    "and models are trained once there is enough."
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,16 @@ def first_run(api: AirflowApi, console: Console, sleep: Callable[[float], None] 
                 note = _follow(api, run, display, task, deadline, sleep)
                 if note:
                     return Outcome(False, f"{text}: {note}")
+                if dag_id == VALIDATE and _all_skipped(api.tasks(run.dag_id, run.run_id)):
+                    return Outcome(False, TOO_SHORT)
     except QuantStreamError as error:
         return Outcome(False, f"{error}; history and training go on by themselves, follow them in Airflow")
     return Outcome(True)
+
+
+def _all_skipped(tasks: Sequence[Task]) -> bool:
+    mapped = [task for task in tasks if task.map_index >= 0]
+    return bool(mapped) and all(task.state == "skipped" for task in mapped)
 
 
 def _trigger(api: AirflowApi, sleep: Callable[[float], None]) -> str:

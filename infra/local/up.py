@@ -16,7 +16,7 @@ from rich.console import Console
 from infra.local import airflow, leftovers, stack
 from infra.local.airflow_api import AirflowApi
 from infra.local.champions import champions
-from infra.local.checks import check_exchange, recorded_symbols
+from infra.local.checks import check_exchange, check_same_market, recorded_symbols
 from infra.local.first_run import first_run
 from infra.local.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
 from infra.local.progress import show_startup
@@ -83,13 +83,13 @@ def _start(request: Request, state: State, console: Console) -> None:
 
 def _checked(request: Request) -> Request:
     """Return the request with its symbols settled, having asked the exchange or the recordings."""
-    if request.settings.exchange == "binance":
+    is_real = request.settings.exchange == "binance"
+    symbols = recorded_symbols(request.recordings) if request.recordings else request.settings.symbols
+    check_same_market(State.at(request.settings.state).folder, None if is_real else request.recordings)
+    if is_real:
         check_exchange(request.settings)
-    if not request.recordings:
-        return request
-    symbols = recorded_symbols(request.recordings)
     if request.names_symbols:
-        symbols = tuple(name for name in request.settings.symbols)
+        symbols = request.settings.symbols
     return Request(**(vars(request) | {"settings": request.settings.model_copy(update={"symbols": symbols})}))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.checks import check_exchange, recorded_symbols
+from infra.local.checks import check_exchange, check_same_market, recorded_symbols
 from infra.local.ports import free_port
 from quantstream.errors import Misconfigured
 from quantstream.settings import Endpoints, Settings, load_settings
@@ -81,3 +81,20 @@ def test_recording_of_garbage_is_refused(tmp_path: Path) -> None:
     garbage.write_bytes(gzip.compress(b"\x00\x01 not a trade at all\n" * 10))
     with pytest.raises(Misconfigured):
         recorded_symbols([garbage])
+
+
+def test_a_state_that_holds_another_market_is_not_mixed_with_it(tmp_path: Path) -> None:
+    recording = tmp_path / "btc.gz"
+    recording.write_bytes(b"1234567")
+    check_same_market(tmp_path, ())
+    clock = tmp_path / "exchange" / "clock.json"
+    clock.parent.mkdir()
+    clock.write_text('{"market":{"kind":"synthetic","seed":5},"at":1}')
+    check_same_market(tmp_path, ())
+    for other in ([recording], None):
+        with pytest.raises(Misconfigured, match="holds a synthetic market; keep another market apart with --state DIR"):
+            check_same_market(tmp_path, other)
+    clock.write_text('{"market":{"kind":"recording","files":"btc.gz:7"},"at":1}')
+    check_same_market(tmp_path, [recording])
+    with pytest.raises(Misconfigured, match=r"holds the recording of btc\.gz; keep"):
+        check_same_market(tmp_path, ())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from infra.local.airflow_api import Run, Task
-from infra.local.first_run import HISTORY, STEPS, TRAIN, VALIDATE, Outcome, counts, first_run
+from infra.local.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, counts, first_run
 from quantstream.errors import Unavailable
 
 
@@ -37,14 +37,14 @@ class FakeAirflow:
 
     def run(self, dag_id: str, run_id: str) -> Run:
         self.asked[dag_id] = self.asked.get(dag_id, 0) + 1
-        state = self.states[dag_id] if self.asked[dag_id] > 2 else "running"
+        state = self.states[dag_id].replace("skipped", "success") if self.asked[dag_id] > 2 else "running"
         return Run(dag_id, run_id, state, "manual", "", "")
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         ended = self.states[dag_id] if self.asked.get(dag_id, 0) > 1 else "running"
         return [
             Task("list_work", -1, "", "success", 1, 1.0),
-            Task("work", 0, "BTCUSDT", "success", 1, 1.0),
+            Task("work", 0, "BTCUSDT", "skipped" if ended == "skipped" else "success", 1, 1.0),
             Task("work", 1, "ETHUSDT", ended, 1, 1.0),
         ]
 
@@ -67,6 +67,10 @@ def test_training_without_enough_history_is_one_sentence_with_the_reason() -> No
     outcome = follow(FakeAirflow({HISTORY: "success", VALIDATE: "success", TRAIN: "failed"}))
     reason = "ETHUSDT did not succeed: DataRejected: 3 candles are too few, 2,000 are needed"
     assert outcome == Outcome(False, f"Training and judging models: {reason}")
+
+
+def test_history_too_short_to_train_on_is_said_at_once() -> None:
+    assert follow(FakeAirflow({HISTORY: "success", VALIDATE: "skipped"})) == Outcome(False, TOO_SHORT)
 
 
 def test_airflow_out_of_reach_is_no_failure_of_the_start() -> None:
