@@ -35,7 +35,7 @@ check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -m "not broker and not stack and not browser and not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -n 4 -m "not broker and not stack and not browser and not slow" $(ARGS)
 
 lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \
