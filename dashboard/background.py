@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 
 from quantstream.errors import QuantStreamError
 
 log = logging.getLogger(__name__)
 
 
-class Background:
+class Background(ABC):
     """Takes turn after turn until closed. What is wrong is said in `trouble`: one sentence, empty when all is well."""
 
     trouble = ""
@@ -34,12 +35,12 @@ class Background:
         """Whether the current turn should end."""
         return self._stopping.is_set()
 
+    @abstractmethod
     def turn(self) -> None:
         """Read once.
 
         Raises: QuantStreamError, which becomes the trouble.
         """
-        raise NotImplementedError
 
     def _run(self) -> None:
         self._stopping.wait(self._after)

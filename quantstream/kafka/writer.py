@@ -114,10 +114,6 @@ class Writer:
 
         self._guard(act)
 
-    def abort(self) -> None:
-        """Abort the transaction."""
-        self._guard(lambda: self.producer.abort_transaction(TIMEOUT))
-
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self.failed.append(error.str())
