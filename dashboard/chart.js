@@ -1,4 +1,5 @@
-// One candlestick chart per place on the page, kept alive over Streamlit's reruns: only changed rows are drawn.
+// One candlestick chart for as long as the page lives: only changed rows are drawn, and where Streamlit builds the
+// component's element anew the chart moves into it with its zoom.
 // A row is [time, open, high, low, close, volume, state, vwap, vwap24h, upper, middle, lower]; see charts.py.
 
 const UP = "#26a69a";
@@ -16,7 +17,6 @@ const INCOMPLETE = 1;
 const OPEN = 2;
 const MANY = 60; // more changed rows than this are set at once
 const SHOWN_AT_FIRST = 140; // bars
-const views = new WeakMap(); // chart element → View
 const page = (window.quantstream ??= { created: 0, updates: 0, view: null }); // for a look from the console, and tests
 
 export default function ({ parentElement, data, setTriggerValue }) {
@@ -29,23 +29,29 @@ function draw(element, data, setTriggerValue, tries) {
     if (tries > 0 && element.isConnected) setTimeout(() => draw(element, data, setTriggerValue, tries - 1), 50);
     return;
   }
-  let view = views.get(element);
-  if (!view) views.set(element, (view = new View(element)));
+  const view = (page.view ??= new View());
+  if (view.stage.parentElement !== element) element.replaceChildren(view.stage);
   view.take(data, () => setTriggerValue("resync", Date.now()));
   page.updates += 1;
-  page.view = view;
+}
+
+function made(name) {
+  const element = document.createElement("div");
+  element.className = name;
+  return element;
 }
 
 class View {
-  constructor(element) {
+  constructor() {
     const lib = window.LightweightCharts;
     page.created += 1;
-    this.element = element;
-    this.legend = element.querySelector(".qs-legend");
+    this.legend = made("qs-legend");
+    this.stage = made("qs-stage");
+    this.stage.append(this.legend);
     this.rows = new Map(); // time → row
     this.id = "";
     this.seq = 0;
-    this.chart = lib.createChart(element, {
+    this.chart = lib.createChart(this.stage, {
       autoSize: true,
       layout: { background: { color: "transparent" }, attributionLogo: true, panes: { enableResize: true } },
       timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 2, minBarSpacing: 1.5 },
@@ -80,7 +86,7 @@ class View {
     panes[0].setStretchFactor(0.82);
     panes[1].setStretchFactor(0.18);
     this.markers = lib.createSeriesMarkers(this.candles, []);
-    for (const touch of ["wheel", "pointerdown"]) element.addEventListener(touch, () => (this.fit = false), true);
+    for (const touch of ["wheel", "pointerdown"]) this.stage.addEventListener(touch, () => (this.fit = false), true);
     this.chart.subscribeCrosshairMove((move) => this.describe(move.time));
   }
 
@@ -210,7 +216,7 @@ class View {
   }
 
   theme() {
-    const style = getComputedStyle(this.element);
+    const style = getComputedStyle(this.stage);
     const text = style.getPropertyValue("--st-text-color").trim() || "#8b949e";
     const border = style.getPropertyValue("--st-border-color").trim() || "#8884";
     if (this.themed === text + border) return;

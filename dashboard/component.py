@@ -16,7 +16,7 @@ from quantstream.errors import Misconfigured
 
 LIBRARY = ("vendor", "lightweight-charts.standalone.production.js")
 HEIGHT = 560  # pixels
-HTML = f'<div class="qs-chart" style="height:{HEIGHT}px"><div class="qs-legend"></div></div>'
+HTML = f'<div class="qs-chart" style="height:{HEIGHT}px"></div>'
 
 
 def library() -> str:

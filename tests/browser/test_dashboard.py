@@ -98,6 +98,16 @@ def test_what_happens_appears_without_reloading(site, tab) -> None:
     assert tab.errors == []
 
 
+def test_the_chart_moves_into_an_element_built_anew(site, tab) -> None:
+    page = tab.open(site.url)
+    wait_for_close(page, site.market.trade("BTCUSDT", 0.7).close / 1e8)
+    page.evaluate("() => { const old = quantstream.view.stage.parentElement; old.replaceWith(old.cloneNode(false)) }")
+    page.wait_for_function("() => quantstream.view.stage.isConnected", timeout=WAIT_MS)
+    wait_for_close(page, site.market.trade("BTCUSDT", 0.8).close / 1e8)
+    assert page.evaluate("() => [quantstream.created, quantstream.view.stage.clientHeight > 0]") == [1, True]
+    assert tab.errors == []
+
+
 def test_the_chart_stays_one_object_and_keeps_its_zoom(site, tab) -> None:
     page = tab.open(site.url)
     time_scale = "window.quantstream.view.chart.timeScale()"
@@ -167,6 +177,6 @@ def test_every_other_page_opens_and_says_what_it_should(site, tab, tmp_path: Pat
     site.health["sink"].ready()
     page.screenshot(path=str(tmp_path / "health.png"), full_page=True)
     page.get_by_role("link", name="Market").click()
-    page.wait_for_function("() => window.quantstream.view.element.isConnected", timeout=WAIT_MS)
+    page.wait_for_function("() => window.quantstream.view.stage.isConnected", timeout=WAIT_MS)
     wait_for_close(page, site.market.trade("BTCUSDT", 0.9, price=64_321.0).close / 1e8)
     assert tab.errors == []
