@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,12 @@ from quantstream.errors import Misconfigured, QuantStreamError
 from quantstream.logs import set_up_logs
 from quantstream.settings import load_settings
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.check import Verdict
+
+Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet; without it a made-up market")]
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -38,12 +45,67 @@ def evaluate(
     test: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to judge on, after the end of the first")],
     models: Annotated[str, typer.Option(help="which models, with commas")] = "risk,signal,forecast",
     json_only: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
+    folds: Annotated[int, typer.Option(help="fit anew before each of so many parts of the second folder")] = 1,
+    html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,
 ) -> None:
     """Fit on one folder of candles and judge on another, beside the baselines; needs no lake, no network, no registry."""
-    from ml import trial
+    from ml import report, trial
 
-    result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()])
+    result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()], folds)
+    if html is not None:
+        html.write_text(report.page(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))
+
+
+@app.command("check-lookahead")
+def check_lookahead(candles: Candles = None) -> None:
+    """Spoil the future: no feature may change before it, and no label that was known."""
+    from ml import check
+
+    _conclude({symbol: check.lookahead(frame) for symbol, frame in _frames(candles).items()})
+
+
+@app.command("check-parity")
+def check_parity(candles: Candles = None) -> None:
+    """Compute every feature and label as live and as in batch: the difference must be exactly 0."""
+    from ml import check
+
+    _conclude({symbol: check.parity(frame) for symbol, frame in _frames(candles).items()})
+
+
+def _frames(folder: Path | None) -> dict[str, pd.DataFrame]:
+    from ml import check, trial
+
+    return trial.read_folder(folder) if folder is not None else {"a random market": check.synthetic()}
+
+
+def _conclude(found: dict[str, Verdict]) -> None:
+    from ml import check
+
+    typer.echo("\n".join(check.summary(found)))
+    if any(verdict.faults for verdict in found.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def features() -> None:
+    """Print the table of all features as Markdown."""
+    from quantstream.features import table
+
+    typer.echo(table.markdown(), nl=False)
+
+
+@app.command()
+def tune(
+    train: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet; only its own inner folds are looked at")],
+    kind: Annotated[str, typer.Option(help="risk or signal")] = "risk",
+    trials: Annotated[int, typer.Option(help="how many settings are tried")] = 20,
+    minutes: Annotated[float, typer.Option(help="stop after so long")] = 30.0,
+) -> None:
+    """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing."""
+    from ml import tuning
+
+    typer.echo(json.dumps(tuning.search(train, kind, trials, minutes), indent=1))
 
 
 @app.command()
@@ -59,6 +121,9 @@ def champions() -> None:
 def main() -> int:
     """Run the command line; errors in the user's hands are one sentence."""
     set_up_logs("ml", "text" if sys.stderr.isatty() else "json")
+    for handler in logging.getLogger().handlers:  # stdout is the answer's alone: it may be read by a program
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(sys.stderr)
     try:
         app(standalone_mode=False)
     except QuantStreamError as error:

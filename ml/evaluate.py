@@ -1,182 +1,136 @@
-"""Honest judgement of a fitted model on the held-out tail, always beside the baselines a simple mind would use.
+"""Honest judgement of a fitted model on later data, always beside the baselines a simple mind would use.
 
-Baselines are fitted on the same part as the model. Returns are judged, never price levels; probabilities by proper scores.
+Baselines are fitted on the same part as the model. Returns are judged, never price levels; probabilities by proper scores;
+what is claimed of a difference has its bounds. The model is judged as it serves: corrected online by its own outcomes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ml import fat_fingers, labels, metrics
-from ml.dataset import Dataset, Rows, Split, thin
-from ml.models import forecast, logistic, risk, signal
+from ml import bootstrap, fat_fingers, labels, metrics
+from ml.dataset import Dataset, Split
+from ml.evaluate_forecast import judge_forecast
+from ml.judgement import Chosen, Report, named, predict, report_of, serve, skill_of, windows_of
+from ml.models import logistic, risk, signal
 from ml.models.anomaly import AnomalyModel
 from ml.models.base import Model
 from quantstream.market import Trade
 from quantstream.windows import Floats
 
-HAR_SHORT = risk.HAR[:3]  # what a forecast knows of: a day back
-JUDGED_ROWS = 40_000  # sequences are memory: enough for three digits
+__all__ = ["Report", "judge_anomaly", "judge_forecast", "judge_risk", "judge_signal", "windows_of"]
 SEED = 1
 
 
-@dataclass(frozen=True)
-class Report:
-    """Figures of one model on held-out data: pooled, and by symbol."""
-
-    kind: str
-    metrics: dict[str, float]
-    symbols: dict[str, dict[str, float]] = field(default_factory=dict)
-    judged_from: int = 0  # µs
-    judged_to: int = 0  # µs
-    rows: int = 0
-
-    def fields(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "kind": self.kind,
-            "pooled": self.metrics,
-            "symbols": self.symbols,
-            "judged_from_us": self.judged_from,
-            "judged_to_us": self.judged_to,
-            "rows": self.rows,
-        }
-
-
-def windows_of(model: Model, data: Dataset, rows: Rows) -> Floats:
-    """Return (rows, length, names): what a model reads of some rows."""
-    return data.sequences(rows, model.names, model.length)
-
-
 def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
-    """AUC, Brier score and calibration of the abnormal hour, against the HAR logit and the base rate."""
-    fitted_on = np.concatenate([split.fit, split.calibrate])
+    """AUC, Brier score and calibration of the abnormal hour, against the HAR logit, last hour's volatility and the base rate."""
+    fitted_on, rows = np.concatenate([split.fit, split.calibrate]), split.judge
     har = risk.har_logit(data, fitted_on)
     rate = float(data.labels[risk.LABEL][fitted_on].mean())
-    probability = model.predict(windows_of(model, data, split.judge))
-    simple = har.probabilities(data.matrix(split.judge, risk.NAMES))[:, 1]
+    probability = serve(model, data, rows)
+    simple = har.probabilities(data.matrix(rows, risk.NAMES))[:, 1]
+    last = data.matrix(rows, ("log_rms_1h",))[:, 0] - data.matrix(rows, (risk.UNIT,))[:, 0]
+    actual, days = data.labels[risk.LABEL][rows], bootstrap.days_of(data.opened_at[rows])
 
-    def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
-        actual = data.labels[risk.LABEL][split.judge][part]
+    def figures(part: Chosen) -> dict[str, float]:
+        came = actual[part]
+        found = {
+            "auc": metrics.auc(came, probability[part]),
+            "auc_har": metrics.auc(came, simple[part]),
+            "auc_last_hour": metrics.auc(came, last[part]),
+            "brier": metrics.brier(came, probability[part]),
+            "brier_har": metrics.brier(came, simple[part]),
+            "brier_base": metrics.brier(came, np.full(len(came), rate)),
+            "ece": metrics.calibration_error(came, probability[part]),
+            "ece_har": metrics.calibration_error(came, simple[part]),
+            "rate": float(came.mean()),
+        }
         return {
-            "auc": metrics.auc(actual, probability[part]),
-            "auc_har": metrics.auc(actual, simple[part]),
-            "brier": metrics.brier(actual, probability[part]),
-            "brier_har": metrics.brier(actual, simple[part]),
-            "brier_base": metrics.brier(actual, np.full(len(actual), rate)),
-            "ece": metrics.calibration_error(actual, probability[part]),
-            "rate": float(actual.mean()),
+            **found,
+            "auc_gain": found["auc"] - found["auc_har"],
+            "brier_skill": skill_of(found["brier"], found["brier_har"]),
         }
 
-    return _report("risk", data, split.judge, figures)
+    report = report_of("risk", data, rows, figures)
+    gained = bootstrap.auc_gain(actual, probability, simple, days)
+    skill = bootstrap.skill((probability - actual) ** 2, (simple - actual) ** 2, days)
+    better = bootstrap.mean_gain((probability - actual) ** 2, (simple - actual) ** 2, days)
+    report.metrics.update(named("auc_gain", gained, ("_low", "_high")) | named("brier_skill", skill, ("_low", "_high")))
+    report.metrics.update(named("brier_gain", better, ("_dm", "_p")))
+    report.curves["reliability"] = metrics.reliability(actual, probability)
+    return report
 
 
 def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     """Log loss and calibration of the three actions against base rates and a plain logistic; what the actions would earn."""
     assert isinstance(model, signal.SignalModel)
+    rows, fitted_on = split.judge, np.concatenate([split.fit, split.calibrate])
     actual = data.labels[signal.LABEL].astype(np.float64)
-    fitted_on = np.concatenate([split.fit, split.calibrate])
     classes = actual[fitted_on].astype(int)
     base = np.bincount(classes, minlength=3) / len(classes)
     simple = logistic.fit(data.matrix(fitted_on, model.names), classes, 3)
-    windows = windows_of(model, data, split.judge)
-    probability = model.predict(windows)
-    straight = simple.probabilities(data.matrix(split.judge, model.names))
-    side = np.array([{"Buy": 1, "Hold": 0, "Sell": -1}[act] for act in model.actions(windows, probability)])
-    moved = data.labels["return_1h"][split.judge]
+    probability = serve(model, data, rows)
+    straight = simple.probabilities(data.matrix(rows, model.names))
+    newest = data.matrix(rows, model.names)[:, None]
+    side = np.array([{"Buy": 1, "Hold": 0, "Sell": -1}[act] for act in model.actions(newest, probability)])
+    moved, came = data.labels["return_1h"][rows], actual[rows].astype(int)
+    lean = probability[:, labels.BUY] - probability[:, labels.SELL]
+    losses = [metrics.surprise(came, shares) for shares in (probability, np.tile(base, (len(came), 1)), straight)]
 
-    def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
-        came = actual[split.judge][part].astype(int)
-        taken = side[part] != 0
-        earned = side[part][taken] * moved[part][taken] - labels.COST
-        earned = earned[np.isfinite(earned)]
+    def figures(part: Chosen) -> dict[str, float]:
+        taken = (side != 0) & part & np.isfinite(moved)
+        earned = side[taken] * moved[taken] - labels.COST
+        gaps = [metrics.calibration_error((came[part] == k).astype(float), probability[part][:, k]) for k in range(3)]
+        ours, base_loss, logistic_loss = (float(loss[part].mean()) for loss in losses)
         return {
-            "log_loss": metrics.log_loss(came, probability[part]),
-            "log_loss_base": metrics.log_loss(came, np.tile(base, (len(came), 1))),
-            "log_loss_logistic": metrics.log_loss(came, straight[part]),
-            "ece": float(
-                np.mean(
-                    [metrics.calibration_error((came == k).astype(float), probability[part][:, k]) for k in range(3)]
-                )
-            ),
+            "log_loss": ours,
+            "log_loss_base": base_loss,
+            "log_loss_logistic": logistic_loss,
+            "ece": float(np.mean(gaps)),
+            "rank_ic_1h": metrics.rank_correlation(moved[part & np.isfinite(moved)], lean[part & np.isfinite(moved)]),
             "trades": float(taken.sum()),
             "net_bp_per_trade": float(earned.mean() * 1e4) if len(earned) else 0.0,
-            "hold_share": float(1 - taken.mean()),
+            "net_bp_total": float(earned.sum() * 1e4),
+            "hold_share": float(1 - (side[part] != 0).mean()),
         }
 
-    return _report("signal", data, split.judge, figures)
+    report = report_of("signal", data, rows, figures)
+    days = bootstrap.days_of(data.opened_at[rows])
+    for name, theirs in (("base", losses[1]), ("logistic", losses[2])):
+        gain = bootstrap.mean_gain(losses[0], theirs, days)
+        report.metrics.update(named(f"log_loss_gain_{name}", gain, ("", "_low", "_high", "_dm", "_p")))
+    low, high = bootstrap.rank_correlation_bounds(np.nan_to_num(moved), lean, days)
+    report.metrics.update({"rank_ic_1h_low": low, "rank_ic_1h_high": high})
+    report.metrics.update(_earnings(side, moved, days))
+    for k, action in enumerate(signal.ACTIONS):
+        report.curves[f"reliability {action}"] = metrics.reliability((came == k).astype(float), probability[:, k])
+    return report
 
 
-def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
-    """Pinball loss, coverage and rank correlation per horizon against HAR-scaled and unscaled empirical quantiles."""
-    rows = thin(split.judge, JUDGED_ROWS, SEED)
-    predicted = model.predict(windows_of(model, data, rows))
-    fitted_on = np.concatenate([split.fit, split.calibrate])
-    baselines = {label: _har_quantiles(data, fitted_on, rows, label) for label in forecast.LABELS}
-
-    def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
-        held = [
-            metrics.coverage(data.labels[label][rows][part], predicted[part, h, 0], predicted[part, h, -1])
-            for h, label in enumerate(forecast.LABELS)
-        ]
-        found = {"coverage_90": float(np.mean(held))}
-        for h, (horizon, label) in enumerate(zip(forecast.HORIZONS, forecast.LABELS, strict=True)):
-            actual, ours = data.labels[label][rows][part], predicted[part, h]
-            har, plain = (quantiles[part] for quantiles in baselines[label])
-            loss = metrics.pinball(actual, ours, forecast.LEVELS)
-            found[f"pinball_{horizon}_bp"] = loss * 1e4
-            found[f"pinball_skill_{horizon}"] = _skill(loss, metrics.pinball(actual, har, forecast.LEVELS))
-            found[f"pinball_skill_plain_{horizon}"] = _skill(loss, metrics.pinball(actual, plain, forecast.LEVELS))
-            found[f"coverage_90_{horizon}"] = held[h]
-            found[f"rank_ic_{horizon}"] = metrics.rank_correlation(actual, ours[:, 2])
-        return found
-
-    return _report("forecast", data, rows, figures)
-
-
-def _skill(loss: float, baseline: float) -> float:
-    return 1 - loss / baseline if baseline > 0 else 0.0
-
-
-def _har_quantiles(data: Dataset, fitted_on: Rows, rows: Rows, label: str) -> tuple[Floats, Floats]:
-    """Empirical quantiles of past returns scaled by a HAR regression of their size, and unscaled: (rows, levels) each."""
-    past = data.labels[label][fitted_on]
-    design = np.column_stack([np.ones(len(fitted_on)), data.matrix(fitted_on, HAR_SHORT)])
-    size = np.log(np.maximum(np.abs(past), 1e-6))
-    weights = np.linalg.lstsq(design, size, rcond=None)[0]
-    unit = np.exp(design @ weights)
-    scaled = np.quantile(past / unit, forecast.LEVELS)
-    now = np.exp(np.column_stack([np.ones(len(rows)), data.matrix(rows, HAR_SHORT)]) @ weights)
-    plain = np.quantile(past, forecast.LEVELS)
-    return now[:, None] * scaled, np.tile(plain, (len(rows), 1))
+def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days) -> dict[str, float]:
+    """Bounds of what an action earned after costs; zero where none was taken."""
+    taken = (side != 0) & np.isfinite(moved)
+    if not taken.any():
+        return {"net_bp_per_trade_low": 0.0, "net_bp_per_trade_high": 0.0}
+    net = np.where(taken, side * np.nan_to_num(moved) - labels.COST, 0.0) * 1e4
+    total, count = np.bincount(days, net), np.bincount(days, taken.astype(float))
+    low, high = bootstrap.interval(days, lambda weight: float(weight @ total) / max(float(weight @ count), 1.0))
+    return {"net_bp_per_trade_low": low, "net_bp_per_trade_high": high}
 
 
 def judge_anomaly(model: Model, data: Dataset, split: Split, trades: Sequence[Trade]) -> Report:
     """Recall of fat fingers put into held-out trades, false alarms without them, and how often a candle is novel."""
     assert isinstance(model, AnomalyModel)
     found = fat_fingers.trial(model, trades, np.random.default_rng(SEED))
-    novelty = model.predict(windows_of(model, data, split.judge))
+    novelty = predict(model, data, split.judge)
 
-    def figures(part: npt.NDArray[np.bool_]) -> dict[str, float]:
+    def figures(part: Chosen) -> dict[str, float]:
         return {"novel_share": float((novelty[part] >= model.threshold).mean())}
 
-    report = _report("anomaly", data, split.judge, figures)
+    report = report_of("anomaly", data, split.judge, figures)
     report.metrics.update(found)
     return report
-
-
-def _report(
-    kind: str, data: Dataset, rows: Rows, figures: Callable[[npt.NDArray[np.bool_]], dict[str, float]]
-) -> Report:
-    symbol, at = data.symbol[rows], data.opened_at[rows]
-    by_symbol = {
-        name: figures(symbol == i)
-        for i, name in enumerate(data.symbols)
-        if (symbol == i).any() and len(data.symbols) > 1
-    }
-    return Report(kind, figures(np.ones(len(rows), dtype=bool)), by_symbol, int(at.min()), int(at.max()), len(rows))

@@ -6,35 +6,55 @@ reaches over the boundary. Unknown (the future is not there, or a candle of it i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quantstream.features import HOUR, MONTH, STEP_US, Grid, abnormal_threshold, grid_of, opened_at_us
+from quantstream.features import DAY, HOUR, MONTH, RMS_FLOOR, STEP_US, Grid, abnormal_threshold, grid_of, opened_at_us
 from quantstream.windows import Floats
 
 RETURNS = {"return_5m": 1, "return_15m": 3, "return_1h": 12}  # label → candles ahead
-HORIZON = {**RETURNS, "action": HOUR, "abnormal": HOUR}
+HORIZON = {**RETURNS, "action": HOUR, "abnormal": HOUR, "log_rms_next_1h": HOUR}
 SELL, HOLD, BUY = 0, 1, 2
 COST = 0.001  # round trip, as a share of the price: two taker fees of 0.05 %
 MIN_BARRIER = 2 * COST  # a barrier that costs would eat is no target
 
 
-def compute(candles: pd.DataFrame, trailing: int = MONTH) -> pd.DataFrame:
+def compute(
+    candles: pd.DataFrame, trailing: int = MONTH, rows: int | None = None, names: Sequence[str] = tuple(HORIZON)
+) -> pd.DataFrame:
     """Return the labels of one symbol's candles, one row each with the candles' own index.
 
     Columns: forward log returns `return_5m`, `return_15m`, `return_1h`; `action` (0 Sell, 1 Hold, 2 Buy) by triple barrier;
     `abnormal` (0 or 1): the RMS of the next 12 returns exceeds the 90th percentile of that quantity over the `trailing`
-    candles up to this one (30 days unless the history is shorter).
+    candles up to this one (30 days unless the history is shorter); `log_rms_next_1h`: the log of the RMS itself.
+    With `rows` only that many of the last are returned, the same numbers, faster; with `names` only some columns.
     Raises: DataRejected as `features.grid_of`.
     """
     grid = grid_of(candles)
-    place = (opened_at_us(candles) - grid.at[:1]) // STEP_US
+    index = candles.index if rows is None else candles.index[-rows:]
+    at = opened_at_us(candles)
+    place = (at - grid.at[:1])[len(at) - len(index) :] // STEP_US
+    if rows is not None and len(place):
+        grid = replace(grid, wanted=int(place[-1] - place[0]) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        columns = {name: np.log(lead(grid.close, ahead) / grid.close) for name, ahead in RETURNS.items()}
-        columns["action"] = action(grid)
-        columns["abnormal"] = abnormal(grid, trailing)
-    return pd.DataFrame({name: values[place] for name, values in columns.items()}, index=candles.index)
+        columns = {name: _values(name, grid, trailing) for name in names}
+    return pd.DataFrame({name: column[place - len(grid.at)] for name, column in columns.items()}, index=index)
+
+
+def _values(name: str, grid: Grid, trailing: int) -> Floats:
+    """One label on the last places of the grid: all, or those that are wanted."""
+    if name in RETURNS:
+        near = grid.tail(0)
+        return np.log(lead(near.close, RETURNS[name]) / near.close)
+    if name == "action":
+        return action(grid.tail(DAY))
+    if name == "abnormal":
+        return abnormal(grid.tail(trailing + HOUR - 1), trailing)
+    return np.log(np.maximum(lead(grid.tail(HOUR).rms(HOUR), HOUR), RMS_FLOOR))
 
 
 def ends_at(opened_at: npt.NDArray[np.int64], label: str) -> npt.NDArray[np.int64]:

@@ -13,8 +13,14 @@ SMALLEST = 1e-7  # a probability of zero that comes true would cost infinitely m
 
 def pinball(actual: Floats, quantiles: Floats, levels: Floats) -> float:
     """Return the mean quantile loss of (rows, levels) quantiles (Koenker & Bassett 1978), in the unit of `actual`."""
+    return float(pinball_rows(actual, quantiles, levels).mean())
+
+
+def pinball_rows(actual: Floats, quantiles: Floats, levels: Floats) -> Floats:
+    """Return each row's quantile loss, the mean over its levels."""
     gap = actual[:, None] - quantiles
-    return float(np.mean(np.maximum(levels * gap, (levels - 1) * gap)))
+    losses: Floats = np.maximum(levels * gap, (levels - 1) * gap).mean(axis=1)
+    return losses
 
 
 def coverage(actual: Floats, low: Floats, high: Floats) -> float:
@@ -24,8 +30,14 @@ def coverage(actual: Floats, low: Floats, high: Floats) -> float:
 
 def log_loss(actual: npt.NDArray[np.intp], probabilities: Floats) -> float:
     """Return the mean negative log probability of the class that came, from (rows, classes)."""
+    return float(surprise(actual, probabilities).mean())
+
+
+def surprise(actual: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
+    """Return each row's negative log probability of the class that came."""
     came = probabilities[np.arange(len(actual)), actual]
-    return float(-np.mean(np.log(np.clip(came, SMALLEST, 1))))
+    losses: Floats = -np.log(np.clip(came, SMALLEST, 1))
+    return losses
 
 
 def brier(actual: Floats, probability: Floats) -> float:
@@ -56,3 +68,10 @@ def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> fl
     parts = [part for part in np.array_split(order, bins) if len(part)]
     gaps = [abs(actual[part].mean() - probability[part].mean()) * len(part) for part in parts]
     return float(sum(gaps) / len(actual))
+
+
+def reliability(actual: Floats, probability: Floats, bins: int = 15) -> list[list[float]]:
+    """Return [mean probability, frequency that came] of bins of equal count; on the diagonal they mean what they say."""
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [[float(probability[part].mean()), float(actual[part].mean())] for part in parts]

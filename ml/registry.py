@@ -135,8 +135,9 @@ class Registry:
         report: Mapping[str, Any],
         params: Mapping[str, Any],
         tags: Mapping[str, str],
+        page: str = "",
     ) -> str:
-        """Log a model with its evidence as a new version and return its number.
+        """Log a model with its evidence as a new version and return its number; `page` is the report for people, in HTML.
 
         Raises: Unavailable.
         """
@@ -151,6 +152,8 @@ class Registry:
                 mlflow.log_params(dict(params))
                 mlflow.log_metrics({key: float(value) for key, value in metrics.items() if np.isfinite(value)})
                 mlflow.log_dict(dict(report), "evaluation.json")
+                if page:
+                    mlflow.log_text(page, "report.html")
                 logged = mlflow.pyfunc.log_model(
                     name=model.kind,
                     loader_module="ml.serving",

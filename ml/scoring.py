@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ml.loaded import LoadedModel
+from ml.memory import Memory
 from ml.models.signal import SignalModel
 from quantstream import features, topics
 from quantstream.errors import DataRejected
@@ -58,11 +59,13 @@ class _Draft:
     models: dict[str, str] = field(default_factory=dict)
 
 
-def score(models: ModelSet, histories: Mapping[str, pd.DataFrame], now_us: int) -> list[topics.Score]:
+def score(
+    models: ModelSet, histories: Mapping[str, pd.DataFrame], now_us: int, memory: Memory | None = None
+) -> list[topics.Score]:
     """Return one score for the newest candle of each history: float frames of closed five-minute candles in time order.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
-    no score, for there is no candle to judge.
+    no score, for there is no candle to judge. With a memory each output is corrected by what came of the last ones.
     """
     drafts = [_draft(symbol, frame, models.length) for symbol, frame in histories.items() if len(frame)]
     for kind, loaded in models:
@@ -70,7 +73,7 @@ def score(models: ModelSet, histories: Mapping[str, pd.DataFrame], now_us: int) 
             for draft in drafts:
                 draft.why_not.append(f"no {kind} model yet")
             continue
-        _judge(kind, loaded, drafts)
+        _judge(kind, loaded, drafts, memory, histories)
     return [_score(draft, now_us) for draft in drafts]
 
 
@@ -91,7 +94,13 @@ def _draft(symbol: str, frame: pd.DataFrame, length: int) -> _Draft:
     return _Draft(symbol, window, opened_at, float(close), int(revision), why_not)
 
 
-def _judge(kind: str, loaded: LoadedModel, drafts: list[_Draft]) -> None:
+def _judge(
+    kind: str,
+    loaded: LoadedModel,
+    drafts: list[_Draft],
+    memory: Memory | None,
+    histories: Mapping[str, pd.DataFrame],
+) -> None:
     """Add one model's part to the drafts whose features it can read, all in one call."""
     model = loaded.model
     places = [features.NAMES.index(name) for name in model.names]
@@ -107,6 +116,9 @@ def _judge(kind: str, loaded: LoadedModel, drafts: list[_Draft]) -> None:
         return
     windows = np.stack([part for _, part in able])
     outputs = model.predict(windows)
+    if memory is not None:
+        said = [memory.adapt(one.symbol, loaded, histories[one.symbol], outputs[i]) for i, (one, _) in enumerate(able)]
+        outputs = np.stack(said)
     why = _reasons(loaded, windows, outputs)
     for i, (draft, _) in enumerate(able):
         if not np.isfinite(outputs[i]).all():

@@ -27,53 +27,69 @@ NOTHING = (0.0,) * len(NAMES)
 class _Symbol:
     """The ring of one symbol's last trades and the exact sums over it."""
 
-    __slots__ = ("deviation", "gap", "last_at", "last_log", "move", "quantity", "quote", "ring", "run", "side", "size")
+    __slots__ = ("deviation", "gap", "last_at", "last_log", "maker", "move", "quantity", "quote", "ring", "run", "size")
 
     def __init__(self) -> None:
         self.ring: deque[tuple[int, int, int, int, int, int]] = deque()
         self.quote = self.quantity = self.deviation = self.move = self.size = self.gap = 0
         self.last_log = self.last_at = self.run = 0
-        self.side = False
+        self.maker = False
 
-    def push(self, trade: Trade) -> tuple[float, ...]:
-        price, quantity = trade.price, max(trade.quantity, 1)
-        level = int(log(price) * SCALE)
-        known = len(self.ring)
-        vwap = int(log(self.quote / self.quantity) * SCALE) if known else level
-        deviation, move = level - vwap, level - self.last_log if known else 0
-        size = int(log(quantity) * SCALE)
-        gap = max(trade.traded_at - self.last_at, 0) if known else 0
-        side = not trade.buyer_is_maker
-        self.run = min(self.run + 1, MEMORY) if known and side == self.side else 1
-        row = self._row(known, deviation, move, size, gap)
-        self._take(price * quantity, quantity, abs(deviation), abs(move), size, gap)
-        self.last_log, self.last_at, self.side = level, trade.traded_at, side
-        return row
+    def extend(
+        self, prices: Iterable[int], quantities: Iterable[int], times: Iterable[int], makers: Iterable[bool]
+    ) -> list[tuple[float, ...]]:
+        """Take trades in, oldest first, and return the features of each; locals hold the state meanwhile, for speed."""
+        found: list[tuple[float, ...]] = []
+        ring, quote, amount = self.ring, self.quote, self.quantity
+        deviations, moves, sizes, gaps = self.deviation, self.move, self.size, self.gap
+        last_log, last_at, run, last_maker = self.last_log, self.last_at, self.run, self.maker
+        known = len(ring)
+        for price, quantity, at, maker in zip(prices, quantities, times, makers, strict=True):
+            quantity = quantity or 1
+            level, size = int(log(price) * SCALE), int(log(quantity) * SCALE)
+            deviation = level - int(log(quote / amount) * SCALE) if known else 0
+            move = level - last_log if known else 0
+            gap = at - last_at if known and at > last_at else 0
+            run = min(run + 1, MEMORY) if known and maker == last_maker else 1
+            sums = deviations, moves, sizes, gaps
+            found.append(_row(known, deviation, move, size, gap, run, *sums) if known >= FEWEST else NOTHING)
+            deviation, move, value = abs(deviation), abs(move), price * quantity
+            ring.append((value, quantity, deviation, move, size, gap))
+            if known == MEMORY:
+                old = ring.popleft()
+                value, quantity, deviation = value - old[0], quantity - old[1], deviation - old[2]
+                move, size, gap = move - old[3], size - old[4], gap - old[5]
+            else:
+                known += 1
+            quote, amount = quote + value, amount + quantity
+            deviations, moves, sizes, gaps = deviations + deviation, moves + move, sizes + size, gaps + gap
+            last_log, last_at, last_maker = level, at, maker
+        self.quote, self.quantity = quote, amount
+        self.deviation, self.move, self.size, self.gap = deviations, moves, sizes, gaps
+        self.last_log, self.last_at, self.run, self.maker = last_log, last_at, run, last_maker
+        return found
 
-    def _row(self, known: int, deviation: int, move: int, size: int, gap: int) -> tuple[float, ...]:
-        if known < FEWEST:
-            return NOTHING
-        return (
-            deviation / (NORMAL * max(self.deviation / known, FLOOR)),
-            move / (NORMAL * max(self.move / known, FLOOR)),
-            (size - self.size / known) / SCALE,  # log of the size over the geometric mean of sizes
-            log((gap + 1) / (self.gap / known + 1)),
-            log1p(self.run),
-        )
 
-    def _take(self, *entry: int) -> None:
-        self.ring.append(entry)  # type: ignore[arg-type]
-        quote, quantity, deviation, move, size, gap = entry
-        if len(self.ring) > MEMORY:
-            old = self.ring.popleft()
-            quote, quantity, deviation = quote - old[0], quantity - old[1], deviation - old[2]
-            move, size, gap = move - old[3], size - old[4], gap - old[5]
-        self.quote += quote
-        self.quantity += quantity
-        self.deviation += deviation
-        self.move += move
-        self.size += size
-        self.gap += gap
+def _row(
+    known: int,
+    deviation: int,
+    move: int,
+    size: int,
+    gap: int,
+    run: int,
+    deviations: int,
+    moves: int,
+    sizes: int,
+    gaps: int,
+) -> tuple[float, ...]:
+    """Return the features of a trade against the sums over the `known` trades before it."""
+    return (
+        deviation / (NORMAL * max(deviations / known, FLOOR)),
+        move / (NORMAL * max(moves / known, FLOOR)),
+        (size - sizes / known) / SCALE,  # log of the size over the geometric mean of sizes
+        log((gap + 1) / (gaps / known + 1)),
+        log1p(run),
+    )
 
 
 class TradeFeatures:
@@ -87,10 +103,25 @@ class TradeFeatures:
 
         All zero until the symbol has shown `FEWEST` trades.
         """
-        state = self._symbols.get(trade.symbol)
+        return self.extend(trade.symbol, [trade.price], [trade.quantity], [trade.traded_at], [trade.buyer_is_maker])[0]
+
+    def extend(
+        self,
+        symbol: str,
+        prices: Iterable[int],
+        quantities: Iterable[int],
+        times: Iterable[int],
+        makers: Iterable[bool],
+    ) -> list[tuple[float, ...]]:
+        """Take many trades of a symbol in, oldest first, and return the features of each, as `push` would."""
+        state = self._symbols.get(symbol)
         if state is None:
-            state = self._symbols[trade.symbol] = _Symbol()
-        return state.push(trade)
+            state = self._symbols[symbol] = _Symbol()
+        return state.extend(prices, quantities, times, makers)
+
+    def forget(self, symbol: str) -> None:
+        """Drop what was remembered of a symbol."""
+        self._symbols.pop(symbol, None)
 
     def market(self, symbol: str) -> tuple[float, float]:
         """Return the rolling VWAP (10⁻⁸) of a symbol seen before, and σ: the larger of those that prices are measured in."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml import dataset, evaluate, promotion, trade_features
+from ml import dataset, evaluate, promotion, report, trade_features
 from ml.dataset import Dataset, Split
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.registry import CHAMPION, Registry, registered_name
@@ -82,15 +82,15 @@ def train(kind: str, settings: Settings, options: Options = Options()) -> TrainR
     began = time.monotonic()
     model = fit(task, options)
     seconds = time.monotonic() - began
-    report = judge(task, model)
+    judgement = judge(task, model)
     champion, note = champion_figures(registry, task)
-    decision = promotion.decide(kind, report.metrics, champion)
+    decision = promotion.decide(kind, judgement.metrics, champion)
     reasons = [*decision.reasons, *note]
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
     tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
-    metrics = {**report.metrics, "fit_seconds": seconds}
-    evidence = {**report.fields(), "champion": champion, "promoted": decision.promoted, "reasons": reasons}
-    number = registry.register(model, metrics, evidence, params, tags)
+    metrics = {**judgement.metrics, "fit_seconds": seconds}
+    evidence = {**judgement.fields(), "champion": champion, "promoted": decision.promoted, "reasons": reasons}
+    number = registry.register(model, metrics, evidence, params, tags, report.page({kind: judgement.fields()}))
     name = registered_name(kind)
     registry.explain(name, number, reasons, decision.promoted)
     if decision.promoted:
@@ -120,9 +120,9 @@ def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
 def usable_rows(kind: str, data: Dataset) -> tuple[dataset.Rows, str]:
     """Return the rows whose features and labels one kind can use, and its label that reaches furthest ahead."""
     names, needed, length, label = {
-        "forecast": (forecast.NAMES, forecast.LABELS, forecast.LENGTH, forecast.LABELS[-1]),
+        "forecast": (forecast.NAMES, (*forecast.LABELS, forecast.SIZE), forecast.LENGTH, forecast.LABELS[-1]),
         "signal": (signal.NAMES, (signal.LABEL,), 1, signal.LABEL),
-        "risk": (risk.NAMES, (risk.LABEL,), 1, risk.LABEL),
+        "risk": (risk.NAMES, (risk.LABEL, risk.SIZE), 1, risk.LABEL),
         "anomaly": (anomaly.NAMES, (), 1, forecast.LABELS[0]),
     }[kind]
     return data.usable(names, needed, length), label

@@ -32,19 +32,22 @@ def window_max(values: Floats, window: int) -> Floats:
 
 
 def _by_doubling(values: Floats, window: int, join: Callable[[Floats, Floats], Floats]) -> Floats:
+    """Join each window's values as a binary tree; arrays end where `values` ends and begin with the first whole window."""
     result: Floats | None = None
     covered, power, length = 0, values, 1
-    while True:
+    while window <= len(values):
         if window & length:
-            part = lag(power, covered)
-            result = part if result is None else join(result, part)
+            part = power[: len(power) - covered]
+            result = part if result is None else join(result[-len(part) :], part[-len(result) :])
             covered += length
         if 2 * length > window:
             break
-        power = join(power, lag(power, length))
+        power = join(power[length:], power[:-length])
         length *= 2
-    assert result is not None
-    return result
+    whole = np.full(len(values), np.nan)
+    if result is not None:
+        whole[len(values) - len(result) :] = result
+    return whole
 
 
 def lag(values: Floats, count: int) -> Floats:
@@ -63,6 +66,10 @@ def window_mean(values: Floats, window: int, unknown: int = 0) -> Floats:
     would have been another one had the history begun earlier.
     """
     known = np.isfinite(values)
+    if known[unknown:].all():  # the usual case: nothing to count
+        mean = window_sum(values, window) / window
+        mean[: window - 1 + unknown] = np.nan
+        return mean
     count = window_sum(known.astype(np.float64), window)
     total = window_sum(np.where(known, values, 0.0), window)
     needed = window if window <= STRICT_WINDOW else COVERAGE * window

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from ml import trade_features
 from ml.models.base import Model
+from ml.models.flat_forest import FEW, FlatForest
 from quantstream.windows import Floats
 
 NAMES = (
@@ -58,8 +60,13 @@ class Forest:
         """Return (rows,) in 0..1; above 0.5 is strange."""
         if not len(rows):
             return np.zeros(0)
-        strangeness = -self.forest.score_samples(_squeeze(rows))
+        few = self._flat if len(rows) <= FEW else self.forest
+        strangeness = -few.score_samples(_squeeze(rows))
         return np.asarray(1 / (1 + np.exp(-(strangeness - self.middle) / self.width)), dtype=np.float64)
+
+    @cached_property
+    def _flat(self) -> FlatForest:
+        return FlatForest(self.forest)
 
 
 @dataclass

@@ -32,15 +32,27 @@ MODULES = {
 
 
 class Model(ABC):
-    """A fitted model. `names` are the features it reads, over the last `length` candles."""
+    """A fitted model. `names` are the features it reads, over the last `length` candles.
+
+    `outcomes` are the labels that show later whether it was right; `adapt` corrects by them what it says next.
+    """
 
     kind: ClassVar[str]
+    outcomes: ClassVar[tuple[str, ...]] = ()
     names: tuple[str, ...]
     length: int = 1
 
     @abstractmethod
     def predict(self, windows: Floats) -> Floats:
         """Return predictions from (rows, length, names) finite features; rows do not influence each other."""
+
+    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+        """Return the last `rows` predictions corrected by those before them and what came of those.
+
+        `predicted` are on consecutive candles of one symbol, NaN where there is none; `came` is (candles, outcomes), NaN where
+        not known yet. Only the last `ml.online.REACH` candles before a row count.
+        """
+        return predicted if rows is None else predicted[len(predicted) - rows :]
 
     @abstractmethod
     def write(self, folder: Path) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""Two opinions on the same classes, straight lines and trees, mixed as far as each proved itself, then calibrated.
+"""Several opinions on the same classes, straight lines and trees, mixed as far as each proved itself, then calibrated.
 
 Boosted trees see interactions but overfit a short history; a logistic regression is hard to beat and never wild. The mix and
-the calibration are chosen on later data than either was fitted on, so that neither can flatter itself.
+the calibration are chosen on later data than either was fitted on, so that none can flatter itself; after that the opinions
+are formed anew on all of it, for the newest months are the most like those to come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,45 @@ from ml.metrics import log_loss
 from ml.models import logistic, trees
 from quantstream.windows import Floats
 
-FILE = "trees.ubj"
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Member:
+    """Trees whose margin, times `slope` plus `offset`, is a logit: 1 and 0 for those fitted on the classes themselves."""
+
+    trees: trees.Trees
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def logits(self, rows: Floats) -> Floats:
+        """Return (rows, classes), centred over the classes."""
+        return _centred(_classes(self.slope * self.trees.margins(rows) + self.offset, axis=1))
+
+    def contributions(self, rows: Floats) -> Floats:
+        """Return (rows, classes, names)."""
+        shares = self.slope * self.trees.contributions(rows)
+        return np.stack([-shares / 2, shares / 2], axis=1) if shares.ndim == 2 else shares
+
+
+@dataclass(frozen=True)
+class Opinions:
+    """What is mixed: one line and some trees."""
+
+    lines: logistic.Logistic
+    members: tuple[Member, ...]
+
+    def logits(self, rows: Floats) -> list[Floats]:
+        """Return each one's (rows, classes), the lines first."""
+        return [_centred(self.lines.logits(rows)), *(member.logits(rows) for member in self.members)]
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Logits: (1 − share) × lines + share × trees; probabilities: a logistic regression on those."""
+    """Logits: the opinions' weighted mean, `shares` with the lines first; probabilities: a logistic regression on those."""
 
-    lines: logistic.Logistic
-    trees: trees.Trees
-    share: float
+    opinions: Opinions
+    shares: tuple[float, ...]
     calibrator: logistic.Logistic
 
     def probabilities(self, rows: Floats) -> Floats:
@@ -35,25 +65,25 @@ class Blend:
         return self.calibrator.probabilities(self.mixed(rows))
 
     def mixed(self, rows: Floats) -> Floats:
-        """Return the two opinions' mixed logits, (rows, classes), centred over the classes."""
-        straight = _centred(self.lines.logits(rows))
-        mixed: Floats = (1 - self.share) * straight + self.share * tree_logits(self.trees, rows)
-        return mixed
+        """Return the opinions' mixed logits, (rows, classes), centred over the classes."""
+        return mix(self.opinions.logits(rows), self.shares)
 
     def contributions(self, rows: Floats) -> Floats:
         """Return each feature's part in each class's mixed logit, (rows, classes, names): SHAP values, exact for the lines."""
-        shares = self.trees.contributions(rows)
-        if shares.ndim == 2:  # two classes: the booster has the logit of the second
-            shares = np.stack([-shares / 2, shares / 2], axis=1)
-        standard = (rows - self.lines.mean) / self.lines.scale
-        straight = standard[:, None, :] * (self.lines.weights - self.lines.weights.mean(axis=0))
-        mixed: Floats = (1 - self.share) * straight + self.share * shares
-        return mixed
+        lines = self.opinions.lines
+        standard = (rows - lines.mean) / lines.scale
+        parts = [standard[:, None, :] * (lines.weights - lines.weights.mean(axis=0))]
+        parts += [member.contributions(rows) for member in self.opinions.members]
+        return mix(parts, self.shares)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write the trees and return the rest."""
-        self.trees.save(folder / FILE)
-        return {"lines": self.lines.state(), "share": self.share, "calibrator": self.calibrator.state()}
+        scales = []
+        for i, member in enumerate(self.opinions.members):
+            member.trees.save(folder / _file(i))
+            scales.append([member.slope, member.offset])
+        lines, calibrator = self.opinions.lines.state(), self.calibrator.state()
+        return {"lines": lines, "members": scales, "shares": list(self.shares), "calibrator": calibrator}
 
 
 def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
@@ -61,41 +91,70 @@ def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
 
     Raises: ValueError, KeyError or TypeError when it is damaged.
     """
-    return Blend(
-        logistic.from_state(state["lines"]),
-        trees.load(folder / FILE, names),
-        float(state["share"]),
-        logistic.from_state(state["calibrator"]),
+    members = tuple(
+        Member(trees.load(folder / _file(i), names), float(slope), float(offset))
+        for i, (slope, offset) in enumerate(state["members"])
     )
+    opinions = Opinions(logistic.from_state(state["lines"]), members)
+    return Blend(opinions, tuple(map(float, state["shares"])), logistic.from_state(state["calibrator"]))
 
 
-def fit(
-    candidates: Sequence[logistic.Logistic], forest: trees.Trees, rows: Floats, classes: Floats, count: int
-) -> Blend:
-    """Choose the lines among `candidates` and the trees' share by log loss on later rows, and calibrate on them."""
+def fit(opinions: Opinions, rows: Floats, classes: Floats, count: int) -> Blend:
+    """Choose the shares by log loss on later rows than the opinions were formed on, and calibrate on them."""
     actual = classes.astype(int)
-    leaves = tree_logits(forest, rows)
+    logits = opinions.logits(rows)
     best: tuple[float, Blend] | None = None
-    for lines in candidates:
-        straight = _centred(lines.logits(rows))
-        for share in SHARES:
-            mixed = (1 - share) * straight + share * leaves
-            calibrator = logistic.fit(mixed, actual, count, strength=0.1)
-            loss = log_loss(actual, calibrator.probabilities(mixed))
-            if best is None or loss < best[0]:
-                best = loss, Blend(lines, forest, share, calibrator)
+    for shares in _simplex(len(logits)):
+        mixed = mix(logits, shares)
+        calibrator = logistic.fit(mixed, actual, count)
+        loss = log_loss(actual, calibrator.probabilities(mixed))
+        if best is None or loss < best[0]:
+            best = loss, Blend(opinions, shares, calibrator)
     assert best is not None
     return best[1]
 
 
-def tree_logits(forest: trees.Trees, rows: Floats) -> Floats:
-    """Return the trees' logits (rows, classes), centred over the classes."""
-    shares = forest.predict(rows)
-    if shares.ndim == 1:
-        shares = np.stack([1 - shares, shares], axis=1)
-    return _centred(np.log(np.clip(shares, 1e-6, 1)))
+def settle(chosen: Blend, form: Callable[[], Opinions]) -> Blend:
+    """Return the blend with its opinions formed anew, on more rows; scales of members, shares and calibration stay."""
+    anew = form()
+    members = tuple(
+        replace(member, slope=old.slope, offset=old.offset)
+        for member, old in zip(anew.members, chosen.opinions.members, strict=True)
+    )
+    return replace(chosen, opinions=Opinions(anew.lines, members))
+
+
+def as_logit(forest: trees.Trees, rows: Floats, classes: Floats) -> Member:
+    """Return trees fitted on some other target as an opinion on two classes, scaled on these rows."""
+    margins = forest.margins(rows)[:, None]
+    fitted = logistic.fit(margins, classes)
+    difference = fitted.weights[1] - fitted.weights[0]
+    slope = float(difference[0] / fitted.scale[0])
+    offset = float(fitted.intercept[1] - fitted.intercept[0]) - slope * float(fitted.mean[0])
+    return Member(forest, slope, offset)
+
+
+def mix(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:
+    """Return the weighted sum; a part without a share is not even looked at."""
+    mixed = np.zeros_like(parts[0])
+    for part, share in zip(parts, shares, strict=True):
+        if share:
+            mixed = mixed + share * part
+    return mixed
+
+
+def _simplex(count: int) -> list[tuple[float, ...]]:
+    return [shares for shares in product(QUARTERS, repeat=count) if sum(shares) == 1]
+
+
+def _classes(margins: Floats, axis: int) -> Floats:
+    return np.stack([-margins / 2, margins / 2], axis=axis) if margins.ndim == 1 else margins
 
 
 def _centred(logits: Floats) -> Floats:
     centred: Floats = logits - logits.mean(axis=1, keepdims=True)
     return centred
+
+
+def _file(place: int) -> str:
+    return f"trees_{place}.ubj"

@@ -1,62 +1,90 @@
 """Forecast: an LSTM's quantiles of the forward log return at 5 minutes, 15 minutes and an hour.
 
-It predicts in units of the last day's volatility, so that one network serves every symbol. The median and the widths around
-it are its outputs; widths are positive by construction, so quantiles never cross. On later data the median is shrunk as far
-as it proves useless and the widths are stretched until they hold what they promise.
+It predicts in units of the volatility that boosted trees expect of the coming hour, so that one network serves every
+symbol and starts where a good simple model ends. The median and the widths around it are its outputs; widths are positive by
+construction, so quantiles never cross. On later data the median is shrunk as far as it proves useless and the widths are
+stretched until they hold what they promise; live, `ml.online` goes on stretching them as outcomes arrive.
 
-TensorFlow takes seconds to import: it is imported when a forecast is fitted or loaded, not before.
+TensorFlow takes seconds to import: it is imported when a forecast is fitted, not when one is served.
 """
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels
+from ml import labels, online
 from ml.dataset import Dataset, Split, thin
+from ml.models import network, plain_network, trees
 from ml.models.base import Model
+from ml.models.network import HORIZONS, LEVELS, quantiles
+from ml.models.plain_network import PlainNetwork
+from ml.models.relative import relative
 from quantstream.windows import Floats
 
 NAMES = (
     "momentum_5m",
+    "momentum_15m",
     "momentum_1h",
+    "momentum_4h",
     "momentum_24h",
-    "log_range_5m",
     "log_rms_1h",
     "log_rms_6h",
     "log_rms_24h",
+    "log_rms_7d",
+    "log_parkinson_5m",
+    "log_parkinson_15m",
+    "log_parkinson_30m",
+    "log_parkinson_1h",
+    "log_parkinson_2h",
+    "log_parkinson_6h",
+    "log_parkinson_24h",
+    "log_bipower_1h",
+    "log_mean_move_6h",
+    "log_mean_move_24h",
+    "log_seasonal_rms_7d",
+    "log_seasonal_range_28d",
+    "seasonal_turn_28d",
     "relative_volume_5m",
+    "relative_volume_15m",
+    "relative_volume_1h",
+    "seasonal_volume_14d",
     "taker_imbalance_5m",
     "bollinger_position",
     "range_position_24h",
     "hour_sin",
     "hour_cos",
+    "week_sin",
+    "week_cos",
 )
-LENGTH = 32  # candles the network sees: the memory of volatility beyond them comes in as features
-LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-HORIZONS = ("5m", "15m", "1h")
+UNIT = "log_rms_24h"
+SIZE = "log_rms_next_1h"
+LENGTH = 16  # candles the network sees: the memory of volatility beyond them comes in as features
 LABELS = tuple(f"return_{horizon}" for horizon in HORIZONS)
-NORMAL_WIDTHS = (0.971, 0.674)  # from the 75 % to the 95 % quantile of a normal, and from the median to the 75 %
-LIMIT = 8.0  # targets beyond so many units teach no more than that they are extreme
+LIMIT = 8.0  # targets and inputs beyond so many units teach no more than that they are extreme
+FEWEST = 0.1  # of the median that always stays: its sign may be worth something where its size is not
+SIZE_LIMIT = 3.0  # of the log volatility against the day's: farther off is far
 CHUNK = 16  # rows of one compiled call: a fixed shape is traced once
 BULK = 4096
 SEED = 5
 FILE = "network.keras"
+ARRAYS = "network.npz"
+SIZES = "size.ubj"
+PARTS = ("mean", "scale", "shrink", "stretch")
 
 
 @dataclass(frozen=True)
 class ForecastOptions:
     """How much to learn: the first path must train in well under a minute on two cores."""
 
-    units: int = 32
+    units: int = 24
     epochs: int = 4
-    most_rows: int = 20_000
+    most_rows: int = 40_000
+    rounds: int = 200  # of the trees that expect the volatility
+    size_rows: int = 150_000  # that those learn from
     batch: int = 512
     learning_rate: float = 3e-3
 
@@ -66,28 +94,42 @@ class ForecastModel(Model):
     """A Keras network, the scaler of its inputs, and the corrections of its quantiles."""
 
     kind: ClassVar[str] = "forecast"
-    network: Any  # keras.Model
+    outcomes: ClassVar[tuple[str, ...]] = LABELS
+    network: Any  # keras.Model as trained, PlainNetwork as loaded
     mean: Floats  # (names,)
     scale: Floats  # (names,)
+    size: trees.Trees  # the coming hour's log volatility less the last day's
     shrink: Floats  # (horizons,): of the median, 0 to 1
     stretch: Floats  # (horizons, levels): of the widths
-    names: tuple[str, ...] = NAMES
     length: int = LENGTH
+    names: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
-        self._call = _compile(self.network, self.length, len(self.names))
+        is_plain = isinstance(self.network, PlainNetwork)
+        self._call = self.network if is_plain else plain_network.taken(self.network, self.length, len(self.names))
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows, horizons, levels): quantiles of the forward log return, rising over the levels."""
         raw = self.raw(windows)
         median = raw[:, :, 2:3]
         corrected = median * self.shrink[None, :, None] + (raw - median) * self.stretch[None]
-        unit = np.exp(windows[:, -1, self.names.index("log_rms_24h")])
-        return np.sort(corrected, axis=2) * unit[:, None, None] * _spread()[None, :, None]
+        return np.sort(corrected, axis=2) * self.unit(windows)[:, None, None] * _spread()[None, :, None]
+
+    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+        """Stretch the intervals until they held what they promised of late."""
+        return online.stretched(predicted, came, LEVELS, tuple(labels.RETURNS.values()), rows)
+
+    def inputs(self, windows: Floats) -> Floats:
+        """Return what the network reads, (rows, length, names): volatilities relative to the last day's, standardised."""
+        return _standard(windows, self.mean, self.scale)
+
+    def unit(self, windows: Floats) -> Floats:
+        """Return the RMS return that the trees expect of the coming hour: (rows,)."""
+        return _unit(windows, self.size)
 
     def raw(self, windows: Floats) -> Floats:
-        """Return the network's own quantiles, in units of the last day's volatility over each horizon."""
-        inputs = ((windows - self.mean) / self.scale).astype(np.float32)
+        """Return the network's own quantiles, in units of the volatility expected over each horizon."""
+        inputs = self.inputs(windows).astype(np.float32)
         size = CHUNK if len(inputs) <= CHUNK else BULK
         parts = []
         for start in range(0, len(inputs), size):
@@ -100,19 +142,26 @@ class ForecastModel(Model):
     @property
     def requirements(self) -> tuple[str, ...]:
         """Names of the packages it needs to be served."""
-        return (*super().requirements, "keras", "tensorflow")
+        return (*super().requirements, "keras", "tensorflow", "xgboost")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the network."""
+        """Write the network, as Keras keeps it and as plain arrays.
+
+        Raises: TypeError for a model that was loaded: it is plain arrays only, copy its files instead.
+        """
+        if isinstance(self.network, PlainNetwork):
+            raise TypeError("a loaded forecast has no Keras network to save; copy its files")
         self.network.save(folder / FILE)
-        return {name: getattr(self, name).tolist() for name in ("mean", "scale", "shrink", "stretch")}
+        plain_network.write(self._call, folder / ARRAYS, self.length)
+        self.size.save(folder / SIZES)
+        return {name: getattr(self, name).tolist() for name in PARTS}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> ForecastModel:
-        """Read the network in safe mode: a file that would run code is refused."""
-        network = import_keras().saving.load_model(folder / FILE, compile=False, safe_mode=True)
-        mean, scale, shrink, stretch = (np.array(state[name]) for name in ("mean", "scale", "shrink", "stretch"))
-        return cls(network, mean, scale, shrink, stretch)
+        """Read the plain arrays: they run no code, and need no TensorFlow."""
+        loaded = plain_network.read(folder / ARRAYS)
+        parts = [np.array(state[name], dtype=np.float64) for name in PARTS]
+        return cls(loaded, parts[0], parts[1], trees.load(folder / SIZES, NAMES), parts[2], parts[3])
 
 
 def _spread() -> Floats:
@@ -120,101 +169,56 @@ def _spread() -> Floats:
     return np.sqrt(np.array([labels.RETURNS[label] for label in LABELS], dtype=np.float64))
 
 
-def import_keras() -> ModuleType:
-    """Import Keras on TensorFlow: quietly, on the CPU, with two threads."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same sums on every machine
-    return import_module("keras")
-
-
-def _compile(network: Any, length: int, width: int) -> Any:
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((None, length, width), tf.float32)
-    return tf.function(lambda inputs: network(inputs, training=False), input_signature=[spec])
-
-
-def quantiles(outputs: Floats) -> Floats:
-    """Return (rows, horizons, levels) from the network's outputs: median in the middle, positive steps around it."""
-    raw = outputs.reshape(-1, len(HORIZONS), len(LEVELS))
-    step = np.logaddexp(0.0, raw)  # softplus
-    median = raw[..., 2]
-    return np.stack(
-        [
-            median - step[..., 1] - step[..., 0],
-            median - step[..., 1],
-            median,
-            median + step[..., 3],
-            median + step[..., 3] + step[..., 4],
-        ],
-        axis=-1,
-    )
-
-
-def _pinball(keras: ModuleType) -> Any:
-    """Quantile loss on the network's outputs, the same shape as `quantiles`."""
-    ops = keras.ops
-    levels = ops.convert_to_tensor(LEVELS.astype(np.float32))
-
-    def loss(actual: Any, outputs: Any) -> Any:
-        raw = ops.reshape(outputs, (-1, len(HORIZONS), len(LEVELS)))
-        step, median = ops.softplus(raw), raw[..., 2]
-        low, high = median - step[..., 1], median + step[..., 3]
-        predicted = ops.stack([low - step[..., 0], low, median, high, high + step[..., 4]], axis=-1)
-        gap = actual[..., None] - predicted
-        return ops.mean(ops.maximum(levels * gap, (levels - 1) * gap), axis=(1, 2))
-
-    return loss
-
-
-def _network(keras: ModuleType, units: int) -> Any:
-    wide, narrow = (float(np.log(np.expm1(width))) for width in NORMAL_WIDTHS)
-    bias = np.tile([wide, narrow, 0.0, narrow, wide], len(HORIZONS))
-    inputs = keras.Input((LENGTH, len(NAMES)))
-    memory = keras.layers.LSTM(units)(inputs)
-    newest = keras.layers.Flatten()(keras.layers.Cropping1D((LENGTH - 1, 0))(inputs))
-    outputs = keras.layers.Dense(
-        len(bias), kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.0)
-    )
-    joined = outputs(keras.layers.Concatenate()([memory, newest]))
-    network = keras.Model(inputs, joined)
-    outputs.set_weights([outputs.get_weights()[0], bias.astype(np.float32)])  # it starts as a normal distribution
-    return network
-
-
 def fit(data: Dataset, split: Split, options: ForecastOptions = ForecastOptions()) -> ForecastModel:
     """Fit on the split's first part, correct on its second. The same rows give the same model."""
-    keras = import_keras()
+    keras = network.import_keras()
     keras.utils.set_random_seed(SEED)
     rows = thin(split.fit, options.most_rows, SEED)
     windows = data.sequences(rows, NAMES, LENGTH)
-    mean, scale = windows[:, -1].mean(axis=0), windows[:, -1].std(axis=0)
+    newest = relative(windows[:, -1], NAMES, UNIT)
+    mean, scale = newest.mean(axis=0), newest.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    network = _network(keras, options.units)
+    inputs = _standard(windows, mean, scale)
+    size = _size(data, split, options)
+    built = network.build(keras, options.units, LENGTH, len(NAMES))
     steps = max(options.epochs * len(rows) // options.batch, 1)
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
-    network.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), loss=_pinball(keras))
-    network.fit(
-        ((windows - mean) / scale).astype(np.float32),
-        _targets(data, rows, windows).astype(np.float32),
+    built.compile(optimizer=keras.optimizers.Adam(schedule, clipnorm=1.0), loss=network.pinball(keras))
+    built.fit(
+        inputs.astype(np.float32),
+        _targets(data, rows, _unit(windows, size)).astype(np.float32),
         batch_size=options.batch,
         epochs=options.epochs,
         verbose=0,
     )
-    plain = ForecastModel(network, mean, scale, np.ones(len(HORIZONS)), np.ones((len(HORIZONS), len(LEVELS))))
+    plain = ForecastModel(built, mean, scale, size, np.ones(len(HORIZONS)), np.ones((len(HORIZONS), len(LEVELS))))
     held = thin(split.calibrate, options.most_rows, SEED)
     windows = data.sequences(held, NAMES, LENGTH)
-    shrink, stretch = corrections(plain.raw(windows), _targets(data, held, windows))
-    return ForecastModel(network, mean, scale, shrink, stretch)
+    shrink, stretch = corrections(plain.raw(windows), _targets(data, held, plain.unit(windows)))
+    return replace(plain, shrink=shrink, stretch=stretch)
 
 
-def _targets(data: Dataset, rows: Any, windows: Floats) -> Floats:
-    """Forward returns (rows, horizons) in units of the last day's volatility over each horizon."""
-    unit = np.exp(windows[:, -1, NAMES.index("log_rms_24h")])
+def _standard(windows: Floats, mean: Floats, scale: Floats) -> Floats:
+    return np.clip((relative(windows, NAMES, UNIT) - mean) / scale, -LIMIT, LIMIT)
+
+
+def _size(data: Dataset, split: Split, options: ForecastOptions) -> trees.Trees:
+    """Trees on the coming hour's log volatility relative to the day's."""
+    rows = thin(split.fit, options.size_rows, SEED)
+    table = data.matrix(rows, NAMES)
+    target = np.clip(data.labels[SIZE][rows] - table[:, NAMES.index(UNIT)], -SIZE_LIMIT, SIZE_LIMIT)
+    settings = {"objective": "reg:squarederror", "max_depth": 4, "eta": 0.05, "min_child_weight": 300}
+    return trees.fit(relative(table, NAMES, UNIT), target, NAMES, options.rounds, SEED, **settings)
+
+
+def _unit(windows: Floats, size: trees.Trees) -> Floats:
+    newest = windows[:, -1]
+    expected: Floats = np.exp(newest[:, NAMES.index(UNIT)] + size.margins(relative(newest, NAMES, UNIT)))
+    return expected
+
+
+def _targets(data: Dataset, rows: Any, unit: Floats) -> Floats:
+    """Forward returns (rows, horizons) in units of the volatility expected over each horizon."""
     actual = np.stack([data.labels[label][rows] for label in LABELS], axis=1)
     return np.clip(actual / unit[:, None] / _spread(), -LIMIT, LIMIT)
 
@@ -224,7 +228,7 @@ def corrections(raw: Floats, actual: Floats) -> tuple[Floats, Floats]:
     shrink, stretch = np.ones(len(HORIZONS)), np.ones((len(HORIZONS), len(LEVELS)))
     for h in range(len(HORIZONS)):
         median = raw[:, h, 2]
-        factors = np.linspace(0, 1, 11)
+        factors = np.linspace(FEWEST, 1, 10)
         errors = [float(np.abs(actual[:, h] - factor * median).mean()) for factor in factors]
         shrink[h] = factors[int(np.argmin(errors))]
         rest = actual[:, h] - shrink[h] * median

@@ -1,7 +1,7 @@
 """Risk: the calibrated probability that the coming hour moves abnormally, times 100.
 
-A blend of a logistic regression, on all features or on the HAR terms alone, and of boosted trees: what a history of this
-length supports decides itself on later data.
+Three opinions are mixed: a logistic regression, trees on the question itself, and trees on the coming hour's volatility, which
+says more than yes or no. All read volatilities relative to the threshold that decides what is abnormal.
 """
 
 from __future__ import annotations
@@ -12,27 +12,34 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import reasons
+from ml import labels, metrics, online, reasons
 from ml.dataset import Dataset, Rows, Split, thin
 from ml.models import blend, logistic, trees
 from ml.models.base import Model, columns
+from ml.models.relative import relative
 from quantstream import features
 from quantstream.errors import DataRejected
 from quantstream.windows import Floats
 
 NAMES = features.NAMES
 HAR = ("log_rms_1h", "log_rms_6h", "log_rms_24h", "log_rms_7d", "log_threshold_30d")  # Corsi 2009, and the threshold
+UNIT = "log_threshold_30d"
 LABEL = "abnormal"
+SIZE = "log_rms_next_1h"
 SEED = 11
+LIMIT = 3.0  # of the log volatility against the threshold: farther off is far
 
 
 @dataclass(frozen=True)
 class RiskOptions:
-    """How much to learn."""
+    """How much to learn; chosen by hand on candles up to 2023-09, `python -m ml tune` searches for better ones."""
 
-    rounds: int = 200
-    depth: int = 4
-    most_rows: int = 600_000
+    rounds: int = 400
+    depth: int = 3
+    eta: float = 0.04
+    min_child_weight: float = 300.0
+    strength: float = 0.01  # of the logistic regression: inverse of its penalty
+    most_rows: int = 200_000
 
 
 @dataclass
@@ -40,17 +47,27 @@ class RiskModel(Model):
     """A calibrated blend over ordinary and abnormal."""
 
     kind: ClassVar[str] = "risk"
+    outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
     blend: blend.Blend
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows,): probability of an abnormal hour."""
-        return self.blend.probabilities(windows[:, -1])[:, 1]
+        return self.blend.probabilities(self.inputs(windows))[:, 1]
+
+    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+        """Shift by how often hours of late were abnormal, against how often they were said to be."""
+        both = np.stack([1 - predicted, predicted], axis=1)
+        return online.shifted(both, came[:, 0], labels.HORIZON[LABEL], rows)[:, 1]
+
+    def inputs(self, windows: Floats) -> Floats:
+        """Return (rows, names): what the opinions read."""
+        return relative(windows[:, -1], NAMES, UNIT)
 
     def reasons(self, windows: Floats) -> list[list[str]]:
         """Return for each row the features that speak most for an abnormal hour."""
+        share = self.blend.contributions(self.inputs(windows))[:, 1]
         rows = windows[:, -1]
-        share = self.blend.contributions(rows)[:, 1]
         return [
             reasons.strongest(self.names, row, part, "an abnormal hour") for row, part in zip(rows, share, strict=True)
         ]
@@ -80,18 +97,43 @@ def har_logit(data: Dataset, rows: Rows) -> logistic.Logistic:
 
 
 def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> RiskModel:
-    """Fit on the split's first part, mix and calibrate on its second.
+    """Fit on the split's first part, mix and calibrate on its second, then fit anew on both.
 
     Raises: DataRejected when abnormal hours, or normal ones, are absent.
     """
-    rows = thin(split.fit, options.most_rows, SEED)
-    actual = data.labels[LABEL][rows]
-    if len(np.unique(actual)) < 2:
+    if len(np.unique(data.labels[LABEL][split.fit])) < 2:
         raise DataRejected("the candles hold no abnormal hour to learn from; add history")
-    table = data.matrix(rows, NAMES)
-    lines = [logistic.fit(table, actual), logistic.fit(table, actual, strength=0.003), har_logit(data, rows)]
-    forest = trees.fit(
-        table, actual, NAMES, options.rounds, SEED, objective="binary:logistic", max_depth=options.depth, eta=0.05
+    held = thin(split.calibrate, options.most_rows, SEED)
+    later, actual = relative(data.matrix(held, NAMES), NAMES, UNIT), data.labels[LABEL][held]
+    early = _opinions(data, split.fit, options)
+    scaled = blend.as_logit(early.members[1].trees, later, actual)
+    members = (early.members[0], scaled)
+    har = _lines(data, split.fit, options, HAR)
+    found = [blend.fit(blend.Opinions(lines, members), later, actual, 2) for lines in (early.lines, har)]
+    losses = [metrics.log_loss(actual.astype(int), one.probabilities(later)) for one in found]
+    names = NAMES if losses[0] <= losses[1] else HAR
+    both = np.concatenate([split.fit, split.calibrate])
+    chosen = found[0] if names is NAMES else found[1]
+    return RiskModel(blend.settle(chosen, lambda: _opinions(data, both, options, names)))
+
+
+def _lines(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...]) -> logistic.Logistic:
+    """Logistic regression on all features, or on the HAR terms alone: what a short history supports."""
+    rows = thin(np.sort(among), options.most_rows, SEED)
+    table, actual = relative(data.matrix(rows, NAMES), NAMES, UNIT), data.labels[LABEL][rows]
+    kept = np.isin(NAMES, names)
+    return logistic.fit(np.where(kept, table, 0.0), actual, strength=options.strength)
+
+
+def _opinions(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...] = NAMES) -> blend.Opinions:
+    rows = thin(np.sort(among), options.most_rows, SEED)
+    table, actual = relative(data.matrix(rows, NAMES), NAMES, UNIT), data.labels[LABEL][rows]
+    size = np.clip(data.labels[SIZE][rows] - data.matrix(rows, (UNIT,))[:, 0], -LIMIT, LIMIT)
+    settings: dict[str, Any] = {"eta": options.eta, "min_child_weight": options.min_child_weight}
+    direct = trees.fit(
+        table, actual, NAMES, options.rounds, SEED, objective="binary:logistic", max_depth=options.depth, **settings
     )
-    held = split.calibrate
-    return RiskModel(blend.fit(lines, forest, data.matrix(held, NAMES), data.labels[LABEL][held], 2))
+    through_size = trees.fit(
+        table, size, NAMES, options.rounds, SEED, objective="reg:squarederror", max_depth=options.depth + 1, **settings
+    )
+    return blend.Opinions(_lines(data, among, options, names), (blend.Member(direct), blend.Member(through_size)))

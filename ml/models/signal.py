@@ -12,18 +12,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, reasons
-from ml.dataset import Dataset, Split, thin
+from ml import labels, online, reasons
+from ml.dataset import Dataset, Rows, Split, thin
 from ml.models import blend, logistic, trees
 from ml.models.base import Model
+from ml.models.relative import relative
 from quantstream import features
 from quantstream.errors import DataRejected
 from quantstream.windows import Floats
 
 ACTIONS = ("Sell", "Hold", "Buy")
-NEEDS_LONGER = ("log_rms_7d", "log_threshold_30d", "log_seasonal_rms_7d")  # so that a day's history is enough
-NAMES = tuple(name for name in features.NAMES if name not in NEEDS_LONGER)
+ENOUGH = features.DAY + 1  # candles of history: a day must do, so that a young market has a signal
+NAMES = tuple(name for name, definition in features.DEFINITIONS.items() if definition.back <= ENOUGH)
 LABEL = "action"
+UNIT = "log_rms_24h"  # what the barriers are measured in
 SEED = 7
 MARGINS = (1.0, 1.5, 2.0, 3.0, 5.0)  # times the costs that an expected move must reach
 NEVER = 1.0  # an expected move of 100 % within an hour: always Hold
@@ -33,11 +35,14 @@ SURE = 1.64  # standard errors above zero, one-sided 5 %
 
 @dataclass(frozen=True)
 class SignalOptions:
-    """How much to learn."""
+    """How much to learn; chosen by hand on candles up to 2023-09, `python -m ml tune` searches for better ones."""
 
-    rounds: int = 150
+    rounds: int = 250
     depth: int = 3
-    most_rows: int = 600_000
+    eta: float = 0.04
+    min_child_weight: float = 300.0
+    strength: float = 0.01  # of the logistic regression: inverse of its penalty
+    most_rows: int = 150_000
 
 
 @dataclass
@@ -45,13 +50,30 @@ class SignalModel(Model):
     """A calibrated blend over the three actions."""
 
     kind: ClassVar[str] = "signal"
+    outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
     blend: blend.Blend
     needed: float = NEVER  # expected log return that an action must promise
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows, 3): probabilities of Sell, Hold, Buy."""
-        return self.blend.probabilities(windows[:, -1])
+        return self.blend.probabilities(self.inputs(windows))
+
+    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+        """Shift by how often a barrier was touched of late, against how often that was expected.
+
+        Which one is left alone: two weeks of rising prices say nothing about the next hour.
+        """
+        quiet, held = predicted[:, labels.HOLD], np.where(np.isnan(came[:, 0]), np.nan, came[:, 0] == labels.HOLD)
+        share = online.shifted(np.stack([1 - quiet, quiet], axis=1), held, labels.HORIZON[LABEL], rows)[:, 1]
+        result = predicted if rows is None else predicted[len(predicted) - rows :]
+        moves = result * ((1 - share) / np.maximum(1 - result[:, labels.HOLD], 1e-12))[:, None]
+        moves[:, labels.HOLD] = share
+        return moves
+
+    def inputs(self, windows: Floats) -> Floats:
+        """Return (rows, names): what the opinions read."""
+        return _inputs(windows[:, -1])
 
     def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
         """Return the action of each row whose expected move is large enough, else Hold."""
@@ -61,7 +83,7 @@ class SignalModel(Model):
     def reasons(self, windows: Floats, actions: list[str]) -> list[list[str]]:
         """Return for each row the features that speak most for its action."""
         rows = windows[:, -1]
-        share = self.blend.contributions(rows)
+        share = self.blend.contributions(self.inputs(windows))
         return [
             reasons.strongest(self.names, rows[i], share[i, ACTIONS.index(action)], action)
             for i, action in enumerate(actions)
@@ -84,7 +106,7 @@ class SignalModel(Model):
 
 def expected(rows: Floats, probabilities: Floats) -> Floats:
     """Return the expected log return of buying at each row, before costs: (rows,)."""
-    log_rms = rows[:, NAMES.index("log_rms_24h")]
+    log_rms = rows[:, NAMES.index(UNIT)]
     edge: Floats = labels.barrier(np.exp(log_rms)) * (probabilities[:, labels.BUY] - probabilities[:, labels.SELL])
     return edge
 
@@ -109,15 +131,31 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
 
     Raises: DataRejected when the market never moved enough for one of the three actions.
     """
-    rows = thin(split.fit, options.most_rows, SEED)
-    actual, columns = data.labels[LABEL][rows], data.matrix(rows, NAMES)
-    if len(np.unique(actual)) < len(ACTIONS):
+    if len(np.unique(data.labels[LABEL][split.fit])) < len(ACTIONS):
         raise DataRejected(
             "the candles hold no Buy, no Sell or no Hold to learn from: the market hardly moved; add history"
         )
-    lines = logistic.fit(columns, actual, len(ACTIONS))
+    held = thin(split.calibrate, options.most_rows, SEED)
+    later = data.matrix(held, NAMES)
+    early = _opinions(data, split.fit, options)
+    chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
+    needed = margin(expected(later, chosen.probabilities(_inputs(later))), data.labels["return_1h"][held])
+    both = np.concatenate([split.fit, split.calibrate])
+    return SignalModel(blend.settle(chosen, lambda: _opinions(data, both, options)), needed)
+
+
+def _inputs(rows: Floats) -> Floats:
+    """Volatilities relative to the day's, and the day's as it is: in calm markets the costs set the barrier."""
+    inputs, place = relative(rows, NAMES, UNIT), NAMES.index(UNIT)
+    inputs[:, place] = rows[:, place]
+    return inputs
+
+
+def _opinions(data: Dataset, among: Rows, options: SignalOptions) -> blend.Opinions:
+    rows = thin(np.sort(among), options.most_rows, SEED)
+    actual, table = data.labels[LABEL][rows], _inputs(data.matrix(rows, NAMES))
     forest = trees.fit(
-        columns,
+        table,
         actual,
         NAMES,
         options.rounds,
@@ -125,9 +163,7 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
         objective="multi:softprob",
         num_class=len(ACTIONS),
         max_depth=options.depth,
-        eta=0.05,
+        eta=options.eta,
+        min_child_weight=options.min_child_weight,
     )
-    held = split.calibrate
-    later = data.matrix(held, NAMES)
-    mixed = blend.fit([lines], forest, later, data.labels[LABEL][held], len(ACTIONS))
-    return SignalModel(mixed, margin(expected(later, mixed.probabilities(later)), data.labels["return_1h"][held]))
+    return blend.Opinions(logistic.fit(table, actual, len(ACTIONS), strength=options.strength), (blend.Member(forest),))

@@ -14,11 +14,11 @@ from quantstream.windows import Floats
 THREADS = 2
 FIXED: dict[str, Any] = {
     "tree_method": "hist",
-    "max_bin": 128,
+    "max_bin": 64,
     "subsample": 0.7,
-    "colsample_bytree": 0.7,
+    "colsample_bytree": 0.4,
     "min_child_weight": 50,  # five-minute rows overlap: a leaf of fewer learns one afternoon
-    "reg_lambda": 10.0,
+    "reg_lambda": 20.0,
     "nthread": THREADS,
     "verbosity": 0,
 }
@@ -31,12 +31,12 @@ class Trees:
     booster: xgboost.Booster
     names: tuple[str, ...]
 
-    def predict(self, columns: Floats) -> Floats:
-        """Return the objective's probabilities: (rows,) for two classes, (rows, classes) for more."""
-        return np.asarray(self.booster.inplace_predict(columns), dtype=np.float64)
+    def margins(self, columns: Floats) -> Floats:
+        """Return the sum over the trees: (rows,) for one target or two classes, (rows, classes) for more."""
+        return np.asarray(self.booster.inplace_predict(columns, predict_type="margin"), dtype=np.float64)
 
     def contributions(self, columns: Floats) -> Floats:
-        """Return each feature's SHAP value on the logit, without the bias: (rows, names) or (rows, classes, names)."""
+        """Return each feature's SHAP value on the margin, without the bias: (rows, names) or (rows, classes, names)."""
         matrix = xgboost.DMatrix(columns, nthread=1)
         return np.asarray(self.booster.predict(matrix, pred_contribs=True), dtype=np.float64)[..., :-1]
 
@@ -45,9 +45,9 @@ class Trees:
         self.booster.save_model(path)
 
 
-def fit(columns: Floats, classes: Floats, names: tuple[str, ...], rounds: int, seed: int, **extra: Any) -> Trees:
+def fit(columns: Floats, targets: Floats, names: tuple[str, ...], rounds: int, seed: int, **extra: Any) -> Trees:
     """Fit so many trees; the same rows give the same trees."""
-    matrix = xgboost.DMatrix(columns, label=classes, nthread=THREADS)
+    matrix = xgboost.DMatrix(columns, label=targets, nthread=THREADS)
     return Trees(xgboost.train({**FIXED, "seed": seed, **extra}, matrix, num_boost_round=rounds), names)
 
 

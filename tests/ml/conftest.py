@@ -22,7 +22,7 @@ from quantstream.errors import Unavailable
 from tests.ml import markets
 
 SMALL = train.Options(
-    forecast=ForecastOptions(units=4, epochs=1, most_rows=2000),
+    forecast=ForecastOptions(units=4, epochs=1, most_rows=2000, rounds=20),
     signal=SignalOptions(rounds=20),
     risk=RiskOptions(rounds=20),
 )

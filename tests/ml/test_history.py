@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from ml.history import backfill, parse_kline
+from ml.history import backfill
+from ml.klines import parse_kline
 from quantstream.errors import BadRecord, DataRejected, Misconfigured, Unavailable
 from quantstream.lake import Lake, micros
 from quantstream.market import MINUTE, Candle

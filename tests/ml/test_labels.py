@@ -83,8 +83,8 @@ def test_what_lies_beyond_the_horizon_changes_no_label(label: str) -> None:
 def test_a_label_across_a_hole_is_unknown() -> None:
     frame = markets.candles(1000).drop(index=[605])
     computed = labels.compute(frame, trailing=500)
-    assert np.isnan(computed.to_numpy()[600]).tolist() == [False, False, False, True, True]
-    assert np.isnan(computed.to_numpy()[604]).tolist() == [True, False, False, True, True]
+    assert np.isnan(computed.to_numpy()[600]).tolist() == [False, False, False, True, True, True]
+    assert np.isnan(computed.to_numpy()[604]).tolist() == [True, False, False, True, True, True]
 
 
 def test_a_label_is_known_when_its_last_candle_closes() -> None:

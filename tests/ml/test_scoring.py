@@ -99,15 +99,17 @@ def test_a_price_that_never_moves_gives_hold_and_low_risk(champions: ModelSet) -
     assert calm.risk < 50
 
 
-def test_a_day_of_history_gives_all_but_the_risk_and_says_so(
+def test_a_day_of_history_gives_signal_and_novelty_and_says_what_lacks(
     champions: ModelSet, histories: dict[str, pd.DataFrame]
 ) -> None:
     (young,) = score(champions, {"BTCUSDT": histories["BTCUSDT"].iloc[-400:]}, NOW)
     assert young.risk is None
-    assert young.abstained == "risk: the history is too short or has holes for log_rms_7d"
-    assert len(young.forecasts) == 3
+    assert young.forecasts == []
+    assert young.abstained == "; ".join(
+        f"{kind}: the history is too short or has holes for log_rms_7d" for kind in ("forecast", "risk")
+    )
     assert young.signal is not None
-    assert set(young.models) == {"quantstream-forecast", "quantstream-signal", "quantstream-anomaly"}
+    assert set(young.models) == {"quantstream-signal", "quantstream-anomaly"}
 
 
 def test_one_candle_is_too_short_for_anything(champions: ModelSet, histories: dict[str, pd.DataFrame]) -> None:

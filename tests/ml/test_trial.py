@@ -34,7 +34,8 @@ def test_rows_after_the_first_folder_are_judged_and_no_others(folders: tuple[Pat
     assert found["judged_from_us"] > end
     assert set(found["symbols"]) == {"AUSDT", "BUSDT", "NEWUSDT"}
     assert 0.5 < found["pooled"]["auc"] < 1
-    assert "auc_har" in trial.table({"risk": found})
+    whole = trial.table({"risk": found, "seconds": {"fit": 1.0, "risk": 1.0}})
+    assert "auc_har" in whole
 
 
 def test_what_is_wrong_with_a_folder_is_said_in_a_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -48,3 +49,46 @@ def test_what_is_wrong_with_a_folder_is_said_in_a_sentence(folders: tuple[Path, 
     (tmp_path / "X_5m.parquet").write_text("no")
     with pytest.raises(Misconfigured, match="is not a Parquet file"):
         trial.run(tmp_path, early)
+
+
+def _written(folder: Path, frame: pd.DataFrame) -> Path:
+    frame.to_parquet(folder / "X_5m.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "time", "zoned", "text"])
+def test_opening_times_are_read_in_any_unit(unit: str, tmp_path: Path) -> None:
+    frame = markets.candles(50)
+    times = frame["opened_at"]
+    plain = times.dt.tz_localize(None)
+    written = {"time": plain, "zoned": times, "text": times.astype(str)}.get(unit)
+    if written is None:
+        written = plain.astype(f"datetime64[{unit}]").astype("int64")
+    odd = frame.drop(columns=["opened_at", "taker_buy_volume"]).assign(open_time=written, source="x")
+    read = trial.read_folder(_written(tmp_path, odd))["X"]
+    assert read["opened_at"].tolist() == times.tolist()
+    assert set(read.columns) == {"opened_at", "open", "high", "low", "close", "volume"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda frame: frame.drop(columns="volume"), "lacks volume"),
+        (lambda frame: frame.drop(columns="opened_at"), "lacks open_time"),
+        (lambda frame: frame.assign(close="dear"), "holds what is no number"),
+        (lambda frame: frame.iloc[:0], "holds no candles"),
+        (
+            lambda frame: frame.assign(opened_at=frame["opened_at"] + pd.Timedelta(seconds=9)),
+            "50 candles that do not open",
+        ),
+    ],
+)
+def test_a_file_that_does_not_do_is_refused_in_a_sentence(spoil: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=said):
+        trial.read_folder(_written(tmp_path, spoil(markets.candles(50))))  # type: ignore[operator]
+
+
+def test_rows_out_of_order_and_twice_are_put_right(tmp_path: Path) -> None:
+    frame = markets.candles(50)
+    mixed = pd.concat([frame.iloc[::-1], frame.iloc[10:20]])
+    assert trial.read_folder(_written(tmp_path, mixed))["X"]["close"].tolist() == frame["close"].tolist()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from quantstream import features, windows
 from quantstream.errors import DataRejected
+from quantstream.features import table
 from tests.ml import markets
 
 COUNT = features.WARMUP + 600
@@ -55,16 +56,7 @@ def test_the_future_changes_nothing_before_it() -> None:
 def test_every_feature_is_known_once_the_warm_up_is_there_and_not_a_candle_earlier() -> None:
     assert np.isfinite(BATCH.iloc[features.WARMUP :].to_numpy()).all()
     first_known = {name: int(np.flatnonzero(np.isfinite(BATCH[name]))[0]) for name in features.NAMES}
-    assert first_known == {name: max(features.DEFINITIONS[name].back - (back_of(name)), 0) for name in features.NAMES}
-
-
-def back_of(name: str) -> int:
-    """How many rows less than its declared reach a definition needs: volumes and prices need no candle before their window."""
-    reaches_itself = {"relative_volume_5m", "relative_volume_1h", "taker_imbalance_1h", "log_parkinson_1h"}
-    reaches_itself |= {"log_garman_klass_6h", "range_position_24h", "bollinger_position"}
-    if name in reaches_itself:
-        return 1
-    return 0
+    assert first_known == {name: definition.back for name, definition in features.DEFINITIONS.items()}
 
 
 def test_formulas_agree_with_plain_pandas() -> None:
@@ -74,7 +66,29 @@ def test_formulas_agree_with_plain_pandas() -> None:
     hourly = (returns**2).rolling(12).mean() ** 0.5
     typical = (high + low + close) / 3
     buys = MARKET["taker_buy_volume"]
+    log_range = np.log(high / low) ** 2
+    opened = MARKET["open"]
+    season = pd.Series(0.5 * np.log((log_range / (4 * np.log(2))).rolling(12).mean()))
+    up = np.log(high / close) * np.log(high / opened)
+    satchell = up + np.log(low / close) * np.log(low / opened)
+    mix = 0.34 / (1.34 + 289 / 287)
+    jumps = (np.log(opened / close.shift(1)) ** 2).rolling(288).mean()
+    bodies = (np.log(close / opened) ** 2).rolling(288).mean()
     expected = {
+        "log_garman_klass_1h": 0.5
+        * np.log((0.5 * log_range - (2 * np.log(2) - 1) * np.log(close / opened) ** 2).rolling(12).mean()),
+        "log_rogers_satchell_6h": 0.5 * np.log(satchell.rolling(72).mean()),
+        "log_yang_zhang_24h": 0.5 * np.log(jumps + mix * bodies + (1 - mix) * satchell.rolling(288).mean()),
+        "log_bipower_6h": 0.5 * np.log(np.pi / 2 * (returns.abs() * returns.abs().shift(1)).rolling(72).mean()),
+        "log_mean_move_24h": np.log(returns.abs().rolling(288).mean()),
+        "log_max_move_1h": np.log(returns.abs().rolling(12).max()),
+        "log_span_24h": np.log(np.log(high.rolling(288).max() / low.rolling(288).min())),
+        "log_seasonal_range_28d": sum(season.shift(288 * day - 12) for day in range(1, 29)) / 28,
+        "seasonal_turn_28d": sum(season.shift(288 * day - 12) - season.shift(288 * day) for day in range(1, 29)) / 28,
+        "seasonal_volume_14d": np.log(
+            volume.rolling(12).mean() / (sum(volume.rolling(12).mean().shift(288 * day) for day in range(1, 15)) / 14)
+            + 0.01
+        ),
         "momentum_1h": np.log(close / close.shift(12)) / (day * 12**0.5),
         "log_rms_7d": 0.5 * np.log((returns**2).rolling(2016).mean()),
         "log_threshold_30d": np.log(hourly.rolling(8640).quantile(0.9)),
@@ -152,7 +166,16 @@ def test_values_of_the_features_are_those_that_the_hash_stands_for() -> None:
     assert (features.FEATURE_HASH, hashlib.sha256(rounded.tobytes()).hexdigest()[:12]) == HASHES
 
 
-HASHES = ("be8f3e3c1682addb", "b504b7da8d0c")
+def test_the_table_of_features_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "FEATURES.md"
+    assert page.read_text(encoding="utf-8") == table.markdown(), "run: python -m ml features > docs/FEATURES.md"
+
+
+def test_every_feature_has_its_words_and_unit() -> None:
+    assert {name for name, one in features.DEFINITIONS.items() if not (one.words and one.unit and one.source)} == set()
+
+
+HASHES = ("70e7b30aa259f8df", "3a67bf8d8e51")
 
 
 @settings(max_examples=50, deadline=None)
