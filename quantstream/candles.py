@@ -62,6 +62,23 @@ class Window(msgspec.Struct, array_like=True):
             self.taker_buy_volume += quantity
             self.taker_buy_quote_volume += quote
 
+    def merge(self, part: Window) -> None:
+        """Take in what another window has summed of trades that this one has not; order does not matter."""
+        if self.trade_count == 0:
+            self.open, self.high, self.low, self.close = part.open, part.high, part.low, part.close
+            self.first_trade_id, self.last_trade_id = part.first_trade_id, part.last_trade_id
+        else:
+            if part.first_trade_id < self.first_trade_id:
+                self.first_trade_id, self.open = part.first_trade_id, part.open
+            if part.last_trade_id > self.last_trade_id:
+                self.last_trade_id, self.close = part.last_trade_id, part.close
+            self.high, self.low = max(self.high, part.high), min(self.low, part.low)
+        self.volume += part.volume
+        self.quote_volume += part.quote_volume
+        self.trade_count += part.trade_count
+        self.taker_buy_volume += part.taker_buy_volume
+        self.taker_buy_quote_volume += part.taker_buy_quote_volume
+
 
 class SymbolState(msgspec.Struct):
     """All that a builder knows of one symbol: bounded, serialisable, enough to continue identically."""
@@ -72,6 +89,7 @@ class SymbolState(msgspec.Struct):
     windows: dict[str, dict[int, Window]] = msgspec.field(default_factory=dict)
     next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
     unplaced: int = 0  # trades too late for any retained window
+    alive_from: int = 0  # first heartbeat before any trade, µs: the log has everything from then on
 
 
 class CandleBuilder:
@@ -99,7 +117,7 @@ class CandleBuilder:
     def add(self, trade: Trade) -> list[Candle]:
         """Take one trade in and return the candles it closed or revised, oldest first."""
         state = self.state
-        seen, hole = state.ids.take(trade, state.latest_at)
+        seen, hole = state.ids.take(trade, state.alive_from)
         if seen is Seen.DUPLICATE or seen is Seen.OVERLAP:
             return []
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest()):
@@ -108,10 +126,37 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
+    def add_run(self, slices: Iterable[Window], last_at: int, latest_at: int) -> bool:
+        """Take many trades at once, if that is the same as adding them one by one; return False when it may not be.
+
+        The trades' ids follow one another; `slices` are their sums over stretches of time that no window's edge divides, in
+        order. `last_at` is the time (µs) of the last of them, `latest_at` the latest of any. Nothing may be due to close.
+        """
+        state, slices = self.state, list(slices)
+        latest_at = max(latest_at, state.latest_at)
+        if slices[0].first_trade_id != state.ids.last_id + 1:
+            return False
+        for interval, length in self.lengths.items():
+            opened_at = state.next_open.get(interval)
+            if opened_at is None or opened_at + length <= latest_at - self.lateness or slices[0].opened_at < opened_at:
+                return False
+        for interval, length in self.lengths.items():
+            windows = state.windows[interval]
+            for part in slices:
+                start = window_start(part.opened_at, length)
+                window = windows.get(start)
+                if window is None:
+                    window = windows[start] = Window(start)
+                window.merge(part)
+        state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, last_at, latest_at
+        return True
+
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
         if at <= self.state.latest_at:
             return []
+        if self.state.ids.last_id == NO_TRADE_ID:
+            self.state.alive_from = self.state.alive_from or at
         self.state.latest_at = at
         return self._close_due()
 

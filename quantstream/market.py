@@ -18,6 +18,8 @@ QUOTE_DECIMALS = 2 * DECIMALS  # price × quantity
 QUOTE_UNIT = 10**QUOTE_DECIMALS
 MAX_DIGITS = 38  # of decimal128
 MAX_UNITS = 10**30 - 1  # 38 digits of decimal128 less room for sums
+MAX_QUOTE = 10**31  # of one trade, in 10⁻¹⁶: ten million such trades still fit a candle
+MAX_SINGLES = 10**9  # trades that one aggregate may stand for
 
 MICROSECOND = 1
 SECOND = 1_000_000
@@ -72,9 +74,10 @@ def to_units(text: str, decimals: int = DECIMALS) -> int:
 
 def units_text(units: int, decimals: int = DECIMALS) -> str:
     """Return scaled units as decimal text with all its decimals, as the exchange prints them."""
-    sign, units = ("-", -units) if units < 0 else ("", units)
-    digits = str(units).rjust(decimals + 1, "0")
-    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
+    if units < 0:
+        return "-" + units_text(-units, decimals)
+    whole, fraction = divmod(units, 10**decimals)
+    return f"{whole}.{fraction:0{decimals}d}"
 
 
 def units_decimal(units: int, decimals: int = DECIMALS) -> Decimal:
@@ -102,6 +105,8 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
             raise BadRecord(f"trade {self.id} of {self.symbol} has ids that run backwards")
         if not 0 < self.price <= MAX_UNITS or not 0 <= self.quantity <= MAX_UNITS:
             raise BadRecord(f"trade {self.id} of {self.symbol} has no price above zero or an absurd quantity")
+        if self.price * self.quantity > MAX_QUOTE or self.last_trade_id - self.first_trade_id >= MAX_SINGLES:
+            raise BadRecord(f"trade {self.id} of {self.symbol} is worth more, or stands for more trades, than can be")
         if not EARLIEST <= self.traded_at < LATEST:
             raise BadRecord(f"trade {self.id} of {self.symbol} is dated outside 2009 to 2100")
 
@@ -147,6 +152,9 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
             )
         if self.opened_at % interval_length(self.interval):
             raise BadRecord(f"candle of {self.symbol} at {self.opened_at} does not open on a {self.interval} boundary")
+        largest = max(self.high, self.volume, self.quote_volume)
+        if not 0 <= self.opened_at < LATEST or largest >= 10**MAX_DIGITS or not 0 <= self.trade_count < 2**62:
+            raise BadRecord(f"candle of {self.symbol} at {str(self.opened_at)[:40]}: numbers beyond all reason")
 
     @property
     def closed_at(self) -> int:

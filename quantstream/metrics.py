@@ -19,13 +19,17 @@ class Metrics:
     def __init__(self, stage: str) -> None:
         self.registry = CollectorRegistry()
         self.stage = stage
+        self.started_at = self.gauge("started_at_seconds", "when this process started; its changes are restarts")
+        self.started_at.set_to_current_time()
         self.records = self.counter("records_total", "records handled, by what became of them", "outcome")
         self.dead = self.counter("dead_letters_total", "records nobody could parse")
         self.lag = self.gauge("lag_records", "records behind the end of the topic")
         self.delay = self.histogram("delay_seconds", "from received at ingest to handled here")
         self.gaps = self.counter("gaps_total", "id gaps, by found or repaired", "outcome")
         self.open_gaps = self.gauge("open_gaps", "id gaps not yet repaired")
-        self.candle_age = self.gauge("candle_age_seconds", "age of the last closed candle by event time", "symbol")
+        self.candle_closed_at = self.gauge(
+            "candle_closed_at_seconds", "end of the symbol's last candle, seconds since the epoch", "symbol"
+        )  # its age: ingest's market_time_seconds less this
 
     def counter(self, name: str, text: str, *labels: str) -> Counter:
         """Declare a counter `quantstream_<stage>_<name>`."""

@@ -60,17 +60,17 @@ class Sequence(msgspec.Struct):
     missing: int = 0  # ids in the gaps found so far
     recovered: int = 0  # of them, filled since
 
-    def take(self, trade: Trade, alive_at: int = 0) -> tuple[Seen, Hole | None]:
+    def take(self, trade: Trade, alive_from: int = 0) -> tuple[Seen, Hole | None]:
         """Note a trade; return what it is and the hole that it opened or (partly) filled.
 
-        `alive_at` (µs) is when the feed was last known to be alive: it bounds the hole before the first trade.
+        `alive_from` (µs) is when the feed was first known to be alive: it bounds the hole before the first trade.
         """
         first, last = trade.first_trade_id, trade.last_trade_id
         if first == self.last_id + 1:
             self.last_id, self.last_at = last, trade.traded_at
             return Seen.NEXT, None
         if first > self.last_id:
-            return self._jump(trade, alive_at)
+            return self._jump(trade, alive_from)
         for index, hole in enumerate(self.holes):
             if hole.first <= first and last <= hole.last:
                 self.holes[index : index + 1] = hole.without(trade)
@@ -82,14 +82,21 @@ class Sequence(msgspec.Struct):
         self.duplicates += 1
         return Seen.DUPLICATE, None
 
+    def take_again(self, first: int, last: int, trades: int) -> bool:
+        """Note `trades` whose ids `[first, last]` were all seen before; return False when some may not have been."""
+        if last > self.last_id or any(hole.last >= first for hole in self.holes):
+            return False
+        self.duplicates += trades
+        return True
+
     def give_up_oldest(self) -> Hole | None:
         """Forget the oldest hole when there are too many, and return it."""
         return self.holes.pop(0) if len(self.holes) > MAX_HOLES else None
 
-    def _jump(self, trade: Trade, alive_at: int) -> tuple[Seen, Hole | None]:
+    def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
         is_first = self.last_id == NO_TRADE_ID
         after = 0 if is_first else min(self.last_at, trade.traded_at)
-        before = min(alive_at or trade.traded_at, trade.traded_at) if is_first else trade.traded_at
+        before = min(alive_from or trade.traded_at, trade.traded_at) if is_first else trade.traded_at
         hole = Hole(self.last_id + 1, trade.first_trade_id - 1, after, before)
         self.holes.append(hole)
         self.last_id, self.last_at = trade.last_trade_id, trade.traded_at

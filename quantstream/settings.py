@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quantstream.errors import Misconfigured
@@ -18,8 +18,10 @@ NOT_SETTINGS = {
     "QUANTSTREAM_CACHE",
     "QUANTSTREAM_PYTHON",
     "QUANTSTREAM_REQUIRE_DATA",
+    "QUANTSTREAM_PODS",
 }  # read by make and tests
 FULL_REST = "https://api.binance.com"
+PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
 
@@ -43,8 +45,18 @@ class Kafka(_Group):
     security: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
     user: str = ""
     password: SecretStr = SecretStr("")
-    ca_file: str = ""
+    ca_file: str = ""  # PEM file of the authority that signed the brokers' certificates; empty means the system's
     replication: int = 1
+    partitions: int = PARTITIONS  # of the topics that are keyed by symbol, when they are made here
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        has_password = bool(self.password.get_secret_value())
+        if self.security == "SASL_SSL" and not (self.user and has_password):
+            raise ValueError("SASL_SSL needs a login; set QUANTSTREAM_KAFKA__USER and QUANTSTREAM_KAFKA__PASSWORD")
+        if self.security != "SASL_SSL" and (self.user or has_password):
+            raise ValueError("a login is sent over TLS only; set QUANTSTREAM_KAFKA__SECURITY=SASL_SSL")
+        return self
 
 
 class Ports(_Group):
@@ -65,12 +77,20 @@ class Settings(BaseSettings):
     symbols: Annotated[tuple[str, ...], NoDecode] = DEFAULT_SYMBOLS
     intervals: Annotated[tuple[str, ...], NoDecode] = ("5m",)
     stream: Literal["trade", "aggTrade"] = "trade"
+    socket: Literal["websockets", "picows"] = "websockets"  # the library that keeps the exchange's connections
+    shard: str = "1/1"  # i/n: which part of the symbols this ingest takes, of n processes that share them
+    rotate_hours: float = Field(
+        default=23.0, gt=0, le=24
+    )  # age at which a connection is replaced; the exchange ends it at 24
     lateness_ms: int = 500  # allowed lateness of the watermark
     commit_ms: int = 100  # how often aggregate, score and detect commit their transaction
     sink_commit_ms: int = 5000  # how often the sink commits to the lake: a Parquet file per table and symbol each
     history_days: int = 45  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
     lake: str = ""  # folder or s3:// address; empty means `state`/lake
     mlflow: str = ""  # tracking address; empty means the local server's
+    stages: str = (
+        ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
+    )
     http_port: int = 0  # of a stage's /healthz, /readyz, /metrics; 0 takes a free one
     instance: str = "0"  # tells replicas of a stage apart (the pod's name)
     log_format: Literal["json", "text", "auto"] = "auto"
@@ -93,6 +113,14 @@ class Settings(BaseSettings):
         if not names:
             raise ValueError("name at least one symbol, e.g. BTCUSDT,ETHUSDT")
         return names
+
+    @field_validator("shard")
+    @classmethod
+    def _shard(cls, value: str) -> str:
+        number, _, count = value.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise ValueError(f"{value!r} is not a share of the symbols; write it like 1/3, 2/3 and 3/3")
+        return value
 
     @field_validator("intervals")
     @classmethod

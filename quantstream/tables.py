@@ -29,6 +29,10 @@ CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
     ("last_trade_id", pa.int64()),
     ("is_complete", pa.bool_()),
 ]
+PROOF_COUNTS = (
+    *("equal", "different", "missing", "duplicate", "incomplete", "unproved", "pending"),
+    *("scored_once", "unscored", "scored_twice", "trades", "missing_trades"),
+)
 _FORECAST = pa.struct(
     [
         ("horizon", pa.string()),
@@ -97,8 +101,27 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("detected_at", TIME),
         ]
     ),
+    "proofs": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            ("verified_at", TIME),
+            ("start", pa.string()),
+            ("end", pa.string()),
+            *((name, pa.int64()) for name in PROOF_COUNTS),
+            ("differences", pa.list_(pa.string())),
+            ("not_compared", pa.string()),
+            ("run", pa.string()),
+        ]
+    ),
 }
-TIME_COLUMN = {"trades": "traded_at", "candles": "opened_at", "scores": "opened_at", "anomalies": "traded_at"}
+TIME_COLUMN = {
+    "trades": "traded_at",
+    "candles": "opened_at",
+    "scores": "opened_at",
+    "anomalies": "traded_at",
+    "proofs": "verified_at",
+}
 PARTITIONS = ["symbol", "date"]
 
 

@@ -7,24 +7,29 @@ where it stopped; anomalies and offsets are one transaction.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.trade_features import TradeFeatures
-from quantstream.errors import BadRecord
-from quantstream.kafka import Message, Partition, Reader, Writer, header_texts
+from ml.trade_features import NAMES, TradeFeatures
+from quantstream.kafka import BATCH, Message, Partition, Reader, Writer, contents, header_texts, next_offsets
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
-from quantstream.sequence import Seen
 from quantstream.sequence import Sequence as TradeSequence
-from quantstream.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Anomaly, encode
-from streaming.binance import parse_record
+from quantstream.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Anomaly, Topic, encode
+from quantstream.windows import Floats
+from streaming.columns import Columns, Parser
+from streaming.digits import Ints
+from streaming.runs import by_group
+from streaming.seen import OLD, Sequences, new_trades, trade_at
 
 log = logging.getLogger(__name__)
 REWIND = 5_000  # committed records of a partition that are read again to refill the features' windows
+LINGER = 0.02  # seconds to collect what comes when little is waiting
+BUSY = 0.5  # seconds of work in one transaction when much is waiting
 
 
 class TradeModel(Protocol):
@@ -48,34 +53,64 @@ class Detector:
 
     def __init__(self) -> None:
         self.features = TradeFeatures()
-        self.seen: dict[str, TradeSequence] = {}
+        self.parser = Parser()
+        self.seen: Sequences = {}
 
-    def push(self, trade: Trade) -> tuple[float, ...] | None:
+    def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
-        seen, _ = self.seen.setdefault(trade.symbol, TradeSequence()).take(trade)
-        if seen in (Seen.DUPLICATE, Seen.OVERLAP):
-            return None
-        return self.features.push(trade)
+        sequence = self.seen.setdefault(partition, {}).setdefault(trade.symbol, TradeSequence())
+        return None if sequence.take(trade)[0] in OLD else self.features.push(trade)
 
-    def judge(self, model: TradeModel, trades: list[Trade], rows: list[tuple[float, ...]], now: int) -> list[Anomaly]:
-        """Return the anomalies among a batch. `now` is the wall clock, µs."""
-        matrix = np.asarray(rows, dtype=np.float64)
-        scores = model.score_trades(matrix)
+    def rows(self, columns: Columns) -> tuple[Ints, Floats]:
+        """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
+        names = self.parser.symbols.names
+        new = np.flatnonzero(new_trades(columns, names, self.seen))
+        features = np.zeros((len(columns), len(NAMES)))
+        numbered = new[columns.code[new] >= 0]
+        if len(numbered):
+            order, groups, starts = by_group(columns, numbered)
+            for rows, (_, code) in zip(np.split(order, starts[1:]), groups, strict=True):
+                features[rows] = self._extend(columns, rows, names[code])
+        for row in new[columns.code[new] < 0].tolist():
+            features[row] = self.features.push(trade_at(columns, row, columns.items[row][0]))
+        return new, features[new]
+
+    def judge(self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
+        """Return the anomalies among the rows `new` of a batch. `now` is the wall clock, µs."""
+        scores = model.score_trades(features)
         return [
-            Anomaly(
-                symbol=trades[index].symbol,
-                trade_id=trades[index].id,
-                traded_at=trades[index].traded_at,
-                price=trades[index].price,
-                quantity=trades[index].quantity,
-                buyer_is_maker=trades[index].buyer_is_maker,
-                score=float(scores[index]),
-                reasons=model.explain(rows[index]),
-                model=f"{model.name}/{model.version}",
-                detected_at=now,
-            )
-            for index in np.flatnonzero(scores > model.threshold)
+            self._anomaly(model, columns, int(new[place]), features[place], float(scores[place]), now)
+            for place in np.flatnonzero(scores > model.threshold).tolist()
         ]
+
+    def forget(self, partition: int) -> None:
+        """Drop a partition's symbols: another process may have read on meanwhile."""
+        for symbol in self.seen.pop(partition, {}):
+            self.features.forget(symbol)
+
+    def _extend(self, columns: Columns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
+        if columns.at[rows].min() == 0:  # a trade too large for the columns is among them
+            return [self.features.push(trade_at(columns, row, symbol)) for row in rows.tolist()]
+        parts = (columns.price[rows], columns.quantity[rows], columns.at[rows], columns.maker[rows])
+        return self.features.extend(symbol, *(part.tolist() for part in parts))
+
+    def _anomaly(
+        self, model: TradeModel, columns: Columns, row: int, features: Floats, score: float, now: int
+    ) -> Anomaly:
+        code = columns.code[row]
+        trade = trade_at(columns, row, self.parser.symbols.names[code] if code >= 0 else columns.items[row][0])
+        return Anomaly(
+            symbol=trade.symbol,
+            trade_id=trade.id,
+            traded_at=trade.traded_at,
+            price=trade.price,
+            quantity=trade.quantity,
+            buyer_is_maker=trade.buyer_is_maker,
+            score=score,
+            reasons=model.explain(features.tolist()),
+            model=f"{model.name}/{model.version}",
+            detected_at=now,
+        )
 
 
 class DetectStage:
@@ -90,67 +125,76 @@ class DetectStage:
         health: Health,
         commit_s: float,
         now: Callable[[], int],
+        topics: tuple[Topic, Topic] = (TRADES, ANOMALIES),
     ) -> None:
         self.detector = Detector()
-        self.reader, self.writer, self.model = reader, writer, model
+        self.reader, self.writer, self.model, self.topics = reader, writer, model, topics
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
         self.handled, self.flagged = metrics.records.labels("handled"), metrics.records.labels("flagged")
         self.unscored = metrics.records.labels("without_model")
         self.new_from: dict[Partition, int] = {}
+        self.offsets: dict[Partition, int] = {}
+        self.found: list[Anomaly] = []
+        self.received_at = ""  # of the last record, as its header says
 
     def start(self) -> None:
         """Join the group."""
-        self.reader.subscribe([TRADES], self._assigned)
+        self.reader.subscribe([self.topics[0]], self._assigned)
 
     def turn(self) -> None:
-        """Read, judge and commit one batch.
+        """Read what is waiting, judge and commit it.
 
         Raises: Unavailable.
         """
-        offsets: dict[Partition, int] = {}
-        trades: list[Trade] = []
-        rows: list[tuple[float, ...]] = []
-        messages = self.reader.poll(self.commit_s)
-        for message in messages:
-            is_new = message.offset() >= self.new_from.get((message.topic(), message.partition()), 0)
-            taken = self._take(message)
-            if is_new:
-                offsets[message.topic(), message.partition()] = message.offset() + 1
-                if taken:
-                    trades.append(taken[0])
-                    rows.append(taken[1])
-        if offsets:
-            self._commit(trades, rows, offsets, messages[-1])
+        begun = time.monotonic()
+        messages = self.reader.poll(self.commit_s, 1)
+        messages += self.reader.poll(LINGER) if messages else []
+        while messages:
+            self._read(messages)
+            is_busy = len(messages) >= BATCH and time.monotonic() - begun < BUSY
+            messages = self.reader.poll(LINGER) if is_busy else []
+        if self.offsets:
+            self._commit()
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
 
-    def _take(self, message: Message) -> tuple[Trade, tuple[float, ...]] | None:
-        try:
-            item = parse_record(message.value() or b"", (message.key() or b"").decode(errors="replace"))
-        except BadRecord:
-            return None  # aggregate reads the same record and puts it aside
-        if not isinstance(item, Trade):
-            return None
-        row = self.detector.push(item)
-        return None if row is None else (item, row)
-
-    def _commit(
-        self, trades: list[Trade], rows: list[tuple[float, ...]], offsets: dict[Partition, int], last: Message
-    ) -> None:
+    def _read(self, messages: list[Message]) -> None:
+        values, keys, partitions = contents(messages)
+        columns = self.detector.parser.parse(values, keys, partitions)
+        new, features = self.detector.rows(columns)
+        if self.new_from:  # records that only refill the windows after a restart
+            places = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
+            begin = {number: offset for (_, number), offset in self.new_from.items()}
+            is_new = places >= np.array([begin.get(number, 0) for number in partitions])
+            messages = [messages[row] for row in np.flatnonzero(is_new).tolist()]
+            partitions = [partitions[row] for row in np.flatnonzero(is_new).tolist()]
+            new, features = new[is_new[new]], features[is_new[new]]
+            reached = next_offsets(messages, partitions)
+            self.new_from = {part: at for part, at in self.new_from.items() if reached.get(part, 0) <= at}
+        if messages:
+            self.offsets |= next_offsets(messages, partitions)
+            self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
         model = self.model()
-        found = self.detector.judge(model, trades, rows, self.now()) if model and rows else []
+        if model and len(new):
+            self.found += self.detector.judge(model, columns, new, features, self.now())
+        (self.handled if model else self.unscored).inc(len(new))
+        self.health.beat()
+
+    def _commit(self) -> None:
         self.writer.begin()
-        for anomaly in found:
+        for anomaly in self.found:
             log.info("anomaly", extra={"symbol": anomaly.symbol, "trade": anomaly.trade_id, "why": anomaly.reasons})
-            self.writer.send(ANOMALIES, anomaly.symbol, encode(anomaly))
-        self.writer.commit(self.reader, offsets)
-        (self.handled if model else self.unscored).inc(len(rows))
-        self.flagged.inc(len(found))
-        received_at = header_texts(last).get(HEADER_RECEIVED_AT, "")
-        if received_at.isdigit():
-            self.metrics.delay.observe(max(0.0, (self.now() - int(received_at)) / SECOND))
+            self.writer.send(self.topics[1], anomaly.symbol, encode(anomaly))
+        self.writer.commit(self.reader, self.offsets)
+        self.flagged.inc(len(self.found))
+        self.offsets.clear()
+        self.found.clear()
+        if self.received_at.isdigit():
+            self.metrics.delay.observe(max(0.0, (self.now() - int(self.received_at)) / SECOND))
 
     def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
+        for _, partition in partitions:
+            self.detector.forget(partition)
         begin, new_from = self.reader.rewound(partitions, REWIND)
         self.new_from |= new_from
         self.health.ready()

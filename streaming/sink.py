@@ -15,29 +15,29 @@ import msgspec
 import pyarrow as pa
 
 from quantstream.errors import BadRecord
-from quantstream.kafka import Message, Partition, Reader, Writer, header_texts
+from quantstream.kafka import Message, Partition, Reader, Writer, contents, next_offsets
 from quantstream.lake import Lake
 from quantstream.market import Candle, Trade, units_decimal
 from quantstream.metrics import Health, Metrics
-from quantstream.sequence import Seen, Sequence
+from quantstream.sequence import Sequence
 from quantstream.tables import PRICE, SCHEMAS, candle_rows
 from quantstream.topics import (
     ANOMALIES,
     CANDLES,
-    HEADER_ORIGIN,
-    HEADER_RECEIVED_AT,
     SCORES,
     TRADES,
     Anomaly,
     Score,
     decode,
 )
-from streaming.binance import parse_record
+from streaming.columns import Columns, Parser
+from streaming.seen import Sequences, new_trades
 from streaming.tradelog import put_aside
+from streaming.traderows import trade_rows
 
 log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
-MAX_ROWS = 200_000  # rows that wait for a commit before it is made early
+MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 POLL = 0.5  # seconds: how long a stop waits at most
 Row = dict[str, Any]
 _sequences = msgspec.json.Decoder(dict[str, Sequence])
@@ -60,8 +60,10 @@ class SinkStage:
         self.lake, self.reader, self.writer = lake, reader, writer
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
         self.committed_at = time.monotonic()
-        self.seen: dict[int, dict[str, Sequence]] = {}
-        self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values()}
+        self.seen: Sequences = {}
+        self.parser = Parser()
+        self.trades: list[pa.Table] = []
+        self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values() if table != "trades"}
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
         self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
         self.written = {table: metrics.records.labels(table) for table in TABLES.values()}
@@ -78,10 +80,9 @@ class SinkStage:
 
         Raises: Unavailable.
         """
-        for message in self.reader.poll(min(self.commit_s, POLL)):
-            self._take(message)
+        self._take(self.reader.poll(min(self.commit_s, POLL)))
         is_due = time.monotonic() - self.committed_at >= self.commit_s
-        if is_due or sum(map(len, self.rows.values())) >= MAX_ROWS:
+        if is_due or sum(map(self._waiting, TABLES.values())) >= MAX_ROWS:
             self.commit()
             self.committed_at = time.monotonic()
             self.metrics.lag.set(self.reader.lag())
@@ -96,67 +97,64 @@ class SinkStage:
         self.writer.poll()
 
     def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
-        rows = self.rows[table]
-        if rows:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
-            started = time.monotonic()
-            metadata = {}
-            if table == "trades":
-                for _, partition in offsets:
-                    metadata[_seen_key(partition)] = msgspec.json.encode(self.seen[partition]).decode()
-            progress = {_application(part): offset for part, offset in offsets.items()}
-            self.lake.append(table, _table(table, rows), progress, metadata)
-            self.commit_time.labels(table).observe(time.monotonic() - started)
-            self.written[table].inc(len(rows))
-            rows.clear()
-            offsets.clear()
-
-    def _take(self, message: Message) -> None:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        table = TABLES[topic]
-        self.offsets[table][topic, partition] = offset + 1
-        raw = message.value() or b""
-        try:
-            row = self._row(table, message, raw)
-        except BadRecord as error:
-            if table != "trades":  # what is wrong in the trades topic, aggregate has put aside
-                self.metrics.dead.inc()
-                put_aside(self.writer, f"sink {topic}-{partition}@{offset}", str(error), raw, self.now())
+        count = self._waiting(table)
+        if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
             return
-        if row is not None:
-            self.rows[table].append(row)
-
-    def _row(self, table: str, message: Message, raw: bytes) -> Any:
+        started = time.monotonic()
+        metadata = {}
         if table == "trades":
-            return self._trade_row(message, raw)
+            for _, partition in offsets:
+                metadata[_seen_key(partition)] = msgspec.json.encode(self.seen.setdefault(partition, {})).decode()
+        progress = {_application(part): offset for part, offset in offsets.items()}
+        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
+        self.lake.append(table, rows, progress, metadata)
+        self.commit_time.labels(table).observe(time.monotonic() - started)
+        self.written[table].inc(count)
+        (self.trades if table == "trades" else self.rows[table]).clear()
+        offsets.clear()
+
+    def _take(self, messages: list[Message]) -> None:
+        by_topic: dict[str, list[Message]] = {}
+        for message, topic in zip(messages, map(Message.topic, messages), strict=True):
+            by_topic.setdefault(topic, []).append(message)
+        for topic, some in by_topic.items():
+            values, keys, partitions = contents(some)
+            self.offsets[TABLES[topic]] |= next_offsets(some, partitions)
+            if topic == TRADES.name:
+                self._take_trades(some, self.parser.parse(values, keys, partitions))
+            else:
+                for message, raw in zip(some, values, strict=True):
+                    self._take_row(TABLES[topic], message, raw)
+
+    def _take_trades(self, messages: list[Message], columns: Columns) -> None:
+        """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
+        names = self.parser.symbols.names
+        is_new = new_trades(columns, names, self.seen)
+        table = trade_rows(columns, is_new, names, messages)
+        old = sum(isinstance(item, Trade) for _, item in columns.items.values()) + int((columns.at > 0).sum())
+        self.duplicates.inc(old - table.num_rows)
+        if table.num_rows:
+            self.trades.append(table)
+
+    def _take_row(self, table: str, message: Message, raw: bytes) -> None:
+        try:
+            row = self._row(table, raw)
+        except BadRecord as error:
+            self.metrics.dead.inc()
+            source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
+            put_aside(self.writer, source, str(error), raw, self.now())
+            return
+        self.rows[table].append(row)
+
+    def _row(self, table: str, raw: bytes) -> Any:
         if table == "candles":
             return decode(raw, Candle)
         if table == "scores":
             return _score_row(decode(raw, Score))
         return _anomaly_row(decode(raw, Anomaly))
 
-    def _trade_row(self, message: Message, raw: bytes) -> Row | None:
-        symbol = (message.key() or b"").decode(errors="replace")
-        trade = parse_record(raw, symbol)
-        if not isinstance(trade, Trade):
-            return None
-        seen, _ = self.seen[message.partition()].setdefault(symbol, Sequence()).take(trade)
-        if seen in (Seen.DUPLICATE, Seen.OVERLAP):
-            self.duplicates.inc()
-            return None
-        headers = header_texts(message)
-        received_at = headers.get(HEADER_RECEIVED_AT, "")
-        return {
-            "symbol": symbol,
-            "id": trade.id,
-            "first_trade_id": trade.first_trade_id,
-            "last_trade_id": trade.last_trade_id,
-            "price": units_decimal(trade.price),
-            "quantity": units_decimal(trade.quantity),
-            "traded_at": trade.traded_at,
-            "buyer_is_maker": trade.buyer_is_maker,
-            "received_at": int(received_at) if received_at.isdigit() else message.timestamp()[1] * 1000,
-            "origin": headers.get(HEADER_ORIGIN, "live"),
-        }
+    def _waiting(self, table: str) -> int:
+        return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
 
     def _assigned(self, partitions: list[Partition]) -> Mapping[Partition, int]:
         offsets: dict[Partition, int] = {}

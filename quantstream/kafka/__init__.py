@@ -5,7 +5,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
 from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.reader import BATCH, Reader
-from quantstream.kafka.records import Record, header_texts, record
+from quantstream.kafka.records import Record, contents, header_texts, next_offsets, record
 from quantstream.kafka.writer import Writer
 
 __all__ = [
@@ -17,9 +17,11 @@ __all__ = [
     "Reader",
     "Record",
     "Writer",
+    "contents",
     "ensure_topics",
     "group_lag",
     "header_texts",
+    "next_offsets",
     "partition_counts",
     "record",
 ]

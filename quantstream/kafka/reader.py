@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from quantstream.settings import Kafka
 from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
+MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -36,6 +38,7 @@ class Reader:
                 "fetch.wait.max.ms": 50,
                 "session.timeout.ms": 10_000,  # a replica that died without a successor gives its partitions up after so long
                 "enable.partition.eof": False,
+                "queued.max.messages.kbytes": 16_384,  # read ahead: a tenth of a second of the fastest stage, not 64 MB
             }
         )
         if group and instance:
@@ -76,11 +79,29 @@ class Reader:
 
         Raises: Unavailable.
         """
+        give_up_at = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                low, high = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)
+            except KafkaException as error:
+                if error.args[0].code() not in MOVING or time.monotonic() > give_up_at:
+                    raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+                time.sleep(0.1)
+            else:
+                return low, high
+
+    def partitions(self, topic: Topic) -> range:
+        """Return the numbers of a topic's partitions, as many as the broker has: a cluster may have more than we declare.
+
+        Raises: Unavailable.
+        """
         try:
-            low, high = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)
+            found = self.consumer.list_topics(topic.name, timeout=TIMEOUT).topics[topic.name].partitions
         except KafkaException as error:
             raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
-        return low, high
+        if not found:
+            raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
+        return range(len(found))
 
     def rewound(
         self, partitions: Sequence[Partition], records: int
@@ -119,7 +140,9 @@ class Reader:
 
         Raises: Unavailable on an error that retrying inside the client does not mend.
         """
-        messages = self.consumer.consume(limit, timeout)
+        messages: list[Message] = self.consumer.consume(limit, timeout)
+        if not any(map(Message.error, messages)):
+            return messages
         good = []
         for message in messages:
             error = message.error()

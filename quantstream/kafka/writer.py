@@ -68,6 +68,11 @@ class Writer:
         except KafkaException as error:
             raise Unavailable(f"Kafka refused a record: {reason(error)}") from error
 
+    @property
+    def queued(self) -> int:
+        """How many records wait for the broker's acknowledgement."""
+        return len(self.producer)
+
     def poll(self, timeout: float = 0) -> None:
         """Serve delivery reports."""
         self.producer.poll(timeout)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantstream.candles import CandleBuilder, SymbolState
 from quantstream.errors import BadRecord
-from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
+from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade, interval_length
 from quantstream.topics import decode, encode
 
 T0 = 1_723_161_600 * SECOND  # on a 5m boundary
@@ -63,6 +63,88 @@ def test_a_builder_restored_at_any_trade_continues_identically(log: list[Trade],
     candles += [candle for item in log[cut:] for candle in second.add(item)]
     end = log[-1].traded_at + 20 * MINUTE
     assert candles + second.heartbeat(end) == run(log, end)
+
+
+PARENTS = (("1m", "5m"), ("5m", "15m"), ("15m", "1h"), ("1m", "1h"))
+
+
+@given(trade_logs(), st.sampled_from(PARENTS), st.lists(st.integers(0, 59), max_size=5))
+@settings(max_examples=150, deadline=None)
+def test_short_candles_of_one_pass_add_up_to_its_long_ones(
+    log: list[Trade], kinds: tuple[str, str], quiet: list[int]
+) -> None:
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m", "15m", "1h"), LATENESS)
+    candles = builder.heartbeat(T0 - 1) + [candle for item in log for candle in builder.add(item)]
+    for minute in sorted(quiet):  # heartbeats may come at any time
+        candles += builder.heartbeat(log[-1].traded_at + minute * MINUTE)
+    candles += builder.heartbeat(log[-1].traded_at + 125 * MINUTE)
+    newest_of = newest(candles)
+    short, long = kinds
+    parents = [candle for (interval, _), candle in newest_of.items() if interval == long]
+    assert parents
+    for parent in parents:
+        span = interval_length(long)
+        parts = [
+            newest_of[short, at]
+            for at in range(parent.opened_at, parent.opened_at + span, interval_length(short))
+            if (short, at) in newest_of  # before the first trade of a log there are no candles
+        ]
+        assert merged(parts, parent) == parent
+
+
+def merged(parts: list[Candle], parent: Candle) -> Candle:
+    """Add candles up as the exchange's klines of different lengths add up: those without trades only repeat a price."""
+    traded = [part for part in parts if part.trade_count] or parts[:1]
+    return msgspec.structs.replace(
+        parent,
+        open=traded[0].open,
+        high=max(part.high for part in traded),
+        low=min(part.low for part in traded),
+        close=traded[-1].close,
+        volume=sum(part.volume for part in parts),
+        quote_volume=sum(part.quote_volume for part in parts),
+        trade_count=sum(part.trade_count for part in parts),
+        taker_buy_volume=sum(part.taker_buy_volume for part in parts),
+        taker_buy_quote_volume=sum(part.taker_buy_quote_volume for part in parts),
+        first_trade_id=traded[0].first_trade_id,
+        last_trade_id=traded[-1].last_trade_id,
+        is_complete=all(part.is_complete for part in parts),
+    )
+
+
+@given(trade_logs(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_heartbeats_only_say_when_candles_close_never_what_is_in_them(log: list[Trade], data: st.DataObject) -> None:
+    end = log[-1].traded_at + 20 * MINUTE
+    alive = data.draw(st.lists(st.integers(0, len(log) - 1), max_size=10))
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m"), LATENESS)
+    candles: list[Candle] = []
+    for index, item in enumerate(log):
+        candles += builder.add(item)
+        candles += builder.heartbeat(item.traded_at) if index in alive else []
+        candles += builder.heartbeat(item.traded_at - SECOND) if index in alive else []  # one that came late
+    candles += builder.heartbeat(end)
+    assert sorted(map(encode, candles)) == sorted(map(encode, run(log, end)))
+
+
+@given(trade_logs(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_trade_that_comes_late_revises_its_candles_and_no_other(log: list[Trade], data: st.DataObject) -> None:
+    """One trade is held back beyond the lateness: all candles end as if it had come in time, the others never changed."""
+    if len(log) < 3:
+        return
+    held = data.draw(st.integers(1, len(log) - 2))
+    end = log[-1].traded_at + 20 * MINUTE
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    candles = [candle for index, item in enumerate(log) if index != held for candle in builder.add(item)]
+    candles += builder.heartbeat(end)
+    revised = builder.add(log[held])
+    assert builder.state.unplaced == 0
+    assert all(candle.revision == 1 for candle in revised)
+    assert all(candle.opened_at + 5 * MINUTE > log[held - 1].traded_at for candle in revised)
+    whole = newest([candle for candle in run(log, end) if candle.interval == "5m"])
+    found = newest(candles + revised)
+    assert {key: msgspec.structs.replace(candle, revision=0) for key, candle in found.items()} == whole
 
 
 @given(trade_logs(), st.data())
@@ -128,6 +210,27 @@ def test_a_quiet_symbol_closes_flat_while_the_feed_is_alive() -> None:
 def test_the_first_window_is_incomplete_unless_the_feed_was_alive_before_it() -> None:
     builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
     builder.add(trade(50, T0 + MINUTE))
+    assert [c.is_complete for c in builder.heartbeat(T0 + 5 * MINUTE + LATENESS)] == [False]
+
+
+def test_a_quiet_first_window_is_complete_when_the_feed_was_alive_before_it_and_since() -> None:
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m"), LATENESS)
+    for second in (-1, 20, 70, 130):  # heartbeats go on while nobody trades
+        assert builder.heartbeat(T0 + second * SECOND) == []
+    builder.add(trade(50, T0 + 200 * SECOND))
+    closed = builder.heartbeat(T0 + 5 * MINUTE + LATENESS)
+    assert [(c.interval, c.opened_at, c.is_complete) for c in closed] == [
+        ("1m", T0 + 3 * MINUTE, True),
+        ("1m", T0 + 4 * MINUTE, True),
+        ("5m", T0, True),
+    ]
+
+
+def test_a_window_that_was_open_before_the_feed_was_alive_is_incomplete() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 + 20 * SECOND)
+    builder.heartbeat(T0 + 70 * SECOND)
+    builder.add(trade(50, T0 + 200 * SECOND))
     assert [c.is_complete for c in builder.heartbeat(T0 + 5 * MINUTE + LATENESS)] == [False]
 
 

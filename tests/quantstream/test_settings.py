@@ -36,6 +36,8 @@ def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: 
 
 
 def test_secrets_do_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__SECURITY", "SASL_SSL")
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__USER", "sink")
     monkeypatch.setenv("QUANTSTREAM_KAFKA__PASSWORD", "hunter2")
     assert "hunter2" not in repr(load_settings())
 
@@ -44,3 +46,10 @@ def test_single_trades_are_asked_where_they_are_served(monkeypatch: pytest.Monke
     assert load_settings().history_rest == "https://api.binance.com"
     monkeypatch.setenv("QUANTSTREAM_ENDPOINTS__REST", "http://127.0.0.1:9")
     assert load_settings().history_rest == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("value", ["0/2", "3/2", "2", "a/b", "1/0", ""])
+def test_a_wrong_share_of_the_symbols_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SHARD", value)
+    with pytest.raises(Misconfigured, match=r"QUANTSTREAM_SHARD.*write it like 1/3"):
+        load_settings()

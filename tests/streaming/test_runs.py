@@ -1,0 +1,144 @@
+"""Trades taken in runs give the bytes that trades taken one by one give: candles, their order, snapshots."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from quantstream.candles import CandleBuilder
+from quantstream.errors import BadRecord
+from quantstream.market import MINUTE, SECOND, UNIT, Trade
+from quantstream.topics import OpenCandles, encode
+from streaming.aggregate import Aggregator
+from streaming.binance import heartbeat_event, parse_record, trade_event
+from streaming.columns import join
+
+T0 = 1_754_006_400 * SECOND
+INTERVALS = (("5m",), ("1m", "5m"), ("1m", "5m", "15m", "1h"), ("3m", "5m"))
+Record = tuple[int, str, bytes]
+
+
+def one_by_one(log: Sequence[Record], intervals: Sequence[str], lateness: int) -> tuple[list[bytes], dict[str, bytes]]:
+    builders: dict[str, CandleBuilder] = {}
+    candles = []
+    for _, symbol, raw in log:
+        try:
+            item = parse_record(raw, symbol)
+        except BadRecord:
+            continue
+        builder = builders.setdefault(symbol, CandleBuilder(symbol, intervals, lateness))
+        candles += builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
+    return [encode(candle) for candle in candles], {s: msgspec.json.encode(b.state) for s, b in builders.items()}
+
+
+def in_batches(
+    log: Sequence[Record], intervals: Sequence[str], lateness: int, cuts: Sequence[int], restart: bool
+) -> tuple[list[bytes], dict[str, bytes]]:
+    """At each cut a batch ends; with `restart` the process does as well, and its snapshots are all that is left of it."""
+    aggregator = Aggregator(intervals, lateness)
+    candles, kept = [], {}
+    for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
+        chunk = log[start:end]
+        halves = [half for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]) if half]
+        parts = [
+            aggregator.parser.parse([raw for *_, raw in half], [s.encode() for _, s, _ in half], [p for p, *_ in half])
+            for half in halves
+        ]
+        for closed in aggregator.take_batch(join(parts)) if parts else ():
+            candles += [encode(candle) for candle in closed.candles]
+        for partition, snapshot in aggregator.snapshots():
+            kept[partition, snapshot.state.symbol] = encode(snapshot)
+        if restart:
+            aggregator = Aggregator(intervals, lateness)
+            for partition in (0, 1):
+                mine = [raw for (number, _), raw in kept.items() if number == partition]
+                aggregator.restore(partition, [msgspec.json.decode(raw, type=OpenCandles) for raw in mine])
+    states = {symbol: msgspec.json.decode(raw, type=OpenCandles).state for (_, symbol), raw in kept.items()}
+    return candles, {symbol: msgspec.json.encode(state) for symbol, state in states.items()}
+
+
+def market(rng: random.Random) -> list[Record]:
+    """A log with all that can happen: gaps, duplicates, disorder, late trades, aggregates, heartbeats, junk, huge numbers."""
+    symbols = ("BTCUSDT", "ETHUSDT", "A", "1000SATSUSDTLONGER")[: rng.randint(1, 4)]
+    ids = {symbol: rng.choice([0, 1, 5, 4 * 10**9]) for symbol in symbols}
+    at = {symbol: T0 + rng.randint(0, 5 * MINUTE) // 1000 * 1000 for symbol in symbols}
+    step, huge, calm = rng.choice([5, 100, 3_000, 20_000, 100_000]), rng.random() < 0.2, rng.random() < 0.4
+    log: list[Record] = []
+    for _ in range(rng.randint(1, 250)):
+        symbol, chance = rng.choice(symbols), rng.random()
+        partition, many = symbols.index(symbol) % 2, rng.choice([1] * 9 + [3])
+        at[symbol] += rng.randint(0, step) * 1000
+        ids[symbol] += rng.randint(1, 5) if chance < 0.02 and not calm else 0
+        if chance > 0.97:
+            log.append((partition, symbol, heartbeat_event(symbol, at[symbol] + rng.randint(-SECOND, MINUTE))))
+        if chance > 0.99:
+            log.append((partition, symbol, b'{"e":"trade"'))
+        early = rng.choice([0, 0, 700, 400_000]) * 1000 if rng.random() < 0.05 and not calm else 0
+        price = rng.randint(1, (10**20 if rng.random() < 0.1 else 10**16) if huge else 10**13)
+        first, quantity = ids[symbol], rng.randint(0, min(10**31 // price, 10**17) if huge else 10**11)
+        traded = Trade(symbol, first, first, first + many - 1, price, quantity, at[symbol] - early, rng.random() < 0.5)
+        log.append((partition, symbol, trade_event(traded)))
+        ids[symbol] += many
+    return log if calm else spoilt(log, rng)
+
+
+def spoilt(log: list[Record], rng: random.Random) -> list[Record]:
+    if rng.random() < 0.4:
+        start = rng.randint(0, len(log))
+        end = rng.randint(start, len(log))
+        log = log[:end] + log[start:end] + log[end:]  # a stretch again, as after a restart of ingest
+    if rng.random() < 0.2:
+        log = [record for record in log for _ in range(rng.choice([1, 1, 2]))]
+    if rng.random() < 0.3:
+        far = rng.randint(1, 8)
+        log = [record for _, record in sorted(enumerate(log), key=lambda pair: pair[0] + rng.randint(0, far))]
+    return log
+
+
+@given(st.integers(0, 2**32), st.sampled_from(INTERVALS), st.sampled_from([0, SECOND // 2, 2 * SECOND]), st.booleans())
+@example(11, ("1m", "5m"), SECOND // 2, True)
+@settings(max_examples=250, deadline=None)
+def test_any_log_in_any_batches_gives_the_bytes_of_trade_by_trade(
+    seed: int, intervals: tuple[str, ...], lateness: int, restart: bool
+) -> None:
+    rng = random.Random(seed)
+    log = market(rng)
+    cuts = sorted(rng.sample(range(len(log) + 1), min(len(log), rng.choice([0, 0, 1, 4]))))
+    assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
+
+
+def test_a_plain_log_is_taken_in_runs_with_few_trades_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[int] = []
+    add = CandleBuilder.add
+    monkeypatch.setattr(CandleBuilder, "add", lambda self, trade: added.append(trade.id) or add(self, trade))
+    log = [
+        (0, symbol, trade_event(Trade(symbol, n, n, n, UNIT + n, UNIT, T0 + (n - 10**9) * SECOND, False)))
+        for n in range(10**9, 10**9 + 3_000)
+        for symbol in ("BTCUSDT", "ETHUSDT")
+    ]
+    candles, _ = in_batches(log, ("5m",), SECOND // 2, [2_500, 2_501], restart=False)
+    assert len(candles) == 2 * (3_000 // 300 - 1)
+    assert len(added) <= len(candles) + 2 + 2 + 4  # each closes a window, begins a symbol, or stands alone in its batch
+
+
+def test_a_stretch_sent_twice_is_dropped_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = [(0, "A", trade_event(Trade("A", n, n, n, UNIT, UNIT, T0 + n * 1000, False))) for n in range(1, 500)]
+    aggregator = Aggregator(("5m",), 0)
+    for part in (log, log, log[100:400]):
+        aggregator.take_batch(aggregator.parser.parse([raw for *_, raw in part], [b"A"] * len(part), [0] * len(part)))
+    state = aggregator.builders[0]["A"].state
+    assert (state.ids.duplicates, state.windows["5m"][T0].trade_count) == (499 + 300, 499)
+
+
+def test_quote_volumes_beyond_64_bits_are_summed_exactly() -> None:
+    trades = [Trade("A", n, n, n, 98_765 * 10**8 + n, 10**15 + 7 * n, T0, n % 2 == 0) for n in range(1, 1_000)]
+    log = [(0, "A", trade_event(trade)) for trade in trades]
+    _, states = in_batches(log, ("5m",), 0, [], restart=False)
+    window = msgspec.json.decode(states["A"])["windows"]["5m"][str(T0)]
+    assert window[6] == sum(trade.price * trade.quantity for trade in trades) > 2**80
+    assert window[9] == sum(trade.price * trade.quantity for trade in trades if not trade.buyer_is_maker)
