@@ -7,7 +7,6 @@ again, and it goes on from what was committed. There is no second way to recover
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import signal
@@ -19,7 +18,6 @@ from typing import Any, Protocol
 
 from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.kafka import Reader, Writer, ensure_topics
-from quantstream.lake import Lake, utc
 from quantstream.logs import set_up_logs
 from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
 from quantstream.settings import Settings, load_settings
@@ -56,8 +54,12 @@ def main(argv: list[str] | None = None) -> int:
         from streaming.exchange.command import main as simulate
 
         return simulate(arguments[1:])
+    if arguments[:1] in (["verify"], ["replay"], ["repair"]):
+        from streaming.proof_command import main as prove
+
+        return prove(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
-    parser.add_argument("stage", choices=[*STAGES, "simulate"])
+    parser.add_argument("stage", choices=[*STAGES, "simulate", "verify", "replay", "repair"])
     stage: str = parser.parse_args(arguments).stage
     try:
         settings = load_settings()
@@ -85,7 +87,9 @@ def _run(stage: str, settings: Settings) -> int:
         if stop.is_set():
             return 0
         if stage == INGEST.name:
-            asyncio.run(_ingest(settings, metrics, health, stop))
+            import uvloop
+
+            uvloop.run(_ingest(settings, metrics, health, stop))
         else:
             build: Callable[..., Turning] = {
                 AGGREGATE.name: _aggregate,
@@ -147,6 +151,7 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
 
 def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from quantstream.lake import Lake
     from streaming.sink import SinkStage
 
     return SinkStage(
@@ -205,14 +210,15 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
 
 def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+    from ml.memory import HISTORY, Memory
     from ml.scoring import ModelSet, score
-    from quantstream.features import WARMUP
+    from quantstream.lake import Lake, utc
     from streaming.histories import CandleHistories
     from streaming.score import ScoreStage
 
     kinds = ("forecast", "signal", "risk", "anomaly")
     swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), SCORE.name)
-    lake = Lake(settings.lake_url)
+    lake, memory = Lake(settings.lake_url), Memory()
 
     def champions() -> ModelSet:
         current = swap.current
@@ -223,10 +229,10 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
         CandleHistories(
             "5m",
-            WARMUP + 1,
+            HISTORY,
             lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
         ),
-        lambda frames: score(champions(), frames, wall_clock()),
+        lambda frames: score(champions(), frames, wall_clock(), memory),
         metrics,
         health,
         settings.commit_ms / 1000,
@@ -237,22 +243,30 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> None:
     import aiohttp
 
-    from streaming.connection import keep_connected
-    from streaming.feed import BinanceRest
+    from streaming.connection import Plan, keep_connected, share_of
     from streaming.ingest import Ingest
-    from streaming.tradelog import KafkaTradeLog, last_trades
+    from streaming.pace import ATTEMPTS, ATTEMPTS_WINDOW, Pace
+    from streaming.rest import BinanceRest
+    from streaming.tradelog import KafkaTradeLog, tails, trade_writer
 
-    writer = Writer(settings.kafka)
+    number, count = (int(part) for part in settings.shard.split("/"))
+    symbols = share_of(settings.symbols, number, count)
+    writer, ends = trade_writer(settings.kafka), settings.endpoints
+    weight = metrics.gauge("used_weight", "request weight used in this minute; 6,000 are allowed")
+    queued = metrics.gauge("queued_records", "records that wait for the broker's acknowledgement")
     async with aiohttp.ClientSession() as session:
-        ends = settings.endpoints
-        rest = BinanceRest(session, ends.rest, settings.history_rest, settings.stream, ends.api)
-        trade_log = KafkaTradeLog(writer, wall_clock)
-        ingest = Ingest(settings.symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
-        ingest.resume(last_trades(settings.kafka, settings.symbols))
+        rest = BinanceRest(
+            session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=count
+        )
+        trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
+        ingest = Ingest(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
+        ingest.resume(tails(settings.kafka, symbols))
         health.beat()
         end_when_stalled(health, _abandon)
+        attempts = Pace(max(1, ATTEMPTS // count), ATTEMPTS_WINDOW)
+        plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
         try:
-            await keep_connected(ingest, ends.ws, stop)
+            await keep_connected(ingest, ends.ws, stop, plan)
         finally:
             writer.flush()
 

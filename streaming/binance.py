@@ -8,7 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from quantstream.errors import BadRecord
-from quantstream.market import Trade, to_units, units_text
+from quantstream.market import DECIMALS, EARLIEST, LATEST, MAX_DIGITS, NO_TRADE_ID, Trade, to_units, units_text
+from quantstream.sequence import Hole
 
 MICROSECONDS_FROM = 10**14  # a time this large is in µs: as ms it would be the year 5138
 MAX_FRAME = 1 << 20  # bytes; the exchange's own frames stay far below
@@ -40,8 +41,18 @@ class _Event(msgspec.Struct):
     isBuyerMaker: bool = False  # noqa: N815  (the exchange's name)
 
 
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a symbol stands in the log, as heartbeats tell it for a restart: its last trade, what to ask for next, its holes."""
+
+    last: int = NO_TRADE_ID
+    last_at: int = 0  # µs
+    next: int = NO_TRADE_ID  # in the stream's own numbering
+    holes: list[Hole] = []
+
+
 _frames = msgspec.json.Decoder(_Frame)
 _events = msgspec.json.Decoder(_Event)
+_standings = msgspec.json.Decoder(Standing)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 TRADE_EVENTS = ("trade", "aggTrade")
 
@@ -58,6 +69,11 @@ def split_frame(raw: bytes) -> tuple[str, bytes]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"not a combined-stream frame: {error}") from None
     return frame.stream, bytes(frame.data)
+
+
+def announces_shutdown(raw: bytes) -> bool:
+    """Tell whether an event announces that the exchange will close the connection."""
+    return b'"e":"serverShutdown"' in raw[:200]
 
 
 def is_trade_stream(stream: str) -> bool:
@@ -88,11 +104,20 @@ def parse_trade(raw: bytes, symbol: str = "") -> Trade:
         id=ids[0],
         first_trade_id=ids[1],
         last_trade_id=ids[2],
-        price=to_units(number[0]),
-        quantity=to_units(number[1]),
+        price=_units(number[0]),
+        quantity=_units(number[1]),
         traded_at=to_micros(event.T or event.time),
         buyer_is_maker=event.m or event.isBuyerMaker,
     )
+
+
+def _units(text: str) -> int:
+    """Return `to_units` of a text, sooner for one with all eight decimals, as the exchange prints them."""
+    if text[-1 - DECIMALS : -DECIMALS] == ".":
+        digits = text[: -1 - DECIMALS] + text[-DECIMALS:]
+        if len(digits) <= MAX_DIGITS and digits.isascii() and digits.isdigit():
+            return int(digits)
+    return to_units(text)
 
 
 def to_micros(at: int) -> int:
@@ -111,9 +136,29 @@ def trade_event(trade: Trade, event_at: int | None = None) -> bytes:
     return msgspec.json.encode({"e": "aggTrade", **head, "a": trade.id, **body, **span, **tail})
 
 
-def heartbeat_event(symbol: str, at: int) -> bytes:
+def aggregate_row(trade: Trade) -> bytes:
+    """Return a trade as a row of the exchange's aggTrades; its time in µs where ms cannot hold it."""
+    at = trade.traded_at // 1000 if trade.traded_at % 1000 == 0 else trade.traded_at
+    numbers = {"a": trade.id, "p": units_text(trade.price), "q": units_text(trade.quantity)}
+    span = {"f": trade.first_trade_id, "l": trade.last_trade_id, "T": at}
+    return msgspec.json.encode({**numbers, **span, "m": trade.buyer_is_maker, "M": True})
+
+
+def heartbeat_event(symbol: str, at: int, standing: Standing | None = None) -> bytes:
     """Return our own record that says: every trade of `symbol` before `at` (µs, exchange time) is in the log."""
-    return msgspec.json.encode({"e": "heartbeat", "E": at, "s": symbol})
+    event = {"e": "heartbeat", "E": at, "s": symbol}
+    return msgspec.json.encode({**event, **msgspec.to_builtins(standing or Standing())})
+
+
+def heartbeat_standing(raw: bytes) -> Standing:
+    """Return where a heartbeat says that its symbol stands.
+
+    Raises: BadRecord.
+    """
+    try:
+        return _standings.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord(f"not a heartbeat: {error}") from None
 
 
 def parse_record(raw: bytes, symbol: str) -> Trade | int:
@@ -122,7 +167,11 @@ def parse_record(raw: bytes, symbol: str) -> Trade | int:
     Raises: BadRecord.
     """
     if raw.startswith(b'{"e":"heartbeat"'):
-        return _event(raw).E
+        event = _event(raw)
+        if event.e == "heartbeat":  # and not a trade that names its kind twice
+            if not EARLIEST <= event.E < LATEST:
+                raise BadRecord("a heartbeat dated outside 2009 to 2100")
+            return event.E
     trade = parse_trade(raw, symbol)
     if symbol and trade.symbol != symbol:
         raise BadRecord(f"a trade of {trade.symbol} under the key {symbol}")

@@ -1,165 +1,192 @@
-"""The exchange's live side: one WebSocket connection to combined streams, and the REST side that repairs it."""
+"""One WebSocket connection to the exchange's combined streams, read in batches, whatever library frames its messages.
+
+What the exchange says and how ingest waits for it is here; the socket itself is an adapter (`streaming/sockets/`): the
+`websockets` package unless settings ask for picows, which frames in C.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
-import aiohttp
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
-
-from quantstream.errors import BadRecord, Misconfigured, Unavailable
-from quantstream.market import Trade
-from streaming.binance import MAX_FRAME, parse_trade, split_rows
+from quantstream.errors import Misconfigured, Unavailable
+from streaming.pace import MESSAGES, MESSAGES_WINDOW, Pace
+from streaming.ports import Socket
 
 log = logging.getLogger(__name__)
-OPEN_TIMEOUT = 10.0  # seconds
-SILENCE = 20.0  # seconds between our pings, and for their answer: a dead line is noticed within 40
-REST_TIMEOUT = aiohttp.ClientTimeout(total=15)
-REST_TRIES = 5
-ROWS = 1000  # the exchange's limit for one answer
+SILENCE = 20.0  # seconds without a byte, though a ping was sent: the line is dead
+MAX_WAITING = 20_000  # frames that wait to be read, about 5 MB; then the socket is read no further
+MAX_URL = 4_000  # characters: servers refuse request lines of more than 8,190
+BATCH = 200  # streams in one SUBSCRIBE
+MARKET_EVENT = b'{"stream":'
 
 
 class BinanceFeed:
-    """Frames of combined streams, in the order the exchange sent them."""
+    """Frames in the order the exchange sent them. `leaving` is set when the exchange announces that it will close."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self._barriers: list[asyncio.Future[None]] = []
+    def __init__(self, silence: float = SILENCE) -> None:
+        """`silence` in seconds: how long a line may be mute, although pinged, before it counts as dead."""
+        self.leaving = asyncio.Event()
+        self.received = 0  # messages of any kind, pongs included
+        self._silence = silence
+        self._pace = Pace(MESSAGES, MESSAGES_WINDOW)
+        self._frames: list[bytes] = []
+        self._news = asyncio.Event()
+        self._replies: dict[int, asyncio.Future[str]] = {}
+        self._next = 0
+        self._is_paused = False
+        self._ended = ""
+        self.socket: Socket | None = None
 
-    async def frames(self) -> AsyncIterator[bytes]:
-        """Yield raw frames until the connection ends.
+    def arrived(self, payload: bytes) -> None:
+        """Put a market event aside until it is read; see to everything else at once."""
+        self.received += 1
+        if payload.startswith(MARKET_EVENT):
+            self._frames.append(payload)
+            if len(self._frames) == 1:
+                self._news.set()
+            elif len(self._frames) > MAX_WAITING and not self._is_paused and self.socket is not None:
+                self._is_paused = True
+                self.socket.pause()
+        else:
+            self._other(payload)
 
-        Raises: Unavailable when it breaks.
+    def ended(self, reason: str) -> None:
+        """Wake everyone who waits for this connection."""
+        self._ended = self._ended or reason
+        self._news.set()
+        for reply in self._replies.values():
+            if not reply.done():
+                reply.set_result("")
+
+    async def read(self) -> list[bytes]:
+        """Return the market events that came since the last call, at least one.
+
+        Raises: Unavailable when the connection has ended and all that came was read.
         """
-        try:
-            async for frame in self._connection:
-                yield frame if isinstance(frame, bytes) else frame.encode()
-        except ConnectionClosed as error:
-            raise Unavailable(f"the exchange's stream was cut: {error}") from None
-        raise Unavailable("the exchange closed the stream")
+        while not self._frames:
+            if self._ended:
+                raise Unavailable(self._ended)
+            self._news.clear()
+            await self._news.wait()
+        return self.taken()
+
+    def taken(self) -> list[bytes]:
+        """Return the market events that wait, without waiting for any."""
+        frames, self._frames = self._frames, []
+        if self._is_paused and self.socket is not None and not self._ended:
+            self._is_paused = False
+            self.socket.resume()
+        return frames
 
     async def barrier(self) -> None:
-        """Return once the exchange answered a ping: all it sent before has arrived (and waits at most in our queue).
+        """Return once the exchange answered a ping: all that it had sent before waits to be read, or was read.
 
+        While anything at all arrives the line lives, and so does one that is not read because we are slow.
         Raises: Unavailable.
         """
+        await self._pace.turn()
+        pong = self._open().ping()
+        while not pong.done():
+            before = self.received
+            await asyncio.wait([pong], timeout=self._silence)
+            if not pong.done() and self.received == before and not self._is_paused:
+                raise Unavailable(f"the exchange's stream is dead: it answered no ping for {self._silence:g} s")
+        if self._ended:
+            raise Unavailable(self._ended)
+
+    async def subscribe(self, streams: Sequence[str]) -> None:
+        """Listen to more streams, in as many messages and at such a pace as the exchange takes them.
+
+        Raises: Unavailable when it does not answer; Misconfigured when it refuses.
+        """
+        for start in range(0, len(streams), BATCH):
+            await self._pace.turn()
+            await self._ask("SUBSCRIBE", streams[start : start + BATCH])
+
+    async def close(self) -> None:
+        """Say goodbye, and do not wait long for the answer."""
+        if self.socket is not None and not self._ended:
+            self._ended = "the stream was closed by us"
+            await self.socket.close()
+
+    def _open(self) -> Socket:
+        if self._ended or self.socket is None:
+            raise Unavailable(self._ended or "the exchange's stream is not open")
+        return self.socket
+
+    async def _ask(self, method: str, params: Sequence[str]) -> None:
+        socket = self._open()
+        self._next += 1
+        number = self._next
+        reply: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._replies[number] = reply
+        request = {"method": method, "params": list(params), "id": number}
+        await socket.send(json.dumps(request))
         try:
-            pong = await self._connection.ping()
-            await asyncio.wait_for(pong, SILENCE)
-        except (ConnectionClosed, TimeoutError) as error:
-            raise Unavailable(f"the exchange's stream does not answer: {error}") from None
+            refusal = await asyncio.wait_for(reply, self._silence)
+        except TimeoutError:
+            raise Unavailable(f"the exchange did not answer {method} within {self._silence:g} s") from None
+        finally:
+            self._replies.pop(number, None)
+        if self._ended:
+            raise Unavailable(self._ended)
+        if refusal:
+            raise Misconfigured(f"the exchange refused {method} of {params[0]} and others: {refusal}")
 
-
-@asynccontextmanager
-async def open_feed(base: str, streams: Sequence[str]) -> AsyncIterator[BinanceFeed]:
-    """Connect to the combined `streams` (`btcusdt@trade`, …).
-
-    Raises: Unavailable when the exchange does not answer; Misconfigured when the address is none.
-    """
-    url = f"{base}/stream?streams={'/'.join(streams)}"
-    try:
-        connection = await connect(
-            url,
-            open_timeout=OPEN_TIMEOUT,
-            ping_interval=SILENCE,
-            ping_timeout=SILENCE,
-            max_size=MAX_FRAME,
-            max_queue=4096,
-            compression=None,
-        )
-    except InvalidURI as error:
-        raise Misconfigured(
-            f"{base!r} is not a WebSocket address; set QUANTSTREAM_ENDPOINTS__WS to ws:// or wss://"
-        ) from error
-    except (OSError, TimeoutError, InvalidHandshake) as error:
-        raise Unavailable(f"the exchange does not answer at {base}: {error}") from None
-    try:
-        yield BinanceFeed(connection)
-    finally:
-        await connection.close()
-
-
-class BinanceRest:
-    """Keyless REST: the clock, and trades by id for repairs. Obeys 429 and `Retry-After`."""
-
-    def __init__(
-        self, session: aiohttp.ClientSession, base: str, history_base: str, stream: str, api: str = "/api/v3"
-    ) -> None:
-        """`stream` (trade or aggTrade) decides by which ids holes are filled; `api` is the path before each method."""
-        self._session, self._base, self._history_base = session, base + api, history_base + api
-        self._stream = stream
-        self.used_weight = 0  # of the exchange's budget in this minute
-
-    def kind(self) -> str:
-        """Name the shape of the rows."""
-        return "restTrade" if self._stream == "trade" else "restAggTrade"
-
-    async def time(self) -> int:
-        """Return the exchange's clock, µs.
-
-        Raises: Unavailable.
-        """
-        answer = await self._get(self._base, "/time")
-        try:
-            return int(json.loads(answer)["serverTime"]) * 1000
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(f"the exchange at {self._base} gives no time: {error!r}") from None
-
-    async def first_trade_since(self, symbol: str, at: int) -> Trade | None:
-        """Return the aggregate that begins with the first trade at or after `at` (µs), None when there is none.
-
-        Raises: Unavailable, Misconfigured for an unknown symbol.
-        """
-        raw = await self._get(self._base, "/aggTrades", symbol=symbol, startTime=at // 1000, limit=1)
-        rows = self._rows(raw, symbol)
-        return rows[0][0] if rows else None
-
-    async def trades_from(self, symbol: str, trade_id: int) -> list[tuple[Trade, bytes]]:
-        """Return up to 1,000 trades from an id on (of the stream's own numbering), each with its own bytes.
-
-        Raises: Unavailable, Misconfigured for an unknown symbol.
-        """
-        if self._stream == "trade":
-            base, path = self._history_base, "/historicalTrades"
+    def _other(self, payload: bytes) -> None:
+        """See to what is no market event: replies, and the announcement of the end. The rest is put before the reader."""
+        if payload.startswith(b'{"e":"serverShutdown"'):
+            self.leaving.set()
+            return
+        number, refusal = _reply(payload)
+        waiting = self._replies.get(number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(refusal)
         else:
-            base, path = self._base, "/aggTrades"
-        return self._rows(await self._get(base, path, symbol=symbol, fromId=trade_id, limit=ROWS), symbol)
-
-    def _rows(self, raw: bytes, symbol: str) -> list[tuple[Trade, bytes]]:
-        try:
-            return [(parse_trade(row, symbol), row) for row in split_rows(raw)]
-        except BadRecord as error:
-            raise Unavailable(f"the exchange's answer for {symbol} makes no sense: {error}") from None
-
-    async def _get(self, base: str, path: str, **params: Any) -> bytes:
-        pause = 0.5
-        for attempt in range(REST_TRIES):
-            try:
-                async with self._session.get(base + path, params=params, timeout=REST_TIMEOUT) as answer:
-                    body = await answer.read()
-                    self.used_weight = int(answer.headers.get("X-MBX-USED-WEIGHT-1M", self.used_weight))
-                    if answer.status == 200:
-                        return body
-                    if answer.status == 400:
-                        raise Misconfigured(_refusal(base, params, body))
-                    pause = max(pause, float(answer.headers.get("Retry-After", 0)))
-                    reason = f"HTTP {answer.status}"
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                reason = str(error) or type(error).__name__
-            if attempt < REST_TRIES - 1:
-                await asyncio.sleep(min(pause, 60.0))
-                pause *= 2
-        raise Unavailable(f"the exchange at {base} did not answer {path}: {reason}")
+            self._frames.append(payload)
+            self._news.set()
 
 
-def _refusal(base: str, params: dict[str, Any], body: bytes) -> str:
-    symbol = params.get("symbol", "")
-    if b"-1121" in body:
-        return f"the exchange at {base} knows no symbol {symbol}; see its /api/v3/exchangeInfo for those it has"
-    return f"the exchange at {base} refused a request for {symbol}: {body[:200].decode(errors='replace')}"
+def _reply(payload: bytes) -> tuple[int, str]:
+    """Return the request that a frame answers and, when it was refused, the reason; -1 for what is no reply."""
+    try:
+        reply = json.loads(payload)
+        number = reply.get("id")
+        is_reply = isinstance(number, int) and ("result" in reply or "error" in reply)
+    except (ValueError, AttributeError, RecursionError):
+        return -1, ""
+    return (number, str(reply.get("error", ""))) if is_reply else (-1, "")
+
+
+async def connect(
+    base: str,
+    streams: Sequence[str],
+    open_socket: Callable[[str, BinanceFeed], Awaitable[Socket]],
+    silence: float = SILENCE,
+) -> BinanceFeed:
+    """Connect to the combined `streams` (`btcusdt@trade`, …): as many as fit by address, the others by request.
+
+    Raises: Unavailable when the exchange does not answer; Misconfigured when the address is none, or streams are refused.
+    """
+    by_url = url_part(streams)
+    feed = BinanceFeed(silence)
+    feed.socket = await open_socket(f"{base}/stream?streams={'/'.join(streams[:by_url])}", feed)
+    try:
+        await feed.subscribe(streams[by_url:])
+    except BaseException:
+        await feed.close()
+        raise
+    return feed
+
+
+def url_part(streams: Sequence[str]) -> int:
+    """Return how many of the streams an address has room for."""
+    length = 0
+    for count, name in enumerate(streams):
+        length += len(name) + 1
+        if length > MAX_URL:
+            return count
+    return len(streams)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -15,7 +17,11 @@ from quantstream.errors import BadRecord, Misconfigured
 from quantstream.market import Candle, Trade
 from quantstream.sequence import Hole
 from quantstream.tables import candle_rows
-from streaming.recordings import read_trades
+from streaming import runs
+from streaming.columns import Columns
+from streaming.recordings import Block, read_blocks, read_trades
+
+ONLY = (0, 0)  # partition and code of a block's only symbol
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Summary:
 
 
 def build_candles(
-    trades: Iterable[Trade], interval: str = "5m", lateness: int = DEFAULT_LATENESS
+    trades: Iterable[Trade | Block], interval: str = "5m", lateness: int = DEFAULT_LATENESS
 ) -> tuple[list[Candle], dict[str, CandleBuilder]]:
     """Return every candle of the trades, by symbol and time, and the builders that made them.
 
@@ -37,16 +43,28 @@ def build_candles(
     """
     builders: dict[str, CandleBuilder] = {}
     newest: dict[tuple[str, int], Candle] = {}
-    for trade in trades:
-        builder = builders.get(trade.symbol)
+    for item in trades:
+        builder = builders.get(item.symbol)
         if builder is None:
-            builder = builders[trade.symbol] = CandleBuilder(trade.symbol, (interval,), lateness)
-        for candle in builder.add(trade):
+            builder = builders[item.symbol] = CandleBuilder(item.symbol, (interval,), lateness)
+        for candle in _taken(builder, item.columns) if isinstance(item, Block) else builder.add(item):
             newest[candle.symbol, candle.opened_at] = candle
     for builder in builders.values():
         for candle in builder.open_candles():
             newest[candle.symbol, candle.opened_at] = candle
     return [newest[key] for key in sorted(newest)], builders
+
+
+def _taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
+    """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
+    state = builder.state
+    known = {ONLY: runs.Known(state.ids.last_id, state.latest_at)} if state.next_open else {}
+    grid = math.gcd(*builder.lengths.values())
+    for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
+        if run.slices and builder.add_run(run.slices, run.last_at, run.latest_at):
+            continue
+        for row in run.rows.tolist():
+            yield from builder.add(columns.trade(row, state.symbol))
 
 
 def write_candles(files: Sequence[Path], out: Path, interval: str = "5m", lateness: int = DEFAULT_LATENESS) -> Summary:
@@ -61,7 +79,7 @@ def write_candles(files: Sequence[Path], out: Path, interval: str = "5m", latene
     if not out.absolute().parent.is_dir():
         raise Misconfigured(f"cannot write {out}: there is no folder {out.parent}")
     ordered = sorted(files, key=_first_trade_at)
-    candles, builders = build_candles((trade for file in ordered for trade in read_trades(file)), interval, lateness)
+    candles, builders = build_candles((item for file in ordered for item in read_blocks(file)), interval, lateness)
     _write(candle_rows(candles, with_key=False), out)
     ids = {symbol: builder.state.ids for symbol, builder in sorted(builders.items())}
     return Summary(

@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
 from typing import Protocol
 
+from quantstream.errors import Unavailable
 from quantstream.market import Trade
 from quantstream.topics import Event
 
+Row = tuple[Trade, bytes]  # a trade and the exchange's own bytes of it
+
+
+class NotOffered(Unavailable):
+    """The exchange's host does not offer this at all: asking again does not help, asking otherwise may."""
+
 
 class MarketHistory(Protocol):
-    """The exchange's REST side, as far as ingest asks it."""
+    """The exchange's REST side, as far as ingest asks it. All raise Unavailable when it does not answer."""
 
     async def time(self) -> int:
         """Return the exchange's clock, µs."""
         ...
 
-    async def first_trade_since(self, symbol: str, at: int) -> Trade | None:
-        """Return (an aggregate that starts with) the first trade at or after `at` (µs)."""
+    async def latest_trade(self, symbol: str) -> Trade | None:
+        """Return the newest aggregate, None when nothing ever traded."""
         ...
 
-    async def trades_from(self, symbol: str, trade_id: int) -> list[tuple[Trade, bytes]]:
-        """Return up to 1,000 trades from `trade_id` on, in id order, each with the exchange's own bytes."""
+    async def trades_from(self, symbol: str, trade_id: int) -> list[Row]:
+        """Return up to 1,000 single trades from a trade's id on, in order. Raises: NotOffered."""
         ...
 
-    def kind(self) -> str:
-        """Name the shape of those bytes: restTrade or restAggTrade."""
+    async def aggregates_from(self, symbol: str, aggregate_id: int) -> list[Row]:
+        """Return up to 1,000 aggregates from an aggregate's id on, in order."""
+        ...
+
+    async def aggregates_since(self, symbol: str, at: int) -> list[Row]:
+        """Return up to 1,000 aggregates from the first one at or after `at` (µs) on, in order."""
         ...
 
 
 class TradeLog(Protocol):
     """The trades topic as ingest writes it."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether as few records wait for the broker as may."""
+        ...
+
+    async def room(self) -> None:
+        """Return when there is room again. Raises: Broken when a record was refused, or none was taken for too long."""
+        ...
 
     def send(self, symbol: str, raw: bytes, kind: str, received_at: int, origin: str) -> None:
         """Append one record. Raises: Broken when the broker takes no more."""
@@ -46,12 +66,46 @@ class TradeLog(Protocol):
 
 
 class Feed(Protocol):
-    """One live connection to the exchange's streams."""
+    """One live connection to the exchange's streams. `leaving` is set when the exchange announces that it will close."""
 
-    def frames(self) -> AsyncIterator[bytes]:
-        """Yield raw frames until the connection ends. Raises: Unavailable when it breaks."""
+    leaving: asyncio.Event
+
+    async def read(self) -> list[bytes]:
+        """Return the raw frames that came, at least one. Raises: Unavailable when the connection has ended."""
+        ...
+
+    def taken(self) -> list[bytes]:
+        """Return all raw frames that wait, without waiting."""
         ...
 
     async def barrier(self) -> None:
-        """Return when everything the exchange had sent before this call has been yielded. Raises: Unavailable."""
+        """Return when everything the exchange had sent before this call has come. Raises: Unavailable."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection."""
+        ...
+
+
+class Socket(Protocol):
+    """One open WebSocket, whatever library keeps it; what it receives it hands to the feed it was opened for."""
+
+    async def send(self, text: str) -> None:
+        """Send one message. Raises: Unavailable."""
+        ...
+
+    def ping(self) -> asyncio.Future[None]:
+        """Send a ping; what is returned is done when it was answered, or never will be."""
+        ...
+
+    def pause(self) -> None:
+        """Read no further: the exchange's bytes wait in the kernel, then at the exchange."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection without waiting long for the other side."""
         ...

@@ -91,7 +91,7 @@ class ScoreStage:
             self.health.beat()  # the first one of a symbol comes from the lake
         scores = self.score(frames) if batch else ()
         for candle in batch.values():
-            self.metrics.candle_age.labels(candle.symbol).set(candle.closed_at / SECOND)
+            self.metrics.candle_closed_at.labels(candle.symbol).set(candle.closed_at / SECOND)
         batch.clear()
         return scores
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from zlib import crc32
 
 from quantstream.errors import BadRecord, Broken, Unavailable
-from quantstream.kafka import Reader, Writer, record
+from quantstream.kafka import Reader, Writer
 from quantstream.market import Trade
 from quantstream.settings import Kafka
 from quantstream.topics import (
@@ -20,34 +23,85 @@ from quantstream.topics import (
     Event,
     encode,
 )
-from streaming.binance import parse_record
+from streaming.binance import Standing, heartbeat_standing, parse_record
 
 log = logging.getLogger(__name__)
-TAIL_CHUNK = 2_000  # records of a partition to look back first; four times more at each further try
+TAIL_CHUNK = 20_000  # records of a partition to look back first: some seconds of the busiest hour, in half a second
+MAX_QUEUED = 20_000  # records that may wait for the broker before reading pauses: seconds of a busy market, 5 MB
+MAX_QUEUED_KBYTES = 262_144
+MAX_LOOK_BACK = 500_000  # records of a partition: two seconds of reading
+ACK_PATIENCE = 300.0  # seconds
+ROOM_POLL = 0.01  # seconds
 MAX_RAW = 4_096  # characters of a dead record that are kept
 
 
 class KafkaTradeLog:
-    """Appends events as the exchange sent them, keyed by symbol, idempotently."""
+    """Appends events as the exchange sent them, keyed by symbol, idempotently, and lets only so many wait for the broker."""
 
-    def __init__(self, writer: Writer, now: Callable[[], int]) -> None:
-        """`now` is the wall clock, µs."""
-        self.writer, self.now = writer, now
+    def __init__(
+        self,
+        writer: Writer,
+        now: Callable[[], int],
+        on_queued: Callable[[int], None] = lambda queued: None,
+        most: int = MAX_QUEUED,
+        patience: float = ACK_PATIENCE,
+    ) -> None:
+        """`now` is the wall clock, µs; `on_queued` is told how many records wait for the broker. `patience` in seconds."""
+        self.writer, self.now, self.on_queued = writer, now, on_queued
+        self.most, self.patience = most, patience
+        self._headers: tuple[str, int, str] = ("", 0, "")
+        self._encoded: list[tuple[str, bytes]] = []
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the broker keeps up.
+
+        Raises: Broken when a record was refused.
+        """
+        return self._queued() < self.most
+
+    async def room(self) -> None:
+        """Return once half of what waited was taken.
+
+        Raises: Broken when a record was refused, or none was taken for so long that this process had better start over.
+        """
+        loop = asyncio.get_running_loop()
+        queued, changed_at = self._queued(), loop.time()
+        if queued < self.most:
+            return
+        while (now := self._queued()) >= self.most // 2:
+            if now != queued:
+                queued, changed_at = now, loop.time()
+            elif loop.time() - changed_at > self.patience:
+                raise Broken(
+                    f"the broker took no trade for {self.patience:g} s; the next start repairs from the topic's end"
+                )
+            await asyncio.sleep(ROOM_POLL)
+
+    def _queued(self) -> int:
+        self.writer.poll()
+        try:
+            self.writer.check()
+        except Unavailable as error:
+            raise Broken(f"trades cannot be written; the next start repairs from the topic's end: {error}") from error
+        queued = self.writer.queued
+        self.on_queued(queued)
+        return queued
 
     def send(self, symbol: str, raw: bytes, kind: str, received_at: int, origin: str) -> None:
         """Append one record.
 
-        Raises: Broken when the broker has taken none for so long that the queue is full, or refused one.
+        Raises: Broken when the queue is full.
         """
-        headers = [
-            (HEADER_KIND, kind.encode()),
-            (HEADER_RECEIVED_AT, str(received_at).encode()),
-            (HEADER_ORIGIN, origin.encode()),
-        ]
+        if (kind, received_at, origin) != self._headers:
+            self._headers = kind, received_at, origin
+            self._encoded = [
+                (HEADER_KIND, kind.encode()),
+                (HEADER_RECEIVED_AT, str(received_at).encode()),
+                (HEADER_ORIGIN, origin.encode()),
+            ]
         try:
-            self.writer.send(TRADES, symbol, raw, headers)
-            self.writer.poll()
-            self.writer.check()
+            self.writer.send(TRADES, symbol, raw, self._encoded)
         except Unavailable as error:
             raise Broken(f"trades cannot be written; the next start repairs from the topic's end: {error}") from error
 
@@ -68,44 +122,57 @@ def put_aside(writer: Writer, source: str, reason: str, raw: bytes, at: int) -> 
     writer.send(DEAD, source.split(" ")[0], encode(DeadRecord(source, reason, text, at)))
 
 
-def last_trades(kafka: Kafka, symbols: Iterable[str]) -> dict[str, Trade]:
-    """Return the newest trade of each symbol that the topic holds, by looking back from its end.
+def trade_writer(kafka: Kafka) -> Writer:
+    """Return the writer for a `KafkaTradeLog`: it keeps trying for ever, so that no trade is skipped that later ones follow."""
+    return Writer(
+        kafka,
+        message_timeout_ms=0,
+        delivery_report_only_error=True,
+        queue_buffering_max_messages=8 * MAX_QUEUED,  # what is read in one go from many lines comes on top
+        queue_buffering_max_kbytes=MAX_QUEUED_KBYTES,
+    )
 
+
+def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | Standing]]:
+    """Return, per symbol, what the end of the topic holds in its order: trades, and where heartbeats say that it stood.
+
+    A symbol that is not there is looked for further back, but not for ever: one that ingest follows has a record a second.
     Raises: Unavailable.
     """
     wanted = set(symbols)
-    found: dict[str, Trade] = {}
+    found: dict[str, deque[Trade | Standing]] = {}
     reader = Reader(kafka)
     try:
-        for partition in range(TRADES.partitions):
+        for partition in reader.partitions(TRADES):
             low, high = reader.ends(TRADES.name, partition)
             chunk, end = TAIL_CHUNK, high
-            while end > low and wanted - set(found):
+            here = {symbol for symbol in wanted if crc32(symbol.encode()) % TRADES.partitions == partition}
+            while end > max(low, high - MAX_LOOK_BACK) and (here - found.keys() or end == high):
                 start = max(low, end - chunk)
-                for symbol, trade in _newest(reader, partition, start, end).items():
-                    found.setdefault(symbol, trade)
+                older: dict[str, deque[Trade | Standing]] = {}
+                for symbol, item in _items(reader, partition, start, end):
+                    older.setdefault(symbol, deque(maxlen=TAIL_CHUNK)).append(item)
+                for symbol in older.keys() - found.keys():
+                    found[symbol] = older[symbol]
                 chunk, end = chunk * 4, start
     finally:
         reader.close()
-    return {symbol: trade for symbol, trade in found.items() if symbol in wanted}
+    return {symbol: items for symbol, items in found.items() if symbol in wanted}
 
 
-def _newest(reader: Reader, partition: int, start: int, end: int) -> dict[str, Trade]:
-    """Return the trade with the highest id per symbol among the records `[start, end)`."""
+def _items(reader: Reader, partition: int, start: int, end: int) -> Iterator[tuple[str, Trade | Standing]]:
+    """Yield the trades, and the standings of heartbeats, in the records `[start, end)`, each with its symbol."""
     reader.assign({(TRADES.name, partition): start})
-    newest: dict[str, Trade] = {}
     position = start
     while position < end:
         for message in reader.poll(1.0):
             position = message.offset() + 1
             if message.offset() >= end:
                 break
-            item = record(message)
+            symbol, raw = (message.key() or b"").decode(errors="replace"), message.value() or b""
             try:
-                trade = parse_record(item.value, item.key)
+                item = parse_record(raw, symbol)
+                yield symbol, item if isinstance(item, Trade) else heartbeat_standing(raw)
             except BadRecord:
                 continue  # whoever reads the topic as its work has put it aside
-            if isinstance(trade, Trade) and (item.key not in newest or trade.id > newest[item.key].id):
-                newest[item.key] = trade
         position = max(position, reader.positions().get((TRADES.name, partition), 0))
-    return newest

@@ -69,6 +69,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         host=arguments.host,
         port=arguments.port,
         weight_limit=arguments.weight_limit,
+        data_only=arguments.data_only,
         waits_for_listener=chosen.is_recording,
         clock_file=arguments.clock_file,
         truth_file=arguments.truth,
@@ -174,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="keep the clock here, and resume from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
     parser.add_argument("--weight-limit", type=int, default=LIMIT_A_MINUTE, help="REST weight a minute and address")
+    parser.add_argument(
+        "--data-only", action="store_true", help="no historicalTrades, as on the market-data-only hosts"
+    )
     parser.add_argument("--faults", default="", metavar="KIND=P[:SECONDS],…", help=", ".join(KINDS))
     parser.add_argument("--faults-seed", type=int, default=0)
     return parser

@@ -28,6 +28,8 @@ class Rules:
     lifetime: float = 24 * 3600.0
     shutdown_notice: float = 600.0
     messages_per_second: int = 5
+    attempts: int = 300
+    attempts_within: float = 300.0
     backlog: int = 200_000  # frames that may wait for a slow client before it is cut
 
 

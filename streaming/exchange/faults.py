@@ -24,6 +24,7 @@ KINDS = {
     "stall": "nothing is sent for some seconds, not even pings unless `pings` is true; then all of it",
     "shutdown": "serverShutdown is announced, and the connection cut after some seconds",
     "rest_429": "a request is refused, with Retry-After of some seconds",
+    "rest_418": "a request is refused as from a banned address, with Retry-After of some seconds",
     "rest_500": "a request fails inside the exchange",
     "rest_timeout": "a request is left without an answer for some seconds, then cut",
 }

@@ -27,9 +27,10 @@ from streaming.exchange.market import (
     trades_from,
 )
 from streaming.exchange.refusals import INVALID_COMBINATION, INVALID_INTERVAL, Query, Refused
-from streaming.exchange.weights import Allowance, too_much, weight_of
+from streaming.exchange.weights import Allowance, banned, too_much, weight_of
 
 MAX_DEPTH = 5000
+FULL_ONLY = ("historicalTrades",)  # not on the market-data-only hosts: faqs/market_data_only.md
 FUTURES = ("fapi", "dapi")
 
 
@@ -166,7 +167,11 @@ def _after(end: int, unit: int) -> int:
 class Rest:
     """The door of all endpoints."""
 
-    def __init__(self, market: Market, clock: Clock, faults: Faults, allowance: Allowance) -> None:
+    def __init__(
+        self, market: Market, clock: Clock, faults: Faults, allowance: Allowance, data_only: bool = False
+    ) -> None:
+        """`data_only` as on the real exchange's market-data-only hosts: single trades are not given out by their ids."""
+        self._offered = {name: answer for name, answer in ENDPOINTS.items() if not (data_only and name in FULL_ONLY)}
         self._market = market
         self._clock = clock
         self._faults = faults
@@ -174,7 +179,7 @@ class Rest:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
-        spot = [web.get(f"/api/v3/{name}", self._handler(name, answer)) for name, answer in ENDPOINTS.items()]
+        spot = [web.get(f"/api/v3/{name}", self._handler(name, answer)) for name, answer in self._offered.items()]
         futures = [
             web.get(f"/{market}/v1/exchangeInfo", self._handler("exchangeInfo", _no_futures)) for market in FUTURES
         ]
@@ -202,6 +207,8 @@ class Rest:
     async def _fail_if_ordered(self, request: web.Request, used: int) -> None:
         if fault := self._faults.strike("rest_429"):
             raise too_much(self._allowance.limit, max(1, round(fault.seconds)), used)
+        if fault := self._faults.strike("rest_418"):
+            raise banned(max(1, round(fault.seconds)))
         if self._faults.strike("rest_500"):
             raise Refused(-1000, "An unknown error occurred while processing the request.", 500)
         if fault := self._faults.strike("rest_timeout"):

@@ -36,6 +36,7 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 0
     weight_limit: int = LIMIT_A_MINUTE
+    data_only: bool = False
     rules: Rules = field(default_factory=Rules)
     waits_for_listener: bool = False
     clock_file: Path | None = None
@@ -69,7 +70,7 @@ async def serve(
         publisher = Publisher(market, clock, faults, truth)
         sockets = Sockets(publisher, clock, options.rules)
         app = web.Application()
-        app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit)).routes())
+        app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit), options.data_only).routes())
         app.add_routes(sockets.routes())
         app.add_routes(Control(faults, publisher, clock).routes())
         port = await _listening(app, options, stack)

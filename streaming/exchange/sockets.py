@@ -14,7 +14,9 @@ from quantstream.market import MICROSECOND
 from streaming.exchange.clock import Clock
 from streaming.exchange.connection import Connection, Rules, TooManyMessages
 from streaming.exchange.publisher import Publisher
+from streaming.exchange.refusals import Refused
 from streaming.exchange.streams import MAX_STREAMS, Subscriptions
+from streaming.exchange.weights import Attempts
 from streaming.exchange.wire import MILLISECONDS
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ class Sockets:
         self._publisher = publisher
         self._clock = clock
         self._rules = rules
+        self._attempts = Attempts(rules.attempts, rules.attempts_within)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
@@ -59,6 +62,11 @@ class Sockets:
         return await self._open(request, request.query.get("streams", ""), combined=True)
 
     async def _open(self, request: web.Request, streams: str, combined: bool) -> web.StreamResponse:
+        try:
+            self._attempts.count(request.remote or "")
+        except Refused as refused:
+            log.warning("connection refused", extra={"reason": str(refused)})
+            return web.Response(status=refused.status, text=refused.body, headers=refused.headers)
         names = [name for name in streams.split("/") if name]
         if len(names) > MAX_STREAMS:
             return web.Response(status=400, text=f"a connection may listen to at most {MAX_STREAMS} streams")

@@ -12,13 +12,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pyarrow.parquet
 import pytest
 
+from infra.local import broker as local_broker
+from infra.local.ports import free_port
+from ml.rest import Rest
+from quantstream.kafka import ensure_topics
 from quantstream.lake import Lake
 from quantstream.settings import Kafka
 from quantstream.tables import CANDLE_FIELDS
+from streaming.feed import MAX_WAITING
 from streaming.offline import write_candles
+from streaming.tradelog import MAX_QUEUED
+from streaming.verify import Exchange, verify
 
 pytestmark = pytest.mark.broker
 
@@ -49,10 +57,10 @@ class Processes:
         }
         return str(addresses["rest"])
 
-    def start(self, stage: str) -> None:
-        log = (self.folder / f"{stage}.log").open("ab")
+    def start(self, stage: str, replica: str = "", **env: str) -> None:
+        log = (self.folder / f"{stage}{replica}.log").open("ab")
         command = [sys.executable, "-m", "streaming", stage]
-        self.running[stage] = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
+        self.running[stage + replica] = subprocess.Popen(command, env={**self.env, **env}, stdout=log, stderr=log)
 
     def kill(self, stage: str) -> None:
         self.running[stage].send_signal(signal.SIGKILL)
@@ -67,8 +75,18 @@ class Processes:
 
 
 @pytest.fixture
-def processes(tmp_path: Path, fresh_broker: Kafka) -> Iterator[Processes]:
-    started = Processes(tmp_path, fresh_broker)
+def broker_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A broker of the test's own, as a process that it can stop."""
+    port = free_port()
+    with local_broker.running(tmp_path / "broker", port) as process:
+        process.bootstrap = f"127.0.0.1:{port}"
+        ensure_topics(Kafka(bootstrap=process.bootstrap))
+        yield process
+
+
+@pytest.fixture
+def processes(tmp_path: Path, broker_process: subprocess.Popen[bytes]) -> Iterator[Processes]:
+    started = Processes(tmp_path, Kafka(bootstrap=broker_process.bootstrap))
     yield started
     started.stop()
 
@@ -86,17 +104,21 @@ def test_a_recording_played_through_the_live_path_equals_the_offline_candles(
     files = [data / "ws_frames" / f"spot_{name}_20240808.gz" for name in ("btcusdt", "ethusdt")]
     recordings = [part for file in files for part in ("--recording", str(file))]
     processes.env["QUANTSTREAM_SYMBOLS"] = "BTCUSDT,ETHUSDT"
-    processes.exchange(*recordings, "--speed", "40")
+    rest = processes.exchange(*recordings, "--speed", "40")
     for stage in ("aggregate", "sink", "ingest"):
         processes.start(stage)
     lake = Lake(str(tmp_path / "lake"))
-    wait_for(lambda: lake.candles().num_rows == 4 and lake.read("trades").num_rows == 15_863)
+    wait_for(lambda: lake.candles().num_rows == 4 and lake.read("trades").num_rows == 15_863, 180)
     write_candles(files, tmp_path / "offline.parquet")
     offline = pyarrow.parquet.read_table(tmp_path / "offline.parquet").to_pylist()
     names = [name for name, _ in CANDLE_FIELDS]
     live = lake.candles().select(names).to_pylist()
     assert live == [row for row in offline if (row["symbol"], row["opened_at"]) in {key(row) for row in live}]
     assert len(live) == 4
+    proof = verify(lake, Exchange(Rest(f"{rest}/api/v3")), ["BTCUSDT", "ETHUSDT"])
+    found = {name: proof.total(name) for name in ("equal", "incomplete", "different", "missing", "duplicate")}
+    assert found == {"equal": 2, "incomplete": 2, "different": 0, "missing": 0, "duplicate": 0}  # it begins in a window
+    assert proof.not_compared == []
 
 
 def key(row: dict[str, object]) -> tuple[object, object]:
@@ -116,6 +138,11 @@ def test_killed_stages_lose_and_repeat_nothing(processes: Processes, tmp_path: P
         processes.start(stage)
         seen = lake.candles().num_rows
         wait_for(lambda seen=seen: lake.candles().num_rows >= seen + 4)  # type: ignore[misc]
+    assert_equals_the_exchange(lake, rest)
+
+
+def assert_equals_the_exchange(lake: Lake, rest: str) -> None:
+    """Every candle equals its kline, none is there twice, and no trade is missing or repeated."""
     rows = lake.candles().to_pylist()
     assert lake.read("candles").num_rows == len(rows)
     for row in rows:
@@ -129,3 +156,58 @@ def test_killed_stages_lose_and_repeat_nothing(processes: Processes, tmp_path: P
         assert float(row["quote_volume"]) == float(kline[7])
     ids = lake.read("trades", ["BTCUSDT"], columns=["symbol", "traded_at", "id"])["id"].to_pylist()
     assert sorted(ids) == list(range(min(ids), max(ids) + 1))
+
+
+def test_two_replicas_of_ingest_share_the_work_and_one_goes_on_without_the_other(
+    processes: Processes, tmp_path: Path
+) -> None:
+    processes.env["QUANTSTREAM_SYMBOLS"] = "BTCUSDT,ETHUSDT"
+    rest = processes.exchange("--symbols", "BTCUSDT,ETHUSDT", "--speed", "60", "--history-days", "1", "--seed", "8")
+    for stage in ("aggregate", "sink", "ingest"):
+        processes.start(stage)
+    processes.start("ingest", "2")
+    lake = Lake(str(tmp_path / "lake"))
+    wait_for(lambda: lake.candles().num_rows >= 4)
+    for replica in ("", "2"):
+        processes.kill("ingest" + replica)
+        seen = lake.candles().num_rows
+        wait_for(lambda seen=seen: lake.candles().num_rows >= seen + 4)  # type: ignore[misc]
+        processes.start("ingest", replica)
+    assert_equals_the_exchange(lake, rest)
+
+
+def test_a_broker_that_stands_still_costs_no_trade_and_no_memory(
+    processes: Processes, tmp_path: Path, broker_process: subprocess.Popen[bytes]
+) -> None:
+    processes.env |= {"QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT", "QUANTSTREAM_HTTP_PORT": "0"}
+    market = ("--symbols", "BTCUSDT,ETHUSDT", "--speed", "60", "--history-days", "1", "--seed", "9")
+    rest = processes.exchange(*market, "--trades-per-second", "50")
+    processes.start("ingest", QUANTSTREAM_HTTP_PORT=str(port := free_port()))
+    wait_for(lambda: sample(port, "quantstream_ingest_records_total", 'outcome="forwarded"') > 2_000)
+    before = psutil.Process(processes.running["ingest"].pid).memory_info().rss
+    os.kill(broker_process.pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: sample(port, "quantstream_ingest_queued_records") >= MAX_QUEUED)
+        for _ in range(10):
+            time.sleep(0.2)
+            assert sample(port, "quantstream_ingest_queued_records") < MAX_QUEUED + 2 * MAX_WAITING
+        grown = psutil.Process(processes.running["ingest"].pid).memory_info().rss - before
+        assert grown < 200e6
+    finally:
+        os.kill(broker_process.pid, signal.SIGCONT)
+    wait_for(lambda: sample(port, "quantstream_ingest_queued_records") < 1_000)
+    processes.start("aggregate")
+    processes.start("sink")
+    lake = Lake(str(tmp_path / "lake"))
+    wait_for(lambda: lake.candles().num_rows >= 4, 120)
+    assert_equals_the_exchange(lake, rest)
+
+
+def sample(port: int, name: str, label: str = "") -> float:
+    """Return a metric of a stage, 0 while it does not answer."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name) and label in line), 0.0)

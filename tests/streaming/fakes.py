@@ -3,48 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from quantstream.errors import Unavailable
 from quantstream.market import Trade
 from quantstream.topics import Event
-from streaming.binance import trade_event
+from streaming.binance import aggregate_row, trade_event
+from streaming.connection import Plan, keep_lines
+from streaming.ingest import Ingest
+from streaming.ports import NotOffered, Row
+from streaming.splits import alike
+
+
+def aggregated(trades: Sequence[Trade]) -> list[Trade]:
+    """Return the aggregates of single trades: neighbours of one price, side and time."""
+    found: list[Trade] = []
+    for trade in trades:
+        last = found[-1] if found else None
+        if last and alike(last, trade) and last.last_trade_id + 1 == trade.id:
+            found[-1] = replace(last, last_trade_id=trade.id, quantity=last.quantity + trade.quantity)
+        else:
+            found.append(replace(trade, id=1_000_000 + len(found)))
+    return found
 
 
 @dataclass
 class FakeHistory:
-    """The exchange's REST side over a list of trades."""
+    """The exchange's REST side over a list of single trades; `singles` off is a market-data-only host."""
 
     trades: list[Trade]
     now: int = 0
     is_down: bool = False
-    calls: list[int] = field(default_factory=list)
-
-    def kind(self) -> str:
-        return "restTrade"
+    singles: bool = True
+    calls: list[tuple[str, int]] = field(default_factory=list)
 
     async def time(self) -> int:
         return self.now or self.trades[-1].traded_at
 
-    async def first_trade_since(self, symbol: str, at: int) -> Trade | None:
-        return next((trade for trade in self.trades if trade.symbol == symbol and trade.traded_at >= at), None)
+    async def latest_trade(self, symbol: str) -> Trade | None:
+        self._called("latest", 0)
+        return next((trade for trade in reversed(self.trades) if trade.symbol == symbol), None)
 
-    async def trades_from(self, symbol: str, trade_id: int) -> list[tuple[Trade, bytes]]:
-        self.calls.append(trade_id)
-        if self.is_down:
-            raise Unavailable("the exchange is away")
+    async def trades_from(self, symbol: str, trade_id: int) -> list[Row]:
+        self._called("trades", trade_id)
+        if not self.singles:
+            raise NotOffered("no single trades here")
         rows = [trade for trade in self.trades if trade.symbol == symbol and trade.id >= trade_id]
         return [(trade, trade_event(trade)) for trade in rows[:1000]]
+
+    async def aggregates_from(self, symbol: str, aggregate_id: int) -> list[Row]:
+        self._called("aggregates", aggregate_id)
+        return self._rows([row for row in self._aggregates(symbol) if row.id >= aggregate_id])
+
+    async def aggregates_since(self, symbol: str, at: int) -> list[Row]:
+        self._called("since", at)
+        return self._rows([row for row in self._aggregates(symbol) if row.traded_at >= at])
+
+    def _aggregates(self, symbol: str) -> list[Trade]:
+        return aggregated([trade for trade in self.trades if trade.symbol == symbol])
+
+    def _rows(self, found: list[Trade]) -> list[Row]:
+        return [(trade, aggregate_row(trade)) for trade in found[:1000]]
+
+    def _called(self, what: str, number: int) -> None:
+        self.calls.append((what, number))
+        if self.is_down:
+            raise Unavailable("the exchange is away")
 
 
 @dataclass
 class FakeLog:
-    """The trades topic in memory."""
+    """The trades topic in memory; `open` lets no more in when it is not set."""
 
     records: list[tuple[str, bytes, str, str]] = field(default_factory=list)
     dead_letters: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    @property
+    def has_room(self) -> bool:
+        return self.open.is_set()
+
+    async def room(self) -> None:
+        await self.open.wait()
 
     def send(self, symbol: str, raw: bytes, kind: str, received_at: int, origin: str) -> None:
         self.records.append((symbol, raw, kind, origin))
@@ -55,27 +104,70 @@ class FakeLog:
     def event(self, event: Event) -> None:
         self.events.append(event)
 
+    def told(self) -> list[str]:
+        """Return the kinds of the events."""
+        return [event.kind for event in self.events]
+
 
 class FakeFeed:
     """A connection that yields what is put into it, until `cut`."""
 
     def __init__(self) -> None:
-        self.queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.leaving = asyncio.Event()
+        self.is_cut = self.is_closed = False
+        self._frames: list[bytes] = []
+        self._news = asyncio.Event()
 
     def put(self, *trades: Trade) -> None:
         for trade in trades:
-            self.queue.put_nowait(frame(trade))
+            self.put_raw(frame(trade))
+
+    def put_raw(self, raw: bytes) -> None:
+        self._frames.append(raw)
+        self._news.set()
 
     def cut(self) -> None:
-        self.queue.put_nowait(None)
+        self.is_cut = True
+        self._news.set()
 
-    async def frames(self) -> AsyncIterator[bytes]:
-        while (item := await self.queue.get()) is not None:
-            yield item
-        raise Unavailable("cut")
+    async def read(self) -> list[bytes]:
+        while not self._frames:
+            if self.is_cut:
+                raise Unavailable("cut")
+            self._news.clear()
+            await self._news.wait()
+        return self.taken()
+
+    def taken(self) -> list[bytes]:
+        frames, self._frames = self._frames, []
+        return frames
 
     async def barrier(self) -> None:
         await asyncio.sleep(0)
+        if self.is_cut:
+            raise Unavailable("cut")
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.cut()
+
+
+@asynccontextmanager
+async def connected(ingest: Ingest, feeds: Sequence[FakeFeed], plan: Plan | None = None) -> AsyncIterator[None]:
+    """Run ingest over one connection after another; when the last is used up, no other can be made."""
+    stop, left = threading.Event(), list(feeds)
+
+    async def connect() -> FakeFeed:
+        if not left:
+            raise Unavailable("no more connections")
+        return left.pop(0)
+
+    task = asyncio.create_task(keep_lines(ingest, lambda symbols: connect, stop, plan or Plan()))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
 def frame(trade: Trade) -> bytes:

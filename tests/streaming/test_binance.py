@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantstream.errors import BadRecord
-from quantstream.market import UNIT, Trade
+from quantstream.market import UNIT, Trade, to_units
 from streaming.binance import heartbeat_event, parse_record, parse_trade, split_frame, trade_event
 
 TRADE = b'{"e":"trade","E":1,"s":"BNBBTC","t":12345,"p":"0.001","q":"100","T":1672515782136,"m":true,"M":true}'
@@ -85,3 +85,15 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
             read(raw)
         except BadRecord:
             pass
+
+
+@given(st.text(alphabet="0123456789.-+ e", max_size=20) | st.decimals(0, 10**12, places=8).map(lambda d: f"{d:f}"))
+def test_numbers_of_trades_are_read_as_everywhere_else(text: str) -> None:
+    raw = b'{"e":"trade","s":"X","t":1,"p":"1.00000000","q":"%s","T":1723161600000,"m":true}' % text.encode()
+    try:
+        expected = to_units(text)
+    except BadRecord:
+        with pytest.raises(BadRecord):
+            parse_trade(raw)
+    else:
+        assert parse_trade(raw).quantity == expected

@@ -14,19 +14,22 @@ import pytest
 from quantstream.errors import Misconfigured, Unavailable
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
-from streaming import connection, feed, ingest
+from streaming import connection, ingest, rest
 from streaming.binance import parse_record
-from streaming.connection import keep_connected
+from streaming.connection import Plan, keep_connected
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.server import Options, Served, serve
 from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
-from streaming.feed import BinanceRest, open_feed
+from streaming.feed import connect
 from streaming.ingest import Ingest
+from streaming.rest import BinanceRest
+from streaming.sockets import Library, opener
 from tests.streaming.fakes import FakeLog
 
 STARTS_AT = 1_763_800_123 * SECOND
 SYMBOLS = ("BTCUSDT", "XRPUSDT")
+LIBRARIES: tuple[Library, ...] = ("websockets", "picows")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +44,14 @@ async def exchange(market: SyntheticMarket, speed: float = 120.0) -> AsyncIterat
 
 
 @asynccontextmanager
-async def ingesting(served: Served, log: FakeLog, stream: str = "trade") -> AsyncIterator[Ingest]:
+async def ingesting(
+    served: Served, log: FakeLog, stream: str = "trade", library: Library = "websockets"
+) -> AsyncIterator[Ingest]:
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(session, served.rest, served.rest, stream)
-        work = Ingest(SYMBOLS, rest, log, Metrics("ingest"), Health(), lambda: 0, stream)
+        history = BinanceRest(session, served.rest, served.rest, stream)
+        work = Ingest(SYMBOLS, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
         stop = threading.Event()
-        task = asyncio.create_task(keep_connected(work, served.ws, stop))
+        task = asyncio.create_task(keep_connected(work, served.ws, stop, Plan(socket=library)))
         try:
             yield work
         finally:
@@ -71,14 +76,14 @@ def assert_whole(log: FakeLog, symbol: str) -> None:
         assert first == last + 1
 
 
-@pytest.mark.parametrize("stream", ["trade", "aggTrade"])
+@pytest.mark.parametrize(("stream", "library"), [("trade", "websockets"), ("aggTrade", "picows")])
 @pytest.mark.parametrize("kind", ["skip", "duplicate", "reorder", "malformed", "drop"])
 async def test_a_fault_on_the_wire_leaves_the_log_whole(
-    market: SyntheticMarket, monkeypatch: pytest.MonkeyPatch, kind: str, stream: str
+    market: SyntheticMarket, monkeypatch: pytest.MonkeyPatch, kind: str, stream: str, library: Library
 ) -> None:
     monkeypatch.setattr(connection, "FIRST_PAUSE", 0.05)
     log = FakeLog()
-    async with exchange(market) as served, ingesting(served, log, stream) as work:
+    async with exchange(market) as served, ingesting(served, log, stream, library) as work:
         await until(lambda: work.health.is_ready and len(trades(log, "BTCUSDT")) > 50)
         for _ in range(3):
             before, seen = served.faults.injected[kind], len(trades(log, "BTCUSDT"))
@@ -94,39 +99,40 @@ async def test_a_fault_on_the_wire_leaves_the_log_whole(
 
 async def test_a_rate_limit_is_waited_out(market: SyntheticMarket) -> None:
     async with exchange(market, 1.0) as served, aiohttp.ClientSession() as session:
-        rest = BinanceRest(session, served.rest, served.rest, "trade")
+        history = BinanceRest(session, served.rest, served.rest, "trade")
         served.faults.order(Fault(kind="rest_429", count=2, seconds=1))
         served.faults.order(Fault(kind="rest_500", count=1))
-        assert abs(await rest.time() - STARTS_AT) < 60 * SECOND
+        assert abs(await history.time() - STARTS_AT) < 60 * SECOND
         assert served.faults.injected["rest_429"] == 2
-        assert rest.used_weight > 0
+        assert history.used_weight > 0
 
 
-async def test_an_exchange_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "REST_TRIES", 1)
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_an_exchange_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch, library: Library) -> None:
+    monkeypatch.setattr(rest, "TRIES", 1)
     async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(session, "http://127.0.0.1:9", "http://127.0.0.1:9", "trade")
+        history = BinanceRest(session, "http://127.0.0.1:9", "http://127.0.0.1:9", "trade")
         with pytest.raises(Unavailable, match="did not answer /time"):
-            await rest.time()
+            await history.time()
     with pytest.raises(Unavailable, match="does not answer at ws"):
-        async with open_feed("ws://127.0.0.1:9", ["btcusdt@trade"]):
-            pass
+        await connect("ws://127.0.0.1:9", ["btcusdt@trade"], opener(library))
 
 
-async def test_an_unknown_symbol_is_said_by_name(market: SyntheticMarket) -> None:
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_an_unknown_symbol_is_said_by_name(market: SyntheticMarket, library: Library) -> None:
     async with exchange(market) as served, aiohttp.ClientSession() as session:
-        rest = BinanceRest(session, served.rest, served.rest, "trade")
+        history = BinanceRest(session, served.rest, served.rest, "trade")
         with pytest.raises(Misconfigured, match="knows no symbol NOPE"):
-            await rest.trades_from("NOPE", 1)
+            await history.trades_from("NOPE", 1)
     with pytest.raises(Misconfigured, match="is not a WebSocket address"):
-        async with open_feed("http://x y", ["btcusdt@trade"]):
-            pass
+        await connect("http://x y", ["btcusdt@trade"], opener(library))
 
 
 async def test_quiet_symbols_get_heartbeats_behind_the_exchanges_clock(
     market: SyntheticMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingest, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(connection, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.05)
     log = FakeLog()
     async with exchange(market, 30.0) as served, ingesting(served, log):
         await until(lambda: sum(kind == "heartbeat" for _, _, kind, _ in log.records) > 20)

@@ -150,3 +150,25 @@ def test_units_of_a_candle_file_are_exact_text_in_csv(tmp_path: Path) -> None:
     assert header.replace('"', "").startswith("symbol,opened_at,open,high,low,close,volume,quote_volume,trade_count")
     assert "61837.63000000" in row
     assert EXPECTED.price == 61_837_63 * UNIT // 100
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_an_archive_is_unpacked_however_it_was_packed(method: int, tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2024-08-08.zip"
+    rows = [f"{number},61120.01000000,0.00010000,6.1,1723161600000,True,True\n" for number in range(5_000)]
+    with zipfile.ZipFile(path, "w", method) as packed:
+        packed.writestr("BTCUSDT-trades-2024-08-08.csv", "".join(rows))
+    assert [trade.id for trade in read_trades(path)] == list(range(5_000))
+
+
+@pytest.mark.parametrize("place", ["data", "checksum"])
+def test_a_flipped_byte_in_an_archive_is_noticed(place: str, tmp_path: Path) -> None:
+    path = tmp_path / "BTCUSDT-trades-2024-08-08.zip"
+    rows = [f"{number},61120.01000000,0.00010000,6.1,1723161600000,True,True\n" for number in range(5_000)]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("BTCUSDT-trades-2024-08-08.csv", "".join(rows))
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(b"PK\x01\x02") + 16 if place == "checksum" else 2_000] ^= 0x10
+    path.write_bytes(raw)
+    with pytest.raises(BadRecord, match=r"damaged or cut off|not a row of trades"):
+        list(read_trades(path))

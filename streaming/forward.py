@@ -1,0 +1,93 @@
+"""Writes what ingest has decided on: trades in order, heartbeats, holes and events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+
+from quantstream.market import Trade
+from quantstream.metrics import Metrics
+from quantstream.sequence import Hole, Seen
+from quantstream.topics import Event
+from streaming.binance import Standing, heartbeat_event
+from streaming.ports import TradeLog
+from streaming.symbolfeed import SymbolFeed
+
+log = logging.getLogger(__name__)
+
+
+class Forwarder:
+    """The log's only writer within ingest. It never sends a trade that the log is known to hold."""
+
+    def __init__(self, trade_log: TradeLog, metrics: Metrics, now: Callable[[], int]) -> None:
+        """`now` is the receiver's clock, µs."""
+        self.log, self.now = trade_log, now
+        self.gaps = metrics.gaps
+        self.sent = metrics.records.labels("forwarded")
+        self.repaired = metrics.records.labels("repaired")
+        self._live = 0
+        self.dropped = metrics.records.labels("duplicate")
+
+    def forward(
+        self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, origin: str, received_at: int = 0
+    ) -> Seen:
+        """Append a trade unless the log has it; tell of the hole when some before it are missing."""
+        seen, hole = state.note(trade)
+        if seen is Seen.DUPLICATE or seen is Seen.OVERLAP:
+            self.dropped.inc()
+            return seen
+        if state.starts_at:
+            self._start(state, seen)
+        if seen is Seen.JUMP and hole is not None:
+            self._report_gap(state, hole)
+        self.log.send(state.symbol, raw, kind, received_at or self.now(), origin)
+        if origin == "live":
+            self._live += 1
+        else:
+            self.repaired.inc()
+        return seen
+
+    def count(self) -> None:
+        """Publish how many live trades were forwarded; a counter's lock for each would cost as much as its parsing."""
+        live, self._live = self._live, 0
+        self.sent.inc(live)
+
+    def heartbeats(self, states: Collection[SymbolFeed], at: int) -> None:
+        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, but for the holes named."""
+        for state in states:
+            if at and state.is_whole and state.pending is None:
+                self.heartbeat(state, at)
+
+    def heartbeat(self, state: SymbolFeed, at: int) -> None:
+        """Write a heartbeat if it says anything new; a restart reads from it which holes are still open."""
+        holes = state.open_holes
+        if holes or at > max(state.ids.last_at, state.last_heartbeat):
+            state.last_heartbeat = max(at, state.last_heartbeat)
+            standing = Standing(state.ids.last_id, state.ids.last_at, state.next_id, holes)
+            raw = heartbeat_event(state.symbol, state.last_heartbeat, standing)
+            self.log.send(state.symbol, raw, "heartbeat", self.now(), "live")
+
+    def event(self, kind: str, text: str, symbol: str = "", detail: dict[str, str | int | float] | None = None) -> None:
+        """Tell the operators something."""
+        self.log.event(Event("ingest", kind, text, self.now(), symbol, detail or {}))
+
+    def _start(self, state: SymbolFeed, seen: Seen) -> None:
+        if seen is Seen.NEXT:
+            raw = heartbeat_event(state.symbol, state.starts_at)
+            self.log.send(state.symbol, raw, "heartbeat", self.now(), "live")
+        state.starts_at = 0
+
+    def _report_gap(self, state: SymbolFeed, hole: Hole) -> None:
+        self.gaps.labels("found").inc()
+        text = (
+            f"{hole.missing} trades of {state.symbol} from id {hole.first} are missing; they are asked for again later"
+        )
+        self.event("gap_found", text, state.symbol, {"first": hole.first, "last": hole.last})
+        if (lost := state.ids.give_up_oldest()) is not None:
+            self.give_up(state, lost, "too many others are open")
+
+    def give_up(self, state: SymbolFeed, hole: Hole, reason: str) -> None:
+        """Tell that a hole is left to the repair from the exchange's archive."""
+        self.gaps.labels("given_up").inc()
+        text = f"{hole.missing} trades of {state.symbol} from id {hole.first} are not asked for any more: {reason}"
+        self.event("gap_given_up", text, state.symbol, {"first": hole.first, "last": hole.last})

@@ -1,0 +1,113 @@
+"""Candles made once more from the lake's trades, one symbol and day at a time: the same sums as live, none of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from quantstream.candles import Window
+from quantstream.lake import Lake, utc
+from quantstream.market import Candle, Trade, interval_length, window_start
+from quantstream.sequence import Seen, Sequence
+
+COLUMNS = ("symbol", "id", "first_trade_id", "last_trade_id", "price", "quantity", "traded_at", "buyer_is_maker")
+LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))  # for the last price before a range
+
+
+def trades_of(rows: pa.Table) -> Iterator[Trade]:
+    """Yield the trades of rows of the lake's table."""
+    names = ("symbol", "id", "first_trade_id", "last_trade_id")
+    plain = [rows[name].to_pylist() for name in names]
+    exact = [units(rows[name]) for name in ("price", "quantity")]
+    at = rows["traded_at"].cast(pa.int64()).to_pylist()
+    for values in zip(*plain, *exact, at, rows["buyer_is_maker"].to_pylist(), strict=True):
+        yield Trade(*values)
+
+
+def units(column: pa.ChunkedArray) -> list[int]:
+    """Return a column of decimal128 as scaled integers, exactly: the column's own 16 bytes, not text."""
+    found: list[int] = []
+    for chunk in column.chunks:
+        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64)[2 * chunk.offset : 2 * (chunk.offset + len(chunk))]
+        low, high = words[0::2].view(np.uint64).tolist(), words[1::2].tolist()
+        found += [below + (above << 64) for below, above in zip(low, high, strict=True)]
+    return found
+
+
+class DayOfTrades:
+    """The trades of one symbol over (a part of) a day in their windows, and which of them are there twice."""
+
+    def __init__(self, rows: pa.Table, lengths: Mapping[str, int], seen: Sequence) -> None:
+        """`seen` goes on from day to day: it tells what is repeated and, in its holes, what is missing."""
+        self.windows: dict[str, dict[int, Window]] = {interval: {} for interval in lengths}
+        self.count = 0
+        self.repeated: list[int] = []
+        for trade in sorted(trades_of(rows), key=lambda trade: trade.first_trade_id):
+            if seen.take(trade)[0] in (Seen.DUPLICATE, Seen.OVERLAP):
+                self.repeated.append(trade.id)
+                continue
+            self.count += 1
+            for interval, length in lengths.items():
+                self._window(interval, window_start(trade.traded_at, length)).add(trade)
+
+    def _window(self, interval: str, opened_at: int) -> Window:
+        window = self.windows[interval].get(opened_at)
+        if window is None:
+            window = self.windows[interval][opened_at] = Window(opened_at)
+        return window
+
+
+def window_candle(symbol: str, interval: str, window: Window) -> Candle:
+    """Return what a window's trades come to; whether they are all there is not for it to say."""
+    return Candle(
+        symbol,
+        interval,
+        window.opened_at,
+        window.open,
+        window.high,
+        window.low,
+        window.close,
+        window.volume,
+        window.quote_volume,
+        window.trade_count,
+        window.taker_buy_volume,
+        window.taker_buy_quote_volume,
+        window.first_trade_id,
+        window.last_trade_id,
+        is_complete=True,
+    )
+
+
+def candles_of(
+    symbol: str, interval: str, day: DayOfTrades, opens: Iterable[int], close: int | None
+) -> dict[int, Candle]:
+    """Return the candles of the windows `opens`, in order; where nobody traded, flat at the last close, if one is known."""
+    found: dict[int, Candle] = {}
+    for opened_at in opens:
+        window = day.windows[interval].get(opened_at)
+        if window is None and close is not None:
+            window = Window(opened_at, close, close, close, close)
+        if window is not None:
+            found[opened_at] = window_candle(symbol, interval, window)
+            close = window.close
+    return found
+
+
+def last_before(lake: Lake, symbol: str, at: int) -> Trade | None:
+    """Return the newest trade of a symbol before `at` (µs), looking back a week at most."""
+    end = utc(at)
+    steps = [timedelta(0), *LOOK_BACK]
+    for near, far in pairwise(steps):
+        rows = lake.read("trades", [symbol], end - far, end - near, columns=COLUMNS)
+        if rows.num_rows:
+            return max(trades_of(rows), key=lambda trade: trade.last_trade_id)
+    return None
+
+
+def lengths_of(intervals: Iterable[str]) -> dict[str, int]:
+    """Return each interval's length, µs."""
+    return {interval: interval_length(interval) for interval in intervals}

@@ -1,0 +1,94 @@
+"""Where one symbol stands in the log: its ids, what waits for a repair, and the trades around its holes."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from quantstream.market import NO_TRADE_ID, Trade
+from quantstream.sequence import MAX_HOLES, Hole, Seen
+from quantstream.sequence import Sequence as TradeSequence
+from streaming.binance import Standing
+from streaming.splits import alike
+
+MAX_RUN = 1_000  # trades of one order at one price that are remembered: more are hardly ever seen
+Pending = tuple[Trade, bytes, int]  # and when it was received, µs
+
+
+@dataclass
+class SymbolFeed:
+    """One symbol. `pending` is None while it is live; in repair it holds the newer trades that wait."""
+
+    symbol: str
+    by_aggregate: bool = False  # the stream numbers aggregates, not single trades
+    ids: TradeSequence = field(default_factory=TradeSequence)
+    next_id: int = NO_TRADE_ID  # in the stream's own numbering: what to ask the exchange for next
+    starts_at: int = 0  # µs: if the next trade follows, a new log has all since then, and its first heartbeat says so
+    pending: deque[Pending] | None = None
+    is_whole: bool = False  # known to have all since this connection was opened, and all before it that can be had
+    last_heartbeat: int = 0  # µs
+    keeps_runs: bool = False  # remember the trades around holes: needed where only aggregates fill them
+    run: list[Trade] = field(default_factory=list)  # newest trades in the log that may be of one order
+    before: dict[int, tuple[Trade, ...]] = field(default_factory=dict)  # by a hole's first id: the run that ends at it
+    after: dict[int, list[Trade]] = field(default_factory=dict)  # by a hole's last id: the run that begins after it
+    _growing: list[Trade] | None = None
+
+    @property
+    def has_history(self) -> bool:
+        """Whether the log holds any trade of it, or is to begin at a known one."""
+        return self.ids.last_id != NO_TRADE_ID
+
+    @property
+    def open_holes(self) -> list[Hole]:
+        """What is missing within the log; what came before its first trade was never a part of it."""
+        return [hole for hole in self.ids.holes if hole.after]
+
+    def note(self, trade: Trade) -> tuple[Seen, Hole | None]:
+        """Take a trade into account that is, or is about to be, in the log; see `quantstream.sequence`."""
+        seen, hole = self.ids.take(trade)
+        if seen is Seen.NEXT or seen is Seen.JUMP:
+            self.next_id = (trade.id if self.by_aggregate else trade.last_trade_id) + 1
+        if self.keeps_runs:
+            self._remember(seen, hole, trade)
+        return seen, hole
+
+    def begin(self, trade_id: int, aggregate_id: int, at: int) -> None:
+        """Begin a new log with a trade and the aggregate that starts with it; all before `at` (µs) is none of it."""
+        self.next_id = aggregate_id if self.by_aggregate else trade_id
+        self.ids.last_id, self.ids.last_at = trade_id - 1, at
+
+    def recall(self, item: Trade | Standing) -> None:
+        """Take into account what the log's end says, oldest first: a trade, or where the symbol stood at a heartbeat."""
+        if isinstance(item, Trade):
+            self.note(item)
+        elif item.last >= self.ids.last_id:
+            self.ids.last_id, self.ids.last_at, self.next_id = item.last, item.last_at, item.next
+            self.ids.holes = item.holes
+
+    def follows(self, trade: Trade) -> bool:
+        """Tell whether nothing is missing between the log and a trade."""
+        return self.ids.last_id == NO_TRADE_ID or trade.first_trade_id <= self.ids.last_id + 1
+
+    def _remember(self, seen: Seen, hole: Hole | None, trade: Trade) -> None:
+        if seen is Seen.NEXT:
+            self.run = [*self.run[-MAX_RUN:], trade] if self.run and alike(self.run[-1], trade) else [trade]
+            if self._growing is not None:
+                if alike(self._growing[-1], trade) and len(self._growing) < MAX_RUN:
+                    self._growing.append(trade)
+                else:
+                    self._growing = None
+        elif seen is Seen.JUMP and hole is not None:
+            self.before[hole.first] = tuple(self.run)
+            self.run = [trade]
+            self.after[hole.last] = self._growing = [trade]
+            self._forget_closed()
+        elif seen is Seen.FILLED and hole is not None:
+            self.after[trade.first_trade_id - 1] = [trade]
+            self.before[trade.last_trade_id + 1] = (trade,)
+
+    def _forget_closed(self) -> None:
+        if max(len(self.before), len(self.after)) > 2 * MAX_HOLES:
+            holes = self.open_holes
+            firsts, lasts = {hole.first for hole in holes}, {hole.last for hole in holes}
+            self.before = {first: run for first, run in self.before.items() if first in firsts}
+            self.after = {last: run for last, run in self.after.items() if last in lasts}
