@@ -40,10 +40,10 @@ def main() -> None:
         st.stop()
     st.session_state["sources"] = sources
     pages = [
-        st.Page(FOLDER / "pages" / "market.py", title="Market", icon=":material/candlestick_chart:", default=True),
-        st.Page(FOLDER / "pages" / "overview.py", title="Risk & anomalies", icon=":material/radar:"),
-        st.Page(FOLDER / "pages" / "models.py", title="Models", icon=":material/neurology:"),
-        st.Page(FOLDER / "pages" / "health.py", title="Health", icon=":material/monitor_heart:"),
+        st.Page(FOLDER / "views" / "market.py", title="Market", icon=":material/candlestick_chart:", default=True),
+        st.Page(FOLDER / "views" / "overview.py", title="Risk & anomalies", icon=":material/radar:"),
+        st.Page(FOLDER / "views" / "models.py", title="Models", icon=":material/neurology:"),
+        st.Page(FOLDER / "views" / "health.py", title="Health", icon=":material/monitor_heart:"),
     ]
     st.navigation(pages, position="top").run()
 

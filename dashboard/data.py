@@ -19,6 +19,7 @@ import pandas as pd
 from dashboard.background import Background
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
+from dashboard.proofs import Proofs
 from dashboard.stages import Stages
 from quantstream.errors import Unavailable
 from quantstream.lake import Lake, utc
@@ -136,12 +137,14 @@ class Sources:
     tail: Tail
     stages: Stages
     champions: Champions
+    proofs: Proofs
 
     def start(self) -> None:
         """Begin reading in the background."""
         self.tail.start()
         self.stages.start()
         self.champions.start()
+        self.proofs.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -159,6 +162,7 @@ def connect(settings: Settings) -> Sources:
         settings=settings,
         history=History(Lake(settings.lake_url)),
         tail=Tail(settings.kafka),
-        stages=Stages(settings.state / "stack.json"),
+        stages=Stages(settings.state / "stack.json", stages=settings.stages),
         champions=Champions(RegistryCards(settings.mlflow_url)),
+        proofs=Proofs(Lake(settings.lake_url)),
     )

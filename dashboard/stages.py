@@ -17,6 +17,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from dashboard.addresses import READYZ, parse_stages, pod_addresses
 from dashboard.background import Background
 from quantstream.errors import Unavailable
 
@@ -35,7 +36,7 @@ AIRFLOW_PARTS = {
     "airflow-dag-processor": "dag_processor",
     "airflow-triggerer": "triggerer",
 }
-READYZ, METRICS = "/readyz", "/metrics"
+METRICS = "/metrics"
 Values = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -56,15 +57,20 @@ class Stage:
     reason: str = ""
     samples: tuple[Sample, ...] = field(default=(), repr=False)
 
+    @property
+    def kind(self) -> str:
+        """What it is, whichever replica: `score` of `score/2`."""
+        return self.name.partition("/")[0]
+
     def value(self, metric: str, **labels: str) -> float | None:
         """Return a metric's newest value, summed over the labels not named; None when it has none."""
-        return total(self.samples[-1].values, f"quantstream_{self.name}_{metric}", labels) if self.samples else None
+        return total(self.samples[-1].values, f"quantstream_{self.kind}_{metric}", labels) if self.samples else None
 
     def rate(self, metric: str, **labels: str) -> float | None:
         """Return a counter's increase per second of wall time over the last samples; a restart counts from zero."""
         if len(self.samples) < 2:
             return None
-        name = f"quantstream_{self.name}_{metric}"
+        name = f"quantstream_{self.kind}_{metric}"
         first, last = self.samples[0], self.samples[-1]
         before, after = total(first.values, name, labels) or 0.0, total(last.values, name, labels)
         if after is None or last.at <= first.at:
@@ -140,10 +146,16 @@ class Stages(Background):
         stack_file: Path,
         fetch: Callable[[str], tuple[int, str]] = fetch,
         clock: Callable[[], float] = time.monotonic,
+        stages: str = "",
     ) -> None:
+        """`stages` says where they are (`NAME=http://HOST:PORT,…`) when it is not the embedded stack's file that does.
+
+        Raises: Misconfigured when it cannot be read.
+        """
         super().__init__("stages", EVERY)
         self.stack_file = stack_file
         self._fetch, self._clock = fetch, clock
+        self._named = parse_stages(stages)
         self._stages: dict[str, Stage] = {}
         self._samples: dict[str, deque[Sample]] = {}
 
@@ -172,7 +184,7 @@ class Stages(Background):
         Raises: Unavailable when no stack is described.
         """
         try:
-            addresses = read_addresses(self.stack_file)
+            addresses = pod_addresses(self._named) if self._named else read_addresses(self.stack_file)
         except Unavailable:
             self._stages = {}
             raise

@@ -13,10 +13,11 @@ import numpy as np
 
 from ml import trade_features
 from ml.models.anomaly import AnomalyModel
-from quantstream.market import Trade
+from quantstream.market import MAX_QUOTE, MAX_UNITS, Trade
 
 EVERY = 400  # trades of a symbol between two of them
 SMALLEST, LARGEST = 8.0, 30.0  # σ of the price
+FARTHEST = 20.0  # log of a price's multiple: beyond it no trade could be written down
 SIZES = (1, 60)  # times the trade's own size
 
 
@@ -31,8 +32,9 @@ def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trad
         if count[trade.symbol] % EVERY == 0:
             vwap, sigma = state.market(trade.symbol)
             offset = sigma * rng.uniform(SMALLEST, LARGEST) * float(rng.choice((-1, 1)))
-            quantity = trade.quantity * int(rng.choice(SIZES))
-            trade = msgspec.structs.replace(trade, price=max(int(vwap * exp(offset)), 1), quantity=quantity)
+            price = min(max(int(vwap * exp(min(offset, FARTHEST))), 1), MAX_UNITS)
+            quantity = min(trade.quantity * int(rng.choice(SIZES)), MAX_UNITS, MAX_QUOTE // price)
+            trade = msgspec.structs.replace(trade, price=price, quantity=quantity)
             places.append(len(result))
         state.push(trade)
         result.append(trade)

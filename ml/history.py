@@ -12,20 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow.compute as pc
 
+from ml.klines import PAGE, exchange_time, fetch_klines
 from ml.rest import Rest
-from quantstream.errors import BadRecord, DataRejected, Misconfigured
 from quantstream.lake import Lake, micros, utc
-from quantstream.market import QUOTE_DECIMALS, Candle, interval_length, to_units, window_start
+from quantstream.market import Candle, interval_length, window_start
 from quantstream.settings import Settings
 from quantstream.tables import candle_rows
 
 log = logging.getLogger(__name__)
 INTERVAL = "5m"
-PAGE = 1000  # klines an answer holds at most, as the exchange's documentation says
 DAY = 86_400_000_000  # µs
 
 
@@ -63,14 +61,14 @@ def backfill(
     lake = Lake(settings.lake_url)
     rest = Rest(settings.endpoints.rest + settings.endpoints.api, sleep=sleep, rng=rng or random.Random())
     length = interval_length(INTERVAL)
-    now = _exchange_time(rest)
+    now = exchange_time(rest)
     start = window_start(now - settings.history_days * DAY, length)
     end = min(window_start(now, length), _first_live_window(lake, symbol, length) or now)
     if end <= start:  # the live path is older than the history asked for
         return BackfillResult(symbol, utc(start), utc(start), 0, 0, 0)
     present = _present(lake, symbol, start, end)
     wanted = [at for at in range(start, end, length) if at not in present]
-    candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page)]
+    candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page, length)]
     fresh = {candle.opened_at: candle for candle in candles}
     if fresh:
         lake.append("candles", candle_rows([fresh[at] for at in sorted(fresh)]), metadata={"backfill": symbol})
@@ -79,56 +77,11 @@ def backfill(
     return result
 
 
-def parse_kline(symbol: str, row: Any) -> Candle:
-    """Return one row of /api/v3/klines as a candle; it names no trades, so its ids are -1.
-
-    Raises: BadRecord.
-    """
-    try:
-        opened_at, open_, high, low, close, volume, _, quote, count, taker, taker_quote = row[:11]
-        return Candle(
-            symbol=symbol,
-            interval=INTERVAL,
-            opened_at=int(opened_at) * 1000,
-            open=to_units(open_),
-            high=to_units(high),
-            low=to_units(low),
-            close=to_units(close),
-            volume=to_units(volume),
-            quote_volume=to_units(quote, QUOTE_DECIMALS),
-            trade_count=int(count),
-            taker_buy_volume=to_units(taker),
-            taker_buy_quote_volume=to_units(taker_quote, QUOTE_DECIMALS),
-            first_trade_id=-1,
-            last_trade_id=-1,
-            is_complete=True,
-            revision=0,
-            source="klines",
-        )
-    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
-
-
-def _exchange_time(rest: Rest) -> int:
-    answer = rest.get("/time")
-    try:
-        return int(answer["serverTime"]) * 1000
-    except (KeyError, TypeError, ValueError) as error:
-        raise Misconfigured(
-            f"what answers at {rest.address} is not the exchange; see QUANTSTREAM_ENDPOINTS__REST"
-        ) from error
-
-
-def _fetch(rest: Rest, symbol: str, page: list[int]) -> list[Candle]:
+def _fetch(rest: Rest, symbol: str, page: list[int], length: int) -> list[Candle]:
     """Return the candles of the wanted windows of one page that the exchange has."""
     wanted = set(page)
-    query = {"symbol": symbol, "interval": INTERVAL, "limit": PAGE}
-    rows = rest.get("/klines", {**query, "startTime": page[0] // 1000, "endTime": page[-1] // 1000})
-    try:
-        candles = [parse_kline(symbol, row) for row in rows]
-    except (BadRecord, TypeError) as error:
-        raise DataRejected(f"the exchange's history of {symbol} is not usable, nothing was written: {error}") from error
-    return [candle for candle in candles if candle.opened_at in wanted]
+    found = fetch_klines(rest, symbol, INTERVAL, page[0], page[-1] + length)
+    return [candle for candle in found if candle.opened_at in wanted]
 
 
 def _pages(wanted: list[int], length: int) -> Iterator[list[int]]:

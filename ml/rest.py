@@ -23,6 +23,7 @@ LONGEST_WAIT = 120.0  # seconds of Retry-After worth sleeping; a ban lasts longe
 WEIGHT_LIMIT = 1200  # per minute, the least that any of the exchange's hosts allows (binance.us; binance.com 6,000)
 BUSY_SHARE = 0.8  # of the weight: from here on leave room for the live path, which repairs gaps over the same address
 BUSY_PAUSE = 5.0  # seconds
+MOST_BYTES = 64 << 20  # of an answer; the largest there is, exchangeInfo of all symbols, has about 20 MB
 UNKNOWN_SYMBOL = -1121  # the exchange's error code
 
 
@@ -30,8 +31,13 @@ class Rest:
     """One base address. `sleep` and `rng` are arguments, so that a test waits for nothing."""
 
     def __init__(
-        self, address: str, sleep: Callable[[float], None] = time.sleep, rng: random.Random | None = None
+        self,
+        address: str,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+        tries: int = TRIES,
     ) -> None:
+        self.tries = tries
         self.address = address.rstrip("/")
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -43,21 +49,24 @@ class Rest:
         """
         url = f"{self.address}{path}" + (f"?{urlencode(query)}" if query else "")
         failure = ""
-        for attempt in range(TRIES):
+        for attempt in range(self.tries):
             try:
                 return self._once(url)
             except HTTPError as error:
                 failure, wait = self._refused(error, path, query or {}, attempt)
-            except (HTTPException, OSError, ValueError) as error:  # URLError and timeouts are OSErrors
+            except (HTTPException, OSError, ValueError, RecursionError) as error:  # URLError and timeouts are OSErrors
                 failure, wait = f"{type(error).__name__}: {error}", self._pause(attempt)
-            if attempt < TRIES - 1:
+            if attempt < self.tries - 1:
                 log.warning("the exchange did not answer %s (%s); trying again in %.1f s", path, failure, wait)
                 self._sleep(wait)
-        raise Unavailable(f"the exchange at {self.address} did not answer {path} after {TRIES} tries: {failure}")
+        raise Unavailable(f"the exchange at {self.address} did not answer {path} after {self.tries} tries: {failure}")
 
     def _once(self, url: str) -> Any:
         with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=TIMEOUT) as answer:
-            value = json.loads(answer.read())
+            body = answer.read(MOST_BYTES + 1)
+            if len(body) > MOST_BYTES:
+                raise ValueError(f"the answer is larger than {MOST_BYTES} bytes")
+            value = json.loads(body)
             used = answer.headers.get("X-MBX-USED-WEIGHT-1M", "0")
         if used.isdigit() and int(used) >= BUSY_SHARE * WEIGHT_LIMIT:
             self._sleep(BUSY_PAUSE)
@@ -97,7 +106,7 @@ def _retry_after(error: HTTPError) -> float:
 def _reason(error: HTTPError) -> tuple[int, str]:
     """Return the exchange's own error code and text."""
     try:
-        body = json.loads(error.read())
+        body = json.loads(error.read(MOST_BYTES))
         return int(body["code"]), str(body["msg"])
-    except (ValueError, TypeError, KeyError, OSError, HTTPException):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, OSError, HTTPException):
         return 0, str(error.reason)

@@ -60,7 +60,7 @@ def _get(url: str) -> tuple[int, bytes]:
 def _code(body: bytes) -> int:
     try:
         return int(json.loads(body)["code"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return 0
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from infra.local import proof_cli
 from quantstream.errors import Misconfigured, QuantStreamError
 from quantstream.settings import Settings, load_settings
 
@@ -168,6 +169,9 @@ def candles(
                 f"{symbol}: {hole.missing:,} trade ids missing, {hole.first} to {hole.last}; "
                 "candles they may belong to have is_complete = false"
             )
+
+
+proof_cli.register(app)
 
 
 def main() -> None:

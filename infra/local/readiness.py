@@ -38,10 +38,11 @@ def fetch(url: str, timeout: float = TIMEOUT) -> bytes | None:
 def ask(url: str, timeout: float = TIMEOUT) -> tuple[int, bytes] | None:
     """Return a local address's status and answer, or None when nothing answers."""
     try:
-        with _opener.open(url, timeout=timeout) as answer:
-            return int(answer.status), answer.read()
-    except HTTPError as error:
-        return error.code, error.read()
+        try:
+            with _opener.open(url, timeout=timeout) as answer:
+                return int(answer.status), answer.read()
+        except HTTPError as error:
+            return error.code, error.read()  # a refusal may also break off in its middle
     except (URLError, HTTPException, OSError):  # not there yet: the caller asks again
         return None
 

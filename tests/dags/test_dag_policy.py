@@ -74,7 +74,14 @@ def test_one_dag_a_file_and_it_bears_the_name_of_the_file(dags: dict[str, Any]) 
 
 
 def test_the_dags_are_these(dags: dict[str, Any]) -> None:
-    assert sorted(dags) == ["candles_validate", "history_backfill", "lake_compact", "models_train"]
+    assert sorted(dags) == [
+        "candles_repair",
+        "candles_validate",
+        "candles_verify",
+        "history_backfill",
+        "lake_compact",
+        "models_train",
+    ]
 
 
 def test_every_dag_has_an_owner_tags_and_says_what_to_do_when_it_is_red(dags: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def refused(done: CompletedProcess[str], *words: str, code: int = 2) -> None:
 def test_help_lists_the_verbs(cli: Cli) -> None:
     done = cli("--help")
     assert done.returncode == 0
-    for verb in ("up", "status", "logs", "down", "reset", "doctor", "candles"):
+    for verb in ("up", "status", "logs", "down", "reset", "doctor", "candles", "verify", "replay", "repair"):
         assert verb in done.stdout
 
 

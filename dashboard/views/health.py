@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from html import escape
 
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from dashboard import panels, tables
 from dashboard.data import Sources
 from dashboard.panels import Tile
+from dashboard.proofs import Proofs, proof_body, proof_tiles
 from dashboard.stages import Stage
 
 SHOWN = 60
@@ -25,11 +27,20 @@ def update(sources: Sources) -> None:
     found = [seen_from_here(stage, sources) for stage in sources.stages.all()]
     body = tables.stages(found) if found else f'<p class="qs-nothing">{escape(sources.stages.trouble)}</p>'
     st.html(panels.card("Processes", body, "rates over the last 10 s of wall time", "stages"))
+    st.html(panels.card("Proof of the candles", proof_card(sources.proofs), "the last day, field by field", "proof"))
     left, right = st.columns([1, 1], gap="small")
     left.html(panels.card("Operations", panels.event_feed(sources.tail.events()[:SHOWN]), "newest first", "events"))
     dead = sources.tail.dead()[:SHOWN]
     body = tables.dead(dead) if dead else '<p class="qs-nothing">every record could be parsed</p>'
     right.html(panels.card("Dead letters", body, f"{sources.tail.dead_total} in all", "dead"))
+
+
+def proof_card(proofs: Proofs) -> str:
+    """Return the last proof's counts, and what differs if anything does."""
+    if proofs.trouble:
+        return f'<p class="qs-nothing">{escape(proofs.trouble)}</p>'
+    tiles = proof_tiles(proofs.latest, time.time_ns() // 1000) if proofs.latest else []
+    return (panels.strip(tiles, "proof") if tiles else "") + proof_body(proofs.latest)
 
 
 def seen_from_here(stage: Stage, sources: Sources) -> Stage:
