@@ -1,0 +1,219 @@
+"""The verdict: every trade of the exchange in the lake once, every candle its kline, every closed candle scored once.
+
+It counts raw rows against the exchange's own answers, with none of the platform's code between them but the reading of tables
+and topics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from quantstream.kafka import Message, Reader
+from quantstream.lake import Lake, micros
+from quantstream.market import INTERVALS, Trade
+from quantstream.settings import Kafka
+from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Candle, Score, Topic, decode
+from streaming.binance import parse_record
+from streaming.detect import Detector
+from tests.chaos.exchange import Exchange
+from tests.chaos.stage import Rule
+
+MS = 1000  # µs
+SHOWN = 20  # differences that are told one by one
+KLINE = {
+    "open": 1,
+    "high": 2,
+    "low": 3,
+    "close": 4,
+    "volume": 5,
+    "quote_volume": 7,
+    "trade_count": 8,
+    "taker_buy_volume": 9,
+    "taker_buy_quote_volume": 10,
+}
+
+
+@dataclass
+class Verdict:
+    """Counts of what is right and of everything that must be zero, and the first differences in words."""
+
+    trades: int = 0
+    candles: int = 0
+    scored_once: int = 0
+    anomalies: int = 0
+    trades_missing: int = 0
+    trades_duplicate: int = 0
+    trades_different: int = 0
+    candles_missing: int = 0
+    candles_duplicate: int = 0
+    candles_different: int = 0
+    candles_incomplete: int = 0
+    not_scored: int = 0
+    scored_twice: int = 0
+    anomalies_missing: int = 0
+    anomalies_duplicate: int = 0
+    anomalies_extra: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing at all is wrong, and something was judged."""
+        good = ("trades", "candles", "scored_once")
+        wrong = {name: n for name, n in asdict(self).items() if name not in (*good, "anomalies", "differences")}
+        return not any(wrong.values()) and all(getattr(self, name) for name in good)
+
+    def tell(self, text: str) -> None:
+        """Keep a difference in words, of the first ones."""
+        if len(self.differences) < SHOWN:
+            self.differences.append(text)
+
+
+def judge(
+    lake: Lake, kafka: Kafka, exchange: Exchange, symbols: Iterable[str], intervals: Iterable[str], end: int
+) -> Verdict:
+    """Compare everything that traded before `end` (ms, on a boundary of every interval)."""
+    verdict = Verdict()
+    for symbol in symbols:
+        truth = _judge_trades(verdict, lake, exchange, symbol, end)
+        for interval in intervals:
+            _judge_candles(verdict, lake, exchange, symbol, interval, truth, end)
+    _judge_scores(verdict, lake, kafka, end)
+    _judge_anomalies(verdict, lake, kafka, end)
+    return verdict
+
+
+def _judge_trades(verdict: Verdict, lake: Lake, exchange: Exchange, symbol: str, end: int) -> list[dict[str, Any]]:
+    columns = ["symbol", "traded_at", "id", "price", "quantity", "buyer_is_maker"]
+    found = lake.read("trades", [symbol], columns=columns).to_pylist()
+    rows = {row["id"]: row for row in found if micros(row["traded_at"]) < end * MS}
+    counts = Counter(row["id"] for row in found)
+    verdict.trades_duplicate += sum(count - 1 for count in counts.values())
+    truth = list(exchange.trades(symbol, min(counts, default=0), end))
+    for trade in truth:
+        row = rows.pop(trade["id"], None)
+        if row is None:
+            verdict.trades_missing += 1
+            verdict.tell(f"{symbol} trade {trade['id']} at {trade['time']} is missing")
+        elif _differs(row, trade):
+            verdict.trades_different += 1
+            verdict.tell(f"{symbol} trade {trade['id']}: {row} instead of {trade}")
+        else:
+            verdict.trades += 1
+    verdict.trades_different += len(rows)
+    for number in list(rows)[:3]:
+        verdict.tell(f"{symbol} trade {number} is not the exchange's")
+    for number, count in counts.items():
+        if count > 1:
+            verdict.tell(f"{symbol} trade {number} is there {count} times")
+    return truth
+
+
+def _differs(row: dict[str, Any], trade: dict[str, Any]) -> bool:
+    mine = (row["price"], row["quantity"], micros(row["traded_at"]) // MS, row["buyer_is_maker"])
+    return mine != (Decimal(trade["price"]), Decimal(trade["qty"]), trade["time"], trade["isBuyerMaker"])
+
+
+def _judge_candles(
+    verdict: Verdict,
+    lake: Lake,
+    exchange: Exchange,
+    symbol: str,
+    interval: str,
+    truth: list[dict[str, Any]],
+    end: int,
+) -> None:
+    every = [row for row in lake.read("candles", [symbol]).to_pylist() if row["interval"] == interval]
+    repeated = Counter((row["opened_at"], row["revision"]) for row in every)
+    verdict.candles_duplicate += sum(count - 1 for count in repeated.values())
+    newest: dict[int, dict[str, Any]] = {}
+    for row in sorted(every, key=lambda row: row["revision"]):
+        newest[micros(row["opened_at"]) // MS] = row
+    ids: dict[int, list[int]] = defaultdict(list)
+    length = INTERVALS[interval] // MS
+    for trade in truth:
+        ids[trade["time"] // length * length].append(trade["id"])
+    for kline in exchange.klines(symbol, interval, min(newest, default=end), end):
+        row = newest.get(kline[0])
+        if row is None:
+            verdict.candles_missing += 1
+            verdict.tell(f"{symbol} {interval} candle at {kline[0]} is missing")
+        elif not row["is_complete"]:
+            verdict.candles_incomplete += 1
+            verdict.tell(f"{symbol} {interval} candle at {kline[0]}, revision {row['revision']}, is incomplete")
+        elif wrong := _wrong_fields(row, kline, ids[kline[0]]):
+            verdict.candles_different += 1
+            verdict.tell(f"{symbol} {interval} candle at {kline[0]}: {wrong}")
+        else:
+            verdict.candles += 1
+
+
+def _wrong_fields(row: dict[str, Any], kline: list[Any], ids: list[int]) -> str:
+    expected = {name: Decimal(kline[place]) for name, place in KLINE.items()}
+    expected |= {"first_trade_id": Decimal(min(ids, default=-1)), "last_trade_id": Decimal(max(ids, default=-1))}
+    return ", ".join(f"{name} {row[name]} not {value}" for name, value in expected.items() if row[name] != value)
+
+
+def _judge_scores(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> None:
+    candles = {
+        (candle.symbol, candle.opened_at)
+        for candle in (decode(message.value() or b"", Candle) for message in read_topic(kafka, CANDLES))
+        if candle.interval == "5m" and candle.opened_at < end * MS
+    }
+    scores = [decode(message.value() or b"", Score) for message in read_topic(kafka, SCORES)]
+    counts = Counter((score.symbol, score.opened_at) for score in scores)
+    in_lake = Counter((row["symbol"], micros(row["opened_at"])) for row in lake.read("scores").to_pylist())
+    for key in candles:
+        times = counts[key], in_lake[key]
+        verdict.scored_once += times == (1, 1)
+        verdict.not_scored += 0 in times
+        verdict.scored_twice += max(times) > 1
+        if times != (1, 1):
+            verdict.tell(
+                f"{key[0]} candle at {key[1] // MS} was scored {times[0]} times, {times[1]} of them in the lake"
+            )
+
+
+def _judge_anomalies(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> None:
+    """What one uninterrupted reading of the log flags, that and nothing else must have been flagged, once."""
+    detector, rule, expected = Detector(), Rule(), set()
+    for message in read_topic(kafka, TRADES):
+        item = parse_record(message.value() or b"", (message.key() or b"").decode())
+        row = detector.push(item) if isinstance(item, Trade) else None
+        if row is not None and isinstance(item, Trade) and rule.score_trades(np.asarray([row]))[0] > rule.threshold:
+            expected.add((item.symbol, item.id, item.traded_at))
+    wanted = {(symbol, number) for symbol, number, at in expected if at < end * MS}
+    told = [decode(message.value() or b"", Anomaly) for message in read_topic(kafka, ANOMALIES)]
+    told = [anomaly for anomaly in told if anomaly.traded_at < end * MS]  # the market goes on while the judge reads
+    stored = Counter((row["symbol"], row["trade_id"]) for row in lake.read("anomalies").to_pylist())
+    counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in told)
+    verdict.anomalies = len(wanted & set(counts) & set(stored))
+    verdict.anomalies_missing = len(wanted - set(counts)) + len(wanted - set(stored))
+    verdict.anomalies_duplicate = sum(n - 1 for n in counts.values()) + sum(n - 1 for n in stored.values())
+    extra = set(counts) - {(symbol, number) for symbol, number, _ in expected}
+    verdict.anomalies_extra = len(extra)
+    for symbol, number in sorted(wanted ^ (wanted & set(counts)))[:3]:
+        verdict.tell(f"{symbol} trade {number} was not flagged")
+    for symbol, number in sorted(extra)[:3]:
+        verdict.tell(f"{symbol} trade {number} was flagged for no reason")
+
+
+def read_topic(kafka: Kafka, topic: Topic) -> list[Message]:
+    """Return every committed record of a topic as it is now, partition by partition."""
+    reader = Reader(kafka)
+    found: list[Message] = []
+    try:
+        for partition in range(topic.partitions):
+            low, high = reader.ends(topic.name, partition)
+            reader.assign({(topic.name, partition): low})
+            while low < high:
+                found += reader.poll(0.5)
+                low = reader.positions().get((topic.name, partition), low)
+    finally:
+        reader.close()
+    return found

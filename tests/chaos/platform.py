@@ -1,0 +1,127 @@
+"""The embedded stack's own processes under its own supervisor: broker, exchange and stages, nothing that people look at."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from infra.local import stack
+from infra.local.plan import Market, Plan, make_plan
+from infra.local.processes import Process, process_table
+from infra.local.readiness import fetch, is_ready
+from infra.local.startup import Startup
+from infra.local.state import State, write_private
+from infra.local.supervisor import Supervisor, start_supervisor
+from quantstream.kafka import ensure_topics
+from quantstream.lake import Lake
+from quantstream.settings import Kafka, load_settings
+from tests.chaos.exchange import Exchange
+from tests.chaos.schedule import STAGES
+
+WITH_RULE = ("detect", "score")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What runs: symbols, how fast the exchange's clock goes, trades per exchange second of the busiest symbol."""
+
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
+    intervals: tuple[str, ...] = ("1m", "5m")
+    speed: float = 40.0
+    trades_per_second: float = 4.0
+    sink_commit_ms: int = 1000
+    commit_ms: int = 100
+
+
+@dataclass
+class Platform:
+    """The running processes and the doors to what they made."""
+
+    state: State
+    plan: Plan
+    processes: Mapping[str, Process]
+    supervisor: Supervisor
+    size: Size
+
+    @property
+    def kafka(self) -> Kafka:
+        """Where the broker is."""
+        return Kafka(bootstrap=self.plan.kafka)
+
+    @property
+    def lake(self) -> Lake:
+        """What the sink wrote."""
+        return Lake(str(self.state.folder / "lake"))
+
+    @property
+    def exchange(self) -> Exchange:
+        """Where the truth is."""
+        return Exchange(self.plan.urls["exchange_rest"])
+
+    def pid(self, name: str) -> int | None:
+        """Return the living process's pid."""
+        return self.supervisor.processes()[name].pid
+
+    def is_ready(self, name: str) -> bool:
+        """Whether a process says that it does its work."""
+        return is_ready(self.processes[name].ready)
+
+    def metrics(self, name: str) -> bytes:
+        """Return a stage's metrics page, empty while it is down."""
+        return fetch(f"http://127.0.0.1:{self.processes[name].http_port}/metrics") or b""
+
+    def wait_until_ready(self, seconds: float = 120) -> list[str]:
+        """Wait for all of them; return those that are not ready in time."""
+        deadline = time.monotonic() + seconds
+        left = list(self.processes)
+        while left and time.monotonic() < deadline:
+            left = [name for name in left if not self.is_ready(name)]
+            time.sleep(0.2)
+        return left
+
+
+@contextmanager
+def running(folder: Path, size: Size, seed: int, module: str = "tests.chaos.stage") -> Iterator[Platform]:
+    """Run the platform on a state folder of its own; leave nothing running."""
+    state = State.at(folder)
+    settings = load_settings(state=state.folder, symbols=",".join(size.symbols))
+    plan = make_plan(settings, Market(speed=size.speed, seed=seed), {})
+    state.make()
+    for name in ("kafka", "lake", "exchange"):
+        (state.folder / name).mkdir(exist_ok=True)
+    processes = {process.name: process for process in _processes(plan, size, module)}
+    write_private(state.processes_file, {name: process.described() for name, process in processes.items()})
+    try:
+        supervisor = start_supervisor(state, processes.values())
+        topics = {"broker": lambda: ensure_topics(Kafka(bootstrap=plan.kafka))}
+        Startup(list(processes.values()), supervisor, topics).run(lambda _: None)
+        yield Platform(state, plan, processes, supervisor, size)
+    finally:
+        stack.stop(state)
+
+
+def _processes(plan: Plan, size: Size, module: str) -> list[Process]:
+    own = {
+        "QUANTSTREAM_INTERVALS": ",".join(size.intervals),
+        "QUANTSTREAM_SINK_COMMIT_MS": str(size.sink_commit_ms),
+        "QUANTSTREAM_COMMIT_MS": str(size.commit_ms),
+    }
+    wanted = ("broker", "exchange", *STAGES)
+    processes = []
+    for process in process_table(plan):
+        if process.name not in wanted:
+            continue
+        argv = list(process.argv)
+        if process.name == "exchange":
+            argv += ["--trades-per-second", str(size.trades_per_second), "--history-days", "1"]
+            argv += ["--weight-limit", "1000000"]  # the judge asks a lot
+            argv = [part for part in argv if part != "--truth" and not part.endswith("truth.jsonl")]
+        if process.name in WITH_RULE:
+            argv = [sys.executable, "-m", module, process.name]
+        after = [name for name in process.after if name in wanted]
+        processes.append(replace(process, argv=argv, after=after, env={**process.env, **own}))
+    return processes

@@ -1,0 +1,279 @@
+"""What hostile input meets: each parser with honest seeds, the only exceptions it may raise, what its result must be good for."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import io
+import json
+import random
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml.klines import fetch_klines
+from ml.rest import Rest
+from quantstream.candles import CandleBuilder
+from quantstream.errors import BadRecord, Misconfigured, QuantStreamError
+from quantstream.market import MINUTE, Trade
+from quantstream.settings import Settings
+from quantstream.tables import candle_rows
+from streaming.aggregate import Aggregator
+from streaming.binance import heartbeat_event, is_trade_stream, parse_record, parse_trade, split_frame, split_rows
+from streaming.columns import Parser
+from streaming.recordings import read_blocks, read_trades
+from streaming.rest import BinanceRest
+from tests.fuzz.mutate import mutate
+
+SYMBOL = "BTCUSDT"
+TRADE = (
+    b'{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000",'
+    b'"T":1723161255342,"m":true,"M":true}'
+)
+AGGREGATE = (
+    b'{"e":"aggTrade","E":1723161255343,"s":"BTCUSDT","a":12345,"p":"0.001","q":"100","f":100,"l":105,'
+    b'"T":1723161255342,"m":true,"M":true}'
+)
+REST_TRADE = (
+    b'{"id":28457,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","time":1723161255342,'
+    b'"isBuyerMaker":true,"isBestMatch":true}'
+)
+REST_AGGREGATE = (
+    b'{"a":26129,"p":"0.01633102","q":"4.70443515","f":27781,"l":27781,"T":1723161255342,"m":true,"M":true}'
+)
+KLINE = (
+    b'[1723161300000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",1723161599999,'
+    b'"2434.19055334",308,"1756.87402397","28.46694368","0"]'
+)
+CCXT = b'[1570752000001,"123456",null,"buy",0.0014321,10,0.014321]'
+LONG_NAMES = (
+    b'{"trade_id":5,"price":"1.5","quantity":"2","timestamp":1723161255342,"is_buyer_maker":false,"symbol":"BTCUSDT"}'
+)
+ROW = b"3735683259,61837.63000000,0.02000000,1236.75260000,1723161255342,True,True\n"
+AGGREGATE_ROW = b"3735683259,61837.63000000,0.02000000,3735683259,3735683260,1723161255342,true,true\n"
+HEARTBEAT = heartbeat_event(SYMBOL, 1_723_161_255_342_000)
+HEADER = b"id,price,qty,quote_qty,time,is_buyer_maker,is_best_match\n"
+
+
+def framed(event: bytes) -> bytes:
+    """Wrap an event as the combined streams do."""
+    return b'{"stream":"btcusdt@trade","data":' + event + b"}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser under fire. `make` turns a random source into an input; `feed` gives it to the parser."""
+
+    name: str
+    seeds: tuple[bytes, ...]
+    feed: Callable[[bytes], None]
+    allowed: tuple[type[Exception], ...] = (BadRecord,)
+
+    def attack(self, rng: random.Random) -> bytes:
+        """Return a hostile input."""
+        return mutate(rng.choice(self.seeds), self.seeds, rng)
+
+
+def _use(trade: Trade) -> None:
+    """A trade that was let in must be good for a candle and for the lake's exact columns."""
+    builder = CandleBuilder(trade.symbol, ("5m",), 0)
+    builder.add(trade)
+    candle_rows(builder.heartbeat(trade.traded_at + 10 * MINUTE))
+    trade.symbol.encode()
+
+
+def _frame(raw: bytes) -> None:
+    name, event = split_frame(raw)
+    name.encode()
+    if is_trade_stream(name):
+        _use(parse_trade(event))
+
+
+def _record(raw: bytes) -> None:
+    item = parse_record(raw, SYMBOL)
+    if isinstance(item, Trade):
+        _use(item)
+    else:
+        candle_rows(CandleBuilder(SYMBOL).heartbeat(item))
+
+
+def _aggregate(raw: bytes) -> None:
+    """A stage that lives on: what one record does must not spoil the next."""
+    aggregator = Aggregator(("5m",), 0)
+    try:
+        aggregator.take(0, SYMBOL, raw)
+    finally:
+        for _, snapshot in aggregator.snapshots():
+            assert snapshot.state.symbol == SYMBOL
+
+
+PLAIN = [TRADE.replace(b"3735683259", str(number).encode()) for number in range(1000, 1060)]
+
+
+def _columns(raw: bytes) -> None:
+    """Among records of a known shape: what the quick way makes of it is what `parse_record` says."""
+    values = [*PLAIN[:30], raw, *PLAIN[30:], raw]
+    columns = Parser().parse(values, [SYMBOL.encode()] * len(values), [0] * len(values))
+    for row, value in enumerate(values):
+        if value is raw:
+            found = columns.items[row][1] if row in columns.items else columns.trade(row, SYMBOL)
+            assert _plainly(found) == _plainly(_parsed(value))
+
+
+def _parsed(raw: bytes) -> Trade | int | BadRecord:
+    try:
+        return parse_record(raw, SYMBOL)
+    except BadRecord as error:
+        return error
+
+
+def _plainly(item: Trade | int | BadRecord) -> Trade | int | str:
+    return "refused" if isinstance(item, BadRecord) else item
+
+
+def _rows(raw: bytes) -> None:
+    for row in split_rows(raw):
+        _use(parse_trade(row, SYMBOL))
+
+
+class _Body(io.BytesIO):
+    """What aiohttp reads an answer from."""
+
+    async def read(self, size: int = -1) -> bytes:  # type: ignore[override]
+        return super().read(size)
+
+
+class _Answer:
+    """One HTTP answer of 200 with any body, for the asynchronous client."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self.status, self.headers = body, 200, {}  # type: ignore[var-annotated]
+        self.content: Any = None
+
+    async def __aenter__(self) -> _Answer:
+        self.content = _Body(self.body)
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def get(self, *_: Any, **__: Any) -> _Answer:
+        return self
+
+
+_loop = asyncio.new_event_loop()
+
+
+def _live_rest(raw: bytes) -> None:
+    """The live repair's client: time, then trades."""
+    rest = BinanceRest(_Answer(raw), "http://x", "http://x", "trade")  # type: ignore[arg-type]
+    for call in (rest.time, lambda: rest.trades_from(SYMBOL, 1), lambda: rest.latest_trade(SYMBOL)):
+        try:
+            found = _loop.run_until_complete(call())
+            for trade, _ in found if isinstance(found, list) else ():
+                _use(trade)
+        except QuantStreamError:
+            pass
+
+
+class _Offline(Rest):
+    """The batch client with its answer in hand."""
+
+    def __init__(self, raw: bytes) -> None:
+        super().__init__("http://x", sleep=lambda _: None, tries=1)
+        self.raw = raw
+
+    def _once(self, url: str) -> Any:
+        return json.loads(self.raw)
+
+
+def _klines(raw: bytes) -> None:
+    start = 1723161300000_000
+    candle_rows(list(fetch_klines(_Offline(raw), SYMBOL, "5m", start, start + 5 * MINUTE)))
+
+
+def _exchange_info(raw: bytes) -> None:
+    from infra.local.checks import check_exchange
+
+    for status in (200, 400):
+        try:
+            check_exchange(Settings(), lambda _, status=status: (status, raw))  # type: ignore[misc]
+        except Misconfigured:
+            pass
+
+
+_folder = tempfile.TemporaryDirectory(prefix="fuzz-")
+
+
+def _file(name: str, raw: bytes) -> Path:
+    path = Path(_folder.name) / name
+    path.write_bytes(raw)
+    return path
+
+
+def _read(path: Path) -> None:
+    for trade in read_trades(path):
+        _use(trade)
+    for item in read_blocks(path):  # the quick way over whole blocks says the same, or a test of its own would be red
+        if not isinstance(item, Trade):
+            for row in range(len(item.columns)):
+                _use(item.columns.trade(row, item.symbol))
+
+
+def _recording(raw: bytes) -> None:
+    _read(_file("BTCUSDT-trades-2024-08-08", raw))
+
+
+def _zip_of(raw: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("BTCUSDT-trades-2024-08-08.csv", raw)
+    return file.getvalue()
+
+
+WHOLE = _zip_of(ROW)
+
+
+def _archive(raw: bytes) -> None:
+    """The container itself is spoilt: headers, sizes, check sums, names, compressed bytes."""
+    _read(_file("BTCUSDT-trades-2024-08-08.zip", raw))
+
+
+def _checksum(raw: bytes) -> None:
+    path = _file("BTCUSDT-trades-2024-08-09.zip", WHOLE)
+    _file("BTCUSDT-trades-2024-08-09.zip.CHECKSUM", raw)
+    _read(path)
+
+
+def targets(extra: Iterable[bytes] = ()) -> list[Target]:
+    """Return every target; `extra` are real combined-stream frames as further seeds."""
+    frames = (framed(TRADE), framed(AGGREGATE), *extra)
+    lines = tuple(b"1723161254087896568 " + frame + b"\n" for frame in frames)
+    files = (
+        *(lines[0] * 3, lines[1], HEADER + ROW * 3, ROW + AGGREGATE_ROW, AGGREGATE_ROW * 2),
+        *(
+            b"[" + REST_TRADE + b"," + REST_TRADE + b"]",
+            b"[" + CCXT + b", " + CCXT + b"]",
+            LONG_NAMES + b"\n" + REST_TRADE,
+        ),
+    )
+    sums = hashlib.sha256(WHOLE).hexdigest().encode() + b"  BTCUSDT-trades-2024-08-09.zip\n"
+    rows = tuple(b"[" + row + b"," + row + b"]" for row in (REST_TRADE, REST_AGGREGATE))
+    in_files = (BadRecord, Misconfigured)
+    containers = (_zip_of(ROW * 5), gzip.compress(ROW * 5), gzip.compress(lines[0]), _zip_of(HEADER + ROW))
+    return [
+        Target("frame", frames, _frame),
+        Target("record", (TRADE, AGGREGATE, REST_TRADE, REST_AGGREGATE, HEARTBEAT), _record),
+        Target("aggregate", (TRADE, AGGREGATE, REST_TRADE, HEARTBEAT), _aggregate),
+        Target("columns", (TRADE, AGGREGATE, REST_TRADE, HEARTBEAT, *PLAIN[:2]), _columns),
+        Target("rest rows", rows, _rows),
+        Target("rest client", (*rows, b'{"serverTime":1723161255342}'), _live_rest, (QuantStreamError,)),
+        Target("klines", (b"[" + KLINE + b"]", b"[]"), _klines, (QuantStreamError,)),
+        Target("exchangeInfo", (b'{"code":-1121,"msg":"Invalid symbol."}', b'{"symbols":[]}'), _exchange_info),
+        Target("recording", files, _recording, in_files),
+        Target("archive", containers, _archive, in_files),
+        Target("checksum file", (sums,), _checksum, in_files),
+    ]
