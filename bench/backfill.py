@@ -1,0 +1,185 @@
+"""A day's archive of aggregate trades, zipped, to exact candles on one core, beside float candles from the unzipped CSV."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from bench import machine, result
+from bench.floors import Rate, Stopwatch
+from quantstream.candles import CandleBuilder
+from quantstream.market import DECIMALS, UNIT, Candle
+from streaming.offline import build_candles
+from streaming.recordings import read_blocks, read_trades
+
+ROWS, QUICK = 2_000_000, 50_000
+TARGET, AIM = 1_500_000, 3_000_000
+ISSUE_FLOOR = (
+    3_500_000  # trades/s that DuckDB made on the machine where the targets were set: what turns them into shares
+)
+CHUNK = 500_000
+BEGIN_MS = 1_754_006_400_000
+DAY_MS = 86_400_000
+NAMES = (
+    "agg_trade_id",
+    "price",
+    "quantity",
+    "first_trade_id",
+    "last_trade_id",
+    "transact_time",
+    "is_buyer_maker",
+    "is_best_match",
+)
+SQL = """
+select (transact_time // 300000) * 300000, arg_min(price, agg_trade_id), max(price), min(price), arg_max(price, agg_trade_id),
+       sum(quantity), sum(price * quantity), sum(last_trade_id - first_trade_id + 1),
+       sum(case when is_buyer_maker then 0 else quantity end), sum(case when is_buyer_maker then 0 else price * quantity end)
+from read_csv('{path}', header=false, columns={{{columns}}})
+group by 1 order by 1
+"""
+TYPES = ("bigint", "double", "double", "bigint", "bigint", "bigint", "boolean", "boolean")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, return the exit code."""
+    options = result.parser(__doc__ or "")
+    options.add_argument("--trades", type=int, default=0, help="rows of the archive that is made")
+    given = options.parse_args(argv)
+    machine.pin()
+    pa.set_cpu_count(1)
+    trades = given.trades or (QUICK if given.quick else ROWS)
+    with tempfile.TemporaryDirectory(prefix="bench-backfill-") as folder:
+        found = _measure(Path(folder), trades, given.quick)
+    return result.show(found, given.json)
+
+
+def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
+    plain, packed = folder / "BTCUSDT-aggTrades-2025-08-01.csv", folder / "BTCUSDT-aggTrades-2025-08-01.zip"
+    make_archive(plain, packed, trades)
+    read, _ = timed(trades, lambda: pyarrow.csv.read_csv(plain, pyarrow.csv.ReadOptions(column_names=NAMES)))
+    floats, rows = timed(trades, lambda: duckdb_candles(plain))
+    ours, (candles, builders) = timed(trades, lambda: build_candles(read_blocks(packed)))
+    row = result.Row(
+        "backfill: zipped aggTrades to exact candles",
+        "trades per second of a core",
+        round(ours.per_cpu_s),
+        TARGET,
+        AIM,
+        round(floats.per_cpu_s),
+        "DuckDB, float candles from the CSV",
+        target_ratio=round(TARGET / ISSUE_FLOOR, 2),
+        aim_ratio=round(AIM / ISSUE_FLOOR, 2),
+        peers={"pyarrow, reading the CSV alone": round(read.per_cpu_s)},
+    )
+    return result.report(
+        "backfill",
+        [row],
+        quick,
+        trades=trades,
+        candles=len(candles),
+        trades_in_candles=sum(candle.trade_count for candle in candles),
+        equals_one_by_one=_equals_one_by_one(folder, min(trades, QUICK)),
+        equals_floats=_near(candles, rows),
+        trades_per_s=round(ours.per_s),
+        floor_per_s=round(floats.per_s),
+        symbols=len(builders),
+    )
+
+
+def timed(trades: int, act: Callable[[], Any]) -> tuple[Rate, Any]:
+    """Return how fast the better of two runs was, and what it gave: the first also pays for imports and cold files."""
+    rates = []
+    for _ in range(2):
+        watch = Stopwatch()
+        outcome = act()
+        rates.append(watch.rate(trades))
+    return max(rates, key=lambda rate: rate.per_cpu_s), outcome
+
+
+def make_archive(plain: Path, packed: Path, trades: int, seed: int = 1) -> None:
+    """Write seeded trades of a day in the archive's layout, eight decimals, as CSV and zipped."""
+    rng = np.random.default_rng(seed)
+    counts = 1 + (rng.random(trades) < 0.3) * rng.integers(1, 5, trades)
+    last = np.cumsum(counts) + 3_912_345_678
+    price = 6_000_000 + np.cumsum(rng.integers(-3, 4, trades))  # cents
+    quantity = (rng.random(trades) ** 4 * 10_000_000).astype(np.int64) + 1  # 10⁻⁵
+    at = BEGIN_MS + np.sort(rng.integers(0, DAY_MS, trades))
+    truth = rng.random(trades) < 0.5
+    with (
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+        plain.open("wb") as text,
+        archive.open(plain.name, "w") as member,
+    ):
+        for begin in range(0, trades, CHUNK):
+            part = slice(begin, begin + CHUNK)
+            number = pa.array(np.arange(begin, min(begin + CHUNK, trades)) + 3_353_245_362)
+            sizes = [_decimals(price[part] * (UNIT // 100)), _decimals(quantity[part] * (UNIT // 100_000))]
+            ids = [pa.array(last[part] - counts[part] + 1), pa.array(last[part]), pa.array(at[part])]
+            sides = [pa.array(np.where(side[part], "True", "False")) for side in (truth, np.ones(trades, np.bool_))]
+            raw = _csv(pa.table(dict(zip(NAMES, [number, *sizes, *ids, *sides], strict=True))))
+            text.write(raw)
+            member.write(raw)
+
+
+def _decimals(units: Any) -> pa.Array:
+    words = np.zeros((len(units), 2), np.int64)
+    words[:, 0] = units
+    return pa.Array.from_buffers(pa.decimal128(18, DECIMALS), len(units), [None, pa.py_buffer(words)])
+
+
+def _csv(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False, quoting_style="none"))
+    return bytes(sink.getvalue())
+
+
+def duckdb_candles(path: Path) -> list[tuple[Any, ...]]:
+    """Return five-minute candles of floats, one row each, by the fastest engine there is for it."""
+    import duckdb
+
+    columns = ", ".join(f"'{name}': '{kind}'" for name, kind in zip(NAMES, TYPES, strict=True))
+    with duckdb.connect() as engine:
+        engine.execute("set threads = 1")
+        rows: list[tuple[Any, ...]] = engine.execute(SQL.format(path=path, columns=columns)).fetchall()
+        return rows
+
+
+def _near(candles: list[Candle], rows: list[tuple[Any, ...]]) -> bool:
+    ours = [
+        (
+            c.opened_at // 1000,
+            c.open / UNIT,
+            c.high / UNIT,
+            c.low / UNIT,
+            c.close / UNIT,
+            c.volume / UNIT,
+            c.trade_count,
+        )
+        for c in candles
+    ]
+    theirs = [(*row[:6], row[7]) for row in rows]
+    return len(ours) == len(theirs) and bool(np.allclose(ours, np.array(theirs, dtype=np.float64), rtol=1e-9))
+
+
+def _equals_one_by_one(folder: Path, trades: int) -> bool:
+    """Tell whether a small archive gives the same candles and state trade by trade."""
+    path = folder / "BTCUSDT-aggTrades-2025-08-02.zip"
+    make_archive(folder / "small.csv", path, trades, seed=2)
+    parts: list[tuple[list[Candle], dict[str, CandleBuilder]]] = [
+        build_candles(read_blocks(path)),
+        build_candles(read_trades(path)),
+    ]
+    states = [{symbol: builder.state for symbol, builder in builders.items()} for _, builders in parts]
+    return parts[0][0] == parts[1][0] and states[0] == states[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The whole live path for half an hour at 5,000 trades a second: does memory stay flat, does nothing fall behind, how late is it?
+
+    python -m bench.soak --minutes 30 --rate 5000 --json
+
+Broker, simulated exchange (its clock at the wall's pace) and the five stages run as the embedded stack runs them. An observer
+outside of them reads what was committed: open candles, to tell how long after the exchange printed a trade it is in one; scores,
+to tell how long after the watermark passed a window's end its score was there. The scorer has no champions here: what they take,
+`bench.score` measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+from urllib.request import Request, urlopen
+
+import psutil
+
+from quantstream.kafka import OFFSET_END, Reader
+from quantstream.market import INTERVALS, SECOND
+from quantstream.settings import Settings
+from quantstream.topics import OPEN_CANDLES, SCORES, OpenCandles, Score, decode
+from streaming.exchange.market import trades_between
+from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
+from streaming.pipeline import STAGES
+from tests.chaos.platform import Platform, Size, running
+
+SYMBOLS = (
+    *("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "AVAXUSDT", "DOTUSDT", "LINKUSDT", "LTCUSDT"),
+    *("ATOMUSDT", "UNIUSDT", "XLMUSDT", "NEARUSDT", "FILUSDT", "TRXUSDT", "ETCUSDT", "APTUSDT", "ARBUSDT", "OPUSDT"),
+)
+SEED = 1
+SAMPLE_EVERY = 5.0  # seconds between looks at memory and lag
+WARM_UP = 0.2  # of the run: imports, caches and buffers fill
+LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
+POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
+LAG_LINE = re.compile(rb"^quantstream_\w+_lag_records(?:\{[^}]*\})? ([\d.e+]+)", re.M)
+
+
+class Delays:
+    """Delays in whole ms: as many as there were, in the memory of a dictionary."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def add(self, micros: float, times: int = 1) -> None:
+        """Note a delay."""
+        self.counts[max(0, round(micros / 1000))] += times
+
+    def quantile(self, share: float) -> float:
+        """Return the delay (ms) that a share of them does not exceed; NaN without any."""
+        left = share * sum(self.counts.values())
+        for delay in sorted(self.counts):
+            left -= self.counts[delay]
+            if left <= 0:
+                return float(delay)
+        return float("nan")
+
+    def told(self) -> dict[str, float]:
+        """Return what a report says of them."""
+        shares = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999}
+        return {
+            "count": sum(self.counts.values()),
+            **{name: self.quantile(share) for name, share in shares.items()},
+            "longest_ms": float(max(self.counts, default=0)),
+        }
+
+
+@dataclass
+class Observer:
+    """Reads committed open candles and scores as they appear."""
+
+    platform: Platform
+    offset: float  # µs to add to the exchange's time for the wall's
+    lateness: int  # µs
+    open_candle: Delays = field(default_factory=Delays)
+    score: Delays = field(default_factory=Delays)
+    by_minute: dict[int, Delays] = field(default_factory=lambda: defaultdict(Delays))
+    trades: int = 0
+    before: dict[str, tuple[int, int]] = field(default_factory=dict)  # by symbol: latest event time, highest id
+    is_warm: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Read until told to stop."""
+        topics = (OPEN_CANDLES, SCORES)
+        reader = Reader(self.platform.kafka, fetch_wait_max_ms=5)
+        reader.assign({(topic.name, part): OFFSET_END for topic in topics for part in range(topic.partitions)})
+        while not self.stop.is_set():
+            messages = reader.poll(0.005)
+            now = time.time_ns() / 1000
+            for message in messages:
+                if message.topic() == SCORES.name:
+                    self._scored(decode(message.value() or b"", Score), now)
+                else:
+                    self._built(decode(message.value() or b"", OpenCandles), now)
+        reader.close()
+
+    def _built(self, snapshot: OpenCandles, now: float) -> None:
+        state = snapshot.state
+        latest_at, last_id = self.before.get(state.symbol, (0, 0))
+        self.before[state.symbol] = state.latest_at, state.ids.last_id
+        new = state.ids.last_id - last_id
+        if not latest_at or new <= 0:
+            return
+        self.trades += new
+        share, rest = divmod(new, POINTS)
+        for point in range(POINTS):
+            at = state.latest_at - (state.latest_at - latest_at) * point / POINTS
+            if count := share + (point < rest):
+                delay = now - at - self.offset
+                self.by_minute[int(now // 60_000_000)].add(delay, count)
+                if self.is_warm:
+                    self.open_candle.add(delay, count)
+
+    def _scored(self, score: Score, now: float) -> None:
+        if self.is_warm:
+            closed_at = score.opened_at + INTERVALS[score.interval]
+            self.score.add(now - closed_at - self.lateness - self.offset)
+
+
+def clock_offset(rest: str) -> float:
+    """Return what to add to the exchange's time (µs) for the wall's, by the quickest of some answers."""
+    best = (float("inf"), 0.0)
+    for _ in range(30):
+        sent = time.time_ns() / 1000
+        request = Request(f"{rest}/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
+        with urlopen(request, timeout=30) as answer:
+            at = json.loads(answer.read())["serverTime"]
+        received = time.time_ns() / 1000
+        best = min(best, (received - sent, (sent + received) / 2 - at))
+    return best[1]
+
+
+def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> None:
+    """Note the memory and the lag of each stage."""
+    row: dict[str, Any] = {"at_s": round(time.monotonic() - started, 1), "load": os.getloadavg()[0]}
+    for name in (*STAGES, "broker", "exchange"):
+        pid = platform.pid(name)
+        if pid is not None:
+            process = psutil.Process(pid)
+            times = process.cpu_times()
+            row[name] = {"pid": pid, "rss": process.memory_info().rss, "cpu_s": round(times.user + times.system, 2)}
+            found = LAG_LINE.search(platform.metrics(name)) if name in STAGES else None
+            if found:
+                row[name]["lag"] = float(found[1])
+    rows.append(row)
+
+
+def judge_stage(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Return a stage's memory and lag at the beginning (after the warm-up) and at the end of the run."""
+    mine = [row[name] for row in rows if name in row]
+    tenth = max(1, len(mine) // 10)
+    rss = [one["rss"] / 2**20 for one in mine]
+    lag = [one["lag"] for one in mine if "lag" in one]
+    third = max(1, len(lag) // 3)
+    first, last = median(rss[:tenth]), median(rss[-tenth:])
+    return {
+        "rss_first_mb": round(first, 1),
+        "rss_last_mb": round(last, 1),
+        "rss_growth": round(last / first - 1, 4),
+        "lag_first": median(lag[:third]) if lag else None,
+        "lag_last": median(lag[-third:]) if lag else None,
+        "lag_longest": max(lag) if lag else None,
+        "cpu_share": round((mine[-1]["cpu_s"] - mine[0]["cpu_s"]) / max(1e-9, rows[-1]["at_s"] - rows[0]["at_s"]), 3),
+        "restarts": len({one["pid"] for one in mine}) - 1,
+    }
+
+
+def busiest_rate(rate: float, minutes: float) -> float:
+    """Return the trades per second of the busiest symbol with which all of them together will trade `rate` a second.
+
+    The synthetic market has hours and moods; how many trades the coming minutes hold at one a second, it tells beforehand.
+    """
+    start = int(time.time()) * SECOND
+    market = SyntheticMarket(MarketSeed(SEED, start, 1, 1.0), SYMBOLS)
+    end = start + int((minutes + 1) * 60 * SECOND)
+    count = sum(span.stop - span.start for symbol in SYMBOLS for span in trades_between(market, symbol, start, end))
+    return rate * (end - start) / SECOND / count
+
+
+def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> dict[str, Any]:
+    """Run the platform for so long and return the report."""
+    settings = Settings()
+    size = Size(
+        symbols=SYMBOLS,
+        intervals=("5m",),
+        speed=1.0,
+        trades_per_second=busiest_rate(rate, minutes),
+        sink_commit_ms=settings.sink_commit_ms,
+        commit_ms=commit_ms or settings.commit_ms,
+    )
+    rows: list[dict[str, Any]] = []
+    with running(folder, size, seed=SEED) as platform:
+        observer = Observer(platform, clock_offset(platform.exchange.base), settings.lateness_ms * 1000)
+        thread = threading.Thread(target=observer.run)
+        thread.start()
+        started = time.monotonic()
+        try:
+            while (passed := time.monotonic() - started) < minutes * 60:
+                observer.is_warm = passed >= WARM_UP * minutes * 60
+                sample(platform, rows, started)
+                time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
+            seconds = time.monotonic() - started
+        finally:
+            observer.stop.set()
+            thread.join()
+    return _report(rows, observer, minutes, rate, seconds, size.commit_ms)
+
+
+def _report(
+    rows: list[dict[str, Any]], observer: Observer, minutes: float, rate: float, seconds: float, commit_ms: int
+) -> dict[str, Any]:
+    warm = [row for row in rows if row["at_s"] >= WARM_UP * minutes * 60]
+    stages = {name: judge_stage(warm, name) for name in (*STAGES, "broker", "exchange")}
+    quiet = min(observer.by_minute.values(), key=lambda delays: delays.quantile(0.99), default=Delays())
+    second = rate  # records: what comes in a second may wait at any moment
+    reached = {
+        "memory": all(stages[name]["rss_growth"] < GROWTH and not stages[name]["restarts"] for name in STAGES),
+        "lag": all((stages[name]["lag_last"] or 0) <= (stages[name]["lag_first"] or 0) + second for name in STAGES),
+        "open_candle": observer.open_candle.quantile(0.99) < LATE_MS,
+        "score": observer.score.quantile(0.99) < LATE_MS,
+    }
+    return {
+        "bench": "soak",
+        "minutes": minutes,
+        "rate_asked": rate,
+        "rate_seen": round(observer.trades / seconds, 1),
+        "commit_ms": commit_ms,
+        "symbols": len(SYMBOLS),
+        "stages": stages,
+        "trade_to_open_candle": observer.open_candle.told(),
+        "best_minute_p99_ms": quiet.quantile(0.99),
+        "watermark_to_score": observer.score.told(),
+        "load": {"median": median(row["load"] for row in rows), "highest": max(row["load"] for row in rows)},
+        "cores": os.cpu_count(),
+        "reached": reached,
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """Return what a person reads."""
+    head = (
+        f"{found['minutes']:g} min, {found['rate_seen']:g} of {found['rate_asked']:g} trades/s, {found['cores']} cores"
+    )
+    told = [f"{head}, load {found['load']['median']:.1f} (up to {found['load']['highest']:.1f})"]
+    for name, stage in found["stages"].items():
+        told.append(
+            f"  {name:10} {stage['rss_first_mb']:7.1f} → {stage['rss_last_mb']:7.1f} MB ({stage['rss_growth']:+.1%}), "
+            f"lag {stage['lag_first']} → {stage['lag_last']}, {stage['cpu_share']:.0%} of a core"
+        )
+    for name in ("trade_to_open_candle", "watermark_to_score"):
+        delay = found[name]
+        told.append(
+            f"  {name}: p50 {delay['p50_ms']:.0f}, p99 {delay['p99_ms']:.0f}, longest {delay['longest_ms']:.0f} ms "
+            f"of {delay['count']}"
+        )
+    told.append(f"  reached: {found['reached']}")
+    return told
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run once and print the report; the exit code says that it ran, the report what was reached."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=5000.0, help="trades a second, of all symbols together")
+    parser.add_argument("--commit-ms", type=int, help="QUANTSTREAM_COMMIT_MS (default: the platform's)")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(argv)
+    folder = Path(tempfile.mkdtemp(prefix="soak-"))
+    try:
+        found = soak(folder / "state", given.minutes, given.rate, given.commit_ms)
+    finally:
+        shutil.rmtree(folder)
+    print(json.dumps(found, indent=1) if given.json else "\n".join(lines(found)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

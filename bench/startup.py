@@ -1,0 +1,113 @@
+"""`quantstream up` from the command to everything ready, and the memory of the whole stack, process by process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench import result
+from infra.local.launch import NAME_MARK, STATE_MARK
+
+READY, AIM_READY = 60, 30  # s
+MEMORY, AIM_MEMORY = 4.0, 3.0  # GB of PSS
+PATIENCE = 600.0
+SETTLE = 15.0  # seconds after ready: imports that are put off have been made
+COMMAND = [sys.executable, "-m", "infra.local.cli"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, print, return the exit code."""
+    options = result.parser(__doc__ or "")
+    given = options.parse_args(argv)
+    if given.quick:
+        return result.show(_quick(), given.json)
+    with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
+        found = _measure(Path(folder) / "state")
+    return result.show(found, given.json)
+
+
+def _measure(state: Path) -> dict[str, Any]:
+    environment = environment_of(state)
+    began = time.monotonic()
+    try:
+        _run(["up", "--detach"], environment)
+        ready = time.monotonic() - began
+        time.sleep(SETTLE)
+        memory = stack_memory(state)
+    finally:
+        _run(["down"], environment)
+    total = sum(memory.values())
+    rows = [
+        result.Row("quantstream up: ready", "s", round(ready, 1), READY, AIM_READY, better="lower"),
+        result.Row("whole stack, PSS", "GB", round(total / 1024, 2), MEMORY, AIM_MEMORY, better="lower"),
+    ]
+    return result.report(
+        "startup",
+        rows,
+        False,
+        ready_s=round(ready, 1),
+        pss_mb=round(total),
+        processes={name: round(size) for name, size in sorted(memory.items(), key=lambda pair: -pair[1])},
+    )
+
+
+def _quick() -> dict[str, Any]:
+    """Show that the command answers and that memory can be read, without starting anything."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="bench-startup-") as folder:
+        _run(["--help"], environment_of(Path(folder)))
+    row = result.Row("quantstream --help", "s", round(time.monotonic() - began, 2), better="lower")
+    return result.report("startup", [row], True, processes={"bench": round(pss_mb(psutil.Process()))})
+
+
+def environment_of(state: Path) -> dict[str, str]:
+    """Return the environment of a stack of its own, with free ports."""
+    from infra.local.ports import free_port
+
+    own = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")}
+    taken: set[int] = set()
+    for page in ("DASHBOARD", "AIRFLOW", "MLFLOW"):
+        port = free_port(taken)
+        taken.add(port)
+        own[f"QUANTSTREAM_PORTS__{page}"] = str(port)
+    return own | {"QUANTSTREAM_STATE": str(state)}
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    if done.returncode:
+        raise RuntimeError(
+            f"{' '.join(arguments)} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:]}"
+        )
+
+
+def stack_memory(state: Path) -> dict[str, float]:
+    """Return the PSS in MB of every process of a stack, children included, by the name of the part they belong to."""
+    found: dict[str, float] = defaultdict(float)
+    for process in psutil.process_iter():
+        try:
+            marks = process.environ()
+            if marks.get(STATE_MARK) == str(state) or str(state) in " ".join(process.cmdline()):
+                found[marks.get(NAME_MARK, "supervisor")] += pss_mb(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return dict(found)
+
+
+def pss_mb(process: psutil.Process) -> float:
+    """Return a process's share of memory: pages shared by n processes count as an n-th."""
+    return float(process.memory_full_info().pss) / 1024**2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
