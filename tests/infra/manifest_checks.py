@@ -1,0 +1,251 @@
+"""What may be wrong with manifests although they are well-formed; each check returns one sentence per fault."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+
+from tests.infra.manifests import (
+    TEMPLATED,
+    Object,
+    containers,
+    matches,
+    named,
+    of_kind,
+    pod,
+    pod_labels,
+    secret_script,
+    title,
+    walk,
+)
+
+SCHEMAS = Path(__file__).parent / "schemas"
+UNITS = {"": 1.0, "m": 0.001, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+# Kafka's own resources, made by its operator from a Kafka named quantstream.
+STRIMZI_SECRETS = {"quantstream-cluster-ca-cert": {"ca.crt"}}
+STRIMZI_SERVICES = {"quantstream-kafka-bootstrap": {9092, 9093}}
+Faults = Iterator[str]
+# It reads megabytes of definitions anew for each object; once for each version will do.
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
+
+
+def amount(text: str | float) -> float:
+    """Return a Kubernetes quantity as a number."""
+    number, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", str(text)).groups()  # type: ignore[union-attr]
+    return float(number) * UNITS[unit]
+
+
+@cache
+def _own_schema(kind: str, api: str) -> Any:
+    path = SCHEMAS / f"{kind}.json"
+    if not path.exists():
+        return None
+    schema = json.loads(path.read_text())
+    assert api in schema["x-apiVersions"], f"{kind} is known as {schema['x-apiVersions']}, not as {api}"
+    return jsonschema.Draft202012Validator(schema)
+
+
+def schema_faults(objects: Sequence[Object], version: str) -> Faults:
+    """Fields that a Kubernetes of this version does not know, or of another type; custom kinds by schemas of our own."""
+    for one in objects:
+        own = _own_schema(one["kind"], one["apiVersion"])
+        if own is not None:
+            for error in own.iter_errors(one):
+                yield f"{title(one)}: {error.json_path}: {error.message}"
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                kubernetes_validate.validate(one, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{title(one)}: {'.'.join(map(str, error.path))}: {error.message}"
+        except kubernetes_validate.SchemaNotFoundError:
+            yield f"{title(one)}: no schema for {one['apiVersion']} in Kubernetes {version}"
+
+
+def selector_faults(objects: Sequence[Object]) -> Faults:
+    """Selectors that take nothing, or not their own pods."""
+    workloads = of_kind(objects, *TEMPLATED)
+    for one in of_kind(objects, "Deployment", "StatefulSet"):
+        if not matches(one["spec"]["selector"], pod_labels(one)):
+            yield f"{title(one)}: its selector does not take its own pods"
+        others = [
+            other for other in workloads if other is not one and matches(one["spec"]["selector"], pod_labels(other))
+        ]
+        if others:
+            yield f"{title(one)}: its selector takes the pods of {title(others[0])} too"
+    for one in of_kind(objects, "Service"):
+        if not any(matches({"matchLabels": one["spec"]["selector"]}, pod_labels(other)) for other in workloads):
+            yield f"{title(one)}: its selector takes no pod"
+    for one in of_kind(objects, "PodDisruptionBudget"):
+        if not any(matches(one["spec"]["selector"], pod_labels(other)) for other in workloads):
+            yield f"{title(one)}: its selector takes no pod"
+    for one in of_kind(objects, *TEMPLATED):
+        for spread in pod(one).get("topologySpreadConstraints", ()):
+            if not matches(spread["labelSelector"], pod_labels(one)):
+                yield f"{title(one)}: is spread by labels that its pods do not have"
+
+
+def port_faults(objects: Sequence[Object]) -> Faults:
+    """Ports out of range, without a name on the other side, or served by nobody."""
+    workloads = of_kind(objects, *TEMPLATED)
+    for one in objects:
+        for path, value in walk(one):
+            if re.search(r"([pP]ort|containerPort)$", path) and isinstance(value, int) and not 1 <= value <= 65535:
+                yield f"{title(one)}: {path} is {value}, no port"
+    for one in workloads:
+        for container in containers(one):
+            names = {port["name"] for port in container.get("ports", ())}
+            for path, value in walk(
+                {key: container.get(key) for key in ("startupProbe", "readinessProbe", "livenessProbe")}
+            ):
+                if path.endswith(".port") and value not in names:
+                    yield f"{title(one)}: {path} is {value}, which {container['name']} does not have"
+    for one in of_kind(objects, "Service"):
+        for port in one["spec"]["ports"]:
+            for other in workloads:
+                if matches({"matchLabels": one["spec"]["selector"]}, pod_labels(other)):
+                    offered = {p["name"] for c in containers(other) for p in c.get("ports", ())}
+                    if port["targetPort"] not in offered:
+                        yield f"{title(one)}: sends to port {port['targetPort']}, which {title(other)} does not have"
+
+
+def volume_faults(objects: Sequence[Object]) -> Faults:
+    """Mounts of volumes that are not there, and volumes that nobody mounts."""
+    for one in of_kind(objects, *TEMPLATED):
+        there = {volume["name"] for volume in pod(one).get("volumes", ())}
+        there |= {claim["metadata"]["name"] for claim in one["spec"].get("volumeClaimTemplates", ())}
+        mounted = {mount["name"] for container in containers(one) for mount in container.get("volumeMounts", ())}
+        for name in sorted(mounted - there):
+            yield f"{title(one)}: mounts the volume {name}, which it does not have"
+        for name in sorted(there - mounted):
+            yield f"{title(one)}: nobody mounts its volume {name}"
+
+
+def resource_faults(objects: Sequence[Object]) -> Faults:
+    """Containers without requests or limits, or that ask for more than they may have."""
+    for one in of_kind(objects, *TEMPLATED):
+        for container in containers(one):
+            resources = container.get("resources", {})
+            for what in ("cpu", "memory"):
+                request, limit = resources.get("requests", {}).get(what), resources.get("limits", {}).get(what)
+                if request is None or limit is None:
+                    yield f"{title(one)}: {container['name']} has no request or no limit of {what}"
+                elif amount(request) > amount(limit):
+                    yield f"{title(one)}: {container['name']} requests {request} of {what}, above its limit {limit}"
+
+
+def bound_faults(objects: Sequence[Object]) -> Faults:
+    """Scalers whose bounds cross, pass the partitions of their topic, or whose target is not there."""
+    topics = {one["metadata"]["name"]: one["spec"]["partitions"] for one in of_kind(objects, "KafkaTopic")}
+    there = {(one["kind"], one["metadata"]["name"]) for one in of_kind(objects, *TEMPLATED)}
+    for one in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"):
+        spec = one["spec"]
+        least = spec.get("minReplicas", spec.get("minReplicaCount"))
+        most = spec.get("maxReplicas", spec.get("maxReplicaCount"))
+        target = spec["scaleTargetRef"]
+        if (target["kind"], target["name"]) not in there:
+            yield f"{title(one)}: scales {target['kind']} {target['name']}, which is not there"
+        if not 1 <= least <= most:
+            yield f"{title(one)}: its bounds are {least} and {most}"
+        for trigger in spec.get("triggers", ()):
+            partitions = topics.get(trigger["metadata"]["topic"])
+            if partitions is None or most > partitions:
+                yield f"{title(one)}: up to {most} pods on {partitions} partitions of {trigger['metadata']['topic']}"
+
+
+def image_faults(objects: Sequence[Object]) -> Faults:
+    """Images that may be another tomorrow."""
+    for one in of_kind(objects, *TEMPLATED):
+        for container in containers(one):
+            if not re.search(r"(:v?[0-9]+\.[0-9]+[^/:]*|@sha256:[0-9a-f]{64})$", container["image"]):
+                yield f"{title(one)}: the image {container['image']} is not pinned"
+
+
+def reference_faults(objects: Sequence[Object]) -> Faults:
+    """References to a ConfigMap, a Secret's key, a claim, a service account or a Service that nobody makes."""
+    maps = {one["metadata"]["name"] for one in of_kind(objects, "ConfigMap")}
+    accounts = {one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount")}
+    secrets = {one["metadata"]["name"]: set(one["data"]) for one in secret_script()} | STRIMZI_SECRETS
+    secrets |= {one["metadata"]["name"]: {"password"} for one in of_kind(objects, "KafkaUser")}
+    for one in objects:
+        for path, value in walk(one):
+            if path.endswith((".configMapRef", ".configMapKeyRef", ".configMap")) and value["name"] not in maps:
+                yield f"{title(one)}: refers to the ConfigMap {value['name']}, which is not there"
+            if path.endswith(".secretKeyRef") and value["key"] not in secrets.get(value["name"], ()):
+                yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
+            if re.search(r"secretTargetRef\[\d+\]$", path) and value["key"] not in secrets.get(value["name"], ()):
+                yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
+            if path.endswith(".secret") and isinstance(value, dict):
+                for item in value["items"]:
+                    if item["key"] not in secrets.get(value["secretName"], ()):
+                        yield f"{title(one)}: mounts {item['key']} of the Secret {value['secretName']}, which nobody makes"
+            if path.endswith(".serviceAccountName") and value not in accounts:
+                yield f"{title(one)}: runs as the service account {value}, which is not there"
+        if one["kind"] == "StatefulSet":
+            try:
+                named(objects, "Service", one["spec"]["serviceName"])
+            except ValueError:
+                yield f"{title(one)}: its Service {one['spec']['serviceName']} is not there"
+
+
+def address_faults(objects: Sequence[Object]) -> Faults:
+    """Addresses in settings that no Service answers, or not at that port."""
+    ports = {one["metadata"]["name"]: {p["port"] for p in one["spec"]["ports"]} for one in of_kind(objects, "Service")}
+    ports |= STRIMZI_SERVICES if of_kind(objects, "Kafka") else {}
+    for one in of_kind(objects, "ConfigMap"):
+        for key, value in one["data"].items():
+            for host, port in re.findall(r"(?:^|//|,)([a-z][a-z0-9-]*):([0-9]+)", value):
+                if int(port) not in ports.get(host, ()):
+                    yield f"{title(one)}: {key} names {host}:{port}, where no Service listens"
+
+
+def security_faults(objects: Sequence[Object]) -> Faults:
+    """Pods that the restricted standard refuses, or that hold more than they need."""
+    for one in of_kind(objects, *TEMPLATED):
+        spec, inside = pod(one), pod(one)["securityContext"]
+        if (
+            not inside["runAsNonRoot"]
+            or inside["seccompProfile"] != {"type": "RuntimeDefault"}
+            or not inside["runAsUser"]
+        ):
+            yield f"{title(one)}: may run as root, or without a seccomp profile"
+        if spec["automountServiceAccountToken"] or spec["enableServiceLinks"]:
+            yield f"{title(one)}: gets a token or variables that it does not need"
+        for container in containers(one):
+            wanted = {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            if container["securityContext"] != wanted:
+                yield f"{title(one)}: {container['name']} is not confined as {wanted}"
+        for path, _ in walk(one):
+            if path.endswith((".hostPath", ".hostNetwork", ".hostPID", ".privileged", ".stringData")):
+                yield f"{title(one)}: {path}"
+
+
+CHECKS: tuple[Callable[[Sequence[Object]], Faults], ...] = (
+    selector_faults,
+    port_faults,
+    volume_faults,
+    resource_faults,
+    bound_faults,
+    image_faults,
+    reference_faults,
+    address_faults,
+    security_faults,
+)
+
+
+def faults(objects: Sequence[Object]) -> list[str]:
+    """Return what all checks but that of the schemas find."""
+    return [fault for check in CHECKS for fault in check(objects)]

@@ -1,0 +1,118 @@
+"""The manifests as they would be applied: rendered by kubectl, and what is found in them."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from infra.local.state import PROJECT
+
+Object = dict[str, Any]
+K8S = PROJECT / "infra" / "k8s"
+SYSTEMS = {  # what somebody applies to have a whole system: two folders, or one overlay
+    "base": ("infrastructure", "services"),
+    "local": ("overlays/local",),
+    "prod": ("overlays/prod",),
+    "replay": ("infrastructure", "services", "jobs/replay"),
+}
+TEMPLATED = ("Deployment", "StatefulSet", "Job")
+
+
+@cache
+def _rendered(folder: str) -> tuple[Object, ...]:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl is needed to render the manifests; install it (Debian: apt install kubernetes-client)"
+    done = subprocess.run([kubectl, "kustomize", str(K8S / folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"infra/k8s/{folder} cannot be rendered: {done.stderr.strip()}"
+    assert not done.stderr.strip(), f"infra/k8s/{folder}: {done.stderr.strip()}"
+    return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
+
+
+def render(system: str) -> list[Object]:
+    """Return every object of a system, each a copy of one's own."""
+    return [copy.deepcopy(one) for folder in SYSTEMS[system] for one in _rendered(folder)]
+
+
+@cache
+def secret_script() -> tuple[Object, ...]:
+    """Return the secrets that `secrets.sh` makes."""
+    command = [str(K8S / "secrets.sh"), "--print"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
+
+
+def title(thing: Object) -> str:
+    """Return what a person calls an object."""
+    return f"{thing['kind']} {thing['metadata']['name']}"
+
+
+def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:
+    """Return the objects of some kinds."""
+    return [one for one in objects if one["kind"] in kinds]
+
+
+def named(objects: Sequence[Object], kind: str, name: str) -> Object:
+    """Return one object."""
+    (found,) = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
+    return found
+
+
+def pod(workload: Object) -> Object:
+    """Return the pod's specification of a workload."""
+    spec: Object = workload["spec"]["template"]["spec"]
+    return spec
+
+
+def pod_labels(workload: Object) -> Mapping[str, str]:
+    """Return the labels of a workload's pods."""
+    labels: Mapping[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def containers(workload: Object) -> list[Object]:
+    """Return a workload's containers, the initial ones too."""
+    return [*pod(workload).get("initContainers", ()), *pod(workload)["containers"]]
+
+
+def variables(workload: Object) -> dict[str, Any]:
+    """Return what a workload's first container is given by name: a value, or where it comes from."""
+    return {
+        one["name"]: one.get("value", one.get("valueFrom")) for one in pod(workload)["containers"][0].get("env", ())
+    }
+
+
+def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
+    """Say whether a label selector takes these labels; an empty one takes all."""
+    if not selector:
+        return True
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    for one in selector.get("matchExpressions", ()):
+        has = one["key"] in labels
+        allowed = {"Exists": has, "DoesNotExist": not has}
+        if not allowed.get(one["operator"], labels.get(one["key"]) in one.get("values", ())):
+            return False
+    return True
+
+
+def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Go through every field of an object with its path."""
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from walk(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from walk(inner, f"{path}[{number}]")
+
+
+def path_of(folder: str) -> Path:
+    """Return the path of a folder of manifests."""
+    return K8S / folder

@@ -1,0 +1,252 @@
+"""The manifests: valid on three Kubernetes, whole in themselves, and true to the code; five planted faults are caught."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from quantstream.metrics import STALLED_AFTER
+from quantstream.settings import Settings
+from quantstream.topics import TOPICS
+from streaming.__main__ import main
+from streaming.pipeline import STAGES
+from tests.infra.manifest_checks import (
+    amount,
+    bound_faults,
+    faults,
+    schema_faults,
+)
+from tests.infra.manifests import (
+    SYSTEMS,
+    Object,
+    matches,
+    named,
+    of_kind,
+    path_of,
+    pod,
+    pod_labels,
+    render,
+    variables,
+)
+
+VERSIONS = ("1.31", "1.34", "1.37")
+WHOLE = ("base", "local", "prod")
+FENCED = {"aggregate", "detect", "sink", "score"}  # two of one identity must never run at once
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(request: pytest.FixtureRequest) -> list[Object]:
+    """Every object of one system."""
+    return render(request.param)
+
+
+@pytest.fixture(params=WHOLE)
+def whole(request: pytest.FixtureRequest) -> list[Object]:
+    """Every object of a system that runs for good; for reading only."""
+    return render(request.param)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_valid(system: list[Object], version: str) -> None:
+    assert list(schema_faults(system, version)) == []
+
+
+def test_every_reference_selector_port_and_bound_holds(system: list[Object]) -> None:
+    assert faults(system) == []
+
+
+def test_no_object_is_applied_twice(whole: list[Object]) -> None:
+    names = [(one["kind"], one["metadata"]["name"]) for one in whole]
+    assert len(names) == len(set(names))
+
+
+def test_no_secret_is_in_a_manifest(system: list[Object]) -> None:
+    assert of_kind(system, "Secret") == []
+
+
+def stage(objects: list[Object], name: str) -> Object:
+    (found,) = [one for one in objects if one["metadata"].get("labels", {}).get("quantstream.io/stage") == name]
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_runs_its_own_command_on_the_image_that_holds_what_it_needs(whole: list[Object], name: str) -> None:
+    (container,) = pod(stage(whole, name))["containers"]
+    image = container["image"].rpartition("/")[2].partition(":")[0]
+    assert container["args"] == ["python", "-m", "streaming", name]
+    assert image == ("scoring" if STAGES[name].needs_models else "streaming")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_asked_where_it_answers(whole: list[Object], name: str) -> None:
+    (container,) = pod(stage(whole, name))["containers"]
+    (port,) = container["ports"]
+    assert variables(stage(whole, name))["QUANTSTREAM_HTTP_PORT"] == str(port["containerPort"])
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert container["startupProbe"]["httpGet"]["path"] in ("/healthz", "/readyz")
+    patience = [container["startupProbe"][key] for key in ("periodSeconds", "failureThreshold")]
+    assert patience[0] * patience[1] >= 300
+    liveness = container["livenessProbe"]
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] <= STALLED_AFTER
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_has_metrics_a_budget_and_an_account_of_its_own(whole: list[Object], name: str) -> None:
+    workload = stage(whole, name)
+    service = named(whole, "Service", name)
+    assert service["metadata"]["labels"]["quantstream.io/metrics"] == "true"
+    assert service["spec"]["selector"] == {"app.kubernetes.io/name": name}
+    assert pod(workload)["serviceAccountName"] == name
+    assert named(whole, "ServiceAccount", name)["automountServiceAccountToken"] is False
+    assert len(pod(workload)["topologySpreadConstraints"]) == 2
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_two_of_one_identity_never_run_at_once(whole: list[Object], name: str) -> None:
+    workload = stage(whole, name)
+    assert variables(workload)["QUANTSTREAM_INSTANCE"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert workload["kind"] == ("StatefulSet" if name in FENCED else "Deployment")
+
+
+def test_what_may_run_twice_is_rolled_out_without_a_gap(whole: list[Object]) -> None:
+    for one in of_kind(whole, "Deployment"):
+        if one["metadata"]["name"] != "exchange":
+            assert one["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_a_pods_last_seconds_fit_into_its_grace(whole: list[Object]) -> None:
+    for one in of_kind(whole, "Deployment", "StatefulSet"):
+        for container in pod(one)["containers"]:
+            waits = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            assert pod(one)["terminationGracePeriodSeconds"] - waits >= 15
+
+
+def test_settings_are_known_to_the_code(system: list[Object]) -> None:
+    given = {key for one in of_kind(system, "ConfigMap") for key in one["data"]}
+    for one in of_kind(system, "Deployment", "StatefulSet", "Job"):
+        given |= set(variables(one))
+    for name in sorted(key for key in given if key.startswith("QUANTSTREAM_")):
+        kind: object = Settings
+        for part in name.removeprefix("QUANTSTREAM_").lower().split("__"):
+            fields = getattr(kind, "model_fields", {})
+            assert part in fields, f"{name} is not a setting"
+            kind = fields[part].annotation
+
+
+def test_a_change_of_settings_is_a_rollout(whole: list[Object]) -> None:
+    (name,) = [
+        o["metadata"]["name"] for o in of_kind(whole, "ConfigMap") if o["metadata"]["name"].startswith("quantstream")
+    ]
+    assert len(name) > len("quantstream-")
+    for each in STAGES:
+        (source,) = pod(stage(whole, each))["containers"][0]["envFrom"]
+        assert source == {"configMapRef": {"name": name}}
+
+
+def test_nothing_may_talk_but_what_is_said(whole: list[Object]) -> None:
+    assert named(whole, "NetworkPolicy", "default-deny")["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "may_reach"),
+    [
+        ("ingest", {"names", "to-kafka", "to-exchange"}),
+        ("aggregate", {"names", "to-kafka"}),
+        ("sink", {"names", "to-kafka", "to-objects"}),
+        ("detect", {"names", "to-kafka", "to-mlflow"}),
+        ("score", {"names", "to-kafka", "to-objects", "to-mlflow"}),
+    ],
+)
+def test_a_stage_may_reach_what_it_needs_and_nothing_else(whole: list[Object], name: str, may_reach: set[str]) -> None:
+    labels = pod_labels(stage(whole, name))
+    found = {
+        one["metadata"]["name"]
+        for one in of_kind(whole, "NetworkPolicy")
+        if one["spec"].get("egress") and matches(one["spec"]["podSelector"], labels)
+    }
+    assert found == may_reach
+
+
+@pytest.mark.parametrize("name", ["base", "prod"])
+def test_topics_are_those_of_the_code(name: str) -> None:
+    factor = 1 if name == "base" else 3
+    partitions = dict.fromkeys(("symbol",), 12) if name == "prod" else {}
+    for topic in TOPICS:
+        spec = named(render(name), "KafkaTopic", topic.name)["spec"]
+        config = {key: str(value) for key, value in spec["config"].items()}
+        config.pop("min.insync.replicas", None)
+        assert (spec["partitions"], spec["replicas"], config) == (
+            partitions.get(topic.key, topic.partitions),
+            factor,
+            topic.config,
+        )
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stages_login_may_do_what_the_pipeline_says(name: str) -> None:
+    acls = named(render("base"), "KafkaUser", name)["spec"]["authorization"]["acls"]
+
+    def topics(operation: str) -> set[str]:
+        return {
+            one["resource"]["name"]
+            for one in acls
+            if one["resource"]["type"] == "topic" and operation in one["operations"]
+        }
+
+    looks_back = {"ingest": {"market.trades.v1"}, "aggregate": {"market.candles.open.v1"}}.get(name, set())
+    assert topics("Write") == {topic.name for topic in STAGES[name].writes}
+    assert topics("Read") == {topic.name for topic in STAGES[name].reads} | looks_back
+    groups = {one["resource"]["name"] for one in acls if one["resource"]["type"] == "group"}
+    assert STAGES[name].group in groups or not STAGES[name].reads
+
+
+def test_production_survives_the_loss_of_a_node() -> None:
+    objects = render("prod")
+    config = named(objects, "Kafka", "quantstream")["spec"]["kafka"]["config"]
+    assert (config["default.replication.factor"], config["min.insync.replicas"]) == (3, 2)
+    assert {one["spec"]["replicas"] for one in of_kind(objects, "KafkaNodePool")} == {3}
+    assert named(objects, "KafkaNodePool", "controllers")["spec"]["roles"] == ["controller"]
+    assert {one["spec"]["config"]["min.insync.replicas"] for one in of_kind(objects, "KafkaTopic")} == {2}
+    for name in ("ingest", "aggregate", "sink", "dashboard", "mlflow"):
+        (workload,) = [one for one in of_kind(objects, "Deployment", "StatefulSet") if one["metadata"]["name"] == name]
+        assert workload["spec"]["replicas"] >= 2
+        assert "podAntiAffinity" in pod(workload)["affinity"]
+        assert named(objects, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("name", [*STAGES, "dashboard"])
+def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None:
+    objects = render("prod")
+    (workload,) = [o for o in of_kind(objects, "Deployment", "StatefulSet") if o["metadata"]["name"] == name]
+    given = variables(workload)
+    assert given["QUANTSTREAM_KAFKA__SECURITY"] == "SASL_SSL"
+    assert given["QUANTSTREAM_KAFKA__PASSWORD"] == {"secretKeyRef": {"name": name, "key": "password"}}
+    assert pod_labels(workload)["app.kubernetes.io/name"] == name  # the user's name is read from there
+
+
+def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:
+    fallback = list(yaml.safe_load_all((path_of("components/hpa") / "scalers.yaml").read_text()))
+    objects = [*render("base"), *fallback]
+    assert list(bound_faults(objects)) == []
+    for version in VERSIONS:
+        assert list(schema_faults(fallback, version)) == []
+    scaled = {one["metadata"]["name"] for one in of_kind(render("prod"), "ScaledObject")}
+    assert {one["metadata"]["name"] for one in fallback} == scaled == {"score", "detect"}
+
+
+def test_replay_is_a_command_that_the_program_has(capsys: pytest.CaptureFixture[str]) -> None:
+    (container,) = pod(named(render("replay"), "Job", "replay"))["containers"]
+    program, arguments = container["args"][:3], container["args"][3:]
+    assert program == ["python", "-m", "streaming"]
+    with pytest.raises(SystemExit) as ended:
+        main([arguments[0], "--help"])
+    help_text = capsys.readouterr().out
+    assert (ended.value.code, [one for one in arguments if one.startswith("--") and one not in help_text]) == (0, [])
+
+
+def test_amounts_are_read_as_kubernetes_means_them() -> None:
+    assert [amount(text) for text in ("250m", "2", 1, "64Mi", "1.5Gi")] == [0.25, 2, 1, 2**26, 1.5 * 2**30]
