@@ -1,0 +1,91 @@
+"""`--local`: the same questions to the stack of this machine, without kubectl."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from tests.monitor.conftest import FakeStack
+
+
+def test_a_stack_that_is_well_is_fine(stack: FakeStack) -> None:
+    run = stack.run("health", "--skip", "disk")
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "6 of 6 are ready" in run.stdout
+    assert "the oldest last candle of 2 symbols" in run.stdout
+    assert "the exchange's clock moves" in run.stdout
+
+
+def findings(stack: FakeStack, *arguments: str) -> tuple[int, set[tuple[str, str, str, str]]]:
+    run = stack.run(*arguments, "--json")
+    said = json.loads(run.stdout)
+    assert said["exit"] == run.returncode
+    keys = ("severity", "check", "object", "reason")
+    return run.returncode, {tuple(one[key] for key in keys) for one in said["findings"]}  # type: ignore[misc]
+
+
+def test_a_process_that_is_down_or_not_ready_is_critical(stack: FakeStack) -> None:
+    stack.processes["sink"] |= {"state": "stopped", "ready": False}
+    stack.processes["score"] |= {"ready": False}
+    code, seen = findings(stack, "health")
+    assert code == 2
+    assert {("critical", "process", "sink", "Down"), ("critical", "process", "score", "NotReady")} <= seen
+
+
+def test_a_stage_that_does_not_answer_cannot_be_told_from(stack: FakeStack) -> None:
+    gone = stack.servers[3]
+    gone.shutdown()
+    gone.server_close()
+    code, seen = findings(stack, "health", "--skip", "disk")
+    assert (code, ("unknown", "metrics", "sink", "Unreadable") in seen) == (3, True)
+
+
+def test_restarts_are_read_from_the_supervisor(stack: FakeStack) -> None:
+    at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time.time() - 60))
+    line = f"{at},183 WARN exited: aggregate (terminated by SIGKILL; not expected)\n"
+    (stack.folder / "logs" / "supervisord.log").write_text(line)
+    code, seen = findings(stack, "health", "--skip", "disk")
+    assert (code, ("warning", "process", "aggregate", "Restarted") in seen) == (1, True)
+    run = stack.run("events")
+    assert run.returncode == 1
+    assert "aggregate  (terminated by SIGKILL; not expected)" in run.stdout
+
+
+def test_logs_of_the_state_folder_by_their_own_times(stack: FakeStack) -> None:
+    def line(age: int, message: str) -> str:
+        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - age))
+        return json.dumps({"at": f"{at}.000+00:00", "level": "error", "stage": "sink", "message": message}) + "\n"
+
+    log = stack.folder / "logs" / "sink.log"
+    log.write_text(line(7200, "long ago") + line(60, "offset 17 is gone") + line(30, "offset 18 is gone"))
+    run = stack.run("logs", "--stage", "sink", "--since", "10m")
+    assert run.returncode == 0
+    assert "2 errors and 0 warnings in 2 lines" in run.stdout
+    assert "2  sink   error  offset 17 is gone" in run.stdout
+    assert "long ago" not in run.stdout
+
+
+def test_nothing_started_and_a_damaged_state_are_not_fine(stack: FakeStack) -> None:
+    (stack.folder / "stack.json").write_text('{"processes": {')
+    damaged = stack.run("health")
+    assert (damaged.returncode, "is damaged" in damaged.stdout) == (3, True)
+    (stack.folder / "stack.json").unlink()
+    gone = stack.run("health")
+    assert (gone.returncode, "run quantstream up" in gone.stdout) == (2, True)
+
+
+def test_a_stack_without_one_of_the_stages_is_critical(stack: FakeStack) -> None:
+    described = json.loads((stack.folder / "stack.json").read_text())
+    del described["processes"]["score"]
+    (stack.folder / "stack.json").write_text(json.dumps(described))
+    code, seen = findings(stack, "health")
+    assert (code, ("critical", "stage", "score", "Missing") in seen) == (2, True)
+
+
+def test_usage_of_each_process(stack: FakeStack) -> None:
+    stack.processes = {"sink": {"state": "running", "ready": True, "pid": os.getpid(), "restarts": 2}}
+    said = json.loads(stack.run("top", "--json").stdout)
+    (row,) = said["usage"]
+    assert (row["process"], row["pid"], row["restarts"]) == ("sink", os.getpid(), 2)
+    assert row["memory_mib"] > 10
