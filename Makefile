@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test check lock clean
+.PHONY: help setup jars browser run test bench chaos fuzz soak check lock clean images pods manifests promtool monitor audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +24,13 @@ jars: $(STAMP) ## Fetch the broker's jars, once
 browser: $(STAMP) ## Find or install Chromium for the browser tests
 	@infra/local/browser.sh $(VENV)
 
+promtool: ## Find or fetch promtool, which evaluates the alert rules
+	@infra/monitor/promtool.sh
+
 run: jars ## Start everything: dashboard, Airflow, MLflow; Ctrl-C stops it
 	@exec $(BIN)/quantstream up $(ARGS)
 
-test: jars browser ## Run every test, the browser's included
+test: jars browser promtool ## Run every test, the browser's included
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, unit tests
@@ -37,10 +40,39 @@ check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, 
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n 4 -m "not broker and not stack and not browser and not slow" $(ARGS)
 
+bench: jars ## Measure beside floors and peers, and write bench/RESULTS.md
+	@exec $(BIN)/python -m bench $(ARGS)
+
+chaos: jars ## Kill stages and broker under a faulty exchange for minutes; nothing may be lost, repeated or wrong
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+fuzz: $(STAMP) ## A hundred thousand hostile inputs for every parser, under a memory limit
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+
+soak: jars ## Half an hour at 5,000 trades a second: memory, lag and delays
+	@exec $(BIN)/python -m bench.soak $(ARGS)
+
+images: ## Build the images streaming and dashboard without a daemon; ROLES='…' for others
+	@infra/docker/tools.sh
+	@infra/docker/build.sh $(ROLES)
+
+pods: $(STAMP) images jars ## Run the local overlay's pods from the built images: probes, a kill, a stop
+	@QUANTSTREAM_PODS=1 $(BIN)/python -m pytest -q -s tests/infra/test_pods.py
+
+monitor: $(STAMP) promtool ## Prove the monitoring utility over recorded clusters, and the alert rules
+	@exec $(BIN)/python -m pytest -q tests/monitor $(ARGS)
+
+audit: $(STAMP) ## Known vulnerabilities of the locked packages; what the product consists of, in build/sbom.json
+	@infra/audit.sh $(VENV)
+
+manifests: $(STAMP) ## Render the cluster's manifests and check them
+	@$(BIN)/python -m pytest -q tests/infra/test_manifests.py tests/infra/test_manifest_faults.py tests/infra/test_images.py
+
 lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \
 	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
-		--output-file requirements.txt pyproject.toml
+		--output-file requirements.txt pyproject.toml; \
+	infra/docker/lock.sh "$$uv"
 	$(BIN)/python -m infra.local.jars --lock
 
 clean: ## Remove the virtual environment and caches; stored data stays
