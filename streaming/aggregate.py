@@ -192,6 +192,7 @@ class AggregateStage:
 
     def start(self) -> None:
         """Join the group."""
+        self.writer.release(self.reader, self.route.trades)
         self.reader.subscribe([self.route.trades], self._assigned, self._revoked)
 
     def turn(self) -> None:

@@ -139,6 +139,7 @@ class DetectStage:
 
     def start(self) -> None:
         """Join the group."""
+        self.writer.release(self.reader, self.topics[0])
         self.reader.subscribe([self.topics[0]], self._assigned)
 
     def turn(self) -> None:

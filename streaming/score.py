@@ -44,6 +44,7 @@ class ScoreStage:
 
     def start(self) -> None:
         """Join the group."""
+        self.writer.release(self.reader, CANDLES)
         self.reader.subscribe([CANDLES], self._assigned)
 
     def turn(self) -> None:

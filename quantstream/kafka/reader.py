@@ -44,6 +44,7 @@ class Reader:
         if group and instance:
             config |= {"group.instance.id": f"{group}-{instance}"}
         config |= {name.replace("_", "."): value for name, value in options.items()}
+        self.group: str = config["group.id"]
         self.consumer = Consumer(config)
         self.bootstrap = kafka.bootstrap
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from quantstream.errors import Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
@@ -36,7 +36,7 @@ class Writer:
         self.producer = Producer(config)
         self.failed: list[str] = []
         self.is_lost = False
-        self.bootstrap = kafka.bootstrap
+        self.kafka, self.bootstrap = kafka, kafka.bootstrap
         if transactional_id:
             self._guard(lambda: self.producer.init_transactions(TIMEOUT))
 
@@ -103,6 +103,28 @@ class Writer:
         if self.is_lost:
             raise Unavailable(f"the broker at {self.bootstrap} was away; starting over from what is committed")
         self._guard(self.producer.begin_transaction)
+
+    def release(self, reader: Reader, topic: Topic) -> None:
+        """Free the offsets of the reader's group that a predecessor left pending, by aborting an empty transaction.
+
+        A broker killed at the wrong moment (seen with Apache Kafka 4.4) keeps offsets of a transaction that has ended pending,
+        and nobody can ever read the group's position again. The marker of this abort ends what the same transactional id left.
+        Raises: Unavailable.
+        """
+        outsider = Consumer(
+            connection(self.kafka) | {"group.id": reader.group}
+        )  # a static member not yet in would be refused
+
+        def act() -> None:
+            self.producer.begin_transaction()
+            nothing = [TopicPartition(topic.name, 0, 0)]
+            self.producer.send_offsets_to_transaction(nothing, outsider.consumer_group_metadata(), COMMIT_TIMEOUT)
+            self.producer.abort_transaction(COMMIT_TIMEOUT)
+
+        try:
+            self._guard(act)
+        finally:
+            outsider.close()
 
     def commit(self, reader: Reader, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the transaction together with the consumed `offsets` (next to read).
