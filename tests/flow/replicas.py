@@ -28,6 +28,7 @@ class Replicas:
 
     def __init__(self, folder: Path, kafka: Kafka, **settings: str) -> None:
         self.folder, self.processes = folder, {}  # type: ignore[var-annotated]
+        self.started: dict[str, tuple[str, str]] = {}
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")} | {
             "QUANTSTREAM_STATE": str(folder),
             "QUANTSTREAM_KAFKA__BOOTSTRAP": kafka.bootstrap,
@@ -45,7 +46,13 @@ class Replicas:
                 stderr=log,
             )
         self.processes[name] = process
+        self.started[name] = (stage, instance)
         return process
+
+    def heal(self, name: str) -> None:
+        """Start a process that ended by itself again, as the supervisor does: a stage recovers by a restart."""
+        if self.processes[name].poll() == 1:
+            self.start(self.started[name][0], name, self.started[name][1])
 
     def said(self, name: str) -> str:
         """Return what a process logged so far."""
