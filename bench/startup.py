@@ -70,13 +70,10 @@ def _quick() -> dict[str, Any]:
 
 def environment_of(state: Path) -> dict[str, str]:
     """Return the environment of a stack of its own, with free ports."""
-    from infra.local.ports import free_port
+    from infra.local.ports import free_ports
 
     own = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")}
-    taken: set[int] = set()
-    for page in ("DASHBOARD", "AIRFLOW", "MLFLOW"):
-        port = free_port(taken)
-        taken.add(port)
+    for page, port in zip(("DASHBOARD", "AIRFLOW", "MLFLOW"), free_ports(3), strict=True):
         own[f"QUANTSTREAM_PORTS__{page}"] = str(port)
     return own | {"QUANTSTREAM_STATE": str(state)}
 

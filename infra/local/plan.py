@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.local.ports import choose, free_port
+from infra.local.ports import choose, free_ports
 from infra.local.state import State
 from quantstream.settings import Settings
 from streaming.pipeline import STAGES
@@ -96,10 +96,7 @@ def make_plan(settings: Settings, market: Market, named: Mapping[str, bool]) -> 
         taken.add(choice.port)
         if choice.note:
             notes.append(choice.note)
-    internal = []
-    for _ in range(3 + len(STAGES)):
-        internal.append(free_port(taken))
-        taken.add(internal[-1])
+    internal = free_ports(3 + len(STAGES), taken)
     return Plan(
         state=State.at(settings.state),
         settings=settings,

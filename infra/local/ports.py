@@ -7,10 +7,13 @@ import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from quantstream.errors import Misconfigured
 
-INTERNAL = range(20_000, 32_000)  # below the ports that the system gives to outgoing connections
+INTERNAL = range(20_000, 32_000)
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")  # the ports that Linux gives to outgoing connections
+ROOM = 1_000
 TRIES = 50
 
 
@@ -41,13 +44,36 @@ def free_port(avoid: Collection[int] = (), rng: random.Random | None = None) -> 
     Raises: Misconfigured when no free one is found.
     """
     rng = rng or random.SystemRandom()
+    ports = internal_ports()
     for _ in range(TRIES):
-        port = rng.choice(INTERNAL)
+        port = rng.choice(ports)
         if port not in avoid and is_free(port):
             return port
-    raise Misconfigured(
-        f"no free port found between {INTERNAL.start} and {INTERNAL.stop}; stop something that listens there"
-    )
+    raise Misconfigured(f"no free port found between {ports.start} and {ports.stop}; stop something that listens there")
+
+
+def free_ports(count: int, avoid: Collection[int] = ()) -> list[int]:
+    """Return that many different free ports.
+
+    Raises: Misconfigured when not enough are found.
+    """
+    found: list[int] = []
+    for _ in range(count):
+        found.append(free_port([*avoid, *found]))
+    return found
+
+
+def internal_ports(outgoing: Path = OUTGOING) -> range:
+    """Return the ports to choose internal ones from: none that an outgoing connection may take before we listen there."""
+    try:
+        low, high = map(int, outgoing.read_text().split())
+    except (OSError, ValueError):
+        return INTERNAL
+    if low >= INTERNAL.stop or high < INTERNAL.start:
+        return INTERNAL
+    below, above = range(max(low - len(INTERNAL), 1_024), low), range(high + 1, 65_536)
+    free = max(below, above, key=len)
+    return free if len(free) >= ROOM else INTERNAL
 
 
 def choose(name: str, wanted: int, is_named: bool, avoid: Collection[int] = ()) -> Choice:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from infra.local.airflow_api import AirflowApi
-from infra.local.broker import free_port
+from infra.local.ports import free_ports
 from ml.registry import Registry
 from quantstream.kafka import Reader
 from quantstream.lake import Lake
@@ -51,10 +51,8 @@ class Cli:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     cli = Cli(tmp_path_factory.mktemp("stack") / "state")
-    ports = {page: free_port() for page in ("dashboard", "airflow", "mlflow")}
-    named = [part for page, port in ports.items() for part in (f"--{page}-port", str(port))]
-    up = cli("up", "--detach", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "5", *named, timeout=600)
     try:
+        up = start(cli)
         assert up.returncode == 0, up.stdout + up.stderr
         assert "Traceback" not in up.stdout + up.stderr
         yield cli
@@ -62,6 +60,17 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         down = cli("down")
     assert down.returncode == 0, down.stderr
     assert [process for process in psutil.process_iter() if mentions(process, cli.state)] == []
+
+
+def start(cli: Cli, tries: int = 3) -> subprocess.CompletedProcess[str]:
+    """Start the stack on free ports; on others where somebody took one of them between the choice and the start."""
+    for _ in range(tries):
+        pages = zip(("dashboard", "airflow", "mlflow"), free_ports(3), strict=True)
+        named = [part for page, port in pages for part in (f"--{page}-port", str(port))]
+        up = cli("up", "--detach", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "5", *named, timeout=600)
+        if "is taken by" not in up.stderr:
+            break
+    return up
 
 
 def mentions(process: psutil.Process, state: Path) -> bool:

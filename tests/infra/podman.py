@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from infra.local.ports import free_port
+from infra.local.ports import free_ports
 from infra.local.state import PROJECT
 from tests.infra.manifests import Object, of_kind, pod, render
 
@@ -141,7 +141,7 @@ def overlay(names: list[str], bootstrap: str, lake: Path) -> dict[str, Played]:
     """Return workloads of the local overlay as pods that reach each other, and a broker, on this machine."""
     objects = render("local")
     (config,) = [one for one in of_kind(objects, "ConfigMap") if one["metadata"]["name"].startswith("quantstream")]
-    ports = {name: free_port() for name in names}
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     here = {
         "QUANTSTREAM_KAFKA__BOOTSTRAP": bootstrap,
         "QUANTSTREAM_ENDPOINTS__WS": f"ws://127.0.0.1:{ports['exchange']}",

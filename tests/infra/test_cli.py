@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from infra.local.ports import free_port
+from infra.local.ports import free_port, free_ports
 
 Cli = Callable[..., "CompletedProcess[str]"]
 
@@ -81,7 +81,8 @@ def test_named_port_that_is_taken(cli: Cli) -> None:
 def test_broker_jars_missing_without_a_network(cli: Cli, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     offline = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY"), nowhere)
-    ports = [option for page in ("dashboard", "airflow", "mlflow") for option in (f"--{page}-port", str(free_port()))]
+    pages = zip(("dashboard", "airflow", "mlflow"), free_ports(3), strict=True)
+    ports = [option for page, port in pages for option in (f"--{page}-port", str(port))]
     done = cli(
         "up", *ports, env={"QUANTSTREAM_CACHE": str(tmp_path / "cache"), "NO_PROXY": "", "no_proxy": "", **offline}
     )

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from infra.local import broker as local_broker
 from infra.local.jars import cache_folder, ensure_jars
+from infra.local.ports import free_ports
 from infra.local.state import PROJECT
 from quantstream.errors import Misconfigured
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
@@ -74,7 +75,7 @@ def keystore(issuer: Authority) -> bytes:
     return private + certificate("broker", key, issuer).public_bytes(PEM) + issuer.pem
 
 
-def properties(folder: Path, ports: tuple[int, int, int]) -> str:
+def properties(folder: Path, ports: list[int]) -> str:
     """Return the configuration of a broker that clients reach over TLS with a login only."""
     tls, inner, controller = ports
     own = local_broker.SMALL | {
@@ -100,7 +101,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     issuer = authority("the cluster's authority")
     (folder / "ca.pem").write_bytes(issuer.pem)
     (folder / "keystore.pem").write_bytes(keystore(issuer))
-    ports = local_broker.free_port(), local_broker.free_port(), local_broker.free_port()
+    ports = free_ports(3)
     config = folder / "server.properties"
     config.write_text(properties(folder, ports))
     jars = ensure_jars(cache_folder())

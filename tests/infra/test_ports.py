@@ -6,6 +6,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +52,32 @@ def test_impossible_port_is_refused(port: int) -> None:
         ports.choose("dashboard", port, is_named=True)
 
 
-def test_internal_port_is_below_those_of_outgoing_connections() -> None:
+@pytest.mark.parametrize(
+    ("outgoing", "chosen"),
+    [
+        ("32768\t60999\n", range(20_000, 32_000)),
+        ("16000 65535", range(4_000, 16_000)),
+        ("9000 30000", range(30_001, 65_536)),
+        ("1024 65535", range(20_000, 32_000)),  # no room outside it
+        ("", range(20_000, 32_000)),
+    ],
+)
+def test_internal_ports_are_none_that_an_outgoing_connection_may_take(
+    outgoing: str, chosen: range, tmp_path: Path
+) -> None:
+    (tmp_path / "range").write_text(outgoing)
+    assert ports.internal_ports(tmp_path / "range") == chosen
+
+
+def test_internal_ports_are_the_usual_ones_where_the_system_does_not_say(tmp_path: Path) -> None:
+    assert ports.internal_ports(tmp_path / "absent") == ports.INTERNAL
+
+
+def test_ports_asked_for_together_are_different() -> None:
+    assert len(set(ports.free_ports(200))) == 200
+
+
+def test_internal_port_is_never_one_to_avoid() -> None:
     port = ports.free_port(rng=random.Random(1))
-    assert port in ports.INTERNAL
+    assert port in ports.internal_ports()
     assert ports.free_port(avoid={port}, rng=random.Random(1)) != port
