@@ -93,7 +93,7 @@ class Lake:
     def extent(self, name: str) -> dict[str, tuple[int, datetime]]:
         """Return each symbol's number of rows, revisions not counted again, and newest time.
 
-        It comes from the transaction log; of the data only files that hold revisions are read.
+        It comes from the transaction log; of the data only rows at the times that were revised are read.
         """
         table = self.table(name)
         files = pa.table(table.get_add_actions(flatten=True))
@@ -101,11 +101,8 @@ class Lake:
             return {}
         newest = f"max.{TIME_COLUMN[name]}"
         found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")]).to_pylist()
-        again: dict[str, int] = {}
-        if "max.revision" in files.column_names and (pc.max(files["max.revision"]).as_py() or 0) > 0:
-            revised = table.to_pyarrow_dataset().to_table(columns=["symbol"], filter=pc.field("revision") > 0)
-            counts = revised.group_by("symbol").aggregate([("symbol", "count")]).to_pylist()
-            again = {row["symbol"]: row["symbol_count"] for row in counts}
+        is_revised = "max.revision" in files.column_names and (pc.max(files["max.revision"]).as_py() or 0) > 0
+        again = _repeated(table, TIME_COLUMN[name]) if is_revised else {}
         return {
             symbol: (row["num_records_sum"] - again.get(symbol, 0), row[f"{newest}_max"])
             for row in found
@@ -208,6 +205,17 @@ def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     for change in changes[1:]:
         is_last = pc.or_(is_last, change)
     return rows.filter(pa.concat_arrays([is_last, pa.array([True])]))
+
+
+def _repeated(table: DeltaTable, at: str) -> dict[str, int]:
+    """Return how many rows of each symbol say again what another row said; a revision alone is no repetition."""
+    key = ["symbol", "interval", at]
+    data = table.to_pyarrow_dataset()
+    times = data.to_table(columns=[at], filter=pc.field("revision") > 0)[at].unique()
+    rows = data.to_table(columns=key, filter=pc.field(at).isin(times))
+    counts = rows.group_by(key).aggregate([([], "count_all")]).group_by("symbol")
+    found = counts.aggregate([("count_all", "sum"), ("count_all", "count")]).to_pylist()
+    return {row["symbol"]: row["count_all_sum"] - row["count_all_count"] for row in found}
 
 
 def _with_tries(act: Callable[[], R]) -> R:

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from quantstream.kafka import Message, Reader
 from quantstream.lake import Lake, micros
 from quantstream.market import INTERVALS, Trade
 from quantstream.settings import Kafka
-from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Candle, Score, Topic, decode
+from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Candle, Score, decode
 from streaming.binance import parse_record
 from streaming.detect import Detector
 from tests.chaos.exchange import Exchange
 from tests.chaos.stage import Rule
+from tests.topics import read_topic
 
 MS = 1000  # µs
 SHOWN = 20  # differences that are told one by one
@@ -201,19 +201,3 @@ def _judge_anomalies(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> No
         verdict.tell(f"{symbol} trade {number} was not flagged")
     for symbol, number in sorted(extra)[:3]:
         verdict.tell(f"{symbol} trade {number} was flagged for no reason")
-
-
-def read_topic(kafka: Kafka, topic: Topic) -> list[Message]:
-    """Return every committed record of a topic as it is now, partition by partition."""
-    reader = Reader(kafka)
-    found: list[Message] = []
-    try:
-        for partition in range(topic.partitions):
-            low, high = reader.ends(topic.name, partition)
-            reader.assign({(topic.name, partition): low})
-            while low < high:
-                found += reader.poll(0.5)
-                low = reader.positions().get((topic.name, partition), low)
-    finally:
-        reader.close()
-    return found

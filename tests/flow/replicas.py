@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quantstream.candles import CandleBuilder
-from quantstream.kafka import Message, Reader, Writer
+from quantstream.kafka import Writer
 from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
 from quantstream.settings import Kafka, Settings
-from quantstream.topics import CANDLES, TRADES, Topic, decode, encode
+from quantstream.topics import CANDLES, TRADES, decode, encode
 from streaming.binance import heartbeat_event, trade_event
+from tests.topics import read_topic
 
 T0 = 1_723_161_600 * SECOND
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT")
@@ -117,7 +118,7 @@ class HandFed:
     def candles(self) -> dict[str, list[bytes]]:
         """Return the candles of each symbol that the topic holds, in order."""
         found: dict[str, list[bytes]] = defaultdict(list)
-        for message in committed(self.kafka, CANDLES):
+        for message in read_topic(self.kafka, CANDLES):
             found[(message.key() or b"").decode()].append(message.value() or b"")
         return {symbol: found[symbol] for symbol in self.symbols}
 
@@ -125,22 +126,6 @@ class HandFed:
         """Return how many different candles the topic holds."""
         raw = [one for candles in self.candles().values() for one in candles]
         return len({(candle.symbol, candle.opened_at) for candle in (decode(one, Candle) for one in raw)})
-
-
-def committed(kafka: Kafka, topic: Topic) -> list[Message]:
-    """Return every committed record of a topic as it is now."""
-    reader = Reader(kafka)
-    found: list[Message] = []
-    try:
-        for partition in range(topic.partitions):
-            low, high = reader.ends(topic.name, partition)
-            reader.assign({(topic.name, partition): low})
-            while low < high:
-                found += reader.poll(0.2)
-                low = reader.positions().get((topic.name, partition), low)
-    finally:
-        reader.close()
-    return found
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:

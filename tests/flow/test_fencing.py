@@ -16,7 +16,8 @@ from quantstream.settings import Kafka
 from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Score, decode, encode
 from streaming.binance import trade_event
 from tests.flow import test_scores as scoring
-from tests.flow.replicas import HandFed, Replicas, committed, wait_for
+from tests.flow.replicas import HandFed, Replicas, wait_for
+from tests.topics import read_topic
 
 pytestmark = pytest.mark.broker
 
@@ -69,7 +70,7 @@ def test_a_scorer_that_comes_back_after_its_successor_scores_nothing_twice(fresh
         successor.turn()
     with pytest.raises(Unavailable):
         zombie._handle(held)  # type: ignore[arg-type]
-    found = [decode(message.value() or b"", Score) for message in committed(fresh_broker, SCORES)]
+    found = [decode(message.value() or b"", Score) for message in read_topic(fresh_broker, SCORES)]
     assert sorted(score.opened_at for score in found) == [scoring.candle(number, "A1").opened_at for number in range(6)]
     successor.reader.close()
 
@@ -95,7 +96,7 @@ def test_a_detector_that_comes_back_after_its_successor_tells_nothing_twice(fres
     with pytest.raises(Unavailable):
         for _ in range(50):
             zombie.turn()
-    told = Counter(decode(message.value() or b"", Anomaly).trade_id for message in committed(fresh_broker, ANOMALIES))
+    told = Counter(decode(message.value() or b"", Anomaly).trade_id for message in read_topic(fresh_broker, ANOMALIES))
     assert told == Counter({450: 1})
     successor[0].reader.close()  # type: ignore[attr-defined]
 

@@ -112,6 +112,12 @@ def test_the_extent_of_a_table_is_known_without_reading_it(lake: Lake) -> None:
     }
 
 
+def test_a_candle_that_was_only_written_as_a_correction_counts_once(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle(0), candle(0, revision=1), candle(0, revision=1000), candle(3)]))
+    lake.append("candles", candle_rows([candle(1, revision=1000), candle(0, "ETHUSDT")]))
+    assert {symbol: count for symbol, (count, _) in lake.extent("candles").items()} == {"BTCUSDT": 3, "ETHUSDT": 1}
+
+
 def test_an_older_version_can_still_be_read(lake: Lake) -> None:
     lake.append("candles", candle_rows([candle(0)]))
     version = lake.version("candles")

@@ -1,0 +1,23 @@
+"""A whole topic as a test sees it."""
+
+from __future__ import annotations
+
+from quantstream.kafka import Message, Reader
+from quantstream.settings import Kafka
+from quantstream.topics import Topic
+
+
+def read_topic(kafka: Kafka, topic: Topic) -> list[Message]:
+    """Return every committed record of a topic as it is now, partition by partition."""
+    reader = Reader(kafka)
+    found: list[Message] = []
+    try:
+        for partition in range(topic.partitions):
+            low, high = reader.ends(topic.name, partition)
+            reader.assign({(topic.name, partition): low})
+            while low < high:
+                found += reader.poll(0.2)
+                low = reader.positions().get((topic.name, partition), low)
+    finally:
+        reader.close()
+    return found
