@@ -20,11 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.request import Request, urlopen
-
-import msgspec
+from urllib.request import urlopen
 
 from bench import result, source
+from bench.exchange import SEED, busiest_rate, clock_offset
 from infra.local.ports import free_port
 from quantstream.errors import BadRecord
 from quantstream.kafka import OFFSET_END, Reader
@@ -32,7 +31,6 @@ from quantstream.market import SECOND, Trade
 from quantstream.settings import Kafka
 from quantstream.topics import OPEN_CANDLES, TRADES, OpenCandles, decode
 from streaming.binance import parse_record
-from streaming.exchange.listing import synthetic_listing
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT", "LINKUSDT")
 RATE = 5_000  # trades/s of all symbols together
@@ -40,7 +38,6 @@ SECONDS, QUICK_SECONDS = 30.0, 3.0
 SETTLE, QUICK_SETTLE = 10.0, 2.0  # seconds before measuring begins
 PATIENCE = 60.0
 P50, P99, AIM_P50, AIM_P99 = 100, 250, 30, 100  # ms
-CLOCK_PROBES = 20
 
 
 @dataclass
@@ -73,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     with (
         source.broker() as kafka,
         tempfile.TemporaryDirectory(prefix="bench-latency-") as folder,
-        _stages(kafka, Path(folder), rate, given.commit_ms) as rest,
+        _stages(kafka, Path(folder), rate, seconds, given.commit_ms) as rest,
     ):
         _wait_for_trades(kafka)
         seen, offset = _watch(kafka, rest, QUICK_SETTLE if given.quick else SETTLE, seconds)
@@ -107,7 +104,7 @@ def _report(seen: dict[str, Seen], offset: int, seconds: float, quick: bool) -> 
 
 
 @contextmanager
-def _stages(kafka: Kafka, folder: Path, rate: int, commit_ms: int) -> Iterator[str]:
+def _stages(kafka: Kafka, folder: Path, rate: int, seconds: float, commit_ms: int) -> Iterator[str]:
     """Run exchange, ingest and aggregate; yield the exchange's REST address."""
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")} | {
@@ -119,7 +116,7 @@ def _stages(kafka: Kafka, folder: Path, rate: int, commit_ms: int) -> Iterator[s
         **({"QUANTSTREAM_COMMIT_MS": str(commit_ms)} if commit_ms else {}),
     }
     exchange = ["simulate", "--port", str(port), "--symbols", ",".join(SYMBOLS), "--speed", "1", "--history-days", "1"]
-    exchange += ["--trades-per-second", str(per_busiest(rate))]
+    exchange += ["--seed", str(SEED), "--trades-per-second", f"{busiest_rate(SYMBOLS, rate, seconds):.3f}"]
     started: list[subprocess.Popen[bytes]] = []
     try:
         with (folder / "log").open("wb") as log:
@@ -138,11 +135,6 @@ def _stages(kafka: Kafka, folder: Path, rate: int, commit_ms: int) -> Iterator[s
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def per_busiest(rate: int) -> float:
-    """Return the rate of the busiest symbol that makes so many trades of all."""
-    return rate / sum(synthetic_listing(symbol)[1].activity for symbol in SYMBOLS)
 
 
 def _wait_until_answering(url: str) -> None:
@@ -170,7 +162,7 @@ def _wait_for_trades(kafka: Kafka) -> None:
 def _watch(kafka: Kafka, rest: str, settle: float, seconds: float) -> tuple[dict[str, Seen], int]:
     """Read both topics from now on; return what came of the trades made within `seconds`, and the clocks' difference, µs."""
     time.sleep(settle)
-    offset = clock_offset(rest)
+    offset = round(clock_offset(rest))
     reader = Reader(kafka, fetch_wait_max_ms=5)
     parts = [(topic.name, number) for topic in (TRADES, OPEN_CANDLES) for number in range(topic.partitions)]
     reader.assign(dict.fromkeys(parts, OFFSET_END))
@@ -199,22 +191,6 @@ def _note_trade(seen: Seen, symbol: str, raw: bytes, begin: int, end: int) -> No
         return
     if isinstance(item, Trade) and begin <= item.traded_at < end:
         seen.trades.append((item.last_trade_id, item.traded_at))
-
-
-def clock_offset(rest: str) -> int:
-    """Return the wall's clock less the exchange's, µs, from the quickest of some answers."""
-    best: tuple[int, int] | None = None
-    for _ in range(CLOCK_PROBES):
-        before = time.time_ns() // 1000
-        with urlopen(Request(f"{rest}/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"}), timeout=5) as answer:
-            at = int(msgspec.json.decode(answer.read())["serverTime"])
-        after = time.time_ns() // 1000
-        at = at if at >= 10**14 else at * 1000
-        probe = (after - before, (before + after) // 2 - at)
-        best = probe if best is None else min(best, probe)
-        time.sleep(0.013)  # at different places of the exchange's millisecond
-    assert best is not None
-    return best[1]
 
 
 if __name__ == "__main__":

@@ -25,16 +25,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
-from urllib.request import Request, urlopen
 
 import psutil
 
+from bench.exchange import SEED, busiest_rate, clock_offset
 from quantstream.kafka import OFFSET_END, Reader
-from quantstream.market import INTERVALS, SECOND
+from quantstream.market import INTERVALS
 from quantstream.settings import Settings
 from quantstream.topics import OPEN_CANDLES, SCORES, OpenCandles, Score, decode
-from streaming.exchange.market import trades_between
-from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
 from streaming.pipeline import STAGES
 from tests.chaos.platform import Platform, Size, running
 
@@ -42,7 +40,6 @@ SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "AVAXUSDT", "DOTUSDT", "LINKUSDT", "LTCUSDT"),
     *("ATOMUSDT", "UNIUSDT", "XLMUSDT", "NEARUSDT", "FILUSDT", "TRXUSDT", "ETCUSDT", "APTUSDT", "ARBUSDT", "OPUSDT"),
 )
-SEED = 1
 SAMPLE_EVERY = 5.0  # seconds between looks at memory and lag
 WARM_UP = 0.2  # of the run: imports, caches and buffers fill
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
@@ -132,19 +129,6 @@ class Observer:
             self.score.add(now - closed_at - self.lateness - self.offset)
 
 
-def clock_offset(rest: str) -> float:
-    """Return what to add to the exchange's time (µs) for the wall's, by the quickest of some answers."""
-    best = (float("inf"), 0.0)
-    for _ in range(30):
-        sent = time.time_ns() / 1000
-        request = Request(f"{rest}/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
-        with urlopen(request, timeout=30) as answer:
-            at = json.loads(answer.read())["serverTime"]
-        received = time.time_ns() / 1000
-        best = min(best, (received - sent, (sent + received) / 2 - at))
-    return best[1]
-
-
 def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> None:
     """Note the memory and the lag of each stage."""
     row: dict[str, Any] = {"at_s": round(time.monotonic() - started, 1), "load": os.getloadavg()[0]}
@@ -180,18 +164,6 @@ def judge_stage(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     }
 
 
-def busiest_rate(rate: float, minutes: float) -> float:
-    """Return the trades per second of the busiest symbol with which all of them together will trade `rate` a second.
-
-    The synthetic market has hours and moods; how many trades the coming minutes hold at one a second, it tells beforehand.
-    """
-    start = int(time.time()) * SECOND
-    market = SyntheticMarket(MarketSeed(SEED, start, 1, 1.0), SYMBOLS)
-    end = start + int((minutes + 1) * 60 * SECOND)
-    count = sum(span.stop - span.start for symbol in SYMBOLS for span in trades_between(market, symbol, start, end))
-    return rate * (end - start) / SECOND / count
-
-
 def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> dict[str, Any]:
     """Run the platform for so long and return the report."""
     settings = Settings()
@@ -199,7 +171,7 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> di
         symbols=SYMBOLS,
         intervals=("5m",),
         speed=1.0,
-        trades_per_second=busiest_rate(rate, minutes),
+        trades_per_second=busiest_rate(SYMBOLS, rate, minutes * 60),
         sink_commit_ms=settings.sink_commit_ms,
         commit_ms=commit_ms or settings.commit_ms,
     )

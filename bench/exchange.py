@@ -1,0 +1,43 @@
+"""The simulated exchange as a measurement needs it: how its clock stands to ours, and how much to ask of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from urllib.request import Request, urlopen
+
+from quantstream.market import SECOND
+from streaming.exchange.market import trades_between
+from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
+
+SEED = 1
+CLOCK_PROBES = 30
+WITHIN = 30.0  # seconds for an answer
+
+
+def clock_offset(rest: str) -> float:
+    """Return what to add to the exchange's time (µs) for the wall's, by the quickest of some answers."""
+    best = (float("inf"), 0.0)
+    for _ in range(CLOCK_PROBES):
+        sent = time.time_ns() / 1000
+        request = Request(f"{rest}/api/v3/time", headers={"X-MBX-TIME-UNIT": "MICROSECOND"})
+        with urlopen(request, timeout=WITHIN) as answer:
+            at = json.loads(answer.read())["serverTime"]
+        received = time.time_ns() / 1000
+        best = min(best, (received - sent, (sent + received) / 2 - at))
+        time.sleep(0.013)  # at different places of the exchange's millisecond
+    return best[1]
+
+
+def busiest_rate(symbols: Sequence[str], rate: float, seconds: float) -> float:
+    """Return the trades per second of the busiest symbol with which all of them together will trade `rate` a second.
+
+    The synthetic market of `SEED` has hours and moods; how many trades the coming seconds hold at one a second, it
+    tells beforehand.
+    """
+    start = int(time.time()) * SECOND
+    market = SyntheticMarket(MarketSeed(SEED, start, 1, 1.0), symbols)
+    end = start + int((seconds + 60) * SECOND)
+    count = sum(span.stop - span.start for symbol in symbols for span in trades_between(market, symbol, start, end))
+    return rate * (end - start) / SECOND / count
