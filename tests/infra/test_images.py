@@ -87,7 +87,8 @@ def test_every_locked_file_has_a_hash(role: str) -> None:
 def test_what_only_streams_has_no_machine_learning_library() -> None:
     heavy = {"tensorflow", "keras", "xgboost", "scikit-learn", "mlflow", "great-expectations", "apache-airflow"}
     assert heavy & set(locked(lock("streaming"))) == set()
-    assert {"tensorflow", "great-expectations"} & set(locked(lock("dashboard"))) == set()
+    for role in ("dashboard", "scoring"):
+        assert {"tensorflow", "keras", "great-expectations"} & set(locked(lock(role))) == set(), role
     assert not any(name.startswith("nvidia-") for role in EXTRAS for name in locked(lock(role)))
 
 
