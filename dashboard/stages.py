@@ -216,7 +216,12 @@ class Stages(Background):
             said = json.loads(self._fetch(url)[1])
             states = {name: str(said[AIRFLOW_PARTS[name]]["status"]) for name in asked}
         except (Unavailable, ValueError, KeyError, TypeError) as error:
-            return {name: Stage(name, "unasked", f"Airflow does not say: {error!r}") for name in asked}
+            return {
+                name: Stage(
+                    name, "unasked", f"Airflow does not say: {error or 'its answer is not what its API promises'}"
+                )
+                for name in asked
+            }
         return {
             name: Stage(name, "ready" if state == "healthy" else "not ready", "" if state == "healthy" else state)
             for name, state in states.items()
