@@ -215,12 +215,11 @@ class Stages(Background):
         try:
             said = json.loads(self._fetch(url)[1])
             states = {name: str(said[AIRFLOW_PARTS[name]]["status"]) for name in asked}
-        except (Unavailable, ValueError, KeyError, TypeError) as error:
+        except Unavailable as error:
+            return {name: Stage(name, "unasked", f"Airflow does not say: {error}") for name in asked}
+        except (ValueError, KeyError, TypeError):
             return {
-                name: Stage(
-                    name, "unasked", f"Airflow does not say: {error or 'its answer is not what its API promises'}"
-                )
-                for name in asked
+                name: Stage(name, "unasked", "Airflow's health answer is not what its API promises") for name in asked
             }
         return {
             name: Stage(name, "ready" if state == "healthy" else "not ready", "" if state == "healthy" else state)
