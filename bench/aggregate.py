@@ -18,7 +18,8 @@ from quantstream.market import Candle
 from quantstream.metrics import Health, Metrics
 from quantstream.settings import Kafka
 from quantstream.topics import OpenCandles, Topic, decode
-from streaming.aggregate import AggregateStage, Aggregator, Route
+from streaming.aggregate import AggregateStage, Route
+from streaming.aggregator import Aggregator
 
 TARGET, AIM = 280_000, 450_000  # trades/s
 QUICK = 20_000

@@ -17,7 +17,8 @@ from bench import aggregate, floors, result, source
 from quantstream.kafka import Reader, Writer
 from quantstream.metrics import Health, Metrics
 from quantstream.settings import PARTITIONS, Kafka
-from streaming.aggregate import AggregateStage, Aggregator, Route
+from streaming.aggregate import AggregateStage, Route
+from streaming.aggregator import Aggregator
 
 TARGET = 1.7
 QUICK, TRADES = 20_000, 2_000_000

@@ -56,7 +56,8 @@ def parity(candles: pd.DataFrame, seed: int = 0) -> Verdict:
     at = features.opened_at_us(candles)
     for row in _places(len(candles), seed):
         since = max(int(np.searchsorted(at, at[row] - features.WARMUP * features.STEP_US, side="right")) - 1, 0)
-        live = features.compute(candles.iloc[since : row + 1], rows=1)
+        series = features.series_of(candles.iloc[since : row + 1])
+        live = pd.DataFrame(features.newest([series])[0], columns=list(features.NAMES))
         until = int(np.searchsorted(at, at[row] + max(labels.HORIZON.values()) * features.STEP_US, side="right"))
         target = labels.compute(candles.iloc[since:until])
         for name in features.NAMES:

@@ -21,6 +21,7 @@ from quantstream.windows import Floats
 Rows = npt.NDArray[np.intp]
 EMBARGO = 12  # candles left out after a boundary: an hour, as long as the longest label
 SHARES = (0.7, 0.1, 0.2)  # of the time: fit, calibrate, judge
+FEWEST_TO_CALIBRATE = 100  # rows of each class: rows overlap, so some eight hours
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,15 @@ def split_at(data: Dataset, rows: Rows, label: str, first: int, second: int) -> 
         calibrate=rows[(at >= first + gap) & (known_at <= second)],
         judge=rows[at >= second + gap],
     )
+
+
+def calibrating(split: Split, classes: Floats, count: int) -> Rows:
+    """Return the rows to calibrate on: the split's own, and those fitted on where they know too little of one of the classes.
+
+    A calm fortnight without an abnormal hour would otherwise teach that there are none.
+    """
+    known = np.bincount(classes[split.calibrate].astype(int), minlength=count)
+    return split.calibrate if known.min() >= FEWEST_TO_CALIBRATE else np.concatenate([split.fit, split.calibrate])
 
 
 def thin(rows: Rows, most: int, seed: int) -> Rows:

@@ -13,7 +13,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quantstream.features import DAY, HOUR, MONTH, RMS_FLOOR, STEP_US, Grid, abnormal_threshold, grid_of, opened_at_us
+from quantstream.features import (
+    DAY,
+    HOUR,
+    MONTH,
+    RMS_FLOOR,
+    STEP_US,
+    Grid,
+    Series,
+    abnormal_threshold,
+    grid_of,
+    grids,
+    opened_at_us,
+)
 from quantstream.windows import Floats
 
 RETURNS = {"return_5m": 1, "return_15m": 3, "return_1h": 12}  # label → candles ahead
@@ -45,11 +57,24 @@ def compute(
     return pd.DataFrame({name: column[place - len(grid.at)] for name, column in columns.items()}, index=index)
 
 
+def newest(histories: Sequence[Series], rows: int, names: Sequence[str]) -> Floats:
+    """Return the labels of the last `rows` places of each symbol, as far as they are known: (symbols, rows, names).
+
+    Raises: DataRejected as `features.grid_of`.
+    """
+    result = np.full((len(histories), rows, len(names)), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for places, grid in grids(histories, rows):
+            values = [_values(name, grid, MONTH) for name in names]
+            result[places, rows - grid.rows :] = np.stack(values, axis=-1)
+    return result
+
+
 def _values(name: str, grid: Grid, trailing: int) -> Floats:
     """One label on the last places of the grid: all, or those that are wanted."""
     if name in RETURNS:
-        near = grid.tail(0)
-        return np.log(lead(near.close, RETURNS[name]) / near.close)
+        close = grid.ago(grid.close)
+        return np.log(lead(close, RETURNS[name]) / close)
     if name == "action":
         return action(grid.tail(DAY))
     if name == "abnormal":
@@ -64,8 +89,8 @@ def ends_at(opened_at: npt.NDArray[np.int64], label: str) -> npt.NDArray[np.int6
 
 def lead(values: Floats, count: int) -> Floats:
     """Return the values `count` positions later, NaN past the end."""
-    moved = np.full(len(values), np.nan)
-    moved[: len(values) - count] = values[count:]
+    moved = np.full(values.shape, np.nan)
+    moved[..., : max(values.shape[-1] - count, 0)] = values[..., count:]
     return moved
 
 
@@ -81,11 +106,12 @@ def action(grid: Grid) -> Floats:
     Triple barrier as in López de Prado, Advances in Financial Machine Learning, ch. 3.
     """
     width = barrier(grid.rms_1d)
-    outcome = np.full(len(grid.close), float(HOLD))
-    is_open = np.ones(len(grid.close), dtype=bool)
+    close, highs, lows = grid.ago(grid.close), grid.ago(grid.high), grid.ago(grid.low)
+    outcome = np.full(close.shape, float(HOLD))
+    is_open = np.ones(close.shape, dtype=bool)
     unknown = np.isnan(width)
     for ahead in range(1, HOUR + 1):
-        high, low = np.log(lead(grid.high, ahead) / grid.close), np.log(lead(grid.low, ahead) / grid.close)
+        high, low = np.log(lead(highs, ahead) / close), np.log(lead(lows, ahead) / close)
         unknown |= np.isnan(high)
         up, down = high >= width, low <= -width
         outcome[is_open & up & ~down] = BUY
@@ -97,5 +123,5 @@ def action(grid: Grid) -> Floats:
 
 def abnormal(grid: Grid, trailing: int = MONTH) -> Floats:
     """Return 1 where the coming hour's RMS return exceeds the trailing 90th percentile known now, else 0."""
-    coming, threshold = lead(grid.rms(HOUR), HOUR), abnormal_threshold(grid, trailing)
+    coming, threshold = lead(grid.rms(HOUR), HOUR), abnormal_threshold(grid, trailing, HOUR)
     return np.where(np.isnan(coming) | np.isnan(threshold), np.nan, (coming > threshold).astype(np.float64))

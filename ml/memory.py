@@ -6,85 +6,131 @@ computed again from the history, as far as that reaches back.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from ml import labels, online
+from ml.inputs import Inputs
 from ml.loaded import LoadedModel
 from ml.models.base import Model
 from quantstream import features
 from quantstream.windows import Floats
 
 HISTORY = features.WARMUP + 1 + online.REACH  # candles from which everything can be rebuilt
+SIZE = online.REACH + 1  # candles whose outcomes a correction goes by, the newest included
 UNKNOWN = max(labels.HORIZON.values()) + 1  # of the newest rows whose outcomes may still come
+OUTCOMES = tuple(labels.HORIZON)  # of all models
+ROOM = 512  # candles to append before the evidence is moved back to its start
+TOGETHER = 16  # symbols corrected at once
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Came:
+    """What came of a symbol's last candles, as its history was told in one call."""
+
+    of: features.Series
+    labels: Floats  # (UNKNOWN, OUTCOMES)
+
+
 class _Past:
     """One model on one symbol: the newest row is that of the candle at `at`."""
 
-    model: Model
-    at: int
-    said: Floats  # (REACH + 1, …)
-    came: Floats  # (REACH + 1, outcomes)
+    def __init__(self, model: Model, at: int, said: Floats, evidence: Floats) -> None:
+        """`said` and `evidence` are of the last `SIZE` candles."""
+        self.model, self.at, self.said = model, at, said[-UNKNOWN:].copy()
+        self._evidence = np.empty((*evidence.shape[:-1], SIZE + ROOM))
+        self._evidence[..., :SIZE] = evidence
+        self._end = SIZE
+
+    @property
+    def evidence(self) -> Floats:
+        """(…, SIZE): what outcomes say of the model's last sayings."""
+        return self._evidence[..., self._end - SIZE : self._end]
+
+    def go_on(self, at: int, said: Floats) -> None:
+        """Take what the model says of the next candle; the evidence of the newest rows is to be given anew."""
+        self.at = at
+        self.said[:-1] = self.said[1:]
+        self.said[-1] = said
+        if self._end == self._evidence.shape[-1]:
+            self._evidence[..., :SIZE] = self.evidence.copy()
+            self._end = SIZE
+        self._end += 1
 
 
 class Memory:
-    """The pasts of all models and symbols."""
+    """The pasts of all models and symbols, and the features that they read last."""
 
-    def __init__(self) -> None:
+    def __init__(self, working: Callable[[], None] = lambda: None) -> None:
+        """`working` is called after each past that had to be rebuilt: hundreds of them take minutes."""
+        self._working = working
         self._pasts: dict[tuple[str, str], _Past] = {}
+        self._came: dict[str, _Came] = {}
+        self.inputs = Inputs()
 
-    def adapt(self, symbol: str, loaded: LoadedModel, frame: pd.DataFrame, said: Floats) -> Floats:
-        """Return what a model says of the newest candle of `frame`, corrected by how its last sayings came out.
+    def adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], said: Floats) -> Floats:
+        """Return what a model says of each symbol's newest candle, corrected by how its last sayings came out.
 
-        `said` is its raw output for that candle; to be called once for each candle.
+        `said` are its raw outputs, (symbols, …), in the order of `histories`; to be called once for each candle.
         """
         model = loaded.model
-        if not model.outcomes:
+        if not model.outcomes or not len(said):
             return said
-        at = int(features.opened_at_us(frame.iloc[-1:])[0])
-        past = self._pasts.get((symbol, loaded.name))
-        if past is None or past.model is not model or at != past.at + features.STEP_US:
-            past = self._pasts[symbol, loaded.name] = _rebuilt(model, frame, at, said.shape)
-        else:
-            past.at = at
-            past.said[:-1], past.came[:-1] = past.said[1:], past.came[1:]
-            newest = _outcomes(model, frame, at, UNKNOWN)
-            past.came[-len(newest) :] = newest
-        past.said[-1] = said
-        adapted: Floats = model.adapt(past.said, past.came, rows=1)[0]
-        return np.asarray(adapted)
+        pasts, going_on = [], {}
+        for (symbol, series), newest in zip(histories.items(), said, strict=True):
+            at = int(series.at[-1])
+            past = self._pasts.get((symbol, loaded.name))
+            if past is None or past.model is not model or at != past.at + features.STEP_US:
+                past = self._pasts[symbol, loaded.name] = _rebuilt(model, series, newest)
+                self._working()
+            else:
+                past.go_on(at, newest)
+                going_on[symbol] = past
+            pasts.append(past)
+        self._learn(model, going_on, histories)
+        starts = range(0, len(pasts), TOGETHER)
+        some = [(pasts[start : start + TOGETHER], said[start : start + TOGETHER]) for start in starts]
+        return np.concatenate([model.adapt_newest(part, [past.evidence for past in those]) for those, part in some])
+
+    def copy(self, symbol: str, others: Iterable[str]) -> None:
+        """Let other symbols have the past of this one: for measurements, where all trade alike."""
+        pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]
+        for other in others:
+            for name, past in pasts:
+                self._pasts[other, name] = _Past(past.model, past.at, past.said, past.evidence)
+
+    def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
+        """Take in what came of the last sayings, of many symbols at once."""
+        if not pasts:
+            return
+        self._look(pasts, histories)
+        places = [OUTCOMES.index(name) for name in model.outcomes]
+        came = np.concatenate([self._came[symbol].labels[:, places] for symbol in pasts])
+        found = model.evidence(np.concatenate([past.said for past in pasts.values()]), came)
+        for i, past in enumerate(pasts.values()):
+            past.evidence[..., -UNKNOWN:] = found[..., i * UNKNOWN : (i + 1) * UNKNOWN]
+
+    def _look(self, symbols: Iterable[str], histories: Mapping[str, features.Series]) -> None:
+        """See what came of the last candles, once for all models."""
+        new = [
+            symbol for symbol in symbols if symbol not in self._came or self._came[symbol].of is not histories[symbol]
+        ]
+        for symbol, found in zip(
+            new, labels.newest([histories[symbol] for symbol in new], UNKNOWN, OUTCOMES), strict=True
+        ):
+            self._came[symbol] = _Came(histories[symbol], found)
 
 
-def _rebuilt(model: Model, frame: pd.DataFrame, at: int, shape: tuple[int, ...]) -> _Past:
-    """What the model would have said of the candles before the newest."""
-    size = online.REACH + 1
-    said = np.full((size, *shape), np.nan)
-    computed = features.compute(frame, rows=size + model.length - 1)
-    place = _place(frame, at, size + model.length - 1, len(computed))
-    grid = np.full((size + model.length - 1, len(model.names)), np.nan)
-    inside = place >= 0
-    grid[place[inside]] = computed[list(model.names)].to_numpy()[inside]
-    windows = np.lib.stride_tricks.sliding_window_view(grid, model.length, axis=0).transpose(0, 2, 1)
+def _rebuilt(model: Model, series: features.Series, newest: Floats) -> _Past:
+    """What the model would have said of the candles before the newest, and what came of it."""
+    said = np.full((SIZE, *newest.shape), np.nan)
+    rows = features.newest([series], SIZE + model.length - 1, model.names)[0]
+    windows = np.lib.stride_tricks.sliding_window_view(rows, model.length, axis=0).transpose(0, 2, 1)
     able = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
     if len(able):
         said[able] = model.predict(np.ascontiguousarray(windows[able]))
-    return _Past(model, at, said, _outcomes(model, frame, at, size))
-
-
-def _outcomes(model: Model, frame: pd.DataFrame, at: int, size: int) -> Floats:
-    """(size, outcomes) of the last places, NaN where not known yet."""
-    found = labels.compute(frame, rows=size, names=model.outcomes)
-    came = np.full((size, len(model.outcomes)), np.nan)
-    place = _place(frame, at, size, len(found))
-    came[place[place >= 0]] = found.to_numpy()[place >= 0]
-    return came
-
-
-def _place(frame: pd.DataFrame, at: int, size: int, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Places of the last `count` candles among the `size` that end at the newest; below 0 is before them."""
-    opened = features.opened_at_us(frame.iloc[len(frame) - count :])
-    return (opened - at) // features.STEP_US + size - 1
+    said[-1] = newest
+    came = labels.newest([series], SIZE, model.outcomes)[0]
+    return _Past(model, int(series.at[-1]), said, model.evidence(said, came))

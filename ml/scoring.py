@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ml import novelty
+from ml.inputs import Inputs
 from ml.loaded import LoadedModel
 from ml.memory import Memory
 from ml.models.signal import SignalModel
@@ -50,48 +52,62 @@ class _Draft:
     """A score in the making."""
 
     symbol: str
+    series: features.Series
     window: Floats  # (length, len(features.NAMES)), NaN where unknown
-    opened_at: int
-    close: float
-    revision: int
     why_not: list[str] = field(default_factory=list)
     parts: dict[str, Any] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
 
 
 def score(
-    models: ModelSet, histories: Mapping[str, pd.DataFrame], now_us: int, memory: Memory | None = None
+    models: ModelSet,
+    histories: Mapping[str, features.Series | pd.DataFrame],
+    now_us: int,
+    memory: Memory | None = None,
 ) -> list[topics.Score]:
-    """Return one score for the newest candle of each history: float frames of closed five-minute candles in time order.
+    """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
     no score, for there is no candle to judge. With a memory each output is corrected by what came of the last ones.
     """
-    drafts = [_draft(symbol, frame, models.length) for symbol, frame in histories.items() if len(frame)]
+    drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
     for kind, loaded in models:
         if loaded is None:
             for draft in drafts:
                 draft.why_not.append(f"no {kind} model yet")
             continue
-        _judge(kind, loaded, drafts, memory, histories)
+        _judge(kind, loaded, drafts, memory)
     return [_score(draft, now_us) for draft in drafts]
 
 
-def _draft(symbol: str, frame: pd.DataFrame, length: int) -> _Draft:
-    window = np.full((length, len(features.NAMES)), np.nan)
-    why_not = []
-    try:
-        computed = features.compute(frame, rows=length)
-        at = features.opened_at_us(frame)[-len(computed) :]
-        joined = np.flatnonzero(np.diff(at) != features.STEP_US)  # no window across a hole
-        computed = computed.iloc[int(joined[-1]) + 1 if len(joined) else 0 :]
-        window[length - len(computed) :] = computed.to_numpy()
-    except DataRejected as error:
-        why_not.append(str(error))
-    close = frame["close"].iloc[-1] if "close" in frame.columns else float("nan")
-    revision = frame["revision"].iloc[-1] if "revision" in frame.columns else 0
-    opened_at = int(features.opened_at_us(frame.iloc[-1:])[0]) if "opened_at" in frame.columns else 0
-    return _Draft(symbol, window, opened_at, float(close), int(revision), why_not)
+def _drafts(histories: Mapping[str, features.Series | pd.DataFrame], length: int, inputs: Inputs) -> list[_Draft]:
+    unknown = np.full((length, len(features.NAMES)), np.nan)
+    drafts: dict[str, _Draft] = {}
+    for symbol, given in histories.items():
+        if not len(given):
+            continue
+        if isinstance(given, features.Series):
+            drafts[symbol] = _Draft(symbol, given, unknown)
+            continue
+        try:
+            drafts[symbol] = _Draft(symbol, features.series_of(given), unknown)
+        except DataRejected as error:
+            drafts[symbol] = _Draft(symbol, _what_there_is(given), unknown, [str(error)])
+    sound = {symbol: draft.series for symbol, draft in drafts.items() if not draft.why_not}
+    for symbol, found in inputs.of(sound, length).items():
+        if isinstance(found, DataRejected):
+            drafts[symbol].why_not.append(str(found))
+        else:
+            drafts[symbol].window = found
+    return list(drafts.values())
+
+
+def _what_there_is(frame: pd.DataFrame) -> features.Series:
+    """The newest time and close of a frame that lacks columns."""
+    newest = frame.iloc[-1:]
+    at = features.opened_at_us(newest) if "opened_at" in frame.columns else np.zeros(1, dtype=np.int64)
+    close = newest["close"].to_numpy(dtype=np.float64) if "close" in frame.columns else np.full(1, np.nan)
+    return features.Series(at, {"close": close}, int(newest["revision"].iloc[0]) if "revision" in frame.columns else 0)
 
 
 def _judge(
@@ -99,28 +115,27 @@ def _judge(
     loaded: LoadedModel,
     drafts: list[_Draft],
     memory: Memory | None,
-    histories: Mapping[str, pd.DataFrame],
 ) -> None:
     """Add one model's part to the drafts whose features it can read, all in one call."""
+    if not drafts:
+        return
     model = loaded.model
     places = [features.NAMES.index(name) for name in model.names]
-    able = []
-    for draft in drafts:
-        part = draft.window[-model.length :, places]
-        unknown = [name for name, column in zip(model.names, part.T, strict=True) if not np.isfinite(column).all()]
-        if unknown:
-            draft.why_not.append(f"{kind}: the history is too short or has holes for {unknown[0]}")
-        else:
-            able.append((draft, part))
+    windows = np.stack([draft.window[-model.length :] for draft in drafts])[..., places]
+    known = np.all(np.isfinite(windows), axis=1)  # (drafts, names)
+    able = [draft for draft, columns in zip(drafts, known, strict=True) if columns.all()]
+    for draft, columns in zip(drafts, known, strict=True):
+        if not columns.all():
+            lacking = model.names[int(np.argmin(columns))]
+            draft.why_not.append(f"{kind}: the history is too short or has holes for {lacking}")
     if not able:
         return
-    windows = np.stack([part for _, part in able])
+    windows = np.ascontiguousarray(windows[np.all(known, axis=1)])
     outputs = model.predict(windows)
     if memory is not None:
-        said = [memory.adapt(one.symbol, loaded, histories[one.symbol], outputs[i]) for i, (one, _) in enumerate(able)]
-        outputs = np.stack(said)
+        outputs = memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
     why = _reasons(loaded, windows, outputs)
-    for i, (draft, _) in enumerate(able):
+    for i, draft in enumerate(able):
         if not np.isfinite(outputs[i]).all():
             draft.why_not.append(f"{kind}: the model's output is not a number")
             continue
@@ -140,19 +155,25 @@ def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]
 
 def _score(draft: _Draft, now_us: int) -> topics.Score:
     parts = draft.parts
+    action, reasons = parts.get("signal_reasons", ("Hold", []))
+    if action != "Hold" and novelty.is_novel(parts.get("anomaly")):
+        action, reasons = "Hold", [novelty.WHY]
+    close = float(draft.series.columns["close"][-1])
     return topics.Score(
         symbol=draft.symbol,
         interval=INTERVAL,
-        opened_at=draft.opened_at,
-        revision=draft.revision,
-        close=draft.close,
+        opened_at=int(draft.series.at[-1]),
+        revision=draft.series.revision,
+        close=close,
         scored_at=now_us,
         feature_hash=features.FEATURE_HASH,
-        forecasts=_forecasts(parts["forecast"], draft.close) if "forecast" in parts else [],
-        signal=_signal(parts["signal_reasons"][0], parts["signal"]) if "signal" in parts else None,
+        forecasts=_forecasts(novelty.widened(parts["forecast"], parts.get("anomaly")), close)
+        if "forecast" in parts
+        else [],
+        signal=_signal(action, parts["signal"]) if "signal" in parts else None,
         risk=100 * float(parts["risk"]) if "risk" in parts else None,
         novelty=float(parts["anomaly"]) if "anomaly" in parts else None,
-        reasons=list(parts["signal_reasons"][1]) if "signal" in parts else [],
+        reasons=list(reasons),
         models=draft.models,
         abstained="; ".join(draft.why_not),
     )

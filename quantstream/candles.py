@@ -9,12 +9,13 @@ why the first window of a log is incomplete, unless a heartbeat showed that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from quantstream.market import NO_TRADE_ID, SECOND, Candle, Trade, interval_length, window_start
-from quantstream.sequence import Hole, Seen, Sequence
+from quantstream.sequence import Hole, Seen
+from quantstream.sequence import Sequence as Ids
 
 RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
 MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
@@ -72,7 +73,10 @@ class Window(msgspec.Struct, array_like=True):
                 self.first_trade_id, self.open = part.first_trade_id, part.open
             if part.last_trade_id > self.last_trade_id:
                 self.last_trade_id, self.close = part.last_trade_id, part.close
-            self.high, self.low = max(self.high, part.high), min(self.low, part.low)
+            if part.high > self.high:
+                self.high = part.high
+            if part.low < self.low:
+                self.low = part.low
         self.volume += part.volume
         self.quote_volume += part.quote_volume
         self.trade_count += part.trade_count
@@ -84,7 +88,7 @@ class SymbolState(msgspec.Struct):
     """All that a builder knows of one symbol: bounded, serialisable, enough to continue identically."""
 
     symbol: str
-    ids: Sequence = msgspec.field(default_factory=Sequence)
+    ids: Ids = msgspec.field(default_factory=Ids)
     latest_at: int = 0  # latest event time of any trade or heartbeat, µs
     windows: dict[str, dict[int, Window]] = msgspec.field(default_factory=dict)
     next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
@@ -126,13 +130,13 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
-    def add_run(self, slices: Iterable[Window], last_at: int, latest_at: int) -> bool:
+    def add_run(self, slices: Sequence[Window], last_at: int, latest_at: int) -> bool:
         """Take many trades at once, if that is the same as adding them one by one; return False when it may not be.
 
         The trades' ids follow one another; `slices` are their sums over stretches of time that no window's edge divides, in
         order. `last_at` is the time (µs) of the last of them, `latest_at` the latest of any. Nothing may be due to close.
         """
-        state, slices = self.state, list(slices)
+        state = self.state
         latest_at = max(latest_at, state.latest_at)
         if slices[0].first_trade_id != state.ids.last_id + 1:
             return False
@@ -143,7 +147,7 @@ class CandleBuilder:
         for interval, length in self.lengths.items():
             windows = state.windows[interval]
             for part in slices:
-                start = window_start(part.opened_at, length)
+                start = part.opened_at - part.opened_at % length
                 window = windows.get(start)
                 if window is None:
                     window = windows[start] = Window(start)

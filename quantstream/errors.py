@@ -3,6 +3,7 @@
 QuantStreamError
 ├── BadRecord       dead-letter it, count it, go on
 ├── Unavailable     back off and try again
+│   └── Outrun      drop the work in hand and go on from what is committed
 ├── Broken          end this process; its successor goes on from what is committed
 ├── DataRejected    stop the pipeline, keep the champion
 ├── ModelRejected   keep the champion
@@ -20,6 +21,10 @@ class BadRecord(QuantStreamError):
 
 class Unavailable(QuantStreamError):
     """Something outside does not answer now; the same call may succeed later."""
+
+
+class Outrun(Unavailable):
+    """The group gave partitions to others while this process was committing its work on them: that work does not count."""
 
 
 class Broken(QuantStreamError):

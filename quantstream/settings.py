@@ -83,6 +83,7 @@ class Settings(BaseSettings):
         default=23.0, gt=0, le=24
     )  # age at which a connection is replaced; the exchange ends it at 24
     lateness_ms: int = 500  # allowed lateness of the watermark
+    max_ahead_s: int = Field(default=3600, gt=0)  # a trade dated further ahead of the exchange's clock is put aside
     commit_ms: int = 100  # how often aggregate, score and detect commit their transaction
     sink_commit_ms: int = 5000  # how often the sink commits to the lake: a Parquet file per table and symbol each
     history_days: int = 45  # klines to backfill: 30 for the risk threshold's window and 15 to learn from

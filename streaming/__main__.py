@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.kafka import Reader, Writer, ensure_topics
 from quantstream.logs import set_up_logs
+from quantstream.market import SECOND
 from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
 from quantstream.settings import Settings, load_settings
 from quantstream.topics import EVENTS, Event, encode
@@ -136,7 +137,8 @@ def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
 
 
 def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
-    from streaming.aggregate import AggregateStage, Aggregator
+    from streaming.aggregate import AggregateStage
+    from streaming.aggregator import Aggregator
 
     return AggregateStage(
         Aggregator(settings.intervals, settings.lateness_ms * 1000),
@@ -218,7 +220,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
     kinds = ("forecast", "signal", "risk", "anomaly")
     swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), SCORE.name)
-    lake, memory = Lake(settings.lake_url), Memory()
+    lake, memory = Lake(settings.lake_url), Memory(health.beat)
 
     def champions() -> ModelSet:
         current = swap.current
@@ -259,7 +261,8 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
             session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=count
         )
         trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
-        ingest = Ingest(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream)
+        ahead = settings.max_ahead_s * SECOND
+        ingest = Ingest(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, ahead=ahead)
         ingest.resume(tails(settings.kafka, symbols))
         health.beat()
         end_when_stalled(health, _abandon)

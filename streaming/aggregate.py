@@ -1,21 +1,20 @@
 """Candles from the trades topic: closed candles, open-candle snapshots and offsets in one Kafka transaction.
 
 A restart restores each partition's builders from the compacted snapshot topic, which the same transaction wrote as the
-offsets: state and position can never disagree. Snapshots go to the partition number their trades came from.
+offsets: state and position can never disagree. Snapshots go to the partition number their trades came from. When partitions move
+while a transaction is being committed, it is aborted, and what is still held goes on from what is committed, as after a restart.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import gcd
 
-from quantstream.candles import CandleBuilder
-from quantstream.errors import BadRecord
+from quantstream.errors import BadRecord, Outrun
 from quantstream.kafka import (
-    BATCH,
     OFFSET_BEGINNING,
     Message,
     Partition,
@@ -25,7 +24,7 @@ from quantstream.kafka import (
     header_texts,
     next_offsets,
 )
-from quantstream.market import SECOND, Candle, Trade
+from quantstream.market import SECOND
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import (
     CANDLES,
@@ -34,22 +33,23 @@ from quantstream.topics import (
     TRADES,
     OpenCandles,
     Topic,
-    candle_fields,
     decode,
     encode,
 )
-from streaming.binance import parse_record
-from streaming.columns import Columns, Parser, join
-from streaming.runs import Group, Known, Run, groups, runs
+from streaming.aggregator import Aggregator, Closed
+from streaming.columns import Columns, join
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 LINGER = 0.02  # seconds to collect what comes when little is waiting: what a commit costs is then shared by some trades
-BUSY = 1.0  # seconds of work in one transaction when much is waiting
+BUSY = 2.0  # seconds of work in one transaction when much is waiting; 2,000 snapshots are then a fiftieth of it
 BUSY_SHARE, MOST_BUSY = 20, 5.0  # times what the last commit took, but no more than so many seconds
 SHARE = 3  # times what the last commit took is spent on collecting at least, so that committing never eats the core
-MAX_ROWS = 100_000  # records taken into the builders at once: enough trades of each of 2,000 symbols, in 20 MB
-FEWEST = 3  # trades: shorter runs are quicker one by one
+AT_ONCE = 5_000  # records read at once: what is computed of them stays in the processor's cache
+COLLECT_AFTER = (
+    50_000  # objects, not 700: messages come and go by the thousand, and Python's collector looked through each
+)
+MAX_ROWS = 200_000  # records taken into the builders at once: enough trades of each of 2,000 symbols, in 30 MB
 
 
 @dataclass(frozen=True)
@@ -59,108 +59,6 @@ class Route:
     trades: Topic = TRADES
     candles: Topic = CANDLES
     open_candles: Topic = OPEN_CANDLES
-
-
-@dataclass(frozen=True)
-class Closed:
-    """Candles that the record in one row of a batch closed or revised."""
-
-    row: int
-    partition: int
-    candles: list[Candle]
-
-
-class Aggregator:
-    """The builders of the partitions that this process holds: pure, no Kafka."""
-
-    def __init__(self, intervals: Sequence[str], lateness: int) -> None:
-        """`lateness` in µs."""
-        self.intervals, self.lateness = tuple(intervals), lateness
-        self.parser = Parser()
-        self.builders: dict[int, dict[str, CandleBuilder]] = {}
-        self.touched: set[tuple[int, str]] = set()
-        self.grid = gcd(*CandleBuilder("", self.intervals).lengths.values())  # no window's edge lies between
-
-    def take(self, partition: int, symbol: str, raw: bytes) -> list[Candle]:
-        """Take one record of the trades topic; return the candles it closed or revised.
-
-        Raises: BadRecord.
-        """
-        item = parse_record(raw, symbol)
-        builder = self._builder(partition, symbol)
-        return builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
-
-    def take_batch(self, columns: Columns) -> list[Closed]:
-        """Take a batch in and return what it closed or revised, in the order of the records."""
-        closed: list[Closed] = []
-        for row, (key, item) in columns.items.items():
-            if columns.code[row] < 0 and not isinstance(item, BadRecord):
-                self._item(columns, row, key, item, closed)
-        plain = columns.at > 0
-        plain[[row for row in columns.items if not isinstance(columns.items[row][1], BadRecord)]] = True
-        rows = (plain & (columns.code >= 0)).nonzero()[0]
-        known = {group: self._known(group) for group in groups(columns, rows)}
-        found = {group: each for group, each in known.items() if each is not None}
-        for run in runs(columns, rows, found, self.grid, self.lateness):
-            self._run(columns, run, closed)
-        return sorted(closed, key=lambda each: each.row)
-
-    def snapshots(self) -> Iterable[tuple[int, OpenCandles]]:
-        """Return the state of every symbol touched since the last call, with its partition."""
-        for partition, symbol in sorted(self.touched):
-            builder = self.builders[partition][symbol]
-            yield partition, OpenCandles(builder.state, [candle_fields(candle) for candle in builder.open_candles()])
-        self.touched.clear()
-
-    def restore(self, partition: int, snapshots: Iterable[OpenCandles]) -> None:
-        """Continue a partition from its snapshots, the newest of each symbol last."""
-        states = {snapshot.state.symbol: snapshot.state for snapshot in snapshots}
-        self.builders[partition] = {
-            symbol: CandleBuilder(symbol, self.intervals, self.lateness, state) for symbol, state in states.items()
-        }
-
-    def forget(self, partition: int) -> None:
-        """Drop a partition that another process took over."""
-        self.builders.pop(partition, None)
-        self.touched = {key for key in self.touched if key[0] != partition}
-
-    def _known(self, group: Group) -> Known | None:
-        builder = self.builders.get(group[0], {}).get(self.parser.symbols.names[group[1]])
-        return Known(builder.state.ids.last_id, builder.state.latest_at) if builder else None
-
-    def _builder(self, partition: int, symbol: str) -> CandleBuilder:
-        builders = self.builders.setdefault(partition, {})
-        builder = builders.get(symbol)
-        if builder is None:
-            builder = builders[symbol] = CandleBuilder(symbol, self.intervals, self.lateness)
-        self.touched.add((partition, symbol))
-        return builder
-
-    def _run(self, columns: Columns, run: Run, closed: list[Closed]) -> None:
-        symbol = self.parser.symbols.names[run.group[1]]
-        builder = self._builder(run.group[0], symbol)
-        if len(run.rows) >= FEWEST and run.slices:
-            if builder.add_run(run.slices, run.last_at, run.latest_at):
-                return
-            first, last = run.slices[0].first_trade_id, run.slices[-1].last_trade_id
-            if builder.state.ids.take_again(first, last, len(run.rows)):
-                return
-        for row in run.rows.tolist():
-            if columns.at[row]:
-                candles = builder.add(columns.trade(row, symbol))
-                if candles:
-                    closed.append(Closed(row, run.group[0], candles))
-            else:
-                self._item(columns, row, *columns.items[row], closed)
-
-    def _item(self, columns: Columns, row: int, key: str, item: Trade | int | BadRecord, closed: list[Closed]) -> None:
-        if isinstance(item, BadRecord):
-            return
-        partition = int(columns.partition[row])
-        builder = self._builder(partition, key)
-        candles = builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
-        if candles:
-            closed.append(Closed(row, partition, candles))
 
 
 class AggregateStage:
@@ -188,33 +86,50 @@ class AggregateStage:
         self.waiting: list[Columns] = []
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
+        self.held: set[int] = set()  # partitions
+        self.left: set[int] = set()  # partitions given up in this turn
+        self.is_behind = False  # what was read since the last commit does not count: go back to it
         self.linger, self.busy = LINGER, BUSY
 
     def start(self) -> None:
         """Join the group."""
+        gc.set_threshold(COLLECT_AFTER)
         self.writer.release(self.reader, self.route.trades)
-        self.reader.subscribe([self.route.trades], self._assigned, self._revoked)
+        self.reader.subscribe([self.route.trades], self._assigned, self._revoked, self._lost)
 
     def turn(self) -> None:
         """Read what is waiting, then commit what came of it.
 
         Raises: Unavailable; the process then ends and its successor restores the committed state.
         """
+        self.left.clear()
         messages = self.reader.poll(self.commit_s, 1)
         begun = time.monotonic()
-        while messages:
+        while messages and not self.is_behind:
             self._read(messages)
-            left = (self.busy if len(messages) == BATCH else self.linger) - (time.monotonic() - begun)
+            left = (self.busy if len(messages) == AT_ONCE else self.linger) - (time.monotonic() - begun)
             messages.clear()  # they hold the client's buffers
-            messages = self.reader.poll(min(left, self.linger)) if left > 0 else []
+            messages = self.reader.poll(min(left, self.linger), AT_ONCE) if left > 0 else []
         self.commit()
+        if self.is_behind:
+            self._go_back()
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
 
     def commit(self) -> None:
-        """Write the snapshots and commit candles, snapshots and offsets together; nothing when nothing was read."""
-        if not self.offsets:
+        """Write the snapshots and commit candles, snapshots and offsets together; nothing when nothing was read.
+
+        Raises: Unavailable.
+        """
+        if not self.offsets or self.is_behind:
             return
+        try:
+            self._commit()
+        except Outrun as error:
+            log.warning("partitions moved during a transaction", extra={"reason": str(error)})
+            self._abandon()
+
+    def _commit(self) -> None:
         begun = time.monotonic()
         self._take()
         self._begin()
@@ -231,6 +146,11 @@ class AggregateStage:
 
     def _read(self, messages: list[Message]) -> None:
         values, keys, partitions = contents(messages)
+        if not self.held.issuperset(partitions):  # some were given up while these were collected
+            messages = [message for message in messages if message.partition() in self.held]
+            if not messages:
+                return
+            values, keys, partitions = contents(messages)
         columns = self.aggregator.parser.parse(values, keys, partitions)
         self.offsets |= next_offsets(messages, partitions)
         self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
@@ -247,8 +167,7 @@ class AggregateStage:
     def _take(self) -> None:
         if not self.waiting:
             return
-        waiting, self.waiting = self.waiting, []
-        for closed in self.aggregator.take_batch(join(waiting)):
+        for closed in self.aggregator.take_batch(join(self.waiting)):
             self._emit(closed)
         self.health.beat()
 
@@ -272,17 +191,53 @@ class AggregateStage:
             self.in_transaction = True
 
     def _assigned(self, partitions: list[Partition]) -> None:
-        for _, partition in partitions:
-            self.health.beat()
-            found = list(read_snapshots(self.snapshots, partition, self.route.open_candles))
-            self.aggregator.restore(partition, found)
-            log.info("partition taken", extra={"partition": partition, "symbols": len({s.state.symbol for s in found})})
+        numbers = {partition for _, partition in partitions}
+        for partition in sorted(numbers):
+            symbols = self._restore(partition)
+            log.info("partition taken", extra={"partition": partition, "symbols": symbols})
+        self.held |= numbers
+        if numbers & self.left:  # records of it from before may still be handed over
+            self._abandon()
         self.health.ready()
+
+    def _restore(self, partition: int) -> int:
+        """Take a partition's state from its snapshots; return of how many symbols."""
+        self.health.beat()
+        self.aggregator.forget(partition)
+        self.aggregator.restore(partition, read_snapshots(self.snapshots, partition, self.route.open_candles))
+        return len(self.aggregator.builders[partition])
 
     def _revoked(self, partitions: list[Partition]) -> None:
         self.commit()
+        self._give_up(partitions)
+        if not self.writer.is_lost:
+            self.writer.release(self.reader, self.route.trades)  # its next holder finds snapshots as new as the offsets
+
+    def _lost(self, partitions: list[Partition]) -> None:
+        self._abandon()
+        self._give_up(partitions)
+
+    def _give_up(self, partitions: list[Partition]) -> None:
         for _, partition in partitions:
+            self.held.discard(partition)
+            self.left.add(partition)
             self.aggregator.forget(partition)
+
+    def _abandon(self) -> None:
+        """Undo what was read since the last commit."""
+        if self.in_transaction:
+            self.writer.abort()
+        self.in_transaction, self.is_behind = False, True
+        self.offsets.clear()
+        self.waiting.clear()
+
+    def _go_back(self) -> None:
+        """Restore what is held from what is committed, and read on from there."""
+        for partition in sorted(self.held):
+            self._restore(partition)
+        if self.held:
+            self.reader.go_back([(self.route.trades.name, partition) for partition in sorted(self.held)])
+        self.is_behind = False
 
 
 def read_snapshots(reader: Reader, partition: int, topic: Topic = OPEN_CANDLES) -> Iterable[OpenCandles]:

@@ -174,13 +174,16 @@ def _empty(partitions: Ints, codes: Ints) -> Columns:
     return Columns(partitions, codes, id_, first, last, price, quantity, at, maker)
 
 
-def join(parts: Sequence[Columns]) -> Columns:
-    """Return several batches as one."""
+def join(parts: list[Columns]) -> Columns:
+    """Return several batches as one, and empty the list: together they are many megabytes."""
     if len(parts) == 1:
-        return parts[0]
+        return parts.pop()
     items, start = {}, 0
     for part in parts:
         items.update({start + row: item for row, item in part.items.items()})
         start += len(part)
-    whole = {name: np.concatenate([getattr(part, name) for part in parts]) for name in NAMES}
+    whole = {}
+    for name in NAMES:
+        whole[name] = np.concatenate([part.__dict__.pop(name) for part in parts])
+    parts.clear()
     return Columns(**whole, items=items)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from quantstream.market import Trade
+from quantstream.errors import BadRecord
+from quantstream.market import LATEST, SECOND, Trade
 from quantstream.metrics import Metrics
 from quantstream.sequence import Hole, Seen
 from quantstream.topics import Event
@@ -19,9 +20,11 @@ log = logging.getLogger(__name__)
 class Forwarder:
     """The log's only writer within ingest. It never sends a trade that the log is known to hold."""
 
-    def __init__(self, trade_log: TradeLog, metrics: Metrics, now: Callable[[], int]) -> None:
-        """`now` is the receiver's clock, µs."""
-        self.log, self.now = trade_log, now
+    def __init__(
+        self, trade_log: TradeLog, metrics: Metrics, now: Callable[[], int], horizon: Callable[[], int] = lambda: LATEST
+    ) -> None:
+        """`now` is the receiver's clock, µs; `horizon` tells after which time (µs) nothing can have happened yet."""
+        self.log, self.now, self.horizon = trade_log, now, horizon
         self.gaps = metrics.gaps
         self.sent = metrics.records.labels("forwarded")
         self.repaired = metrics.records.labels("repaired")
@@ -46,6 +49,15 @@ class Forwarder:
         else:
             self.repaired.inc()
         return seen
+
+    def refuse_beyond(self, horizon: int, trade: Trade) -> None:
+        """Let no trade of the future into the log: it would close every window up to its time, and nothing opens them again.
+
+        Raises: BadRecord.
+        """
+        if trade.traded_at > horizon:
+            ahead = (trade.traded_at - horizon) // SECOND
+            raise BadRecord(f"a trade of {trade.symbol} dated {ahead} s beyond what the exchange's clock allows")
 
     def count(self) -> None:
         """Publish how many live trades were forwarded; a counter's lock for each would cost as much as its parsing."""

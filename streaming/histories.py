@@ -12,19 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quantstream.market import QUOTE_UNIT, UNIT, Candle, interval_length
+from quantstream.features import COLUMNS, STEP_US, Series, run_of
+from quantstream.market import UNIT, Candle, interval_length
 
-COLUMNS = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "quote_volume",
-    "trade_count",
-    "taker_buy_volume",
-    "taker_buy_quote_volume",
-)
+ROOM = 2_048  # candles to append before the arrays are moved back to their start: a week of five minutes
 FIRST_RELOAD, LAST_RELOAD = 3.0, 300.0  # seconds between looks into the lake; doubles while they bring nothing new
 LoadCandles = Callable[[str, int, int], pd.DataFrame]
 
@@ -37,10 +28,7 @@ def candle_floats(candle: Candle) -> tuple[float, ...]:
         candle.low / UNIT,
         candle.close / UNIT,
         candle.volume / UNIT,
-        candle.quote_volume / QUOTE_UNIT,
-        float(candle.trade_count),
         candle.taker_buy_volume / UNIT,
-        candle.taker_buy_quote_volume / QUOTE_UNIT,
     )
 
 
@@ -50,9 +38,11 @@ class CandleHistory:
     def __init__(self, symbol: str, interval: str, size: int) -> None:
         self.symbol, self.interval, self.size = symbol, interval, size
         self.length = interval_length(interval)
-        self._times: NDArray[np.int64] = np.empty(2 * size, dtype=np.int64)
-        self._values: NDArray[np.float64] = np.empty((2 * size, len(COLUMNS)))
+        self._times: NDArray[np.int64] = np.empty(size + ROOM, dtype=np.int64)
+        self._values: NDArray[np.float64] = np.empty((len(COLUMNS), size + ROOM))
         self._start = self._end = 0
+        self._edits = 0
+        self._sound: int | None = 0  # of the newest candles; None where it has to be found again
         self.reload_at = float("-inf")  # monotonic seconds
         self.pause = FIRST_RELOAD
 
@@ -61,6 +51,11 @@ class CandleHistory:
         """Opening times, µs, increasing."""
         return self._times[self._start : self._end]
 
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The candles' numbers, (`COLUMNS`, candles)."""
+        return self._values[:, self._start : self._end]
+
     def add(self, candle: Candle) -> None:
         """Take a closed candle, or a revision of one."""
         times = self.times
@@ -68,11 +63,12 @@ class CandleHistory:
             self._append(candle.opened_at, candle_floats(candle))
             return
         place = int(np.searchsorted(times, candle.opened_at))
+        row = np.array(candle_floats(candle))
         if times[place] == candle.opened_at:
-            self._values[self._start + place] = candle_floats(candle)
+            self.values[:, place] = row
+            self._edited()
         elif candle.opened_at > times[-1] - self.size * self.length:
-            values = self._values[self._start : self._end]
-            self._replace(np.insert(times, place, candle.opened_at), np.insert(values, place, candle_floats(candle), 0))
+            self._replace(np.insert(times, place, candle.opened_at), np.insert(self.values, place, row, axis=1))
 
     def fill(self, frame: pd.DataFrame) -> int:
         """Take older candles from the lake and return how many were new; those already here win."""
@@ -81,18 +77,18 @@ class CandleHistory:
         is_new = np.array([int(time_) not in known for time_ in at], dtype=bool)
         if not is_new.any():
             return 0
-        values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan)
+        values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan).T
         times = np.concatenate([at[is_new], self.times])
         order = np.argsort(times, kind="stable")
-        self._replace(times[order], np.concatenate([values[is_new], self._values[self._start : self._end]])[order])
+        self._replace(times[order], np.concatenate([values[:, is_new], self.values], axis=1)[:, order])
         return int(is_new.sum())
 
-    def frame(self) -> pd.DataFrame:
-        """Return the candles up to the newest as a frame of floats; features deal with windows that are missing."""
-        frame = pd.DataFrame(self._values[self._start : self._end], columns=list(COLUMNS), copy=True)
-        frame.insert(0, "opened_at", pd.to_datetime(self.times, unit="us", utc=True))
-        frame.insert(0, "symbol", self.symbol)
-        return frame
+    def series(self) -> Series:
+        """Return the candles up to the newest, not copied: they hold until the next one is added."""
+        columns = dict(zip(COLUMNS, self.values, strict=True))
+        if self._sound is None:
+            self._sound = run_of(self.times, columns)
+        return Series(self.times, columns, edits=self._edits, sound=self._sound)
 
     @property
     def is_full(self) -> bool:
@@ -101,16 +97,28 @@ class CandleHistory:
 
     def _append(self, at: int, row: tuple[float, ...]) -> None:
         if self._end == len(self._times):
-            self._replace(self.times.copy(), self._values[self._start : self._end].copy())
-        self._times[self._end], self._values[self._end] = at, row
+            self._moved(self.times.copy(), self.values.copy())
+        follows = self._end > self._start and at == self._times[self._end - 1] + STEP_US
+        self._times[self._end], self._values[:, self._end] = at, row
         self._end += 1
+        if self._sound is not None and follows:
+            self._sound += 1  # a candle's own prices are sound: its type sees to that
+        else:
+            self._sound = None
         self._trim()
 
     def _replace(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         keep = times > times[-1] - self.size * self.length
-        times, values = times[keep], values[keep]
+        self._moved(times[keep], values[:, keep])
+        self._edited()
+
+    def _moved(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         self._start, self._end = 0, len(times)
-        self._times[: self._end], self._values[: self._end] = times, values
+        self._times[: self._end], self._values[:, : self._end] = times, values
+
+    def _edited(self) -> None:
+        self._edits += 1
+        self._sound = None
 
     def _trim(self) -> None:
         oldest = self._times[self._end - 1] - self.size * self.length
@@ -135,7 +143,7 @@ class CandleHistories:
             history = self._histories[candle.symbol] = CandleHistory(candle.symbol, self.interval, self.size)
         history.add(candle)
 
-    def frame(self, candle: Candle) -> pd.DataFrame:
+    def series(self, candle: Candle) -> Series:
         """Return the history that ends with `candle`."""
         history = self._histories[candle.symbol]
         if not history.is_full and self.clock() >= history.reload_at:
@@ -143,4 +151,4 @@ class CandleHistories:
             found = history.fill(self.load(candle.symbol, start, candle.opened_at))
             history.pause = FIRST_RELOAD if found else min(history.pause * 2, LAST_RELOAD)
             history.reload_at = self.clock() + history.pause
-        return history.frame()
+        return history.series()

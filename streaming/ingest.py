@@ -27,6 +27,7 @@ MAX_ALL_PENDING = 200_000  # of all symbols together
 MAX_BEGINNINGS = (
     100  # new symbols whose open window is fetched first: 33 of the weight each, 6,000 a minute are allowed
 )
+HOUR = 3600 * SECOND
 CLOCK_EVERY = 1.0  # seconds between readings of the exchange's clock
 
 
@@ -43,14 +44,18 @@ class Ingest:
         now: Callable[[], int],
         stream: str = "trade",
         interval: str = "5m",
+        ahead: int = HOUR,
     ) -> None:
-        """`now` is the receiver's clock, µs. A new log begins with the window of `interval` that is open."""
+        """`now` is the receiver's clock, µs. A new log begins with the window of `interval` that is open.
+
+        A trade dated more than `ahead` (µs) after the exchange's clock is put aside.
+        """
         singles = stream == "trade"
         self.feeds = {symbol: SymbolFeed(symbol, not singles, keeps_runs=singles) for symbol in symbols}
         self.history, self.log, self.metrics, self.health, self.now = history, trade_log, metrics, health, now
         self.stream = stream
         self.clock = MarketClock()
-        self.forwarder = Forwarder(trade_log, metrics, now)
+        self.forwarder = Forwarder(trade_log, metrics, now, lambda: self.clock.horizon(ahead, self.now()))
         self.repairs = Repairs(self.forwarder, history, stream, interval_length(interval), self.feeds.values())
         self.frames = metrics.counter("frames_total", "frames received")
         self.feed_delay = metrics.histogram("feed_delay_seconds", "from traded to received, by the exchange's clock")
@@ -92,7 +97,7 @@ class Ingest:
     def take(self, frames: Sequence[bytes], feed: Feed) -> None:
         """Sort frames: forward their trades, let them wait, or put them aside."""
         self.frames.inc(len(frames))
-        received_at, trade = self.now(), None
+        received_at, trade, horizon = self.now(), None, self.forwarder.horizon()
         for frame in frames:
             try:
                 name, raw = split_frame(frame)
@@ -104,6 +109,7 @@ class Ingest:
                 state = self.feeds.get(trade.symbol)
                 if state is None:
                     raise BadRecord(f"a trade of {trade.symbol}, which nobody asked for")
+                self.forwarder.refuse_beyond(horizon, trade)
             except BadRecord as error:
                 self.metrics.dead.inc()
                 self.log.dead("ingest", str(error), frame)

@@ -141,6 +141,9 @@ class Repairs:
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, first: int, last: int, known: tuple[Trade, ...]
     ) -> int:
         """Forward the part of a row within `[first, last]`, if it can be told; return how many trades that was."""
+        if trade.traded_at > self.forwarder.horizon():
+            log.warning("the exchange repeats a trade of the future", extra={"symbol": state.symbol, "trade": trade.id})
+            return 0
         part, origin = trade, "repaired"
         if trade.first_trade_id < first or trade.last_trade_id > last:
             cut = remainder(trade, first, last, known) if self.stream == "trade" else None

@@ -8,8 +8,8 @@ trade by trade, whatever the log holds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from quantstream.candles import Window
@@ -21,16 +21,14 @@ ROOM = 1 << 62  # what a sum of int64 may come to, and by how much a float may b
 Group = tuple[int, int]  # partition, code of the symbol
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What a builder knew before the batch: the highest id and the latest event time (µs)."""
 
     last_id: int
     latest_at: int
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """Rows of the batch (in order of arrival) of one symbol: summed in `slices`, or to be taken one by one when empty."""
 
     group: Group

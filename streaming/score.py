@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import pandas as pd
-
 from quantstream.errors import BadRecord
+from quantstream.features import Series
 from quantstream.kafka import Message, Partition, Reader, Writer
 from quantstream.market import SECOND, Candle
 from quantstream.metrics import Health, Metrics
@@ -18,7 +17,7 @@ from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
-ScoreCandles = Callable[[Mapping[str, pd.DataFrame]], Sequence[Score]]
+ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 
 
 class ScoreStage:
@@ -35,7 +34,7 @@ class ScoreStage:
         commit_s: float,
         now: Callable[[], int],
     ) -> None:
-        """`score` judges the newest candle of each frame with the champions of that moment; `now` in µs."""
+        """`score` judges the newest candle of each history with the champions of that moment; `now` in µs."""
         self.reader, self.writer, self.histories, self.score = reader, writer, histories, score
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
         self.new_from: dict[Partition, int] = {}
@@ -86,11 +85,11 @@ class ScoreStage:
             self._commit(scores, dead, offsets, started)
 
     def _judge(self, batch: dict[str, Candle]) -> Sequence[Score]:
-        frames = {}
+        histories = {}
         for symbol, candle in batch.items():
-            frames[symbol] = self.histories.frame(candle)
+            histories[symbol] = self.histories.series(candle)
             self.health.beat()  # the first one of a symbol comes from the lake
-        scores = self.score(frames) if batch else ()
+        scores = self.score(histories) if batch else ()
         for candle in batch.values():
             self.metrics.candle_closed_at.labels(candle.symbol).set(candle.closed_at / SECOND)
         batch.clear()

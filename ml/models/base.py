@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,6 +54,19 @@ class Model(ABC):
         not known yet. Only the last `ml.online.REACH` candles before a row count.
         """
         return predicted if rows is None else predicted[len(predicted) - rows :]
+
+    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+        """Return what `adapt` goes by, candle by candle: (…, candles). Here all of it; less is faster (`adapt_newest`)."""
+        return np.concatenate([predicted.reshape(len(predicted), -1), came], axis=1).T
+
+    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
+        """Return the newest predictions of many symbols, (symbols, …), each as `adapt` would correct it.
+
+        `evidence` is each symbol's, over the last `ml.online.REACH + 1` candles, the newest included.
+        """
+        shape, count = predicted.shape[1:], int(np.prod(predicted.shape[1:], dtype=int))
+        pasts = [(found[:count].T.reshape(-1, *shape), found[count:].T) for found in evidence]
+        return np.stack([self.adapt(said, came, rows=1)[0] for said, came in pasts])
 
     @abstractmethod
     def write(self, folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ml.models import logistic, trees
 from quantstream.windows import Floats
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+OUTERMOST = 4.0  # standard deviations: farther out lines see no more, or a crash would be called calm for its unheard-of momentum
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class Opinions:
 
     def logits(self, rows: Floats) -> list[Floats]:
         """Return each one's (rows, classes), the lines first."""
-        return [_centred(self.lines.logits(rows)), *(member.logits(rows) for member in self.members)]
+        return [_centred(self.lines.logits(self.within(rows))), *(member.logits(rows) for member in self.members)]
+
+    def within(self, rows: Floats) -> Floats:
+        """Return the rows as the lines see them: nothing farther out than `OUTERMOST`."""
+        reach = OUTERMOST * self.lines.scale
+        return np.clip(rows, self.lines.mean - reach, self.lines.mean + reach)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Blend:
     def contributions(self, rows: Floats) -> Floats:
         """Return each feature's part in each class's mixed logit, (rows, classes, names): SHAP values, exact for the lines."""
         lines = self.opinions.lines
-        standard = (rows - lines.mean) / lines.scale
+        standard = (self.opinions.within(rows) - lines.mean) / lines.scale
         parts = [standard[:, None, :] * (lines.weights - lines.weights.mean(axis=0))]
         parts += [member.contributions(rows) for member in self.opinions.members]
         return mix(parts, self.shares)
@@ -99,12 +105,17 @@ def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
     return Blend(opinions, tuple(map(float, state["shares"])), logistic.from_state(state["calibrator"]))
 
 
-def fit(opinions: Opinions, rows: Floats, classes: Floats, count: int) -> Blend:
-    """Choose the shares by log loss on later rows than the opinions were formed on, and calibrate on them."""
+def fit(
+    opinions: Opinions, rows: Floats, classes: Floats, count: int, choices: Sequence[tuple[float, ...]] | None = None
+) -> Blend:
+    """Choose the shares by log loss on later rows than the opinions were formed on, and calibrate on them.
+
+    Without `choices` all mixes in quarters are tried.
+    """
     actual = classes.astype(int)
     logits = opinions.logits(rows)
     best: tuple[float, Blend] | None = None
-    for shares in _simplex(len(logits)):
+    for shares in choices or _simplex(len(logits)):
         mixed = mix(logits, shares)
         calibrator = logistic.fit(mixed, actual, count)
         loss = log_loss(actual, calibrator.probabilities(mixed))
@@ -112,6 +123,12 @@ def fit(opinions: Opinions, rows: Floats, classes: Floats, count: int) -> Blend:
             best = loss, Blend(opinions, shares, calibrator)
     assert best is not None
     return best[1]
+
+
+def straight(rows: Floats, classes: Floats, count: int, strength: float) -> logistic.Logistic:
+    """Fit the lines on rows as they will see them."""
+    mean, reach = rows.mean(axis=0), OUTERMOST * rows.std(axis=0)
+    return logistic.fit(np.clip(rows, mean - reach, mean + reach), classes, count, strength=strength)
 
 
 def settle(chosen: Blend, form: Callable[[], Opinions]) -> Blend:

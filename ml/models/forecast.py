@@ -3,13 +3,16 @@
 It predicts in units of the volatility that boosted trees expect of the coming hour, so that one network serves every
 symbol and starts where a good simple model ends. The median and the widths around it are its outputs; widths are positive by
 construction, so quantiles never cross. On later data the median is shrunk as far as it proves useless and the widths are
-stretched until they hold what they promise; live, `ml.online` goes on stretching them as outcomes arrive.
+stretched until they hold what they promise. What the network says is then averaged with the quantiles that returns had in these
+units on later data: a network adds noise to a shape that hardly changes, and half of it is noise less. The trees are fitted anew
+on all data; live, `ml.online` goes on stretching as outcomes arrive.
 
 TensorFlow takes seconds to import: it is imported when a forecast is fitted, not when one is served.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ml import labels, online
-from ml.dataset import Dataset, Split, thin
+from ml.dataset import Dataset, Rows, Split, thin
 from ml.models import network, plain_network, trees
 from ml.models.base import Model
 from ml.models.network import HORIZONS, LEVELS, quantiles
@@ -73,7 +76,8 @@ SEED = 5
 FILE = "network.keras"
 ARRAYS = "network.npz"
 SIZES = "size.ubj"
-PARTS = ("mean", "scale", "shrink", "stretch")
+PARTS = ("mean", "scale", "shrink", "stretch", "usual")
+SHARE = 0.5  # of the network in the mean with the usual quantiles
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class ForecastModel(Model):
     size: trees.Trees  # the coming hour's log volatility less the last day's
     shrink: Floats  # (horizons,): of the median, 0 to 1
     stretch: Floats  # (horizons, levels): of the widths
+    usual: Floats | None = None  # (horizons, levels): quantiles of returns in their units; older models have none
     length: int = LENGTH
     names: tuple[str, ...] = NAMES
 
@@ -113,11 +118,21 @@ class ForecastModel(Model):
         raw = self.raw(windows)
         median = raw[:, :, 2:3]
         corrected = median * self.shrink[None, :, None] + (raw - median) * self.stretch[None]
+        if self.usual is not None:
+            corrected = SHARE * corrected + (1 - SHARE) * self.usual
         return np.sort(corrected, axis=2) * self.unit(windows)[:, None, None] * _spread()[None, :, None]
 
     def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
         """Stretch the intervals until they held what they promised of late."""
         return online.stretched(predicted, came, LEVELS, tuple(labels.RETURNS.values()), rows)
+
+    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+        """Return how far outcomes lay out: (horizons, levels, candles)."""
+        return online.distances(predicted, came)
+
+    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
+        """Stretch the newest of many symbols."""
+        return online.stretched_now(predicted, evidence, LEVELS, tuple(labels.RETURNS.values()))
 
     def inputs(self, windows: Floats) -> Floats:
         """Return what the network reads, (rows, length, names): volatilities relative to the last day's, standardised."""
@@ -154,14 +169,17 @@ class ForecastModel(Model):
         self.network.save(folder / FILE)
         plain_network.write(self._call, folder / ARRAYS, self.length)
         self.size.save(folder / SIZES)
-        return {name: getattr(self, name).tolist() for name in PARTS}
+        parts = {name: getattr(self, name) for name in PARTS}
+        return {name: part.tolist() for name, part in parts.items() if part is not None}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> ForecastModel:
         """Read the plain arrays: they run no code, and need no TensorFlow."""
         loaded = plain_network.read(folder / ARRAYS)
-        parts = [np.array(state[name], dtype=np.float64) for name in PARTS]
-        return cls(loaded, parts[0], parts[1], trees.load(folder / SIZES, NAMES), parts[2], parts[3])
+        parts: dict[str, Any] = {
+            name: np.array(state[name], dtype=np.float64) for name in PARTS if name != "usual" or name in state
+        }
+        return cls(network=loaded, size=trees.load(folder / SIZES, NAMES), **parts)
 
 
 def _spread() -> Floats:
@@ -179,7 +197,7 @@ def fit(data: Dataset, split: Split, options: ForecastOptions = ForecastOptions(
     mean, scale = newest.mean(axis=0), newest.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     inputs = _standard(windows, mean, scale)
-    size = _size(data, split, options)
+    size = _size(data, split.fit, options)
     built = network.build(keras, options.units, LENGTH, len(NAMES))
     steps = max(options.epochs * len(rows) // options.batch, 1)
     schedule = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps)
@@ -191,23 +209,26 @@ def fit(data: Dataset, split: Split, options: ForecastOptions = ForecastOptions(
         epochs=options.epochs,
         verbose=0,
     )
-    plain = ForecastModel(built, mean, scale, size, np.ones(len(HORIZONS)), np.ones((len(HORIZONS), len(LEVELS))))
+    even = np.ones((len(HORIZONS), len(LEVELS)))
+    plain = ForecastModel(built, mean, scale, size, even[:, 0], even)
     held = thin(split.calibrate, options.most_rows, SEED)
     windows = data.sequences(held, NAMES, LENGTH)
-    shrink, stretch = corrections(plain.raw(windows), _targets(data, held, plain.unit(windows)))
-    return replace(plain, shrink=shrink, stretch=stretch)
+    actual = _targets(data, held, plain.unit(windows))
+    shrink, stretch = corrections(plain.raw(windows), actual)
+    newest_too = _size(data, np.concatenate([split.fit, split.calibrate]), options)
+    return replace(plain, size=newest_too, shrink=shrink, stretch=stretch, usual=np.quantile(actual, LEVELS, axis=0).T)
 
 
 def _standard(windows: Floats, mean: Floats, scale: Floats) -> Floats:
     return np.clip((relative(windows, NAMES, UNIT) - mean) / scale, -LIMIT, LIMIT)
 
 
-def _size(data: Dataset, split: Split, options: ForecastOptions) -> trees.Trees:
+def _size(data: Dataset, among: Rows, options: ForecastOptions) -> trees.Trees:
     """Trees on the coming hour's log volatility relative to the day's."""
-    rows = thin(split.fit, options.size_rows, SEED)
+    rows = thin(np.sort(among), options.size_rows, SEED)
     table = data.matrix(rows, NAMES)
     target = np.clip(data.labels[SIZE][rows] - table[:, NAMES.index(UNIT)], -SIZE_LIMIT, SIZE_LIMIT)
-    settings = {"objective": "reg:squarederror", "max_depth": 4, "eta": 0.05, "min_child_weight": 300}
+    settings: dict[str, Any] = {"objective": "reg:squarederror", "max_depth": 4, "eta": 0.05, "min_child_weight": 300}
     return trees.fit(relative(table, NAMES, UNIT), target, NAMES, options.rounds, SEED, **settings)
 
 

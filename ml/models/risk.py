@@ -1,22 +1,23 @@
 """Risk: the calibrated probability that the coming hour moves abnormally, times 100.
 
-Three opinions are mixed: a logistic regression, trees on the question itself, and trees on the coming hour's volatility, which
-says more than yes or no. All read volatilities relative to the threshold that decides what is abnormal.
+Two opinions count half each: a logistic regression with trees that learn only what it leaves over, and trees on the coming
+hour's volatility, which says more than yes or no. All read volatilities relative to the threshold that decides what is abnormal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, metrics, online, reasons
-from ml.dataset import Dataset, Rows, Split, thin
+from ml import labels, metrics, reasons, recalibration
+from ml.dataset import Dataset, Rows, Split, calibrating, thin
 from ml.models import blend, logistic, trees
 from ml.models.base import Model, columns
-from ml.models.relative import relative
+from ml.models.relative import PREFIXES, relative
 from quantstream import features
 from quantstream.errors import DataRejected
 from quantstream.windows import Floats
@@ -28,13 +29,17 @@ LABEL = "abnormal"
 SIZE = "log_rms_next_1h"
 SEED = 11
 LIMIT = 3.0  # of the log volatility against the threshold: farther off is far
+STILL = float(np.log(features.RMS_FLOOR))  # the threshold of a market that has not moved
+MEASURED = np.array([name.startswith(PREFIXES) for name in NAMES], dtype=np.float64)
+EVEN = (0.5, 0.5, 0.5)  # shares of the lines, of what trees add to them, and of the volatility; searched ones did worse
+LINES_ALONE = (1.0, 0.0, 0.0)  # better only where history is short: then all mixes are tried
 
 
 @dataclass(frozen=True)
 class RiskOptions:
     """How much to learn; chosen by hand on candles up to 2023-09, `python -m ml tune` searches for better ones."""
 
-    rounds: int = 400
+    rounds: int = 300
     depth: int = 3
     eta: float = 0.04
     min_child_weight: float = 300.0
@@ -56,13 +61,20 @@ class RiskModel(Model):
         return self.blend.probabilities(self.inputs(windows))[:, 1]
 
     def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
-        """Shift by how often hours of late were abnormal, against how often they were said to be."""
-        both = np.stack([1 - predicted, predicted], axis=1)
-        return online.shifted(both, came[:, 0], labels.HORIZON[LABEL], rows)[:, 1]
+        """Correct level and slope by how often hours of late were abnormal, against how often they were said to be."""
+        return recalibration.leaned(predicted, came[:, 0], labels.HORIZON[LABEL], rows)
+
+    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+        """Return what outcomes say of level and slope: (5, candles)."""
+        return recalibration.misses(predicted, came[:, 0])
+
+    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
+        """Correct the newest of many symbols."""
+        return recalibration.leaned_now(predicted, evidence, labels.HORIZON[LABEL])
 
     def inputs(self, windows: Floats) -> Floats:
         """Return (rows, names): what the opinions read."""
-        return relative(windows[:, -1], NAMES, UNIT)
+        return _inputs(windows[:, -1])
 
     def reasons(self, windows: Floats) -> list[list[str]]:
         """Return for each row the features that speak most for an abnormal hour."""
@@ -103,37 +115,57 @@ def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> Ri
     """
     if len(np.unique(data.labels[LABEL][split.fit])) < 2:
         raise DataRejected("the candles hold no abnormal hour to learn from; add history")
-    held = thin(split.calibrate, options.most_rows, SEED)
-    later, actual = relative(data.matrix(held, NAMES), NAMES, UNIT), data.labels[LABEL][held]
-    early = _opinions(data, split.fit, options)
-    scaled = blend.as_logit(early.members[1].trees, later, actual)
-    members = (early.members[0], scaled)
-    har = _lines(data, split.fit, options, HAR)
-    found = [blend.fit(blend.Opinions(lines, members), later, actual, 2) for lines in (early.lines, har)]
-    losses = [metrics.log_loss(actual.astype(int), one.probabilities(later)) for one in found]
+    held = thin(calibrating(split, data.labels[LABEL], 2), options.most_rows, SEED)
+    later, actual = _inputs(data.matrix(held, NAMES)), data.labels[LABEL][held]
+    losses = [
+        metrics.log_loss(actual.astype(int), _lines(data, split.fit, options, names).probabilities(later))
+        for names in (NAMES, HAR)
+    ]
     names = NAMES if losses[0] <= losses[1] else HAR
+    early = _opinions(data, split.fit, options, names)
+    scaled = blend.as_logit(early.members[1].trees, later, actual)
+    opinions = blend.Opinions(early.lines, (early.members[0], scaled))
+    chosen = blend.fit(opinions, later, actual, 2, (EVEN, LINES_ALONE))
+    if chosen.shares == LINES_ALONE:
+        chosen = blend.fit(opinions, later, actual, 2)
     both = np.concatenate([split.fit, split.calibrate])
-    chosen = found[0] if names is NAMES else found[1]
     return RiskModel(blend.settle(chosen, lambda: _opinions(data, both, options, names)))
+
+
+def _inputs(rows: Floats) -> Floats:
+    """Volatilities relative to the threshold; after a month without any move all are at its floor, and yet far from abnormal."""
+    inputs = relative(rows, NAMES, UNIT)
+    inputs[rows[:, NAMES.index(UNIT)] <= STILL] -= MEASURED * LIMIT
+    return inputs
 
 
 def _lines(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...]) -> logistic.Logistic:
     """Logistic regression on all features, or on the HAR terms alone: what a short history supports."""
     rows = thin(np.sort(among), options.most_rows, SEED)
-    table, actual = relative(data.matrix(rows, NAMES), NAMES, UNIT), data.labels[LABEL][rows]
+    table, actual = _inputs(data.matrix(rows, NAMES)), data.labels[LABEL][rows]
     kept = np.isin(NAMES, names)
-    return logistic.fit(np.where(kept, table, 0.0), actual, strength=options.strength)
+    return blend.straight(np.where(kept, table, 0.0), actual, 2, options.strength)
 
 
 def _opinions(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...] = NAMES) -> blend.Opinions:
     rows = thin(np.sort(among), options.most_rows, SEED)
-    table, actual = relative(data.matrix(rows, NAMES), NAMES, UNIT), data.labels[LABEL][rows]
+    table, actual = _inputs(data.matrix(rows, NAMES)), data.labels[LABEL][rows]
     size = np.clip(data.labels[SIZE][rows] - data.matrix(rows, (UNIT,))[:, 0], -LIMIT, LIMIT)
     settings: dict[str, Any] = {"eta": options.eta, "min_child_weight": options.min_child_weight}
-    direct = trees.fit(
-        table, actual, NAMES, options.rounds, SEED, objective="binary:logistic", max_depth=options.depth, **settings
+    lines = _lines(data, among, options, names)
+    logits = blend.Opinions(lines, ()).logits(table)[0]
+    rest = trees.fit(
+        table,
+        actual,
+        NAMES,
+        options.rounds,
+        SEED,
+        base=logits[:, 1] - logits[:, 0],
+        objective="binary:logistic",
+        max_depth=options.depth,
+        **settings,
     )
     through_size = trees.fit(
         table, size, NAMES, options.rounds, SEED, objective="reg:squarederror", max_depth=options.depth + 1, **settings
     )
-    return blend.Opinions(_lines(data, among, options, names), (blend.Member(direct), blend.Member(through_size)))
+    return blend.Opinions(lines, (blend.Member(rest), blend.Member(through_size)))

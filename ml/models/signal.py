@@ -6,6 +6,7 @@ by a margin that earned money on later data than the model was fitted on. Where 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ml import labels, online, reasons
-from ml.dataset import Dataset, Rows, Split, thin
-from ml.models import blend, logistic, trees
+from ml.dataset import Dataset, Rows, Split, calibrating, thin
+from ml.models import blend, trees
 from ml.models.base import Model
 from ml.models.relative import relative
 from quantstream import features
@@ -64,12 +65,17 @@ class SignalModel(Model):
 
         Which one is left alone: two weeks of rising prices say nothing about the next hour.
         """
-        quiet, held = predicted[:, labels.HOLD], np.where(np.isnan(came[:, 0]), np.nan, came[:, 0] == labels.HOLD)
-        share = online.shifted(np.stack([1 - quiet, quiet], axis=1), held, labels.HORIZON[LABEL], rows)[:, 1]
-        result = predicted if rows is None else predicted[len(predicted) - rows :]
-        moves = result * ((1 - share) / np.maximum(1 - result[:, labels.HOLD], 1e-12))[:, None]
-        moves[:, labels.HOLD] = share
-        return moves
+        share = online.shifted(_quiet(predicted), _held(came), labels.HORIZON[LABEL], rows)[:, 1]
+        return _held_back(predicted if rows is None else predicted[len(predicted) - rows :], share)
+
+    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+        """Return how quiet it was against what was expected: (2, 2, candles)."""
+        return online.misses(_quiet(predicted), _held(came))
+
+    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
+        """Shift the newest of many symbols."""
+        share = online.shifted_now(_quiet(predicted), evidence, labels.HORIZON[LABEL])[:, 1]
+        return _held_back(predicted, share)
 
     def inputs(self, windows: Floats) -> Floats:
         """Return (rows, names): what the opinions read."""
@@ -104,6 +110,22 @@ class SignalModel(Model):
         return cls(blend.read(folder, state, NAMES), float(state["needed"]))
 
 
+def _quiet(predicted: Floats) -> Floats:
+    """Probabilities that a barrier is touched, and that none is: (rows, 2)."""
+    return np.stack([1 - predicted[:, labels.HOLD], predicted[:, labels.HOLD]], axis=1)
+
+
+def _held(came: Floats) -> Floats:
+    return np.where(np.isnan(came[:, 0]), np.nan, came[:, 0] == labels.HOLD)
+
+
+def _held_back(predicted: Floats, share: Floats) -> Floats:
+    """The probabilities with this share for Hold, the others in proportion."""
+    moves: Floats = predicted * ((1 - share) / np.maximum(1 - predicted[:, labels.HOLD], 1e-12))[:, None]
+    moves[:, labels.HOLD] = share
+    return moves
+
+
 def expected(rows: Floats, probabilities: Floats) -> Floats:
     """Return the expected log return of buying at each row, before costs: (rows,)."""
     log_rms = rows[:, NAMES.index(UNIT)]
@@ -135,11 +157,12 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
         raise DataRejected(
             "the candles hold no Buy, no Sell or no Hold to learn from: the market hardly moved; add history"
         )
-    held = thin(split.calibrate, options.most_rows, SEED)
+    held = thin(calibrating(split, data.labels[LABEL], len(ACTIONS)), options.most_rows, SEED)
     later = data.matrix(held, NAMES)
     early = _opinions(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
-    needed = margin(expected(later, chosen.probabilities(_inputs(later))), data.labels["return_1h"][held])
+    later = data.matrix(split.calibrate, NAMES)
+    needed = margin(expected(later, chosen.probabilities(_inputs(later))), data.labels["return_1h"][split.calibrate])
     both = np.concatenate([split.fit, split.calibrate])
     return SignalModel(blend.settle(chosen, lambda: _opinions(data, both, options)), needed)
 
@@ -166,4 +189,5 @@ def _opinions(data: Dataset, among: Rows, options: SignalOptions) -> blend.Opini
         eta=options.eta,
         min_child_weight=options.min_child_weight,
     )
-    return blend.Opinions(logistic.fit(table, actual, len(ACTIONS), strength=options.strength), (blend.Member(forest),))
+    lines = blend.straight(table, actual, len(ACTIONS), options.strength)
+    return blend.Opinions(lines, (blend.Member(forest),))

@@ -45,9 +45,26 @@ class Trees:
         self.booster.save_model(path)
 
 
-def fit(columns: Floats, targets: Floats, names: tuple[str, ...], rounds: int, seed: int, **extra: Any) -> Trees:
-    """Fit so many trees; the same rows give the same trees."""
+def fit(
+    columns: Floats,
+    targets: Floats,
+    names: tuple[str, ...],
+    rounds: int,
+    seed: int,
+    base: Floats | None = None,
+    **extra: Any,
+) -> Trees:
+    """Fit so many trees; the same rows give the same trees.
+
+    With `base`, what somebody else says on the scale of the margins, they learn only what that leaves over; the margins are then
+    theirs alone, to be added to it.
+    """
     matrix = xgboost.DMatrix(columns, label=targets, nthread=THREADS)
+    if base is not None:
+        matrix.set_base_margin(base)
+        extra["base_score"] = (
+            0.5 if extra["objective"] == "binary:logistic" else 0.0
+        )  # a margin of 0 where there is no base
     return Trees(xgboost.train({**FIXED, "seed": seed, **extra}, matrix, num_boost_round=rounds), names)
 
 

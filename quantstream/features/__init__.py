@@ -9,23 +9,20 @@ A value is NaN where it cannot be known: the history does not reach back over th
 their unit and size do not matter. A missing column of taker volume gives an imbalance of 0.
 """
 
-from quantstream.features.computing import compute
+from quantstream.features.computing import compute, grids, newest
 from quantstream.features.definitions import DEFINITIONS, FEATURE_HASH, NAMES, WARMUP, Definition
 from quantstream.features.grid import (
     ABNORMAL_QUANTILE,
-    COLUMNS,
     DAY,
     HOUR,
     MONTH,
-    REQUIRED,
     RMS_FLOOR,
-    STEP_US,
     WEEK,
     Grid,
     abnormal_threshold,
     grid_of,
-    opened_at_us,
 )
+from quantstream.features.series import COLUMNS, REQUIRED, STEP_US, Series, opened_at_us, run_of, series_of
 
 __all__ = [
     "ABNORMAL_QUANTILE",
@@ -43,8 +40,13 @@ __all__ = [
     "WEEK",
     "Definition",
     "Grid",
+    "Series",
     "abnormal_threshold",
     "compute",
     "grid_of",
+    "grids",
+    "newest",
     "opened_at_us",
+    "run_of",
+    "series_of",
 ]

@@ -1,13 +1,19 @@
-"""Candles to features: all rows for training, the last few for the live scorer, the same numbers to the last bit."""
+"""Candles to features: all rows for training, the last few of all symbols at once for the live scorer, the same numbers."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from quantstream.features.definitions import DEFINITIONS, WARMUP, Definition
-from quantstream.features.grid import STEP_US, Grid, grid_of, opened_at_us
+from quantstream.features.definitions import DEFINITIONS, NAMES, WARMUP
+from quantstream.features.grid import Grid, grid_of, grid_of_whole, together
+from quantstream.features.series import STEP_US, Series, opened_at_us
 from quantstream.windows import Floats
+
+TOGETHER = 16  # symbols in one pass: more do not fit a core's cache
 
 
 def compute(candles: pd.DataFrame, rows: int | None = None) -> pd.DataFrame:
@@ -25,11 +31,54 @@ def compute(candles: pd.DataFrame, rows: int | None = None) -> pd.DataFrame:
         wanted, index = int((at[-1] - first) // STEP_US) + 1, index[-rows:]
     grid = grid_of(candles, wanted)
     place = (opened_at_us(candles)[-len(index) :] - grid.at[:1]) // STEP_US
+    values = _evaluated(grid)[place - len(grid.at)]
+    return pd.DataFrame(values, index=index, columns=list(NAMES))
+
+
+def newest(histories: Sequence[Series], rows: int = 1, names: Sequence[str] = NAMES) -> Floats:
+    """Return features at the newest candle of each symbol and the `rows - 1` places before: (symbols, rows, names).
+
+    A place without a sound candle is NaN, as are places before the first one. Symbols do not influence each other.
+    Raises: DataRejected as `grid_of`.
+    """
+    result = np.full((len(histories), rows, len(names)), np.nan)
+    for places, grid in grids(histories, rows):
+        result[places, rows - grid.rows :] = _evaluated(grid, names)
+    return result
+
+
+def grids(histories: Sequence[Series], rows: int) -> Iterator[tuple[list[int], Grid]]:
+    """Yield grids of the newest `rows` places and all that features read before them, and which of the symbols they hold.
+
+    A history of less than `rows` places gives as many as it has. Raises: DataRejected as `grid_of`.
+    """
+    alike: dict[tuple[int, int, bool], list[tuple[int, Grid]]] = {}
+    for i, series in enumerate(histories):
+        if len(series):
+            grid, is_whole = _grid(series, rows)
+            alike.setdefault((grid.size, grid.rows, is_whole), []).append((i, grid))
+    for found in alike.values():
+        for start in range(0, len(found), TOGETHER):
+            some = found[start : start + TOGETHER]
+            yield [i for i, _ in some], together([grid for _, grid in some])
+
+
+def _grid(series: Series, rows: int) -> tuple[Grid, bool]:
+    """One symbol's grid, and whether nothing is missing in it."""
+    size = min(len(series), WARMUP + rows)
+    if series.is_whole(size):
+        return grid_of_whole(series, size, min(rows, size)), True
+    first = series.at[-1] - (WARMUP + rows - 1) * STEP_US
+    begin = max(int(np.searchsorted(series.at, first, side="right")) - 1, 0)
+    grid = grid_of(series.tail(len(series) - begin))
+    return replace(grid, wanted=min(rows, grid.size)), False
+
+
+def _evaluated(grid: Grid, names: Sequence[str] = NAMES) -> Floats:
+    """Return (…, rows, names)."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = {name: _evaluate(definition, grid)[place - len(grid.at)] for name, definition in DEFINITIONS.items()}
-    present = np.isfinite(grid.close[place])
-    return pd.DataFrame({name: np.where(present, column, np.nan) for name, column in values.items()}, index=index)
-
-
-def _evaluate(definition: Definition, grid: Grid) -> Floats:
-    return definition.formula(grid.tail(definition.back))
+        definitions = [DEFINITIONS[name] for name in names]
+        columns = [one.formula(grid.tail(one.back))[..., -grid.rows :] for one in definitions]
+    values = np.stack(columns, axis=-1)
+    values[~np.isfinite(grid.ago(grid.close))] = np.nan
+    return values

@@ -10,10 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from quantstream.features.grid import DAY, HOUR, RMS_FLOOR, WEEK, Grid, abnormal_threshold, log_root, ratio
-from quantstream.windows import Floats, lag, window_max, window_mean
+from quantstream.windows import Floats, lag
 
 Formula = Callable[[Grid], Floats]
-FEWEST_DAYS = 0.5  # of those that a season averages over
 
 
 def log_rms(window: int) -> Formula:
@@ -28,29 +27,21 @@ def log_threshold(grid: Grid) -> Floats:
 
 def log_parkinson(window: int) -> Formula:
     """Range-based volatility, five times as efficient as the close-to-close one."""
-    return lambda grid: log_root(window_mean(grid.parkinson, window))
+    return lambda grid: log_root(grid.mean(grid.parkinson, window))
 
 
 def log_garman_klass(window: int) -> Formula:
     """Range and body."""
 
     def formula(grid: Grid) -> Floats:
-        body = np.log(grid.close / grid.open) ** 2
-        return log_root(window_mean(2 * np.log(2) * grid.parkinson - (2 * np.log(2) - 1) * body, window))
+        return log_root(grid.mean(2 * np.log(2) * grid.parkinson - (2 * np.log(2) - 1) * grid.bodies, window))
 
     return formula
 
 
-def _rogers_satchell(grid: Grid) -> Floats:
-    up = np.log(grid.high / grid.close) * np.log(grid.high / grid.open)
-    down = np.log(grid.low / grid.close) * np.log(grid.low / grid.open)
-    squares: Floats = up + down
-    return squares
-
-
 def log_rogers_satchell(window: int) -> Formula:
     """Range-based, blind to drift."""
-    return lambda grid: log_root(window_mean(_rogers_satchell(grid), window))
+    return lambda grid: log_root(grid.mean(grid.rogers_satchell, window))
 
 
 def log_yang_zhang(window: int) -> Formula:
@@ -58,29 +49,29 @@ def log_yang_zhang(window: int) -> Formula:
 
     def formula(grid: Grid) -> Floats:
         mix = 0.34 / (1.34 + (window + 1) / (window - 1))
-        jump = window_mean(np.log(grid.open / lag(grid.close, 1)) ** 2, window, unknown=1)
-        body = window_mean(np.log(grid.close / grid.open) ** 2, window)
-        return log_root(jump + mix * body + (1 - mix) * window_mean(_rogers_satchell(grid), window))
+        jump = grid.mean(np.log(grid.open / lag(grid.close, 1)) ** 2, window, unknown=1)
+        body = grid.mean(grid.bodies, window)
+        return log_root(jump + mix * body + (1 - mix) * grid.mean(grid.rogers_satchell, window))
 
     return formula
 
 
 def log_bipower(window: int) -> Formula:
     """Volatility that a single jump hardly moves."""
-    return lambda grid: log_root(window_mean(grid.moves * lag(grid.moves, 1), window, unknown=2) * np.pi / 2)
+    return lambda grid: log_root(grid.mean(grid.pairs, window, unknown=2) * np.pi / 2)
 
 
 def log_mean_move(window: int) -> Formula:
     """Realised absolute variation."""
-    return lambda grid: np.log(np.maximum(window_mean(grid.moves, window, unknown=1), RMS_FLOOR))
+    return lambda grid: np.log(np.maximum(grid.mean(grid.moves, window, unknown=1), RMS_FLOOR))
 
 
 def log_max_move(window: int) -> Formula:
     """The largest move of the window, where the window itself is known."""
 
     def formula(grid: Grid) -> Floats:
-        known = np.isfinite(window_mean(grid.moves, window, unknown=1))
-        largest = window_max(np.where(np.isfinite(grid.moves), grid.moves, 0.0), window)
+        known = np.isfinite(grid.mean(grid.moves, window, unknown=1))
+        largest = grid.top(np.where(np.isfinite(grid.moves), grid.moves, 0.0), window)
         return np.where(known, np.log(np.maximum(largest, RMS_FLOOR)), np.nan)
 
     return formula
@@ -90,9 +81,9 @@ def log_span(window: int) -> Formula:
     """From the lowest low to the highest high."""
 
     def formula(grid: Grid) -> Floats:
-        known = np.isfinite(window_mean(grid.close, window))
-        top = window_max(np.where(np.isfinite(grid.high), grid.high, -np.inf), window)
-        bottom = -window_max(np.where(np.isfinite(grid.low), -grid.low, -np.inf), window)
+        known = np.isfinite(grid.mean(grid.close, window))
+        top = grid.top(np.where(np.isfinite(grid.high), grid.high, -np.inf), window)
+        bottom = -grid.top(np.where(np.isfinite(grid.low), -grid.low, -np.inf), window)
         return np.where(known, np.log(np.maximum(np.log(top / bottom), RMS_FLOOR)), np.nan)
 
     return formula
@@ -100,57 +91,48 @@ def log_span(window: int) -> Formula:
 
 def log_range(grid: Grid) -> Floats:
     """The candle's range in daily σ."""
-    return np.log1p(np.log(grid.high / grid.low) / grid.rms_1d)
+    return np.log1p(np.log(grid.ago(grid.high) / grid.ago(grid.low)) / grid.rms_1d)
 
 
 def log_move(grid: Grid) -> Floats:
     """The candle's move in daily σ."""
-    return np.log1p(grid.moves / grid.rms_1d)
+    return np.log1p(grid.ago(grid.moves) / grid.rms_1d)
 
 
 def jump_share(grid: Grid) -> Floats:
     """What bipower variation leaves of the realised variance."""
-    bipower = window_mean(grid.moves * lag(grid.moves, 1), HOUR, unknown=2) * np.pi / 2
-    square = window_mean(grid.returns**2, HOUR, unknown=1)
+    bipower = grid.mean(grid.pairs, HOUR, unknown=2) * np.pi / 2
+    square = grid.mean(grid.squares, HOUR, unknown=1)
     return np.clip(ratio(square - bipower, square), 0, 1)
 
 
 def down_share(grid: Grid) -> Floats:
     """Realised semivariance of falls over realised variance."""
-    square = grid.returns**2
+    square = grid.squares
     down = np.where(np.isnan(square), np.nan, np.where(grid.returns < 0, square, 0.0))
-    return ratio(window_mean(down, 6 * HOUR, unknown=1), window_mean(square, 6 * HOUR, unknown=1), 0.5)
+    return ratio(grid.mean(down, 6 * HOUR, unknown=1), grid.mean(square, 6 * HOUR, unknown=1), 0.5)
 
 
 def seasonal_rms(grid: Grid) -> Floats:
     """RMS return of the coming hour of the day, over the last seven days."""
-    hour = window_mean(grid.returns**2, HOUR, unknown=1)
-    return log_root(same_hour_mean(hour, 7, ahead=HOUR, reach=WEEK))
+    return log_root(grid.same_hour_mean(_hour_squares, 7, ahead=HOUR, reach=WEEK))
 
 
 def seasonal_range(grid: Grid) -> Floats:
     """Mean log range volatility of the coming hour of the day, over the last 28 days: an outlier counts once."""
-    hour = log_root(window_mean(grid.parkinson, HOUR))
-    return same_hour_mean(hour, 28, ahead=HOUR, reach=28 * DAY - 1)
+    return grid.same_hour_mean(_hour_range, 28, ahead=HOUR, reach=28 * DAY - 1)
 
 
 def seasonal_turn(grid: Grid) -> Floats:
     """How much louder the coming hour of the day usually is than the one just over."""
-    hour = log_root(window_mean(grid.parkinson, HOUR))
     reach = 28 * DAY + HOUR - 1
-    return same_hour_mean(hour, 28, ahead=HOUR, reach=reach) - same_hour_mean(hour, 28, ahead=0, reach=reach)
+    coming = grid.same_hour_mean(_hour_range, 28, ahead=HOUR, reach=reach)
+    return coming - grid.same_hour_mean(_hour_range, 28, ahead=0, reach=reach)
 
 
-def same_hour_mean(values: Floats, days: int, ahead: int, reach: int) -> Floats:
-    """Return the mean of the values `ahead` of this time of day on each of the last days, NaN where half of them lack.
+def _hour_squares(grid: Grid) -> Floats:
+    return grid.mean(grid.squares, HOUR, unknown=1)
 
-    Added day by day, so the result depends on nothing else. Rows within `reach` of the array's start are NaN.
-    """
-    total, count = np.zeros(len(values)), np.zeros(len(values))
-    for day in range(1, days + 1):
-        past = lag(values, DAY * day - ahead)
-        known = np.isfinite(past)
-        total += np.where(known, past, 0.0)
-        count += known
-    count[:reach] = 0
-    return np.where(count >= FEWEST_DAYS * days, total / np.maximum(count, 1), np.nan)
+
+def _hour_range(grid: Grid) -> Floats:
+    return log_root(grid.mean(grid.parkinson, HOUR))

@@ -7,12 +7,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
 from quantstream.kafka.reader import Reader
 from quantstream.settings import Kafka
 from quantstream.topics import Topic
 
+MOVED = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 COMMIT_TIMEOUT = 10.0  # seconds for each of the two steps of a commit: together within the watchdog's patience
 
 
@@ -109,7 +110,8 @@ class Writer:
 
         A broker killed at the wrong moment (seen with Apache Kafka 4.4) keeps offsets of a transaction that has ended pending,
         and nobody can ever read the group's position again. The marker of this abort ends what the same transactional id left.
-        Raises: Unavailable.
+        It also waits until this writer's own last commit, which returns when the broker has promised it, is written into every
+        partition: whoever reads them next finds all of it. Raises: Unavailable.
         """
         outsider = Consumer(
             connection(self.kafka) | {"group.id": reader.group}
@@ -129,7 +131,8 @@ class Writer:
     def commit(self, reader: Reader, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the transaction together with the consumed `offsets` (next to read).
 
-        Raises: Unavailable; the caller drops its state and starts over from the committed one.
+        Raises: Outrun when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
+        process has taken over this transactional id: the caller ends, and its successor starts from what is committed.
         """
         parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
 
@@ -140,6 +143,15 @@ class Writer:
             self.producer.commit_transaction(COMMIT_TIMEOUT)
 
         self._guard(act)
+
+    def abort(self) -> None:
+        """Abort the transaction: nobody ever reads what was sent in it.
+
+        Raises: Unavailable.
+        """
+        self._guard(lambda: self.producer.abort_transaction(COMMIT_TIMEOUT))
+        self.producer.poll(0)
+        self.failed.clear()  # what was still queued was taken back, on purpose
 
     def _note_failure(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
@@ -152,4 +164,7 @@ class Writer:
         try:
             act()
         except KafkaException as error:
-            raise Unavailable(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error
+            first = error.args[0]
+            has_moved = first.code() in MOVED and first.txn_requires_abort()
+            kind = Outrun if has_moved else Unavailable
+            raise kind(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error

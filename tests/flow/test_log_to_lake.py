@@ -17,7 +17,8 @@ from quantstream.metrics import Health, Metrics
 from quantstream.settings import Kafka
 from quantstream.tables import CANDLE_FIELDS
 from quantstream.topics import CANDLES, DEAD, TRADES, Candle, DeadRecord, decode
-from streaming.aggregate import AggregateStage, Aggregator
+from streaming.aggregate import AggregateStage
+from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, trade_event
 from streaming.offline import build_candles, write_candles
 from streaming.recordings import read_trades

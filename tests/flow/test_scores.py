@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ml import trade_features
+from quantstream.features import COLUMNS, Series
 from quantstream.kafka import Reader, Writer
 from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
 from quantstream.metrics import Health, Metrics
@@ -21,7 +22,7 @@ from quantstream.settings import Kafka
 from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Score, Topic, decode, encode
 from streaming.binance import trade_event
 from streaming.detect import DetectStage
-from streaming.histories import COLUMNS, CandleHistories
+from streaming.histories import CandleHistories
 from streaming.score import ScoreStage
 
 pytestmark = pytest.mark.broker
@@ -34,20 +35,20 @@ def candle(number: int, symbol: str, revision: int = 0) -> Candle:
     )
 
 
-def judge(frames: Mapping[str, pd.DataFrame]) -> list[Score]:
+def judge(histories: Mapping[str, Series]) -> list[Score]:
     """A scorer that tells what it was shown: the newest close, and how many candles led to it."""
     return [
         Score(
             symbol=symbol,
             interval="5m",
-            opened_at=int(frame["opened_at"].astype("int64").iloc[-1]),
+            opened_at=int(series.at[-1]),
             revision=0,
-            close=float(frame["close"].iloc[-1]),
+            close=float(series.columns["close"][-1]),
             scored_at=0,
             feature_hash="",
-            risk=float(len(frame)),
+            risk=float(len(series)),
         )
-        for symbol, frame in frames.items()
+        for symbol, series in histories.items()
     ]
 
 

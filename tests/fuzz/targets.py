@@ -22,7 +22,7 @@ from quantstream.errors import BadRecord, Misconfigured, QuantStreamError
 from quantstream.market import MINUTE, Trade
 from quantstream.settings import Settings
 from quantstream.tables import candle_rows
-from streaming.aggregate import Aggregator
+from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, is_trade_stream, parse_record, parse_trade, split_frame, split_rows
 from streaming.columns import Parser
 from streaming.recordings import read_blocks, read_trades

@@ -36,5 +36,5 @@ def test_a_feature_that_looks_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_feature_that_depends_on_where_the_history_starts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    _replace(monkeypatch, lambda grid: np.nancumsum(grid.close))
+    _replace(monkeypatch, lambda grid: np.nancumsum(grid.close, axis=-1))
     assert {fault.split()[0] for fault in check.parity(CANDLES).faults} == {"hour_sin"}

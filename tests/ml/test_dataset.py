@@ -73,3 +73,13 @@ def test_thinning_is_repeatable_and_keeps_order() -> None:
     assert (np.diff(kept) > 0).all()
     assert np.array_equal(kept, dataset.thin(rows, 100, seed=1))
     assert dataset.thin(rows, 1000, seed=1) is rows
+
+
+def test_a_calibration_part_that_knows_too_little_of_a_class_is_helped_out_by_what_was_fitted_on() -> None:
+    split = dataset.Split(np.arange(1000), np.arange(1000, 2000), np.arange(2000, 2500))
+    classes = np.zeros(2500)
+    classes[:50] = classes[1000:1100] = 1.0
+    assert dataset.calibrating(split, classes, 2) is split.calibrate
+    classes[1050] = 0.0
+    assert np.array_equal(dataset.calibrating(split, classes, 2), np.arange(2000))
+    assert len(dataset.calibrating(split, classes * 2, 3)) == 2000  # the class between never came

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ml import evaluate, labels, train
@@ -218,6 +219,19 @@ def test_a_network_file_of_another_shape_is_refused(models: dict[str, base.Model
         ForecastModel.read(tmp_path, state)
 
 
+def test_a_forecast_of_before_the_usual_quantiles_still_loads(models: dict[str, base.Model], tmp_path: Path) -> None:
+    model = models["forecast"]
+    assert isinstance(model, ForecastModel)
+    older = dataclasses.replace(model, usual=None)
+    base.save(older, tmp_path / "older")
+    loaded = base.load(tmp_path / "older")
+    assert isinstance(loaded, ForecastModel)
+    assert loaded.usual is None
+    read = np.random.default_rng(0).normal(size=(3, forecast.LENGTH, len(forecast.NAMES)))
+    assert np.array_equal(loaded.predict(read), older.predict(read))
+    assert not np.array_equal(loaded.predict(read), model.predict(read))
+
+
 @pytest.mark.parametrize("kind", train.MODELS)
 def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]) -> None:
     model = models[kind]
@@ -231,3 +245,31 @@ def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]
         assert np.abs(predicted).max() < 1e-4
     if isinstance(model, SignalModel):
         assert model.actions(read, predicted) == ["Hold"]
+
+
+def _crash(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same candles, but for a last hour in which the price falls 8 %."""
+    falls = np.zeros(len(frame))
+    falls[-features.HOUR :] = np.linspace(0, -0.08, features.HOUR + 1)[1:]
+    fallen = frame.copy()
+    for name in ("high", "low", "close"):
+        fallen[name] = frame[name] * np.exp(falls)
+    fallen["open"] = frame["open"] * np.exp(np.concatenate([[0.0], falls[:-1]]))
+    fallen["high"] = fallen[["open", "high", "close"]].max(axis=1)
+    fallen["low"] = fallen[["open", "low", "close"]].min(axis=1)
+    return fallen
+
+
+def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(models: dict[str, base.Model]) -> None:
+    calm = markets.candles(features.WARMUP + 200, seed=8, volatility=0.0005)
+    said = {}
+    for name, frame in (("calm", calm), ("crash", _crash(calm))):
+        computed = features.compute(frame, rows=forecast.LENGTH)
+        for kind in ("risk", "forecast", "anomaly"):
+            model = models[kind]
+            read = computed[list(model.names)].to_numpy()[None, -model.length :]
+            said[kind, name] = model.predict(read)[0]
+    assert said["risk", "calm"] < 0.2
+    assert said["risk", "crash"] > 0.5
+    assert np.ptp(said["forecast", "crash"][2]) > 2 * np.ptp(said["forecast", "calm"][2])
+    assert said["anomaly", "crash"] > 0.5 > said["anomaly", "calm"]

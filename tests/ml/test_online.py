@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ml import online
+from ml.models import base
 from ml.models.signal import SignalModel
 
 LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
@@ -72,3 +73,20 @@ def test_a_trend_of_two_weeks_does_not_lean_the_signal() -> None:
     assert adapted[-1, 1] < 0.6
     assert adapted[-1, 0] == pytest.approx(adapted[-1, 2])
     assert adapted[-1].sum() == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_each_model_corrects_its_newest_as_it_corrects_a_series(models: dict[str, base.Model]) -> None:
+    rng, size = np.random.default_rng(4), online.REACH + 1
+    made_up = {
+        "forecast": (np.sort(rng.normal(size=(size, 3, 5)), axis=2), rng.normal(size=(size, 3))),
+        "signal": (rng.dirichlet([1, 2, 1], size), rng.integers(0, 3, (size, 1)).astype(float)),
+        "risk": (rng.uniform(0.01, 0.9, size), rng.integers(0, 2, (size, 1)).astype(float)),
+    }
+    for kind, (said, came) in made_up.items():
+        model = models[kind]
+        said[200:250], came[-12:] = np.nan, np.nan
+        whole = model.adapt(said, came, rows=1)
+        newest = model.adapt_newest(said[-1:], [model.evidence(said, came)])
+        assert np.array_equal(newest, whole), kind
+        assert not np.array_equal(newest, said[-1:]), kind

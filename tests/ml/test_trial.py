@@ -7,7 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml import trial
+from ml import train, trial
+from ml.models import base
+from ml.models.risk import RiskOptions
+from quantstream import features
 from quantstream.errors import DataRejected, Misconfigured
 from tests.ml import markets
 
@@ -92,3 +95,29 @@ def test_rows_out_of_order_and_twice_are_put_right(tmp_path: Path) -> None:
     frame = markets.candles(50)
     mixed = pd.concat([frame.iloc[::-1], frame.iloc[10:20]])
     assert trial.read_folder(_written(tmp_path, mixed))["X"]["close"].tolist() == frame["close"].tolist()
+
+
+def test_walk_forward_fits_anew_before_each_part_and_says_what_each_gave(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[train.Task] = []
+    small = train.Options(risk=RiskOptions(rounds=10))
+
+    def fit(task: train.Task) -> base.Model:
+        fitted.append(task)
+        return whole(task, small)
+
+    whole = train.fit
+    monkeypatch.setattr(train, "fit", fit)
+    found = trial.run(*folders, ["risk"], folds=2)["risk"]
+    assert len(fitted) == len(found["folds"]) == 2
+    assert found["folds"][1] == found["pooled"]
+    assert found["folds"][0] != found["folds"][1]
+    early, late = (task.data.opened_at[task.split.judge] for task in fitted)
+    assert early.max() < late.min() == found["judged_from_us"]
+    for task in fitted:
+        known_at = (
+            task.data.opened_at[task.split.calibrate].max() + 13 * features.STEP_US
+        )  # its label ends an hour later
+        assert known_at <= task.data.opened_at[task.split.judge].min() - 11 * features.STEP_US
+    assert {task.data.symbols[i] for i in fitted[1].data.symbol[fitted[1].split.fit]} >= {"AUSDT", "BUSDT"}

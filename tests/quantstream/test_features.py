@@ -46,6 +46,35 @@ def test_live_equals_batch_with_holes_in_the_history() -> None:
         assert same(live, batch.iloc[[end - 1]])
 
 
+def test_the_newest_rows_of_many_symbols_equal_batch_to_the_last_bit() -> None:
+    other = markets.candles(COUNT, seed=8)
+    frames = [
+        MARKET,
+        other,
+        MARKET.drop(index=[COUNT - 2, COUNT - 300, 2000]),  # holes
+        other.drop(index=[COUNT - 1 - features.WARMUP]),  # where the longest window begins
+        other.assign(close=other["close"].where(other.index != COUNT - 1)),  # no price
+        other.assign(volume=other["volume"].where(other.index != COUNT - 9, -1.0)),
+        MARKET.drop(columns="taker_buy_volume"),
+        other.iloc[-features.WARMUP - 1 :],
+        MARKET.iloc[-700:],
+        other.iloc[-700:],
+        other.iloc[-3:],
+    ]
+    for rows in (1, 7):
+        found = features.newest([features.series_of(frame) for frame in frames], rows)
+        for one, frame in zip(found, frames, strict=True):
+            at = features.opened_at_us(frame)
+            batch = dict(zip(at.tolist(), features.compute(frame).to_numpy(), strict=True))
+            missing = np.full(len(features.NAMES), np.nan)
+            places = range(int(at[-1]) - (rows - 1) * features.STEP_US, int(at[-1]) + 1, features.STEP_US)
+            assert np.array_equal(one, np.stack([batch.get(place, missing) for place in places]), equal_nan=True)
+    assert np.isfinite(found[:2]).all()
+    assert features.newest([], 3).shape == (0, 3, len(features.NAMES))
+    with pytest.raises(DataRejected, match="time order"):
+        features.newest([features.series_of(MARKET), features.series_of(MARKET.iloc[::-1])])
+
+
 def test_the_future_changes_nothing_before_it() -> None:
     row = COUNT - 200
     changed = MARKET.copy()
@@ -192,12 +221,38 @@ def test_window_sums_are_right_and_do_not_depend_on_where_the_array_starts(value
             assert windows.window_sum(part, window)[-1] == sums[i]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=90),
+    st.integers(1, 60),
+    st.integers(1, 90),
+    st.integers(0, 2),
+)
+def test_the_last_rows_alone_and_side_by_side_equal_those_of_the_whole(
+    values: list[float], window: int, rows: int, unknown: int
+) -> None:
+    array = np.array(values)
+    array[:unknown] = np.nan
+    both = np.stack([array, array[::-1]])
+    rows = min(rows, len(array))
+    for function in (windows.window_sum, windows.window_max):
+        whole = np.stack([function(one, window) for one in both])
+        assert np.array_equal(function(both, window, rows), whole[:, -rows:], equal_nan=True)
+    whole = windows.window_mean(array, window, unknown)
+    assert np.array_equal(windows.window_mean(array, window, unknown, rows), whole[-rows:], equal_nan=True)
+    assert np.array_equal(windows.lag(both, 2)[0], windows.lag(array, 2), equal_nan=True)
+
+
 def test_quantiles_of_the_last_rows_equal_those_of_all_rows() -> None:
     values = np.random.default_rng(1).normal(size=700)
     values[::17] = np.nan
     every = windows.window_quantile(values, 500, 0.9)
     last = windows.window_quantile(values, 500, 0.9, rows=40)
-    assert np.array_equal(every[-40:], last[-40:])
+    assert last.shape == (40,)
+    assert np.array_equal(every[-40:], last)
+    whole = windows.window_quantile(np.nan_to_num(values), 500, 0.9)
+    both = windows.window_quantile(np.stack([values, np.nan_to_num(values)]), 500, 0.9, rows=40)
+    assert np.array_equal(both, np.stack([every, whole])[:, -40:])
     assert every[-1] == pytest.approx(np.nanquantile(values[-500:], 0.9), rel=1e-12)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quantstream.market import MINUTE, SECOND, Trade
 from quantstream.topics import OpenCandles, encode
-from streaming.aggregate import Aggregator
+from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, trade_event
 
 T0 = 1_723_161_600 * SECOND

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from quantstream.features import COLUMNS, Series
 from quantstream.lake import Lake, utc
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
 from quantstream.tables import candle_rows
-from streaming.histories import COLUMNS, CandleHistories, CandleHistory
+from streaming.histories import ROOM, CandleHistories, CandleHistory
 
 T0 = 1_723_161_600 * SECOND
 STEP = 5 * MINUTE
@@ -21,16 +22,35 @@ def candle(number: int, close: int = 0) -> Candle:
     return Candle("A1", "5m", T0 + number * STEP, UNIT, 9 * UNIT, 1, last, 30, 29, 1, 7, 6, 1, 1, True)
 
 
-def closes(frame: pd.DataFrame) -> list[int]:
-    return [round(close * UNIT) - UNIT for close in frame["close"]]
+def closes(series: Series) -> list[int]:
+    return [round(close * UNIT) - UNIT for close in series.columns["close"].tolist()]
 
 
 def test_only_the_newest_windows_are_kept_in_order() -> None:
     history = CandleHistory("A1", "5m", 4)
     for number in range(25):
         history.add(candle(number))
-    assert closes(history.frame()) == [21, 22, 23, 24]
+    assert closes(history.series()) == [21, 22, 23, 24]
     assert history.is_full
+
+
+def test_a_history_that_outgrew_its_room_goes_on_where_it_was() -> None:
+    history = CandleHistory("A1", "5m", 3)
+    for number in range(ROOM + 10):
+        history.add(candle(number))
+    series = history.series()
+    assert closes(series) == [ROOM + 7, ROOM + 8, ROOM + 9]
+    assert (series.edits, series.is_whole(3)) == (0, True)
+
+
+def test_whatever_is_not_an_append_is_an_edit_and_holes_are_seen() -> None:
+    history = CandleHistory("A1", "5m", 6)
+    seen = []
+    for item in (candle(0), candle(1), candle(3), candle(1, close=5 * UNIT), candle(2), candle(4)):
+        history.add(item)
+        series = history.series()
+        seen.append((series.edits, [series.is_whole(count) for count in range(1, len(series) + 1)].count(True)))
+    assert seen == [(0, 1), (0, 2), (0, 1), (1, 1), (2, 4), (2, 5)]
 
 
 def test_a_revision_replaces_and_a_late_window_is_put_in_its_place() -> None:
@@ -40,14 +60,14 @@ def test_a_revision_replaces_and_a_late_window_is_put_in_its_place() -> None:
     history.add(candle(1, close=5 * UNIT))
     history.add(candle(2))
     history.add(candle(-9))
-    assert closes(history.frame()) == [0, 4 * UNIT, 2, 3]
+    assert closes(history.series()) == [0, 4 * UNIT, 2, 3]
 
 
 def test_a_missing_window_is_left_out_not_the_history_before_it() -> None:
     history = CandleHistory("A1", "5m", 5)
     for number in (0, 1, 3, 4):
         history.add(candle(number))
-    assert closes(history.frame()) == [0, 1, 3, 4]
+    assert closes(history.series()) == [0, 1, 3, 4]
     assert not history.is_full
 
 
@@ -64,9 +84,9 @@ def test_the_lake_fills_what_is_older_and_the_topic_wins(tmp_path: object) -> No
     newest = candle(6)
     histories.add(candle(5, close=8 * UNIT))
     histories.add(newest)
-    assert closes(histories.frame(newest)) == [3, 4, 7 * UNIT, 6]
+    assert closes(histories.series(newest)) == [3, 4, 7 * UNIT, 6]
     histories.add(candle(7))
-    histories.frame(candle(7))
+    histories.series(candle(7))
     assert loads == [(T0 + 2 * STEP, T0 + 6 * STEP)]
 
 
@@ -79,8 +99,10 @@ def test_live_and_lake_give_the_same_floats(tmp_path: object) -> None:
         live.add(item)
     stored = CandleHistory("A1", "5m", 9)
     stored.fill(lake.candle_frame(["A1"]))
-    pd.testing.assert_frame_equal(live.frame(), stored.frame(), check_exact=True)
-    assert list(live.frame().columns[2:]) == list(COLUMNS)
+    one, other = live.series(), stored.series()
+    assert one.at.tolist() == other.at.tolist() == [item.opened_at for item in odd]
+    assert list(one.columns) == list(other.columns) == list(COLUMNS)
+    assert all(np.array_equal(one.columns[name], other.columns[name]) for name in COLUMNS)
 
 
 def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
@@ -94,5 +116,5 @@ def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
     histories.add(candle(1))
     for second in range(60):
         now[0] = float(second)
-        histories.frame(candle(1))
+        histories.series(candle(1))
     assert np.diff(loads) == pytest.approx([6, 12, 24])

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from quantstream.errors import Misconfigured
 from quantstream.market import MINUTE, SECOND, UNIT, Trade
@@ -15,6 +16,7 @@ from streaming import connection, ingest, refill
 from streaming.binance import Standing, heartbeat_standing, parse_record
 from streaming.connection import Plan
 from streaming.ingest import Ingest
+from streaming.marketclock import MarketClock
 from tests.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected, frame
 
 T0 = 1_723_161_600 * SECOND
@@ -235,6 +237,29 @@ async def test_malformed_and_foreign_frames_are_put_aside() -> None:
         "not a combined-stream frame",
         "a trade of DOGEUSDT, which nobody asked for",
     ]
+
+
+@pytest.mark.parametrize("is_true", [False, True])
+async def test_a_trade_of_the_future_is_put_aside_and_asked_for_again(is_true: bool) -> None:
+    """Where the exchange's REST side knows better it comes with its right time; where it repeats itself it stays out."""
+    trades = market(6)
+    wrong = replace(trades[3], traded_at=trades[3].traded_at + 9 * 3600 * SECOND)
+    history, log, feed = (
+        FakeHistory(trades if is_true else [*trades[:3], wrong, *trades[4:]], now=T0),
+        FakeLog(),
+        FakeFeed(),
+    )
+    work = make(history, log)
+    seconds = iter([0.0, 2.0])
+    work.clock = MarketClock(lambda: next(seconds, 2.0))
+    for at in (T0, T0 + 2 * SECOND):
+        work.clock.read(at)
+    feed.put(*trades[:3], wrong, *trades[4:])
+    async with connected(work, [feed]):
+        await until(lambda: 6 in ids(log))
+    assert ids(log) == ([1, 2, 3, 4, 5, 6] if is_true else [1, 2, 3, 5, 6])
+    assert log.dead_letters == ["a trade of BTCUSDT dated 28742 s beyond what the exchange's clock allows"]
+    assert log.told() == ([] if is_true else ["gap_found"])
 
 
 async def test_an_unknown_symbol_ends_the_stage_with_the_exchanges_word() -> None:

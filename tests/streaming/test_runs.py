@@ -14,7 +14,7 @@ from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import MINUTE, SECOND, UNIT, Trade
 from quantstream.topics import OpenCandles, encode
-from streaming.aggregate import Aggregator
+from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, parse_record, trade_event
 from streaming.columns import join
 
