@@ -94,6 +94,12 @@ class Memory:
         some = [(pasts[start : start + TOGETHER], said[start : start + TOGETHER]) for start in starts]
         return np.concatenate([model.adapt_newest(part, [past.evidence for past in those]) for those, part in some])
 
+    def is_ready(self, models: Iterable[LoadedModel], symbol: str, series: features.Series) -> bool:
+        """Tell whether each of these models that learns from outcomes has its past up to the symbol's newest candle."""
+        at = int(series.at[-1])
+        pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
+        return all(past is not None and past.model is model and past.at == at for model, past in pasts)
+
     def copy(self, symbol: str, others: Iterable[str]) -> None:
         """Let other symbols have the past of this one: for measurements, where all trade alike."""
         pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]

@@ -214,6 +214,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     from ml.memory import HISTORY, Memory
     from ml.scoring import ModelSet, score
+    from ml.warming import Warming
     from quantstream.lake import Lake, utc
     from streaming.histories import CandleHistories
     from streaming.score import ScoreStage
@@ -235,6 +236,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
             lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
         ),
         lambda frames: score(champions(), frames, wall_clock(), memory),
+        Warming(champions, memory),
         metrics,
         health,
         settings.commit_ms / 1000,

@@ -6,7 +6,7 @@ A score needs a finite warm-up of candles; where it comes from must not matter, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -127,7 +127,7 @@ class CandleHistory:
 
 
 class CandleHistories:
-    """Histories of all symbols, loaded when first needed and again while windows are missing."""
+    """Histories of all symbols, loaded before they are needed where there is time, and again while windows are missing."""
 
     def __init__(
         self, interval: str, size: int, load: LoadCandles, clock: Callable[[], float] = time.monotonic
@@ -144,11 +144,28 @@ class CandleHistories:
         history.add(candle)
 
     def series(self, candle: Candle) -> Series:
-        """Return the history that ends with `candle`."""
+        """Return the history that ends with `candle`, from the lake if it was not read yet."""
         history = self._histories[candle.symbol]
-        if not history.is_full and self.clock() >= history.reload_at:
-            start = candle.opened_at - self.size * history.length
-            found = history.fill(self.load(candle.symbol, start, candle.opened_at))
-            history.pause = FIRST_RELOAD if found else min(history.pause * 2, LAST_RELOAD)
-            history.reload_at = self.clock() + history.pause
+        if history.reload_at == float("-inf") and not history.is_full:
+            self._load(history)
         return history.series()
+
+    def refresh(self) -> bool:
+        """Look into the lake for what one symbol lacks, and tell whether it was any's turn: for when no candle waits."""
+        now = self.clock()
+        for history in self._histories.values():
+            if now >= history.reload_at and not history.is_full:
+                self._load(history)
+                return True
+        return False
+
+    def newest(self) -> Iterator[tuple[str, Series]]:
+        """Yield every symbol with its history as it is."""
+        for symbol, history in self._histories.items():
+            yield symbol, history.series()
+
+    def _load(self, history: CandleHistory) -> None:
+        newest = int(history.times[-1])
+        found = history.fill(self.load(history.symbol, newest - self.size * history.length, newest))
+        history.pause = FIRST_RELOAD if found else min(history.pause * 2, LAST_RELOAD)
+        history.reload_at = self.clock() + history.pause

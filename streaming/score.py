@@ -18,6 +18,7 @@ from streaming.tradelog import put_aside
 log = logging.getLogger(__name__)
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
 ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
+Prepare = Callable[[str, Series], bool]
 
 
 class ScoreStage:
@@ -29,13 +30,18 @@ class ScoreStage:
         writer: Writer,
         histories: CandleHistories,
         score: ScoreCandles,
+        prepare: Prepare,
         metrics: Metrics,
         health: Health,
         commit_s: float,
         now: Callable[[], int],
     ) -> None:
-        """`score` judges the newest candle of each history with the champions of that moment; `now` in µs."""
-        self.reader, self.writer, self.histories, self.score = reader, writer, histories, score
+        """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
+
+        `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
+        """
+        self.reader, self.writer, self.histories = reader, writer, histories
+        self.score, self.prepare = score, prepare
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
         self.new_from: dict[Partition, int] = {}
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
@@ -54,8 +60,15 @@ class ScoreStage:
         messages = self.reader.poll(self.commit_s)
         if messages:
             self._handle(messages)
+        else:
+            self._get_ready()
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
+
+    def _get_ready(self) -> None:
+        """Do for one symbol, while no candle waits, what its next one would have to wait for."""
+        if not self.histories.refresh():
+            any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
 
     def _handle(self, messages: Sequence[Message]) -> None:
         started = time.monotonic()

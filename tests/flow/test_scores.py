@@ -62,6 +62,7 @@ def score_stage(kafka: Kafka) -> ScoreStage:
         Writer(kafka, "quantstream-score-0"),
         CandleHistories("5m", 4, empty_lake),
         judge,
+        lambda symbol, series: False,
         Metrics("score"),
         Health(),
         0.05,

@@ -114,7 +114,28 @@ def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
 
     histories = CandleHistories("5m", 4, load, lambda: now[0])
     histories.add(candle(1))
+    assert closes(histories.series(candle(1))) == [1]  # the first time at once: a candle waits for it
     for second in range(60):
         now[0] = float(second)
-        histories.series(candle(1))
+        assert closes(histories.series(candle(1))) == [1]
+        assert histories.refresh() == (loads[-1] == second > 0)
     assert np.diff(loads) == pytest.approx([6, 12, 24])
+
+
+def test_what_the_lake_holds_is_there_before_the_first_candle_needs_it(tmp_path: object) -> None:
+    lake = Lake(f"{tmp_path}/lake")
+    lake.append("candles", candle_rows([candle(number) for number in range(6)]))
+    loads: list[str] = []
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        loads.append(symbol)
+        return lake.candle_frame([symbol], "5m", utc(start), utc(end))
+
+    histories = CandleHistories("5m", 4, load)
+    histories.add(candle(5))
+    assert histories.refresh()
+    assert not histories.refresh()
+    assert [(symbol, closes(series)) for symbol, series in histories.newest()] == [("A1", [2, 3, 4, 5])]
+    histories.add(candle(6))
+    assert closes(histories.series(candle(6))) == [3, 4, 5, 6]
+    assert loads == ["A1"]
