@@ -15,14 +15,17 @@ from ml import trade_features
 from ml.models.anomaly import AnomalyModel
 from quantstream.market import MAX_QUOTE, MAX_UNITS, Trade
 
-EVERY = 400  # trades of a symbol between two of them
+EVERY = 200  # trades of a symbol between two of them
 SMALLEST, LARGEST = 8.0, 30.0  # σ of the price
 FARTHEST = 20.0  # log of a price's multiple: beyond it no trade could be written down
 SIZES = (1, 60)  # times the trade's own size
 
 
 def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trade], list[int]]:
-    """Return the trades, some replaced by fat fingers 8 to 30 σ off the rolling VWAP, and the places of those."""
+    """Return the trades, some replaced by fat fingers 8 to 30 σ off the rolling VWAP, and the places of those.
+
+    VWAP and σ are those of the trades as they were: those before do not make the next one smaller or larger.
+    """
     state = trade_features.TradeFeatures()
     result: list[Trade] = []
     places: list[int] = []
@@ -31,12 +34,14 @@ def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trad
         count[trade.symbol] = count.get(trade.symbol, 0) + 1
         if count[trade.symbol] % EVERY == 0:
             vwap, sigma = state.market(trade.symbol)
+            state.push(trade)
             offset = sigma * rng.uniform(SMALLEST, LARGEST) * float(rng.choice((-1, 1)))
             price = min(max(int(vwap * exp(min(offset, FARTHEST))), 1), MAX_UNITS)
             quantity = min(trade.quantity * int(rng.choice(SIZES)), MAX_UNITS, MAX_QUOTE // price)
             trade = msgspec.structs.replace(trade, price=price, quantity=quantity)
             places.append(len(result))
-        state.push(trade)
+        else:
+            state.push(trade)
         result.append(trade)
     return result, places
 

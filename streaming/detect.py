@@ -27,7 +27,7 @@ from streaming.runs import by_group
 from streaming.seen import OLD, Sequences, new_trades, trade_at
 
 log = logging.getLogger(__name__)
-REWIND = 5_000  # committed records of a partition that are read again to refill the features' windows
+REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
 LINGER = 0.02  # seconds to collect what comes when little is waiting
 BUSY = 0.5  # seconds of work in one transaction when much is waiting
 

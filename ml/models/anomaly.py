@@ -92,8 +92,10 @@ class AnomalyModel(Model):
         if len(suspects):
             strange = np.maximum(self.trades.score(rows[suspects]), scores[suspects])
             # far beyond anything ordinary the forest has no opinion left: its outermost leaf is as far as it sees
-            beyond = 1 - FAR / (2 * np.maximum(size[suspects, DEVIATION], FAR))
-            scores[suspects] = np.where(size[suspects, DEVIATION] >= 2 * FAR, np.maximum(strange, beyond), strange)
+            deviation, move = size[suspects, DEVIATION], size[suspects, MOVE]
+            beyond = 1 - FAR / (2 * np.maximum(deviation, FAR))
+            is_beyond = (deviation >= 2 * FAR) | ((deviation >= FAR) & (move >= 2 * FAR))
+            scores[suspects] = np.where(is_beyond, np.maximum(strange, beyond), strange)
         return scores
 
     def explain(self, row: npt.ArrayLike) -> list[str]:

@@ -22,9 +22,9 @@ def test_nothing_is_strange_before_enough_trades_are_known() -> None:
 
 
 def test_only_the_last_trades_count_so_a_restart_goes_on_exactly() -> None:
-    # the deviation of each remembered trade was itself taken from a memory: twice as many trades, and one more
-    start = 2000 - 2 * trade_features.MEMORY - 1
-    assert np.array_equal(trade_features.rows(TRADES[start:2500])[-500:], ROWS[2000:2500])
+    # a deviation is taken from a memory, and so are the caps of what is remembered
+    start = 2500 - trade_features.REACH - 1
+    assert np.array_equal(trade_features.rows(TRADES[start:])[-500:], ROWS[2500:])
 
 
 def test_symbols_do_not_disturb_each_other() -> None:
@@ -76,5 +76,17 @@ def test_trades_at_one_price_and_one_instant_are_ordinary() -> None:
 def test_injected_fat_fingers_are_where_the_truth_says() -> None:
     spoilt, places = fat_fingers.inject(TRADES, np.random.default_rng(0))
     changed = [i for i, (a, b) in enumerate(zip(TRADES, spoilt, strict=True)) if a != b]
-    assert changed == places == list(range(399, 3000, 400))
-    assert (np.abs(trade_features.rows(spoilt)[places, 0]) >= 0.99 * fat_fingers.SMALLEST).all()
+    assert changed == places == list(range(199, 3000, 200))
+    assert (np.abs(trade_features.rows(spoilt)[places, 0]) >= 0.8 * fat_fingers.SMALLEST).all()
+
+
+def test_many_fat_fingers_do_not_hide_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fat_fingers, "EVERY", 50)
+    spoilt, places = fat_fingers.inject(TRADES, np.random.default_rng(0))
+    late = [place for place in places if place >= trade_features.FEWEST]
+    rows = np.abs(trade_features.rows(spoilt))
+    assert len(late) == 59
+    assert (rows[late, 0] >= 6).mean() > 0.95
+    assert (rows[late, 1] >= 6).all()
+    ordinary = np.setdiff1d(np.arange(trade_features.FEWEST, 3000), places)
+    assert not ((rows[ordinary, 0] >= 6) & (rows[ordinary, 1] >= 6)).any()
