@@ -14,6 +14,8 @@ from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
 SEED = 1
 CLOCK_PROBES = 30
 WITHIN = 30.0  # seconds for an answer
+PROBED_TRADES = 30_000  # of the busiest symbol: fewer would be chance
+STARTS_WITHIN = 60  # seconds until a measurement begins
 
 
 def clock_offset(rest: str) -> float:
@@ -31,13 +33,17 @@ def clock_offset(rest: str) -> float:
 
 
 def busiest_rate(symbols: Sequence[str], rate: float, seconds: float) -> float:
-    """Return the trades per second of the busiest symbol with which all of them together will trade `rate` a second.
+    """Return the trades per second of the busiest symbol with which all of them together will trade `rate` a second at least.
 
-    The synthetic market of `SEED` has hours and moods; how many trades the coming seconds hold at one a second, it
-    tells beforehand.
+    The synthetic market of `SEED` has hours and moods; how many trades the coming seconds hold, it tells
+    beforehand. Counted is the slowest stretch of `seconds` that begins within the next minute.
     """
     start = int(time.time()) * SECOND
-    market = SyntheticMarket(MarketSeed(SEED, start, 1, 1.0), symbols)
-    end = start + int((seconds + 60) * SECOND)
-    count = sum(span.stop - span.start for symbol in symbols for span in trades_between(market, symbol, start, end))
-    return rate * (end - start) / SECOND / count
+    probed = max(1.0, PROBED_TRADES / seconds)
+    market = SyntheticMarket(MarketSeed(SEED, start, 1, probed), symbols)
+    begins = [start + later * SECOND for later in range(0, STARTS_WITHIN + 1, 10)]
+    return probed * rate * seconds / min(_trades(market, symbols, at, at + int(seconds * SECOND)) for at in begins)
+
+
+def _trades(market: SyntheticMarket, symbols: Sequence[str], start: int, end: int) -> int:
+    return sum(span.stop - span.start for symbol in symbols for span in trades_between(market, symbol, start, end))

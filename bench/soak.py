@@ -4,14 +4,15 @@
 
 Broker, simulated exchange (its clock at the wall's pace) and the five stages run as the embedded stack runs them. An observer
 outside of them reads what was committed: open candles, to tell how long after the exchange printed a trade it is in one; scores,
-to tell how long after the watermark passed a window's end its score was there. The scorer has no champions here: what they take,
-`bench.score` measures.
+to tell how long after the watermark passed a window's end its score was there. The lake is compacted every ten minutes, as the
+pipeline `lake_compact` does. The scorer has no champions here: what they take, `bench.score` measures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -29,9 +30,12 @@ from typing import Any
 import psutil
 
 from bench.exchange import SEED, busiest_rate, clock_offset
+from infra.local.processes import YIELDING
 from quantstream.kafka import OFFSET_END, Reader
+from quantstream.lake import Lake
 from quantstream.market import INTERVALS
 from quantstream.settings import Settings
+from quantstream.tables import SCHEMAS
 from quantstream.topics import OPEN_CANDLES, SCORES, OpenCandles, Score, decode
 from streaming.pipeline import STAGES
 from tests.chaos.platform import Platform, Size, running
@@ -40,6 +44,7 @@ SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "AVAXUSDT", "DOTUSDT", "LINKUSDT", "LTCUSDT"),
     *("ATOMUSDT", "UNIUSDT", "XLMUSDT", "NEARUSDT", "FILUSDT", "TRXUSDT", "ETCUSDT", "APTUSDT", "ARBUSDT", "OPUSDT"),
 )
+COMPACT_EVERY = 600.0  # seconds, as dags/lake_compact.py
 SAMPLE_EVERY = 5.0  # seconds between looks at memory and lag
 WARM_UP = 0.2  # of the run: imports, caches and buffers fill
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
@@ -180,9 +185,12 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> di
         observer = Observer(platform, clock_offset(platform.exchange.base), settings.lateness_ms * 1000)
         thread = threading.Thread(target=observer.run)
         thread.start()
-        started = time.monotonic()
+        started = compacted = time.monotonic()
         try:
             while (passed := time.monotonic() - started) < minutes * 60:
+                if time.monotonic() - compacted >= COMPACT_EVERY:
+                    compacted = time.monotonic()
+                    _compact_aside(platform.lake.url)
                 observer.is_warm = passed >= WARM_UP * minutes * 60
                 sample(platform, rows, started)
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
@@ -191,6 +199,17 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> di
             observer.stop.set()
             thread.join()
     return _report(rows, observer, minutes, rate, seconds, size.commit_ms)
+
+
+def _compact_aside(lake: str) -> None:
+    """Merge the lake's small files in a process of its own, which gives way as the pipelines' tasks do."""
+    multiprocessing.get_context("spawn").Process(target=_compact, args=(lake,), daemon=True).start()
+
+
+def _compact(lake: str) -> None:
+    os.nice(YIELDING)
+    for table in sorted(SCHEMAS):
+        Lake(lake).compact(table)
 
 
 def _report(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -130,11 +131,18 @@ class CandleHistories:
     """Histories of all symbols, loaded before they are needed where there is time, and again while windows are missing."""
 
     def __init__(
-        self, interval: str, size: int, load: LoadCandles, clock: Callable[[], float] = time.monotonic
+        self,
+        interval: str,
+        size: int,
+        load: LoadCandles,
+        clock: Callable[[], float] = time.monotonic,
+        aside: Executor | None = None,
     ) -> None:
-        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs."""
+        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `aside` runs it while candles go on (a thread)."""
         self.interval, self.size, self.load, self.clock = interval, size, load, clock
+        self._aside = aside or ThreadPoolExecutor(1, "histories")
         self._histories: dict[str, CandleHistory] = {}
+        self._coming: tuple[CandleHistory, Future[pd.DataFrame]] | None = None
 
     def add(self, candle: Candle) -> None:
         """Take a closed candle in."""
@@ -151,11 +159,20 @@ class CandleHistories:
         return history.series()
 
     def refresh(self) -> bool:
-        """Look into the lake for what one symbol lacks, and tell whether it was any's turn: for when no candle waits."""
+        """See to what one symbol lacks, and tell whether it was any's turn: for when no candle waits, and never long.
+
+        The lake is read aside, for that may take longer than a candle may wait. Raises: what `load` raises.
+        """
+        if self._coming is not None:
+            history, found = self._coming
+            if found.done():
+                self._coming = None
+                self._take(history, found.result())
+            return True
         now = self.clock()
         for history in self._histories.values():
             if now >= history.reload_at and not history.is_full:
-                self._load(history)
+                self._coming = history, self._aside.submit(self.load, *self._lacking(history))
                 return True
         return False
 
@@ -165,7 +182,13 @@ class CandleHistories:
             yield symbol, history.series()
 
     def _load(self, history: CandleHistory) -> None:
+        self._take(history, self.load(*self._lacking(history)))
+
+    def _lacking(self, history: CandleHistory) -> tuple[str, int, int]:
         newest = int(history.times[-1])
-        found = history.fill(self.load(history.symbol, newest - self.size * history.length, newest))
+        return history.symbol, newest - self.size * history.length, newest
+
+    def _take(self, history: CandleHistory, frame: pd.DataFrame) -> None:
+        found = history.fill(frame)
         history.pause = FIRST_RELOAD if found else min(history.pause * 2, LAST_RELOAD)
         history.reload_at = self.clock() + history.pause

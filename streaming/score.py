@@ -16,6 +16,7 @@ from streaming.histories import CandleHistories
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
+LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
 ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 Prepare = Callable[[str, Series], bool]
@@ -57,9 +58,9 @@ class ScoreStage:
 
         Raises: Unavailable.
         """
-        messages = self.reader.poll(self.commit_s)
+        messages = self.reader.poll(self.commit_s, 1)
         if messages:
-            self._handle(messages)
+            self._handle([*messages, *self.reader.poll(LINGER)])
         else:
             self._get_ready()
         self.health.beat()

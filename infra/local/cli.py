@@ -36,6 +36,9 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when all is ready; stop with: quantstream down")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --detach: return when the first models serve, too")
+    ] = False,
     exchange: Annotated[str | None, typer.Option(help="simulated or binance [default: simulated]")] = None,
     recording: Annotated[
         list[Path] | None,
@@ -69,6 +72,7 @@ def up(
         names_symbols=symbols is not None,
         named_ports=frozenset(given),
         detach=detach,
+        wait=wait,
     )
     raise typer.Exit(run(request))
 

@@ -58,6 +58,15 @@ def first_run(api: AirflowApi, console: Console, sleep: Callable[[float], None] 
     return Outcome(True)
 
 
+def begin(api: AirflowApi, sleep: Callable[[float], None] = time.sleep) -> Outcome:
+    """Trigger the backfill, which validation and training follow by themselves; never raises, as `first_run`."""
+    try:
+        _trigger(api, sleep)
+    except QuantStreamError as error:
+        return Outcome(False, f"{error}; history and training begin by themselves, follow them in Airflow")
+    return Outcome(False)
+
+
 def _all_skipped(tasks: Sequence[Task]) -> bool:
     mapped = [task for task in tasks if task.map_index >= 0]
     return bool(mapped) and all(task.state == "skipped" for task in mapped)

@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
     from infra.local.leftovers import end, orphans
 
     end(orphans(os.getppid()), PATIENCE)
+    os.nice(described["niceness"])
     environment = os.environ | described["env"] | {STATE_MARK: str(folder), NAME_MARK: name}
     try:
         os.execvpe(described["argv"][0], described["argv"], environment)

@@ -10,7 +10,7 @@ from typing import Any
 from infra.local import airflow
 from infra.local.plan import Plan
 from infra.local.state import PROJECT
-from streaming.pipeline import STAGES
+from streaming.pipeline import SINK, STAGES
 
 THREADS = "2"  # of numeric libraries: several processes share the machine's cores
 QUIET = {
@@ -26,6 +26,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+YIELDING = 10  # niceness of what nobody waits for by the second: the live path's milliseconds come first
 MIGRATE = "airflow-migrate"  # runs once and ends; not one of the stack's processes to a person
 
 
@@ -41,6 +42,7 @@ class Process:
     http_port: int | None = None
     stop_seconds: int = 10
     runs_once: bool = False
+    niceness: int = 0  # how far it gives way where there are fewer cores than work
 
     def described(self) -> dict[str, Any]:
         """Return it as plain data for `processes.json`."""
@@ -102,6 +104,9 @@ def _stages(plan: Plan) -> list[Process]:
             env={"QUANTSTREAM_HTTP_PORT": str(port)},
             http_port=port,
             stop_seconds=20,  # a last commit on a busy machine
+            niceness=YIELDING
+            if name == SINK.name
+            else 0,  # its commits take both cores, and the lake is seconds behind anyway
         )
         for name, port in plan.http_ports.items()
     ]
@@ -128,5 +133,7 @@ def _airflow(plan: Plan) -> list[Process]:
     }
     processes = [Process(MIGRATE, airflow.migrate_command(), "ended://", env=env, runs_once=True)]
     for name, argv in airflow.commands(port).items():
-        processes.append(Process(name, argv, f"{health}#{parts[name]}", after=(MIGRATE,), env=env, stop_seconds=15))
+        niceness = YIELDING if name == "airflow-scheduler" else 0  # its tasks train models
+        ready = f"{health}#{parts[name]}"
+        processes.append(Process(name, argv, ready, (MIGRATE,), env, stop_seconds=15, niceness=niceness))
     return processes

@@ -17,7 +17,7 @@ from infra.local import airflow, leftovers, stack
 from infra.local.airflow_api import AirflowApi
 from infra.local.champions import champions
 from infra.local.checks import check_exchange, check_same_market, recorded_symbols
-from infra.local.first_run import first_run
+from infra.local.first_run import begin, first_run
 from infra.local.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
 from infra.local.progress import show_startup
 from infra.local.state import State
@@ -39,6 +39,7 @@ class Request:
     names_symbols: bool = False
     named_ports: frozenset[str] = frozenset()
     detach: bool = False
+    wait: bool = False  # for the first models, where it does not stay anyway
 
 
 def run(request: Request, console: Console | None = None) -> int:
@@ -78,7 +79,7 @@ def _start(request: Request, state: State, console: Console) -> None:
     with show_startup(console) as report:
         stack.start(plan, report)
     console.print(f"Everything is up after {time.monotonic() - started_at:.0f} s.")
-    _greet(plan, console)
+    _greet(plan, console, waits=request.wait or not request.detach)
 
 
 def _checked(request: Request) -> Request:
@@ -102,15 +103,19 @@ def _is_named(page: str, request: Request) -> bool:
     return page in request.named_ports or f"QUANTSTREAM_PORTS__{page.upper()}" in os.environ
 
 
-def _greet(plan: Plan, console: Console) -> None:
-    """Train the first models when there are none, then say where everything is."""
+def _greet(plan: Plan, console: Console, waits: bool) -> None:
+    """Have the first models trained when there are none, then say where everything is."""
     password = airflow.password(plan.state.airflow)
+    api = AirflowApi(plan.urls["airflow"], password)
     if champions(plan.urls["mlflow"]):
         note = "The models of the last time serve again."
-    else:
+    elif waits:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
-        outcome = first_run(AirflowApi(plan.urls["airflow"], password), console)
-        note = outcome.note or "The first models are trained, judged and serving."
+        note = first_run(api, console).note or "The first models are trained, judged and serving."
+    else:
+        note = begin(api).note or (
+            "Airflow fetches history and trains the first models now, for a minute or two; quantstream status shows them serve."
+        )
     console.print(note)
     console.print(
         f"\n  Dashboard  {plan.urls['dashboard']}\n"

@@ -67,7 +67,7 @@ def start(cli: Cli, tries: int = 3) -> subprocess.CompletedProcess[str]:
     for _ in range(tries):
         pages = zip(("dashboard", "airflow", "mlflow"), free_ports(3), strict=True)
         named = [part for page, port in pages for part in (f"--{page}-port", str(port))]
-        up = cli("up", "--detach", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "5", *named, timeout=600)
+        up = cli("up", "--detach", "--wait", "--symbols", "BTCUSDT,ETHUSDT", "--seed", "5", *named, timeout=600)
         if "is taken by" not in up.stderr:
             break
     return up

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from infra.local.airflow_api import Run, Task
-from infra.local.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, counts, first_run
+from infra.local.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
 from quantstream.errors import Unavailable
 
 
@@ -71,6 +71,12 @@ def test_training_without_enough_history_is_one_sentence_with_the_reason() -> No
 
 def test_history_too_short_to_train_on_is_said_at_once() -> None:
     assert follow(FakeAirflow({HISTORY: "success", VALIDATE: "skipped"})) == Outcome(False, TOO_SHORT)
+
+
+def test_who_does_not_wait_has_the_backfill_triggered_all_the_same() -> None:
+    api = FakeAirflow({})
+    assert begin(api, sleep=lambda _: None) == Outcome(False)  # type: ignore[arg-type]
+    assert (api.triggered, api.asked) == ([HISTORY], {})
 
 
 def test_airflow_out_of_reach_is_no_failure_of_the_start() -> None:

@@ -44,6 +44,10 @@ def test_ingest_waits_for_the_exchange_and_the_models_users_for_the_registry(pla
     assert set(processes["score"].after) == set(processes["detect"].after) == {"broker", "mlflow"}
 
 
+def test_lake_and_training_give_way_to_the_live_path(plan: Plan) -> None:
+    assert [process.name for process in table(plan).values() if process.niceness] == ["sink", "airflow-scheduler"]
+
+
 def test_real_exchange_is_not_simulated(plan: Plan) -> None:
     real = replace(plan, settings=load_settings(state=plan.state.folder, exchange="binance", symbols="BTCUSDT"))
     processes = table(real)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
 import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 
+from quantstream.errors import Unavailable
 from quantstream.features import COLUMNS, Series
 from quantstream.lake import Lake, utc
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
@@ -15,6 +21,18 @@ from streaming.histories import ROOM, CandleHistories, CandleHistory
 
 T0 = 1_723_161_600 * SECOND
 STEP = 5 * MINUTE
+
+
+class AtOnce(Executor):
+    """Does what it is given before it answers."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Unavailable as error:
+            done.set_exception(error)
+        return done
 
 
 def candle(number: int, close: int = 0) -> Candle:
@@ -112,13 +130,14 @@ def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
         loads.append(now[0])
         return pd.DataFrame({"opened_at": pd.to_datetime([], utc=True)})
 
-    histories = CandleHistories("5m", 4, load, lambda: now[0])
+    histories = CandleHistories("5m", 4, load, lambda: now[0], AtOnce())
     histories.add(candle(1))
     assert closes(histories.series(candle(1))) == [1]  # the first time at once: a candle waits for it
     for second in range(60):
         now[0] = float(second)
         assert closes(histories.series(candle(1))) == [1]
         assert histories.refresh() == (loads[-1] == second > 0)
+        histories.refresh()
     assert np.diff(loads) == pytest.approx([6, 12, 24])
 
 
@@ -131,11 +150,42 @@ def test_what_the_lake_holds_is_there_before_the_first_candle_needs_it(tmp_path:
         loads.append(symbol)
         return lake.candle_frame([symbol], "5m", utc(start), utc(end))
 
-    histories = CandleHistories("5m", 4, load)
+    histories = CandleHistories("5m", 4, load, aside=AtOnce())
     histories.add(candle(5))
+    assert histories.refresh()
     assert histories.refresh()
     assert not histories.refresh()
     assert [(symbol, closes(series)) for symbol, series in histories.newest()] == [("A1", [2, 3, 4, 5])]
     histories.add(candle(6))
     assert closes(histories.series(candle(6))) == [3, 4, 5, 6]
     assert loads == ["A1"]
+
+
+def test_a_slow_lake_holds_up_no_candle() -> None:
+    answered = Event()
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        assert answered.wait(30)
+        return pd.DataFrame(columns=["opened_at", *COLUMNS]).astype({"opened_at": "datetime64[us, UTC]"})
+
+    with ThreadPoolExecutor(1) as thread:
+        histories = CandleHistories("5m", 4, load, aside=thread)
+        histories.add(candle(5))
+        assert histories.refresh()  # the lake is being read
+        histories.add(candle(6))
+        assert [closes(series) for _, series in histories.newest()] == [[5, 6]]
+        assert histories.refresh()
+        answered.set()
+    assert histories.refresh()
+    assert not histories.refresh()
+
+
+def test_a_lake_that_cannot_be_read_is_told_where_the_stage_can_act() -> None:
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        raise Unavailable("the lake is away")
+
+    histories = CandleHistories("5m", 4, load, aside=AtOnce())
+    histories.add(candle(5))
+    assert histories.refresh()
+    with pytest.raises(Unavailable, match="away"):
+        histories.refresh()
