@@ -108,7 +108,7 @@ def _run(arguments: list[str], environment: dict[str, str]) -> None:
 
 
 def stack_memory(state: Path) -> dict[str, float]:
-    """Return the PSS in MB of every process of a stack by the name of the part, children included, as its supervisor knows them."""
+    """Return the PSS in MB of every process of a stack by name, children included, as its supervisor knows them."""
     supervisor = Supervisor(State.at(state))
     found = {"supervisord": pss_mb(psutil.Process(supervisor.pid()))}
     for name, seen in supervisor.processes().items():
