@@ -43,7 +43,7 @@ def search(folder: Path, kind: str, trials: int, minutes: float) -> dict[str, An
             "eta": asked.suggest_float("eta", 0.02, 0.1, log=True),
             "rounds": asked.suggest_int("rounds", 100, 500, step=50),
             "min_child_weight": asked.suggest_float("min_child_weight", 30, 1000, log=True),
-            "strength": asked.suggest_float("strength", 1e-3, 1.0, log=True),
+            **_lines_setting(kind, asked),
         }
         return float(np.mean([_loss(kind, data, split, settings) for split in splits]))
 
@@ -58,6 +58,13 @@ def search(folder: Path, kind: str, trials: int, minutes: float) -> dict[str, An
         "default_loss": defaults,
         "trials": len(study.trials),
     }
+
+
+def _lines_setting(kind: str, asked: optuna.Trial) -> dict[str, float]:
+    """How freely lines may fit: the signal's are logistic, the risk's are a ridge regression."""
+    if kind == "risk":
+        return {"penalty": asked.suggest_float("penalty", 100, 30_000, log=True)}
+    return {"strength": asked.suggest_float("strength", 1e-3, 1.0, log=True)}
 
 
 def _splits(kind: str, data: Dataset) -> Sequence[Split]:

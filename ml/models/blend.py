@@ -59,16 +59,11 @@ class Opinions:
 
 
 @dataclass(frozen=True)
-class Blend:
-    """Logits: the opinions' weighted mean, `shares` with the lines first; probabilities: a logistic regression on those."""
+class Mix:
+    """Opinions mixed: the weighted mean of their logits, `shares` with the lines first."""
 
     opinions: Opinions
     shares: tuple[float, ...]
-    calibrator: logistic.Logistic
-
-    def probabilities(self, rows: Floats) -> Floats:
-        """Return (rows, classes)."""
-        return self.calibrator.probabilities(self.mixed(rows))
 
     def mixed(self, rows: Floats) -> Floats:
         """Return the opinions' mixed logits, (rows, classes), centred over the classes."""
@@ -82,27 +77,46 @@ class Blend:
         parts += [member.contributions(rows) for member in self.opinions.members]
         return mix(parts, self.shares)
 
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Write the trees and return the rest."""
+    def write(self, folder: Path, mark: str = "") -> dict[str, Any]:
+        """Write the trees and return the rest; `mark` tells the files of one mix from those of another."""
         scales = []
         for i, member in enumerate(self.opinions.members):
-            member.trees.save(folder / _file(i))
+            member.trees.save(folder / _file(mark, i))
             scales.append([member.slope, member.offset])
-        lines, calibrator = self.opinions.lines.state(), self.calibrator.state()
-        return {"lines": lines, "members": scales, "shares": list(self.shares), "calibrator": calibrator}
+        return {"lines": self.opinions.lines.state(), "members": scales, "shares": list(self.shares)}
 
 
-def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
-    """Return what `write` wrote.
+@dataclass(frozen=True)
+class Blend(Mix):
+    """A mix whose logits a logistic regression turns into probabilities."""
+
+    calibrator: logistic.Logistic
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """Return (rows, classes)."""
+        return self.calibrator.probabilities(self.mixed(rows))
+
+    def write(self, folder: Path, mark: str = "") -> dict[str, Any]:
+        """Write the trees and return the rest."""
+        return {**super().write(folder, mark), "calibrator": self.calibrator.state()}
+
+
+def read_mix(folder: Path, state: dict[str, Any], names: tuple[str, ...], mark: str = "") -> Mix:
+    """Return what `Mix.write` wrote.
 
     Raises: ValueError, KeyError or TypeError when it is damaged.
     """
     members = tuple(
-        Member(trees.load(folder / _file(i), names), float(slope), float(offset))
+        Member(trees.load(folder / _file(mark, i), names), float(slope), float(offset))
         for i, (slope, offset) in enumerate(state["members"])
     )
-    opinions = Opinions(logistic.from_state(state["lines"]), members)
-    return Blend(opinions, tuple(map(float, state["shares"])), logistic.from_state(state["calibrator"]))
+    return Mix(Opinions(logistic.from_state(state["lines"]), members), tuple(map(float, state["shares"])))
+
+
+def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
+    """Return what `Blend.write` wrote. Raises: as `read_mix`."""
+    found = read_mix(folder, state, names)
+    return Blend(found.opinions, found.shares, logistic.from_state(state["calibrator"]))
 
 
 def fit(
@@ -126,9 +140,21 @@ def fit(
 
 
 def straight(rows: Floats, classes: Floats, count: int, strength: float) -> logistic.Logistic:
-    """Fit the lines on rows as they will see them."""
-    mean, reach = rows.mean(axis=0), OUTERMOST * rows.std(axis=0)
-    return logistic.fit(np.clip(rows, mean - reach, mean + reach), classes, count, strength=strength)
+    """Fit the lines on rows as they will see them: `Opinions.within` cuts at the same places."""
+    mean, scale, standard = seen(rows)
+    fitted = logistic.fit(standard, classes, count, strength=strength)
+    weights = fitted.weights / fitted.scale
+    return logistic.Logistic(mean, scale, weights, fitted.intercept - weights @ fitted.mean)
+
+
+def seen(rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return mean and scale of the columns, and the rows in these units as lines see them, no farther out than `OUTERMOST`.
+
+    The scale is that of all there is: what is rare, as the hour before a release, is cut, and weighed as it was cut.
+    """
+    mean, scale = rows.mean(axis=0), rows.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return mean, scale, np.clip((rows - mean) / scale, -OUTERMOST, OUTERMOST)
 
 
 def settle(chosen: Blend, form: Callable[[], Opinions]) -> Blend:
@@ -139,16 +165,6 @@ def settle(chosen: Blend, form: Callable[[], Opinions]) -> Blend:
         for member, old in zip(anew.members, chosen.opinions.members, strict=True)
     )
     return replace(chosen, opinions=Opinions(anew.lines, members))
-
-
-def as_logit(forest: trees.Trees, rows: Floats, classes: Floats) -> Member:
-    """Return trees fitted on some other target as an opinion on two classes, scaled on these rows."""
-    margins = forest.margins(rows)[:, None]
-    fitted = logistic.fit(margins, classes)
-    difference = fitted.weights[1] - fitted.weights[0]
-    slope = float(difference[0] / fitted.scale[0])
-    offset = float(fitted.intercept[1] - fitted.intercept[0]) - slope * float(fitted.mean[0])
-    return Member(forest, slope, offset)
 
 
 def mix(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:
@@ -173,5 +189,5 @@ def _centred(logits: Floats) -> Floats:
     return centred
 
 
-def _file(place: int) -> str:
-    return f"trees_{place}.ubj"
+def _file(mark: str, place: int) -> str:
+    return f"trees_{mark}{place}.ubj"

@@ -62,6 +62,14 @@ NAMES = (
     "hour_cos",
     "week_sin",
     "week_cos",
+    "log_seasonal_range_weekly_28d",
+    "new_york_weekend_1h",
+    "fed_decision_next_1h",
+    "fed_decision_past_1h",
+    "consumer_prices_next_1h",
+    "consumer_prices_past_1h",
+    "employment_next_1h",
+    "employment_past_1h",
 )
 UNIT = "log_rms_24h"
 SIZE = "log_rms_next_1h"

@@ -1,13 +1,17 @@
 """Risk: the calibrated probability that the coming hour moves abnormally, times 100.
 
-Two opinions count half each: a logistic regression with trees that learn only what it leaves over, and trees on the coming
-hour's volatility, which says more than yes or no. All read volatilities relative to the threshold that decides what is abnormal.
+The same candles are looked at in two ways. One reads volatilities relative to the threshold that decides what is abnormal, the
+other how unusual they are for their month: where regimes change the two err differently, and their mean errs less. In each,
+lines say how much the coming hour will move; half of the say have trees that learn what is left of the size, half trees that
+learn what is left of yes or no. Nothing of this is searched for on the calibration part, which is one regime only; but a short
+history may support no more than lines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +19,7 @@ import numpy as np
 
 from ml import labels, metrics, reasons, recalibration
 from ml.dataset import Dataset, Rows, Split, calibrating, thin
-from ml.models import blend, logistic, trees
+from ml.models import blend, logistic, size_lines, trees
 from ml.models.base import Model, columns
 from ml.models.relative import PREFIXES, relative
 from quantstream import features
@@ -25,14 +29,22 @@ from quantstream.windows import Floats
 NAMES = features.NAMES
 HAR = ("log_rms_1h", "log_rms_6h", "log_rms_24h", "log_rms_7d", "log_threshold_30d")  # Corsi 2009, and the threshold
 UNIT = "log_threshold_30d"
+UNUSUAL = "_unusual_30d"
+VIEWS = {
+    "levels": tuple(name for name in NAMES if not name.endswith(UNUSUAL)),
+    "unusual": tuple(
+        name for name in NAMES if not name.startswith(PREFIXES) or name == "log_seasonal_range_weekly_28d"
+    ),
+}
 LABEL = "abnormal"
 SIZE = "log_rms_next_1h"
 SEED = 11
 LIMIT = 3.0  # of the log volatility against the threshold: farther off is far
 STILL = float(np.log(features.RMS_FLOOR))  # the threshold of a market that has not moved
-MEASURED = np.array([name.startswith(PREFIXES) for name in NAMES], dtype=np.float64)
-EVEN = (0.5, 0.5, 0.5)  # shares of the lines, of what trees add to them, and of the volatility; searched ones did worse
-LINES_ALONE = (1.0, 0.0, 0.0)  # better only where history is short: then all mixes are tried
+MEASURED = np.array([name.startswith(PREFIXES) or name.endswith(UNUSUAL) for name in NAMES], dtype=np.float64)
+CLEARLY = (
+    0.99  # of the log loss: only so much better do lines alone, which a short history supports, win over the whole
+)
 
 
 @dataclass(frozen=True)
@@ -43,22 +55,23 @@ class RiskOptions:
     depth: int = 3
     eta: float = 0.04
     min_child_weight: float = 300.0
-    strength: float = 0.01  # of the logistic regression: inverse of its penalty
+    penalty: float = 1_000.0  # of the lines' squared weights
     most_rows: int = 200_000
 
 
 @dataclass
 class RiskModel(Model):
-    """A calibrated blend over ordinary and abnormal."""
+    """Opinions on ordinary and abnormal, mixed for each view, and the calibration of their mean."""
 
     kind: ClassVar[str] = "risk"
     outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
-    blend: blend.Blend
+    mixes: dict[str, blend.Mix]  # by the view's name
+    calibrator: logistic.Logistic
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
         """Return (rows,): probability of an abnormal hour."""
-        return self.blend.probabilities(self.inputs(windows))[:, 1]
+        return self.calibrator.probabilities(_mean_logit(self.mixes, self.inputs(windows)))[:, 1]
 
     def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
         """Correct level and slope by how often hours of late were abnormal, against how often they were said to be."""
@@ -78,11 +91,18 @@ class RiskModel(Model):
 
     def reasons(self, windows: Floats) -> list[list[str]]:
         """Return for each row the features that speak most for an abnormal hour."""
-        share = self.blend.contributions(self.inputs(windows))[:, 1]
-        rows = windows[:, -1]
+        rows, share = windows[:, -1], self.contributions(self.inputs(windows))
         return [
             reasons.strongest(self.names, row, part, "an abnormal hour") for row, part in zip(rows, share, strict=True)
         ]
+
+    def contributions(self, inputs: Floats) -> Floats:
+        """Return each feature's part in the views' mean logit of an abnormal hour, before calibration: (rows, names)."""
+        parts = np.zeros(inputs.shape)
+        for view, one in self.mixes.items():
+            found = one.contributions(inputs[:, columns(VIEWS[view])])
+            parts[:, columns(VIEWS[view])] += (found[:, 1] - found[:, 0]) / len(self.mixes)
+        return parts
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -90,13 +110,17 @@ class RiskModel(Model):
         return (*super().requirements, "xgboost")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the blend."""
-        return self.blend.write(folder)
+        """Write the mixes."""
+        mixes = {view: one.write(folder, f"{view}_") for view, one in self.mixes.items()}
+        return {"mixes": mixes, "calibrator": self.calibrator.state()}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> RiskModel:
-        """Read the blend."""
-        return cls(blend.read(folder, state, NAMES))
+        """Read the mixes."""
+        mixes = {
+            view: blend.read_mix(folder, one, VIEWS[view], f"{view}_") for view, one in sorted(state["mixes"].items())
+        }
+        return cls(mixes, logistic.from_state(state["calibrator"]))
 
 
 def har_logit(data: Dataset, rows: Rows) -> logistic.Logistic:
@@ -109,7 +133,7 @@ def har_logit(data: Dataset, rows: Rows) -> logistic.Logistic:
 
 
 def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> RiskModel:
-    """Fit on the split's first part, mix and calibrate on its second, then fit anew on both.
+    """Fit on the split's first part and calibrate on its second, then fit anew on both.
 
     Raises: DataRejected when abnormal hours, or normal ones, are absent.
     """
@@ -117,19 +141,30 @@ def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> Ri
         raise DataRejected("the candles hold no abnormal hour to learn from; add history")
     held = thin(calibrating(split, data.labels[LABEL], 2), options.most_rows, SEED)
     later, actual = _inputs(data.matrix(held, NAMES)), data.labels[LABEL][held]
-    losses = [
-        metrics.log_loss(actual.astype(int), _lines(data, split.fit, options, names).probabilities(later))
-        for names in (NAMES, HAR)
-    ]
-    names = NAMES if losses[0] <= losses[1] else HAR
-    early = _opinions(data, split.fit, options, names)
-    scaled = blend.as_logit(early.members[1].trees, later, actual)
-    opinions = blend.Opinions(early.lines, (early.members[0], scaled))
-    chosen = blend.fit(opinions, later, actual, 2, (EVEN, LINES_ALONE))
-    if chosen.shares == LINES_ALONE:
-        chosen = blend.fit(opinions, later, actual, 2)
-    both = np.concatenate([split.fit, split.calibrate])
-    return RiskModel(blend.settle(chosen, lambda: _opinions(data, both, options, names)))
+    early, both = (_taught(data, rows, options) for rows in (split.fit, np.concatenate([split.fit, split.calibrate])))
+    whole = {view: _mixed(early, view, options) for view in VIEWS}
+    lines = {view: _alone(early, view, VIEWS[view], options) for view in VIEWS}
+    har = {"levels": _alone(early, "levels", HAR, options)}
+    tried = [(*_calibrated(found, later, actual), found) for found in (whole, lines, har)]
+    losses = [tried[0][0] * CLEARLY, tried[1][0], tried[2][0]]
+    calibrator, chosen = tried[int(np.argmin(losses))][1:]
+    if chosen is whole:
+        return RiskModel({view: _mixed(both, view, options) for view in VIEWS}, calibrator)
+    names = HAR if chosen is har else NAMES
+    return RiskModel({view: _alone(both, view, names, options) for view in chosen}, calibrator)
+
+
+def _calibrated(mixes: Mapping[str, blend.Mix], rows: Floats, actual: Floats) -> tuple[float, logistic.Logistic]:
+    """Return the log loss after calibration on these rows, and the calibrator."""
+    logits = _mean_logit(mixes, rows)
+    calibrator = logistic.fit(logits, actual)
+    return metrics.log_loss(actual.astype(int), calibrator.probabilities(logits)), calibrator
+
+
+def _mean_logit(mixes: Mapping[str, blend.Mix], inputs: Floats) -> Floats:
+    """Return the views' mean logit of an abnormal hour, (rows, 1)."""
+    logits = [one.mixed(inputs[:, columns(VIEWS[view])]) for view, one in mixes.items()]
+    return sum((one[:, 1:] - one[:, :1] for one in logits), np.zeros((len(inputs), 1))) / len(mixes)
 
 
 def _inputs(rows: Floats) -> Floats:
@@ -139,33 +174,50 @@ def _inputs(rows: Floats) -> Floats:
     return inputs
 
 
-def _lines(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...]) -> logistic.Logistic:
-    """Logistic regression on all features, or on the HAR terms alone: what a short history supports."""
-    rows = thin(np.sort(among), options.most_rows, SEED)
-    table, actual = _inputs(data.matrix(rows, NAMES)), data.labels[LABEL][rows]
-    kept = np.isin(NAMES, names)
-    return blend.straight(np.where(kept, table, 0.0), actual, 2, options.strength)
+@dataclass(frozen=True)
+class _Taught:
+    """Rows to learn from: what is seen of them, whether the hour was abnormal, and how large it was against the threshold."""
+
+    table: Floats
+    actual: Floats
+    size: Floats
 
 
-def _opinions(data: Dataset, among: Rows, options: RiskOptions, names: tuple[str, ...] = NAMES) -> blend.Opinions:
+def _taught(data: Dataset, among: Rows, options: RiskOptions) -> _Taught:
     rows = thin(np.sort(among), options.most_rows, SEED)
-    table, actual = _inputs(data.matrix(rows, NAMES)), data.labels[LABEL][rows]
-    size = np.clip(data.labels[SIZE][rows] - data.matrix(rows, (UNIT,))[:, 0], -LIMIT, LIMIT)
-    settings: dict[str, Any] = {"eta": options.eta, "min_child_weight": options.min_child_weight}
-    lines = _lines(data, among, options, names)
-    logits = blend.Opinions(lines, ()).logits(table)[0]
-    rest = trees.fit(
-        table,
-        actual,
-        NAMES,
-        options.rounds,
-        SEED,
-        base=logits[:, 1] - logits[:, 0],
-        objective="binary:logistic",
-        max_depth=options.depth,
-        **settings,
-    )
-    through_size = trees.fit(
-        table, size, NAMES, options.rounds, SEED, objective="reg:squarederror", max_depth=options.depth + 1, **settings
-    )
-    return blend.Opinions(lines, (blend.Member(rest), blend.Member(through_size)))
+    raw = data.matrix(rows, NAMES)
+    size = np.clip(data.labels[SIZE][rows] - raw[:, NAMES.index(UNIT)], -LIMIT, LIMIT)
+    return _Taught(_inputs(raw), data.labels[LABEL][rows], size)
+
+
+def _alone(taught: _Taught, view: str, names: Sequence[str], options: RiskOptions) -> blend.Mix:
+    """Lines of a view on some of its features, the others unseen."""
+    return blend.Mix(blend.Opinions(_lines(taught, view, names, options)[0].lines, ()), (1.0,))
+
+
+def _lines(
+    taught: _Taught, view: str, names: Sequence[str], options: RiskOptions
+) -> tuple[size_lines.SizeLines, Floats]:
+    seen = np.where(np.isin(VIEWS[view], names), taught.table[:, columns(VIEWS[view])], 0.0)
+    return size_lines.fit(seen, taught.size, taught.actual, options.penalty)
+
+
+def _mixed(taught: _Taught, view: str, options: RiskOptions) -> blend.Mix:
+    """Lines, trees on what they leave of yes or no, and trees on what they leave of the size.
+
+    Lines and the latter trees together expect a size. Half of its logit, and half of the logit that lines and the former trees
+    give, are the lines' whole say (but for the two slopes) and half of each of the trees'.
+    """
+    found, expected = _lines(taught, view, VIEWS[view], options)
+    table = taught.table[:, columns(VIEWS[view])]
+    settings: dict[str, Any] = {
+        "eta": options.eta,
+        "min_child_weight": options.min_child_weight,
+        "max_depth": options.depth,
+    }
+    fit_trees = partial(trees.fit, table, names=VIEWS[view], rounds=options.rounds, seed=SEED, **settings)
+    rest = fit_trees(targets=taught.actual, base=found.slope * expected + found.offset, objective="binary:logistic")
+    size = fit_trees(targets=taught.size, base=expected, objective="reg:squarederror")
+    slope, _ = size_lines.as_logit(expected + size.margins(table), taught.actual)
+    members = (blend.Member(rest), blend.Member(size, slope))
+    return blend.Mix(blend.Opinions(found.lines, members), (0.5 + 0.5 * slope / found.slope, 0.5, 0.5))

@@ -78,6 +78,36 @@ def _season(period_us: int, wave: str, words: str) -> Definition:
     return Definition(1, 0, market.season(period_us, chosen), f"{wave}(2π · time at close / {words})", "−1 to 1")
 
 
+def _local(period_us: int, wave: str, words: str) -> Definition:
+    chosen = np.sin if wave == "sin" else np.cos
+    return Definition(
+        1, 0, market.local_season(period_us, chosen), f"{wave}(2π · New York's time at close / {words})", "−1 to 1"
+    )
+
+
+def _quantile(quantile: float) -> Definition:
+    words = f"log of the {quantile:.0%} quantile of the one-hour √mean(r²)".replace("%", " %")
+    return Definition(1, MONTH + HOUR - 1, volatility.log_quantile(quantile), words, "log")
+
+
+def _unusual(window: int) -> Definition:
+    words = "(log Parkinson volatility − its mean) / its standard deviation, 30 days less 5 h"
+    return Definition(
+        1, window - 1 + volatility.USUAL - 1, volatility.unusual_parkinson(window), words, "standard deviations"
+    )
+
+
+def _release(kind: str, of: str, source: str) -> dict[str, Definition]:
+    return {
+        f"{kind}_next_1h": Definition(
+            1, 0, market.release_next(kind), f"1 if {of} is scheduled within the coming hour", "0 or 1", source
+        ),
+        f"{kind}_past_1h": Definition(
+            1, 0, market.release_past(kind), f"1 if {of} was scheduled within the last hour", "0 or 1", source
+        ),
+    }
+
+
 # A definition that changes its values takes the next version, and with it the hash.
 DEFINITIONS: dict[str, Definition] = {
     "momentum_5m": _momentum(1, "5 minutes"),
@@ -212,6 +242,30 @@ DEFINITIONS: dict[str, Definition] = {
     "half_day_cos": _season(HALF_DAY_US, "cos", "half a day"),
     "week_sin": _season(WEEK_US, "sin", "week"),
     "week_cos": _season(WEEK_US, "cos", "week"),
+    "new_york_hour_sin": _local(DAY_US, "sin", "day"),
+    "new_york_hour_cos": _local(DAY_US, "cos", "day"),
+    "new_york_half_day_sin": _local(HALF_DAY_US, "sin", "half a day"),
+    "new_york_half_day_cos": _local(HALF_DAY_US, "cos", "half a day"),
+    "new_york_weekend_1h": Definition(
+        1, 0, market.weekend, "1 if the middle of the coming hour is on a weekend in New York", "0 or 1"
+    ),
+    "log_seasonal_range_weekly_28d": Definition(
+        1,
+        28 * DAY - 1,
+        volatility.weekly_range,
+        "mean of the log hourly Parkinson volatility of the coming hour of the week, 4 weeks",
+        "log",
+        "Andersen & Bollerslev 1997",
+    ),
+    "log_rms_q50_30d": _quantile(0.5),
+    "log_rms_q75_30d": _quantile(0.75),
+    "log_rms_q97_30d": _quantile(0.97),
+    "parkinson_15m_unusual_30d": _unusual(3),
+    "parkinson_1h_unusual_30d": _unusual(HOUR),
+    "parkinson_6h_unusual_30d": _unusual(6 * HOUR),
+    **_release("fed_decision", "a decision of the Federal Reserve", "federalreserve.gov, FOMC calendars"),
+    **_release("consumer_prices", "the U.S. consumer price index", "bls.gov, release calendar"),
+    **_release("employment", "the U.S. employment situation", "bls.gov, release calendar"),
 }
 NAMES = tuple(DEFINITIONS)
 WARMUP = max(definition.back for definition in DEFINITIONS.values())  # rows before a row that all its features need

@@ -116,14 +116,18 @@ class Grid:
         """The greatest value of the window that ends at each row."""
         return window_max(values, window, self.wanted)
 
-    def same_hour_mean(self, formula: Callable[[Grid], Floats], days: int, ahead: int, reach: int) -> Floats:
-        """The mean of a formula's values `ahead` of each row's time of day on the last days, NaN where half of them lack.
+    def same_hour_mean(
+        self, formula: Callable[[Grid], Floats], days: int, ahead: int, reach: int, every: int = 1
+    ) -> Floats:
+        """The mean of a formula's values `ahead` of each row's time on `every` so many of the last days, NaN where half lack.
 
         Added day by day, so the result depends on nothing else. A row reads `reach` places back, and is NaN where there are
         less. For few rows the formula is computed for the hours that it takes and not for all between them.
         """
         size, rows = self.size, self.rows
-        back = DAY * np.arange(1, days + 1) - ahead  # from a row to the place whose value it takes, on each day
+        back = (
+            DAY * np.arange(every, days + 1, every) - ahead
+        )  # from a row to the place whose value it takes, on each day
         if rows <= DAY and size - rows >= reach:
             width = reach + rows - int(back[-1])  # what the formula may read of a day
             places = np.arange(-width, 0) - back[:, None]
@@ -136,7 +140,7 @@ class Grid:
             total, count = _summed(formula(replace(self, wanted=None)), back)
             count[..., :reach] = 0
             total, count = total[..., size - rows :], count[..., size - rows :]
-        return np.where(count >= FEWEST_DAYS * days, total / np.maximum(count, 1), np.nan)
+        return np.where(count >= FEWEST_DAYS * len(back), total / np.maximum(count, 1), np.nan)
 
     @cached_property
     def returns(self) -> Floats:
@@ -214,17 +218,19 @@ def _summed(values: Floats, back: npt.NDArray[np.intp]) -> tuple[Floats, Floats]
     return total, count
 
 
-def abnormal_threshold(grid: Grid, trailing: int = MONTH, spared: int = 0) -> Floats:
+def abnormal_threshold(
+    grid: Grid, trailing: int = MONTH, spared: int = 0, quantile: float = ABNORMAL_QUANTILE
+) -> Floats:
     """Return the 90th percentile of the one-hour RMS return over the trailing candles: beyond it a move is abnormal.
 
-    The last `spared` rows are NaN: nobody asks for them.
+    Another `quantile` says how those hours are spread. The last `spared` rows are NaN: nobody asks for them.
     """
     spared = min(spared, grid.rows)
     rows = grid.rows - spared
     read = grid.squares[..., : grid.size - spared]
     hourly = np.sqrt(window_mean(read, HOUR, 1, None if grid.wanted is None else rows + trailing - 1))
     unknown = max(HOUR - (read.shape[-1] - hourly.shape[-1]), 0)
-    found = window_quantile(hourly, trailing, ABNORMAL_QUANTILE, unknown, None if grid.wanted is None else rows)
+    found = window_quantile(hourly, trailing, quantile, unknown, None if grid.wanted is None else rows)
     return np.concatenate([found, np.full((*found.shape[:-1], spared), np.nan)], axis=-1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from quantstream.features import calendar
 from quantstream.features.grid import DAY, HOUR, RMS_FLOOR, Grid, ratio
 from quantstream.features.series import STEP_US
 from quantstream.features.volatility import Formula
@@ -76,3 +77,34 @@ def range_position(grid: Grid) -> Floats:
 def season(period_us: int, wave: Callable[[Floats], Floats]) -> Formula:
     """A wave of the time at the candle's close."""
     return lambda grid: wave(2 * np.pi * ((grid.opened_at + STEP_US) % period_us) / period_us)
+
+
+def local_season(period_us: int, wave: Callable[[Floats], Floats]) -> Formula:
+    """A wave of New York's time at the candle's close: its mornings move against UTC twice a year."""
+    return lambda grid: wave(2 * np.pi * (calendar.new_york(grid.opened_at + STEP_US) % period_us) / period_us)
+
+
+def weekend(grid: Grid) -> Floats:
+    """1 where the middle of the coming hour lies on a weekend in New York."""
+    middle = grid.opened_at + STEP_US + calendar.HOUR_US // 2
+    return calendar.is_weekend(calendar.new_york(middle)).astype(np.float64)
+
+
+def release_next(kind: str) -> Formula:
+    """1 where a release is scheduled within the coming hour, its first instant included."""
+
+    def formula(grid: Grid) -> Floats:
+        closed_at = grid.opened_at + STEP_US
+        return calendar.between(kind, closed_at, closed_at + calendar.HOUR_US).astype(np.float64)
+
+    return formula
+
+
+def release_past(kind: str) -> Formula:
+    """1 where a release was scheduled within the hour just over."""
+
+    def formula(grid: Grid) -> Floats:
+        closed_at = grid.opened_at + STEP_US
+        return calendar.between(kind, closed_at - calendar.HOUR_US, closed_at).astype(np.float64)
+
+    return formula

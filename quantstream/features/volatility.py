@@ -9,10 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantstream.features.grid import DAY, HOUR, RMS_FLOOR, WEEK, Grid, abnormal_threshold, log_root, ratio
-from quantstream.windows import Floats, lag
+from quantstream.features.grid import DAY, HOUR, MONTH, RMS_FLOOR, WEEK, Grid, abnormal_threshold, log_root, ratio
+from quantstream.windows import Floats, lag, window_mean
 
 Formula = Callable[[Grid], Floats]
+USUAL = (
+    MONTH - 5 * HOUR
+)  # candles that a value is held against: with six hours it reads back no farther than the threshold
 
 
 def log_rms(window: int) -> Formula:
@@ -23,6 +26,26 @@ def log_rms(window: int) -> Formula:
 def log_threshold(grid: Grid) -> Floats:
     """Beyond this an hour is abnormal."""
     return np.log(np.maximum(abnormal_threshold(grid), RMS_FLOOR))
+
+
+def log_quantile(quantile: float) -> Formula:
+    """How loud the month's hours were: with the threshold, the shape of their distribution."""
+    return lambda grid: np.log(np.maximum(abnormal_threshold(grid, quantile=quantile), RMS_FLOOR))
+
+
+def unusual_parkinson(window: int) -> Formula:
+    """Range-based volatility in standard deviations of its own month: what is unusual means the same in every regime."""
+
+    def formula(grid: Grid) -> Floats:
+        asked = None if grid.wanted is None else grid.rows
+        read = None if asked is None else asked + USUAL - 1
+        logs = log_root(window_mean(grid.parkinson, window, 0, read))
+        unknown = max(window - 1 - (grid.size - logs.shape[-1]), 0)
+        mean = window_mean(logs, USUAL, unknown, asked)
+        variance = window_mean(logs**2, USUAL, unknown, asked) - mean**2
+        return ratio(logs[..., logs.shape[-1] - grid.rows :] - mean, np.sqrt(np.maximum(variance, 0)))
+
+    return formula
 
 
 def log_parkinson(window: int) -> Formula:
@@ -121,6 +144,11 @@ def seasonal_rms(grid: Grid) -> Floats:
 def seasonal_range(grid: Grid) -> Floats:
     """Mean log range volatility of the coming hour of the day, over the last 28 days: an outlier counts once."""
     return grid.same_hour_mean(_hour_range, 28, ahead=HOUR, reach=28 * DAY - 1)
+
+
+def weekly_range(grid: Grid) -> Floats:
+    """Mean log range volatility of the coming hour of the week, over the last four: Sundays are not like Mondays."""
+    return grid.same_hour_mean(_hour_range, 28, ahead=HOUR, reach=28 * DAY - 1, every=7)
 
 
 def seasonal_turn(grid: Grid) -> Floats:

@@ -14,8 +14,9 @@ import pytest
 from ml import evaluate, labels, train
 from ml.models import base, forecast, logistic
 from ml.models.anomaly import AnomalyModel
+from ml.models.base import columns
 from ml.models.forecast import ForecastModel, quantiles
-from ml.models.risk import RiskModel
+from ml.models.risk import VIEWS, RiskModel
 from ml.models.signal import NEVER, SignalModel, margin
 from quantstream import features
 from quantstream.errors import DataRejected, ModelRejected
@@ -119,11 +120,13 @@ def test_probabilities_sum_to_one_and_reasons_are_words(
 def test_contributions_add_up_to_the_mixed_logits(models: dict[str, base.Model], tasks: dict[str, train.Task]) -> None:
     risk = models["risk"]
     assert isinstance(risk, RiskModel)
-    rows = risk.inputs(windows(risk, tasks["risk"]))
-    mixed = risk.blend.mixed(rows)
-    parts = risk.blend.contributions(rows).sum(axis=2)
-    rest = mixed - parts  # the bias: the same for every row
-    np.testing.assert_allclose(rest, np.tile(rest[0], (len(rest), 1)), atol=1e-4)
+    read = windows(risk, tasks["risk"])
+    inputs = risk.inputs(read)
+    said = [(one.mixed(inputs[:, columns(VIEWS[view])]), view) for view, one in risk.mixes.items()]
+    assert {view for _, view in said} <= set(VIEWS)
+    mixed = sum(one[:, 1] - one[:, 0] for one, _ in said) / len(said)
+    rest = mixed - risk.contributions(inputs).sum(axis=1)  # the bias: the same for every row
+    np.testing.assert_allclose(rest, np.full(len(rest), rest[0]), atol=1e-4)
 
 
 def test_an_action_is_taken_only_when_it_pays_after_costs(models: dict[str, base.Model]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from quantstream import features, windows
 from quantstream.errors import DataRejected
-from quantstream.features import table
+from quantstream.features import calendar, table
 from tests.ml import markets
 
 COUNT = features.WARMUP + 600
@@ -113,6 +114,10 @@ def test_formulas_agree_with_plain_pandas() -> None:
         "log_max_move_1h": np.log(returns.abs().rolling(12).max()),
         "log_span_24h": np.log(np.log(high.rolling(288).max() / low.rolling(288).min())),
         "log_seasonal_range_28d": sum(season.shift(288 * day - 12) for day in range(1, 29)) / 28,
+        "log_seasonal_range_weekly_28d": sum(season.shift(288 * day - 12) for day in (7, 14, 21, 28)) / 4,
+        "log_rms_q50_30d": np.log(hourly.rolling(8640).quantile(0.5)),
+        "log_rms_q97_30d": np.log(hourly.rolling(8640).quantile(0.97)),
+        "parkinson_1h_unusual_30d": (season - season.rolling(8580).mean()) / season.rolling(8580).std(ddof=0),
         "seasonal_turn_28d": sum(season.shift(288 * day - 12) - season.shift(288 * day) for day in range(1, 29)) / 28,
         "seasonal_volume_14d": np.log(
             volume.rolling(12).mean() / (sum(volume.rolling(12).mean().shift(288 * day) for day in range(1, 15)) / 14)
@@ -146,6 +151,7 @@ def test_a_price_that_never_moves_has_finite_features() -> None:
     last = features.compute(markets.flat(features.WARMUP + 1)).iloc[-1]
     assert np.isfinite(last).all()
     still = ["momentum_5m", "momentum_24h", "jump_share_1h", "bollinger_position", "vwap_distance_24h", "log_move_5m"]
+    assert last[["parkinson_15m_unusual_30d", "parkinson_6h_unusual_30d"]].abs().max() < 1e-6
     assert last[still].tolist() == [0.0] * len(still)
     assert last["log_rms_24h"] == np.log(features.RMS_FLOOR)
 
@@ -204,7 +210,56 @@ def test_every_feature_has_its_words_and_unit() -> None:
     assert {name for name, one in features.DEFINITIONS.items() if not (one.words and one.unit and one.source)} == set()
 
 
-HASHES = ("70e7b30aa259f8df", "3a67bf8d8e51")
+def released(at: str, column: str) -> float:
+    """The feature of the candle that closes at this time in UTC."""
+    closes = pd.Timestamp(at, tz="UTC")
+    opened = pd.date_range(closes - pd.Timedelta("15min"), closes - pd.Timedelta("5min"), freq="5min")
+    candle = MARKET.iloc[: len(opened)].assign(opened_at=opened)
+    return float(features.compute(candle)[column].iloc[-1])
+
+
+def test_what_is_scheduled_is_known_an_hour_before_and_over_an_hour_after() -> None:
+    # New York's 14:00 is 18:00 UTC in summer and 19:00 in winter; its 8:30 is 12:30 and 13:30
+    for at, next_, past in (
+        ("2023-06-14 16:55", 0, 0),
+        ("2023-06-14 17:05", 1, 0),
+        ("2023-06-14 18:00", 1, 0),  # the coming hour begins with it
+        ("2023-06-14 18:05", 0, 1),
+        ("2023-06-14 19:00", 0, 1),
+        ("2023-06-14 19:05", 0, 0),
+        ("2023-12-13 18:05", 1, 0),
+        ("2023-12-13 19:05", 0, 1),
+    ):
+        assert (released(at, "fed_decision_next_1h"), released(at, "fed_decision_past_1h")) == (next_, past), at
+    assert released("2024-07-11 12:00", "consumer_prices_next_1h") == 1
+    assert released("2024-01-05 13:00", "employment_next_1h") == 1
+    assert released("2024-07-05 13:00", "employment_past_1h") == 1
+
+
+def test_clock_and_weekend_are_new_yorks() -> None:
+    times = pd.date_range("2019-03-01", "2031-01-01", freq="211min", tz="UTC")
+    local = times.tz_convert("America/New_York").tz_localize(None).as_unit("us").asi8
+    assert np.array_equal(calendar.new_york(times.as_unit("us").asi8), local)
+    assert released("2024-07-13 03:25", "new_york_weekend_1h") == 0  # Friday, 23:25 there: the middle is 23:55
+    assert released("2024-07-13 03:30", "new_york_weekend_1h") == 1
+    assert released("2024-07-15 03:25", "new_york_weekend_1h") == 1
+
+
+def test_schedules_hold_each_time_once_on_working_days_and_end_together() -> None:
+    for kind in calendar.RELEASES:
+        times = pd.DatetimeIndex(pd.to_datetime(calendar.releases(kind), unit="us", utc=True))
+        assert times.is_monotonic_increasing
+        assert times.is_unique
+        assert set(times.tz_convert("America/New_York").day_name()) <= {
+            "Tuesday",
+            "Wednesday",
+            "Thursday",
+            "Friday",
+        }
+        assert times[-1].date() > calendar.KNOWN_UNTIL - timedelta(days=31)
+
+
+HASHES = ("432c935ba7da5aa3", "1ede54df74b2")
 
 
 @settings(max_examples=50, deadline=None)
