@@ -47,6 +47,7 @@ SYMBOLS = (
 COMPACT_EVERY = 600.0  # seconds, as dags/lake_compact.py
 SAMPLE_EVERY = 5.0  # seconds between looks at memory and lag
 WARM_UP = 0.2  # of the run: imports, caches and buffers fill
+WARM_CYCLE = COMPACT_EVERY + 120.0  # seconds, for memory: from then on the lake's list of files has been as long as it gets
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
 POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
 LAG_LINE = re.compile(rb"^quantstream_\w+_lag_records(?:\{[^}]*\})? ([\d.e+]+)", re.M)
@@ -215,7 +216,7 @@ def _compact(lake: str) -> None:
 def _report(
     rows: list[dict[str, Any]], observer: Observer, minutes: float, rate: float, seconds: float, commit_ms: int
 ) -> dict[str, Any]:
-    warm = [row for row in rows if row["at_s"] >= WARM_UP * minutes * 60]
+    warm = [row for row in rows if row["at_s"] >= min(max(WARM_UP * minutes * 60, WARM_CYCLE), minutes * 30)]
     stages = {name: judge_stage(warm, name) for name in (*STAGES, "broker", "exchange")}
     quiet = min(observer.by_minute.values(), key=lambda delays: delays.quantile(0.99), default=Delays())
     second = rate  # records: what comes in a second may wait at any moment
