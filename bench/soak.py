@@ -47,7 +47,9 @@ SYMBOLS = (
 COMPACT_EVERY = 600.0  # seconds, as dags/lake_compact.py
 SAMPLE_EVERY = 5.0  # seconds between looks at memory and lag
 WARM_UP = 0.2  # of the run: imports, caches and buffers fill
-WARM_CYCLE = COMPACT_EVERY + 120.0  # seconds, for memory: from then on the lake's list of files has been as long as it gets
+WARM_CYCLE = (
+    COMPACT_EVERY + 120.0
+)  # seconds, for memory: from then on the lake's list of files has been as long as it gets
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
 POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
 LAG_LINE = re.compile(rb"^quantstream_\w+_lag_records(?:\{[^}]*\})? ([\d.e+]+)", re.M)

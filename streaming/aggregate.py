@@ -49,7 +49,7 @@ AT_ONCE = 5_000  # records read at once: what is computed of them stays in the p
 COLLECT_AFTER = (
     50_000  # objects, not 700: messages come and go by the thousand, and Python's collector looked through each
 )
-MAX_ROWS = 260_000  # records taken into the builders at once: enough trades of each of 2,000 symbols, in 35 MB
+MAX_ROWS = 320_000  # records taken into the builders at once: enough trades of each of 2,000 symbols, in 35 MB
 
 
 @dataclass(frozen=True)

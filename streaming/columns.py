@@ -35,6 +35,7 @@ class Columns:
     """Records in order of arrival. `items` holds those that are no plain trade, with their key; their columns are zero.
 
     `code` numbers the keys (`SymbolTable.names`), −1 for one without a number. Prices and quantities in 10⁻⁸, `at` in µs.
+    Where all ids are those of single trades, `id`, `first` and `last` are one array.
     """
 
     partition: Ints
@@ -119,6 +120,8 @@ class Parser:
             left = self._by_shape(values, columns)
         for row in left.tolist():
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
+        if np.array_equal(columns.id, columns.first) and np.array_equal(columns.id, columns.last):
+            columns.first = columns.last = columns.id
         return columns
 
     def _by_shape(self, values: Sequence[bytes], columns: Columns) -> Ints:
@@ -182,8 +185,10 @@ def join(parts: list[Columns]) -> Columns:
     for part in parts:
         items.update({start + row: item for row, item in part.items.items()})
         start += len(part)
+    are_single = all(part.first is part.id and part.last is part.id for part in parts)
     whole = {}
     for name in NAMES:
-        whole[name] = np.concatenate([part.__dict__.pop(name) for part in parts])
+        columns = [part.__dict__.pop(name) for part in parts]
+        whole[name] = whole["id"] if are_single and name in ("first", "last") else np.concatenate(columns)
     parts.clear()
     return Columns(**whole, items=items)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def examine(state: State, settings: Settings) -> list[Finding]:
         check_java,
         check_jars,
         check_memory,
+        check_schedules,
         lambda: check_disk(state.folder),
         lambda: check_ports(settings, is_running),
         lambda: check_state(state),
@@ -103,6 +105,16 @@ def check_memory() -> Finding:
     if available >= MEMORY_GB:
         return Finding("memory", True, text)
     return Finding("memory", False, f"{text}; close something, all of it with a training needs {MEMORY_GB} GB")
+
+
+def check_schedules(today: date | None = None) -> Finding:
+    """Whether the releases that models read of are still scheduled."""
+    from quantstream.features.calendar import KNOWN_UNTIL
+
+    text = f"releases scheduled until {KNOWN_UNTIL}"
+    if (today or datetime.now(UTC).date()) <= KNOWN_UNTIL:
+        return Finding("schedules", True, text)
+    return Finding("schedules", False, f"{text}; later hours count as ordinary ones: update QuantStream")
 
 
 def check_disk(folder: Path) -> Finding:

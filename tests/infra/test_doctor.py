@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def test_missing_jars_are_said_with_the_way_to_fetch_them(tmp_path: Path, monkey
     assert doctor.check_jars() == Finding("Kafka", False, text)
 
 
+def test_schedules_that_ran_out_are_said() -> None:
+    assert doctor.check_schedules(date(2026, 11, 25)) == Finding(
+        "schedules", True, "releases scheduled until 2026-12-31"
+    )
+    late = doctor.check_schedules(date(2027, 1, 1))
+    assert (late.is_ok, "update QuantStream" in late.text) == (False, True)
+
+
 def test_taken_port_is_named_with_its_holder() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -66,5 +75,5 @@ def test_folder_that_is_not_there_yet_is_fine(tmp_path: Path) -> None:
 def test_everything_is_examined(settings: Settings) -> None:
     findings = doctor.examine(State.at(settings.state), settings)
     assert [finding.what for finding in findings] == [
-        *("Python", "packages", "Java", "Kafka", "memory", "disk", "ports", "state", "processes"),
+        *("Python", "packages", "Java", "Kafka", "memory", "schedules", "disk", "ports", "state", "processes"),
     ]

@@ -195,6 +195,21 @@ def test_batches_joined_keep_their_order_and_their_odd_records() -> None:
     assert (list(joined.items), joined.items[2]) == ([1, 2], ("A", AT * 1000))
 
 
+def test_ids_of_single_trades_are_kept_once_and_those_of_aggregates_apart() -> None:
+    parser = Parser()
+
+    def batch(make: Maker, begin: int) -> Columns:
+        log = [make("A", number, "1.5", "2", AT) for number in range(begin, begin + 2 * FEWEST)]
+        return parser.parse(log, [b"A"] * len(log), [0] * len(log))
+
+    single = join([batch(trade, 0), batch(trade, 100)])
+    assert single.first is single.last is single.id
+    both = join([batch(trade, 0), batch(aggregate, 100)])
+    assert both.first is not both.last
+    assert (both.last - both.first).tolist() == [0] * 2 * FEWEST + [2] * 2 * FEWEST
+    assert np.array_equal(both.id, both.first)
+
+
 @given(st.lists(st.tuples(st.integers(0, 10**16 - 1), st.integers(0, 16)), min_size=1, max_size=50))
 def test_digits_are_read_whatever_stands_around_them(pairs: list[tuple[int, int]]) -> None:
     from streaming.digits import Page, integers
