@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -186,7 +187,7 @@ def join(parts: list[Columns]) -> Columns:
         items.update({start + row: item for row, item in part.items.items()})
         start += len(part)
     are_single = all(part.first is part.id and part.last is part.id for part in parts)
-    whole = {}
+    whole: dict[str, Any] = {}
     for name in NAMES:
         columns = [part.__dict__.pop(name) for part in parts]
         whole[name] = whole["id"] if are_single and name in ("first", "last") else np.concatenate(columns)

@@ -3,13 +3,13 @@
 The same candles are looked at in two ways. One reads volatilities relative to the threshold that decides what is abnormal, the
 other how unusual they are for their month: where regimes change the two err differently, and their mean errs less. In each,
 lines say how much the coming hour will move; half of the say have trees that learn what is left of the size, half trees that
-learn what is left of yes or no. Nothing of this is searched for on the calibration part, which is one regime only; but a short
-history may support no more than lines.
+learn what is left of yes or no. Nothing of this is chosen on the calibration part, which is one regime only; a history of some
+weeks has lines alone, one of some days lines on the HAR terms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, metrics, reasons, recalibration
+from ml import labels, reasons, recalibration
 from ml.dataset import Dataset, Rows, Split, calibrating, thin
 from ml.models import blend, logistic, size_lines, trees
 from ml.models.base import Model, columns
@@ -42,9 +42,6 @@ SEED = 11
 LIMIT = 3.0  # of the log volatility against the threshold: farther off is far
 STILL = float(np.log(features.RMS_FLOOR))  # the threshold of a market that has not moved
 MEASURED = np.array([name.startswith(PREFIXES) or name.endswith(UNUSUAL) for name in NAMES], dtype=np.float64)
-CLEARLY = (
-    0.99  # of the log loss: only so much better do lines alone, which a short history supports, win over the whole
-)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,9 @@ class RiskOptions:
     depth: int = 3
     eta: float = 0.04
     min_child_weight: float = 300.0
-    penalty: float = 1_000.0  # of the lines' squared weights
+    penalty: float = 3_000.0  # of the lines' squared weights: as much as a day of ten symbols
+    lines_from: int = 12_000  # rows: fewer teach no more than the HAR terms
+    trees_from: int = 40_000  # rows: fewer teach trees their own weeks by heart
     most_rows: int = 200_000
 
 
@@ -141,24 +140,18 @@ def fit(data: Dataset, split: Split, options: RiskOptions = RiskOptions()) -> Ri
         raise DataRejected("the candles hold no abnormal hour to learn from; add history")
     held = thin(calibrating(split, data.labels[LABEL], 2), options.most_rows, SEED)
     later, actual = _inputs(data.matrix(held, NAMES)), data.labels[LABEL][held]
-    early, both = (_taught(data, rows, options) for rows in (split.fit, np.concatenate([split.fit, split.calibrate])))
-    whole = {view: _mixed(early, view, options) for view in VIEWS}
-    lines = {view: _alone(early, view, VIEWS[view], options) for view in VIEWS}
-    har = {"levels": _alone(early, "levels", HAR, options)}
-    tried = [(*_calibrated(found, later, actual), found) for found in (whole, lines, har)]
-    losses = [tried[0][0] * CLEARLY, tried[1][0], tried[2][0]]
-    calibrator, chosen = tried[int(np.argmin(losses))][1:]
-    if chosen is whole:
-        return RiskModel({view: _mixed(both, view, options) for view in VIEWS}, calibrator)
-    names = HAR if chosen is har else NAMES
-    return RiskModel({view: _alone(both, view, names, options) for view in chosen}, calibrator)
+    both = np.concatenate([split.fit, split.calibrate])
+    form = _former(len(both), options)
+    calibrator = logistic.fit(_mean_logit(form(_taught(data, split.fit, options)), later), actual)
+    return RiskModel(form(_taught(data, both, options)), calibrator)
 
 
-def _calibrated(mixes: Mapping[str, blend.Mix], rows: Floats, actual: Floats) -> tuple[float, logistic.Logistic]:
-    """Return the log loss after calibration on these rows, and the calibrator."""
-    logits = _mean_logit(mixes, rows)
-    calibrator = logistic.fit(logits, actual)
-    return metrics.log_loss(actual.astype(int), calibrator.probabilities(logits)), calibrator
+def _former(rows: int, options: RiskOptions) -> Callable[[_Taught], dict[str, blend.Mix]]:
+    """Return how so many rows are learnt from."""
+    if rows < options.lines_from:
+        return lambda taught: {"levels": _lines(taught, "levels", HAR, options)}
+    one = _lines if rows < options.trees_from else _mixed
+    return lambda taught: {view: one(taught, view, names, options) for view, names in VIEWS.items()}
 
 
 def _mean_logit(mixes: Mapping[str, blend.Mix], inputs: Floats) -> Floats:
@@ -190,32 +183,27 @@ def _taught(data: Dataset, among: Rows, options: RiskOptions) -> _Taught:
     return _Taught(_inputs(raw), data.labels[LABEL][rows], size)
 
 
-def _alone(taught: _Taught, view: str, names: Sequence[str], options: RiskOptions) -> blend.Mix:
+def _lines(taught: _Taught, view: str, names: Sequence[str], options: RiskOptions) -> blend.Mix:
     """Lines of a view on some of its features, the others unseen."""
-    return blend.Mix(blend.Opinions(_lines(taught, view, names, options)[0].lines, ()), (1.0,))
-
-
-def _lines(
-    taught: _Taught, view: str, names: Sequence[str], options: RiskOptions
-) -> tuple[size_lines.SizeLines, Floats]:
     seen = np.where(np.isin(VIEWS[view], names), taught.table[:, columns(VIEWS[view])], 0.0)
-    return size_lines.fit(seen, taught.size, taught.actual, options.penalty)
+    found, _ = size_lines.fit(seen, taught.size, taught.actual, options.penalty)
+    return blend.Mix(blend.Opinions(found.lines, ()), (1.0,))
 
 
-def _mixed(taught: _Taught, view: str, options: RiskOptions) -> blend.Mix:
+def _mixed(taught: _Taught, view: str, names: Sequence[str], options: RiskOptions) -> blend.Mix:
     """Lines, trees on what they leave of yes or no, and trees on what they leave of the size.
 
     Lines and the latter trees together expect a size. Half of its logit, and half of the logit that lines and the former trees
     give, are the lines' whole say (but for the two slopes) and half of each of the trees'.
     """
-    found, expected = _lines(taught, view, VIEWS[view], options)
-    table = taught.table[:, columns(VIEWS[view])]
+    table = taught.table[:, columns(tuple(names))]
+    found, expected = size_lines.fit(table, taught.size, taught.actual, options.penalty)
     settings: dict[str, Any] = {
         "eta": options.eta,
         "min_child_weight": options.min_child_weight,
         "max_depth": options.depth,
     }
-    fit_trees = partial(trees.fit, table, names=VIEWS[view], rounds=options.rounds, seed=SEED, **settings)
+    fit_trees = partial(trees.fit, table, names=tuple(names), rounds=options.rounds, seed=SEED, **settings)
     rest = fit_trees(targets=taught.actual, base=found.slope * expected + found.offset, objective="binary:logistic")
     size = fit_trees(targets=taught.size, base=expected, objective="reg:squarederror")
     slope, _ = size_lines.as_logit(expected + size.margins(table), taught.actual)

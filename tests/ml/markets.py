@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from quantstream.features import opened_at_us
+from quantstream.features import HOUR, opened_at_us
 from quantstream.lake import Lake
 from quantstream.market import UNIT, Trade, units_decimal
 from quantstream.tables import PRICE, QUOTE, TIME
@@ -45,6 +45,22 @@ def flat(count: int, price: float = 100.0) -> pd.DataFrame:
     columns = dict.fromkeys(("open", "high", "low", "close"), price)
     times = pd.date_range(START, periods=count, freq="5min")
     return pd.DataFrame({"opened_at": times, **columns, "volume": 1.0, "taker_buy_volume": 0.5})
+
+
+def crash(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same candles, but for a last hour in which the price falls 8 %, on ten times the volume."""
+    falls = np.zeros(len(frame))
+    falls[-HOUR:] = np.linspace(0, -0.08, HOUR + 1)[1:]
+    fallen = frame.copy()
+    for name in ("high", "low", "close"):
+        fallen[name] = frame[name] * np.exp(falls)
+    for name in ("volume", "taker_buy_volume"):
+        if name in frame.columns:
+            fallen[name] = frame[name] * np.where(falls < 0, 10.0, 1.0)
+    fallen["open"] = frame["open"] * np.exp(np.concatenate([[0.0], falls[:-1]]))
+    fallen["high"] = fallen[["open", "high", "close"]].max(axis=1)
+    fallen["low"] = fallen[["open", "low", "close"]].min(axis=1)
+    return fallen
 
 
 def trades(count: int, symbol: str = "BTCUSDT", seed: int = 0) -> list[Trade]:

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from ml import evaluate, labels, train
@@ -250,26 +249,15 @@ def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]
         assert model.actions(read, predicted) == ["Hold"]
 
 
-def _crash(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same candles, but for a last hour in which the price falls 8 %."""
-    falls = np.zeros(len(frame))
-    falls[-features.HOUR :] = np.linspace(0, -0.08, features.HOUR + 1)[1:]
-    fallen = frame.copy()
-    for name in ("high", "low", "close"):
-        fallen[name] = frame[name] * np.exp(falls)
-    fallen["open"] = frame["open"] * np.exp(np.concatenate([[0.0], falls[:-1]]))
-    fallen["high"] = fallen[["open", "high", "close"]].max(axis=1)
-    fallen["low"] = fallen[["open", "low", "close"]].min(axis=1)
-    return fallen
-
-
-def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(models: dict[str, base.Model]) -> None:
+def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(
+    models: dict[str, base.Model], tasks: dict[str, train.Task]
+) -> None:
     calm = markets.candles(features.WARMUP + 200, seed=8, volatility=0.0005)
+    risk = train.fit(tasks["risk"])  # as it is fitted on a history of some days
     said = {}
-    for name, frame in (("calm", calm), ("crash", _crash(calm))):
+    for name, frame in (("calm", calm), ("crash", markets.crash(calm))):
         computed = features.compute(frame, rows=forecast.LENGTH)
-        for kind in ("risk", "forecast", "anomaly"):
-            model = models[kind]
+        for kind, model in (("risk", risk), ("forecast", models["forecast"]), ("anomaly", models["anomaly"])):
             read = computed[list(model.names)].to_numpy()[None, -model.length :]
             said[kind, name] = model.predict(read)[0]
     assert said["risk", "calm"] < 0.2

@@ -11,8 +11,10 @@ import pytest
 from ml import dataset, fat_fingers, trade_features, train
 from ml.models import anomaly, risk, signal
 from ml.models.anomaly import AnomalyModel
+from quantstream import features
 from quantstream.market import Trade
 from streaming.recordings import read_trades
+from tests.ml import markets
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 ROWS = 60_000  # of two symbols: half a year each
@@ -34,6 +36,37 @@ def test_risk_beats_the_har_logit_on_held_out_real_candles(real: dataset.Dataset
     assert figures["auc"] > figures["auc_har"] > 0.75
     assert figures["brier"] < figures["brier_har"] < figures["brier_base"]
     assert figures["ece"] < 0.03
+
+
+def test_after_a_crash_among_real_candles_the_risk_is_high(real: dataset.Dataset, data: Path) -> None:
+    task = train.prepare("risk", real)
+    model = risk.fit(task.data, task.split)
+    frame = pd.read_parquet(data / "klines_5m" / "BTCUSDT_5m.parquet").rename(columns={"open_time": "opened_at"})
+    for until, most, least in (("2024-03-10 03:00", 0.1, 0.4), ("2024-03-05 12:00", 0.4, 0.8)):  # dead calm, and not
+        past = frame[frame["opened_at"] < until].tail(features.WARMUP + 20)
+        before, after = (
+            float(model.predict(features.compute(candles, rows=1).to_numpy()[None])[0])
+            for candles in (past, markets.crash(past))
+        )
+        assert before < most
+        assert after > least
+
+
+def test_a_short_history_has_lines_alone(real: dataset.Dataset) -> None:
+    task = train.prepare("risk", real)
+    days = {
+        count: train.Task("risk", real, dataset.Split(task.split.fit[-count:], *_late(task)))
+        for count in (3_000, 20_000)
+    }
+    shares = {
+        count: {view: mix.shares for view, mix in risk.fit(one.data, one.split).mixes.items()}
+        for count, one in days.items()
+    }
+    assert shares == {3_000: {"levels": (1.0,)}, 20_000: dict.fromkeys(risk.VIEWS, (1.0,))}
+
+
+def _late(task: train.Task) -> tuple[dataset.Rows, dataset.Rows]:
+    return task.split.calibrate[-3_000:], task.split.judge
 
 
 def test_signal_beats_base_rates_and_mostly_abstains_on_held_out_real_candles(real: dataset.Dataset) -> None:
