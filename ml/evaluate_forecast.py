@@ -43,17 +43,8 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
         return found
 
     report = report_of("forecast", data, rows, figures)
-    hour, days = actual["return_1h"], bootstrap.days_of(data.opened_at[rows])
-    low, high = bootstrap.rank_correlation_bounds(hour, predicted[:, -1, 2], days)
-    ours, theirs = (
-        metrics.pinball_rows(hour, quantiles, network.LEVELS)
-        for quantiles in (predicted[:, -1], baselines["return_1h"][0])
-    )
-    report.metrics.update(
-        {"rank_ic_1h_low": low, "rank_ic_1h_high": high, **_daily_ic(hour, predicted[:, -1, 2], days)}
-    )
-    report.metrics.update(named("pinball_skill_1h", bootstrap.skill(ours, theirs, days), ("_low", "_high")))
-    report.metrics.update(named("pinball_gain_1h", bootstrap.mean_gain(ours, theirs, days), ("_dm", "_p")))
+    hour = actual["return_1h"]
+    report.metrics.update(_claims(hour, predicted[:, -1], baselines["return_1h"][0], data, rows))
     inside = (hour >= predicted[:, -1, 0]) & (hour <= predicted[:, -1, -1])
     months = _monthly(data, rows, inside)
     report.cuts["coverage_by_month"] = months
@@ -65,6 +56,20 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
         [float(level), float((hour <= predicted[:, -1, i]).mean())] for i, level in enumerate(network.LEVELS)
     ]
     return report
+
+
+def _claims(hour: Floats, ours: Floats, har: Floats, data: Dataset, rows: Rows) -> dict[str, float]:
+    """What is claimed of the hour's quantiles, (rows, levels), with bounds: rank correlation, skill over HAR-scaled ones."""
+    days = bootstrap.days_of(data.opened_at[rows])
+    low, high = bootstrap.rank_correlation_bounds(hour, ours[:, 2], days)
+    loss, theirs = (metrics.pinball_rows(hour, quantiles, network.LEVELS) for quantiles in (ours, har))
+    return {
+        "rank_ic_1h_low": low,
+        "rank_ic_1h_high": high,
+        **_daily_ic(hour, ours[:, 2], days),
+        **named("pinball_skill_1h", bootstrap.skill(loss, theirs, days), ("_low", "_high")),
+        **named("pinball_gain_1h", bootstrap.mean_gain(loss, theirs, days), ("_dm", "_p")),
+    }
 
 
 def _monthly(data: Dataset, rows: Rows, inside: Chosen) -> dict[str, dict[str, float]]:
