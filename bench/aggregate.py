@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -> dict[str, Any]:
-    partitions = partition_counts(kafka)[topic]
+    partitions = partition_counts(kafka).get(topic)
+    if not partitions:
+        raise SystemExit(f"there is no topic {topic} at {kafka.bootstrap}; fill it first, or leave --topic out")
     measured = (
         {}
         if given.no_floors
