@@ -201,6 +201,16 @@ class Grid:
         """Root mean square of the last `window` returns."""
         return np.sqrt(self.mean(self.squares, window, unknown=1))
 
+    def hourly_rms(self, size: int, rows: int | None) -> Floats:
+        """The one-hour RMS return at the last `rows` of the first `size` places, computed once for all that is asked of it."""
+        if (size, rows) not in self._hourly:
+            self._hourly[size, rows] = np.sqrt(window_mean(self.squares[..., :size], HOUR, 1, rows))
+        return self._hourly[size, rows]
+
+    @cached_property
+    def _hourly(self) -> dict[tuple[int, int | None], Floats]:
+        return {}
+
     @cached_property
     def rms_1d(self) -> Floats:
         """The unit in which moves are measured, never zero."""
@@ -227,9 +237,9 @@ def abnormal_threshold(
     """
     spared = min(spared, grid.rows)
     rows = grid.rows - spared
-    read = grid.squares[..., : grid.size - spared]
-    hourly = np.sqrt(window_mean(read, HOUR, 1, None if grid.wanted is None else rows + trailing - 1))
-    unknown = max(HOUR - (read.shape[-1] - hourly.shape[-1]), 0)
+    size = grid.size - spared
+    hourly = grid.hourly_rms(size, None if grid.wanted is None else rows + trailing - 1)
+    unknown = max(HOUR - (size - hourly.shape[-1]), 0)
     found = window_quantile(hourly, trailing, quantile, unknown, None if grid.wanted is None else rows)
     return np.concatenate([found, np.full((*found.shape[:-1], spared), np.nan)], axis=-1)
 
