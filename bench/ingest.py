@@ -85,7 +85,9 @@ async def _ours(bootstrap: str, library: Library, url: str, trades: int) -> Figu
     stop = threading.Event()
     task = asyncio.create_task(keep_connected(work, url.rpartition("/")[0], stop, Plan(socket=library)))
     began, used = time.perf_counter(), time.process_time()
-    while sum(max(state.ids.last_id, 0) for state in work.feeds.values()) < trades:  # noqa: ASYNC110 (nobody tells)
+    while sum(max(state.ids.last_id, 0) for state in work.feeds.values()) < trades:
+        if task.done():
+            await task  # raises what ended it
         await asyncio.sleep(0.01)
     await asyncio.to_thread(writer.flush, 60)
     figures = _figures(trades, began, used)

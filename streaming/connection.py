@@ -130,7 +130,7 @@ class Line:
                 if task.done():
                     await task  # raises what ended it
             new = await replacing
-            self.ingest.take(feed.taken(), feed)
+            await self._empty(feed)
             self.counts.rotations.inc()
             log.info("connection replaced", extra={"line": self.number})
         except BaseException:
@@ -149,6 +149,14 @@ class Line:
             await self.ingest.room()
             self.ingest.take(await feed.read(), feed)
 
+    async def _empty(self, feed: Feed) -> None:
+        """Take in all that waits now."""
+        left = feed.waiting
+        while left > 0 and (frames := feed.taken()):
+            left -= len(frames)
+            self.ingest.take(frames, feed)
+            await self.ingest.room()
+
     async def _beat(self, feed: Feed) -> None:
         """Every second say of each whole symbol: all before this exchange time is in the log.
 
@@ -162,8 +170,9 @@ class Line:
             self.counts.round_trip.labels(str(self.number)).set(time.monotonic() - started)
             if self.ingest.log.has_room:
                 self.ingest.take(feed.taken(), feed)
-                self.ingest.heartbeats(self.symbols, earlier)
-                earlier = at
+                if not feed.waiting:
+                    self.ingest.heartbeats(self.symbols, earlier)
+                    earlier = at
             await asyncio.sleep(HEARTBEAT_EVERY)
 
     async def _replacement(self, feed: Feed) -> Feed:

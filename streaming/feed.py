@@ -17,7 +17,9 @@ from streaming.ports import Socket
 
 log = logging.getLogger(__name__)
 SILENCE = 20.0  # seconds without a byte, though a ping was sent: the line is dead
-MAX_WAITING = 20_000  # frames that wait to be read, about 5 MB; then the socket is read no further
+MAX_WAITING = (
+    20_000  # frames that wait, about 5 MB: then the socket is read no further, though one reading of it may bring more
+)
 MAX_URL = 4_000  # characters: servers refuse request lines of more than 8,190
 BATCH = 200  # streams in one SUBSCRIBE
 MARKET_EVENT = b'{"stream":'
@@ -61,8 +63,13 @@ class BinanceFeed:
             if not reply.done():
                 reply.set_result("")
 
+    @property
+    def waiting(self) -> int:
+        """How many market events wait to be read."""
+        return len(self._frames)
+
     async def read(self) -> list[bytes]:
-        """Return the market events that came since the last call, at least one.
+        """Return the market events that came since the last call, at least one and no more than `MAX_WAITING`.
 
         Raises: Unavailable when the connection has ended and all that came was read.
         """
@@ -74,9 +81,9 @@ class BinanceFeed:
         return self.taken()
 
     def taken(self) -> list[bytes]:
-        """Return the market events that wait, without waiting for any."""
-        frames, self._frames = self._frames, []
-        if self._is_paused and self.socket is not None and not self._ended:
+        """Return the market events that wait, no more than `MAX_WAITING`, without waiting for any."""
+        frames, self._frames = self._frames[:MAX_WAITING], self._frames[MAX_WAITING:]
+        if self._is_paused and not self._frames and self.socket is not None and not self._ended:
             self._is_paused = False
             self.socket.resume()
         return frames

@@ -70,12 +70,17 @@ class Feed(Protocol):
 
     leaving: asyncio.Event
 
+    @property
+    def waiting(self) -> int:
+        """How many raw frames wait to be read."""
+        ...
+
     async def read(self) -> list[bytes]:
-        """Return the raw frames that came, at least one. Raises: Unavailable when the connection has ended."""
+        """Return the raw frames that came, one to some thousands. Raises: Unavailable when the connection has ended."""
         ...
 
     def taken(self) -> list[bytes]:
-        """Return all raw frames that wait, without waiting."""
+        """Return the raw frames that wait, some thousands at most, without waiting."""
         ...
 
     async def barrier(self) -> None:

@@ -110,9 +110,10 @@ class FakeLog:
 
 
 class FakeFeed:
-    """A connection that yields what is put into it, until `cut`."""
+    """A connection that yields what is put into it, `most` frames at a time, until `cut`."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1_000) -> None:
+        self.most = most
         self.leaving = asyncio.Event()
         self.is_cut = self.is_closed = False
         self._frames: list[bytes] = []
@@ -130,6 +131,10 @@ class FakeFeed:
         self.is_cut = True
         self._news.set()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._frames)
+
     async def read(self) -> list[bytes]:
         while not self._frames:
             if self.is_cut:
@@ -139,7 +144,7 @@ class FakeFeed:
         return self.taken()
 
     def taken(self) -> list[bytes]:
-        frames, self._frames = self._frames, []
+        frames, self._frames = self._frames[: self.most], self._frames[self.most :]
         return frames
 
     async def barrier(self) -> None:

@@ -315,6 +315,23 @@ async def test_no_heartbeat_while_the_broker_takes_nothing(monkeypatch: pytest.M
     assert ids(log) == list(range(6, 31))
 
 
+async def test_no_heartbeat_while_frames_wait_that_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEARTBEAT_EVERY", 0.001)
+    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
+    waiting = 1
+    monkeypatch.setattr(FakeFeed, "waiting", property(lambda feed: waiting))
+    history, log, feed = FakeHistory(market(5), now=T0 + 10 * MINUTE), FakeLog(), FakeFeed()
+    work = make(history, log)
+    work.resume({"BTCUSDT": [history.trades[4]]})
+    async with connected(work, [feed]):
+        await until(lambda: work.health.is_ready and work.feeds["BTCUSDT"].is_whole)
+        history.now += SECOND
+        await asyncio.sleep(0.03)
+        assert heartbeats(log) == []
+        waiting = 0
+        await until(lambda: heartbeats(log))
+
+
 async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEARTBEAT_EVERY", 0.001)
     monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
