@@ -22,7 +22,7 @@ MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a 
 DEFAULT_LATENESS = SECOND // 2  # trades come in id order and the exchange stamps them in order to the ms: ample
 
 
-class Window(msgspec.Struct, array_like=True):
+class Window(msgspec.Struct, array_like=True, gc=False):
     """A candle being built: mutable, exact, O(1) per trade."""
 
     opened_at: int

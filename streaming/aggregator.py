@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import gcd
+from operator import attrgetter
 
 import numpy as np
 
@@ -15,9 +17,8 @@ from quantstream.topics import OpenCandles, candle_fields
 from streaming.binance import parse_record
 from streaming.columns import Columns, Parser
 from streaming.digits import Ints
-from streaming.runs import Group, Known, Run, groups, runs
+from streaming.runs import Group, Known, Run, runs
 
-MOST_AT_ONCE = 32_768  # rows; more are taken partition by partition, or what is computed of them would be 40 MB
 FEWEST = 3  # trades: shorter runs are quicker one by one
 
 
@@ -60,10 +61,11 @@ class Aggregator:
         plain[[row for row in columns.items if not isinstance(columns.items[row][1], BadRecord)]] = True
         rows = (plain & (columns.code >= 0)).nonzero()[0]
         for part in _parts(columns, rows):
-            known = {group: self._known(group) for group in groups(columns, part)}
-            found = {group: each for group, each in known.items() if each is not None}
-            for run in runs(columns, part, found, self.grid, self.lateness):
-                self._run(columns, run, closed)
+            found = runs(columns, part, self._known, self.grid, self.lateness)
+            for (partition, code), of_one in groupby(found, attrgetter("group")):
+                builder = self._builder(partition, self.parser.symbols.names[code])
+                for run in of_one:
+                    self._run(columns, run, builder, closed)
         return sorted(closed, key=lambda each: each.row)
 
     def snapshots(self) -> Iterable[tuple[int, OpenCandles]]:
@@ -97,9 +99,7 @@ class Aggregator:
         self.touched.add((partition, symbol))
         return builder
 
-    def _run(self, columns: Columns, run: Run, closed: list[Closed]) -> None:
-        symbol = self.parser.symbols.names[run.group[1]]
-        builder = self._builder(run.group[0], symbol)
+    def _run(self, columns: Columns, run: Run, builder: CandleBuilder, closed: list[Closed]) -> None:
         if len(run.rows) >= FEWEST and run.slices:
             if builder.add_run(run.slices, run.last_at, run.latest_at):
                 return
@@ -108,7 +108,7 @@ class Aggregator:
                 return
         for row in run.rows.tolist():
             if columns.at[row]:
-                candles = builder.add(columns.trade(row, symbol))
+                candles = builder.add(columns.trade(row, builder.state.symbol))
                 if candles:
                     closed.append(Closed(row, run.group[0], candles))
             else:
@@ -125,8 +125,6 @@ class Aggregator:
 
 
 def _parts(columns: Columns, rows: Ints) -> list[Ints]:
-    """Return the rows, those of each partition apart when they are many: no builder takes from two."""
-    if len(rows) <= MOST_AT_ONCE:
-        return [rows]
+    """Return the rows of each partition: no builder takes from two."""
     partition = columns.partition[rows]
     return [rows[partition == number] for number in np.flatnonzero(np.bincount(partition)).tolist()]

@@ -28,6 +28,9 @@ FEWEST = 32  # records: fewer are quicker one by one
 MOST_SYMBOLS = 100_000
 SYMBOL_BYTES = 16  # longer keys are taken one by one
 NAMES = ("partition", "code", "id", "first", "last", "price", "quantity", "at", "maker")
+SINGLE_NAMES = tuple(
+    name for name in NAMES if name not in ("first", "last")
+)  # where each record is one trade, they are `id`
 Item = Trade | int | BadRecord  # a trade, the time of a heartbeat, or why it is neither
 
 
@@ -178,18 +181,41 @@ def _empty(partitions: Ints, codes: Ints) -> Columns:
     return Columns(partitions, codes, id_, first, last, price, quantity, at, maker)
 
 
-def join(parts: list[Columns]) -> Columns:
-    """Return several batches as one, and empty the list: together they are many megabytes."""
-    if len(parts) == 1:
-        return parts.pop()
-    items, start = {}, 0
-    for part in parts:
-        items.update({start + row: item for row, item in part.items.items()})
-        start += len(part)
-    are_single = all(part.first is part.id and part.last is part.id for part in parts)
-    whole: dict[str, Any] = {}
-    for name in NAMES:
-        columns = [part.__dict__.pop(name) for part in parts]
-        whole[name] = whole["id"] if are_single and name in ("first", "last") else np.concatenate(columns)
-    parts.clear()
-    return Columns(**whole, items=items)
+class Collected:
+    """Batches put together, in arrays that are kept: to allocate new ones each time costs more than to fill them."""
+
+    def __init__(self, rows: int) -> None:
+        """`rows` is how many there is room for; memory is taken as they come."""
+        self._columns: dict[str, Any] = {
+            name: np.empty(rows, np.bool_ if name == "maker" else np.int64) for name in NAMES
+        }
+        self._items: dict[int, tuple[str, Item]] = {}
+        self._count, self._are_single = 0, True
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, part: Columns) -> None:
+        """Put a batch behind those before it; there must be room for it."""
+        start, end = self._count, self._count + len(part)
+        if self._are_single and not (part.first is part.id and part.last is part.id):
+            self._are_single = False
+            for name in ("first", "last"):
+                self._columns[name][:start] = self._columns["id"][:start]
+        for name in SINGLE_NAMES if self._are_single else NAMES:
+            self._columns[name][start:end] = getattr(part, name)
+        self._items.update({start + row: item for row, item in part.items.items()})
+        self._count = end
+
+    def take(self) -> Columns:
+        """Return all of it, and begin anew: what is added next overwrites it."""
+        whole: dict[str, Any] = {name: column[: self._count] for name, column in self._columns.items()}
+        if self._are_single:
+            whole["first"] = whole["last"] = whole["id"]
+        columns = Columns(**whole, items=self._items)
+        self.clear()
+        return columns
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self._items, self._count, self._are_single = {}, 0, True

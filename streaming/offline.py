@@ -21,8 +21,6 @@ from streaming import runs
 from streaming.columns import Columns
 from streaming.recordings import Block, read_blocks, read_trades
 
-ONLY = (0, 0)  # partition and code of a block's only symbol
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -58,7 +56,10 @@ def build_candles(
 def _taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
     """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
     state = builder.state
-    known = {ONLY: runs.Known(state.ids.last_id, state.latest_at)} if state.next_open else {}
+
+    def known(_: runs.Group) -> runs.Known | None:
+        return runs.Known(state.ids.last_id, state.latest_at) if state.next_open else None
+
     grid = math.gcd(*builder.lengths.values())
     for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
         if run.slices and builder.add_run(run.slices, run.last_at, run.latest_at):

@@ -7,7 +7,7 @@ trade by trade, whatever the log holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from quantstream.candles import Window
 from streaming.columns import Columns
 from streaming.digits import Flags, Ints
 
-WRAP = 1 << 64
+AT_ONCE = 32_768  # rows: what is computed of them stays in the processor's cache
 ROOM = 1 << 62  # what a sum of int64 may come to, and by how much a float may be wrong to tell an exact one
 Group = tuple[int, int]  # partition, code of the symbol
 
@@ -28,7 +28,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     latest_at: int
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """Rows of the batch (in order of arrival) of one symbol: summed in `slices`, or to be taken one by one when empty."""
 
     group: Group
@@ -38,29 +38,25 @@ class Run(msgspec.Struct, frozen=True):
     latest_at: int = 0  # of any of its trades, µs
 
 
-def groups(columns: Columns, rows: Ints) -> list[Group]:
-    """Return every partition and symbol of some rows of a batch, all of which have a code."""
-    partition, code = columns.partition[rows], columns.code[rows]
-    width = int(code.max(initial=0)) + 1
-    found = np.flatnonzero(np.bincount(partition * width + code))
-    return [(key // width, key % width) for key in found.tolist()]
+def runs(
+    columns: Columns, rows: Ints, known: Callable[[Group], Known | None], grid: int, lateness: int
+) -> Iterator[Run]:
+    """Yield the runs of some rows of a batch, symbol by symbol, each in order of arrival. `grid`, `lateness` in µs.
 
-
-def runs(columns: Columns, rows: Ints, known: Mapping[Group, Known], grid: int, lateness: int) -> Iterator[Run]:
-    """Yield the runs of some rows of a batch, each symbol's in order of arrival. `grid`, `lateness` in µs.
-
-    A symbol that is not `known` begins with a row of its own, as does every row that may close a window or is an item.
+    A symbol that is not `known` begins with a row of its own, as does every row that may close a window or is an item. `known` is
+    asked when the runs before were yielded: what they told a builder counts.
     """
     if not len(rows):
         return
     order, group, starts = by_group(columns, rows)
-    before = [known.get(each) for each in group]
-    cut = _Cut(columns, order, starts, [each or Known(-1, 0) for each in before], grid, lateness)
-    alone = cut.alone()
-    alone[starts[[place for place, each in enumerate(before) if each is None]]] = True
-    begins = cut.changes | alone
-    begins[1:] |= alone[:-1]
-    yield from _summed(columns, order, begins, cut, group)
+    for begin in range(0, len(order), AT_ONCE):
+        end = min(begin + AT_ONCE, len(order))
+        first = int(np.searchsorted(starts, begin, "right")) - 1
+        last = int(np.searchsorted(starts, end))
+        inside = np.maximum(starts[first:last] - begin, 0)
+        before = list(map(known, group[first:last]))
+        cut = _Cut(columns, order[begin:end], inside, before, grid, lateness)
+        yield from _summed(cut, group[first:last])
 
 
 def by_group(columns: Columns, rows: Ints) -> tuple[Ints, list[Group], Ints]:
@@ -68,36 +64,53 @@ def by_group(columns: Columns, rows: Ints) -> tuple[Ints, list[Group], Ints]:
     width = int(columns.code[rows].max()) + 1
     key = columns.partition[rows] * width + columns.code[rows]
     small = key.astype(np.uint16) if int(key.max()) < 1 << 16 else key  # numpy sorts 16 bits by counting
-    order = rows[np.argsort(small, kind="stable")]
-    sorted_key = columns.partition[order] * width + columns.code[order]
+    places = np.argsort(small, kind="stable")
+    order, sorted_key = rows[places], small[places]
     starts = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
     return order, [(each // width, each % width) for each in sorted_key[starts].tolist()], starts
 
 
 class _Cut:
-    """Where the sorted rows of a batch are to be cut."""
+    """Some rows in order of their groups, and where they are to be cut."""
 
     def __init__(
-        self, columns: Columns, order: Ints, starts: Ints, known: list[Known], grid: int, lateness: int
+        self, columns: Columns, rows: Ints, starts: Ints, known: list[Known | None], grid: int, lateness: int
     ) -> None:
-        self.first, self.last, self.at = columns.first[order], columns.last[order], columns.at[order]
-        self.is_item = self.at == 0
+        """`starts` is where each group begins among the rows, `known` what is known of it."""
+        self.rows, self.starts, self.known, self.grid, self.lateness = rows, starts, known, grid, lateness
+        self.first = columns.first[rows]
+        self.last = self.first if columns.last is columns.first else columns.last[rows]
+        self.at, self.maker = columns.at[rows], columns.maker[rows]
+        self.price, self.quantity = columns.price[rows], columns.quantity[rows]
         self.slice_at = self.at - self.at % grid
-        self.starts, self.known, self.grid, self.lateness = starts, known, grid, lateness
-        highest = _highest_before(self.last, starts, np.array([each.last_id for each in known]))
-        fresh = self.first == highest + 1
-        self.changes = np.zeros(len(order), np.bool_)
-        self.changes[starts] = True
-        self.changes[1:] |= (fresh[1:] != fresh[:-1]) | (self.slice_at[1:] < self.slice_at[:-1])
-        self.changes[1:] |= self.first[1:] != self.last[:-1] + 1
 
-    def alone(self) -> Flags:
+    def begins(self) -> Flags:
+        """Return where a run begins."""
+        alone = self._alone()
+        alone[self.starts[[place for place, each in enumerate(self.known) if each is None]]] = True
+        begins = self._changes() | alone
+        begins[1:] |= alone[:-1]
+        return np.asarray(begins, np.bool_)
+
+    def _changes(self) -> Flags:
+        """Return where another group begins, ids do not follow one another, become new or old, or time goes back by a slice."""
+        first, last = self.first, self.last
+        highest = _highest_before(last, self.starts, np.array([each.last_id if each else -1 for each in self.known]))
+        fresh = first == highest + 1
+        changes = np.zeros(len(first), np.bool_)
+        changes[self.starts] = True
+        changes[1:] |= (fresh[1:] != fresh[:-1]) | (self.slice_at[1:] < self.slice_at[:-1])
+        changes[1:] |= first[1:] != last[:-1] + 1
+        return changes
+
+    def _alone(self) -> Flags:
         """Return the rows that may close a window, as far as can be told from here, and the items."""
-        latest = np.array([each.latest_at for each in self.known])
-        before = _highest_before(self.at, self.starts, latest)
-        after = np.maximum(before, self.at)
+        at = self.at
+        latest = np.array([each.latest_at if each else 0 for each in self.known])
+        before = _highest_before(at, self.starts, latest)
+        after = np.maximum(before, at)
         is_due = (after - self.lateness) // self.grid > (before - self.lateness) // self.grid
-        return np.asarray(is_due | self.is_item, np.bool_)
+        return np.asarray(is_due | (at == 0), np.bool_)
 
 
 def _highest_before(values: Ints, starts: Ints, initial: Ints) -> Ints:
@@ -114,31 +127,30 @@ def _highest_before(values: Ints, starts: Ints, initial: Ints) -> Ints:
     return np.maximum.accumulate(shifted + offset) - offset
 
 
-def _summed(columns: Columns, order: Ints, begins: Flags, cut: _Cut, group: list[Group]) -> Iterator[Run]:
+def _summed(cut: _Cut, group: list[Group]) -> Iterator[Run]:
+    order, at, begins = cut.rows, cut.at, cut.begins()
     run_starts = np.flatnonzero(begins)
     run_ends = np.append(run_starts[1:], len(order))
     begins[1:] |= cut.slice_at[1:] != cut.slice_at[:-1]
     slice_starts = np.flatnonzero(begins)
-    slices = _slices(columns, order, slice_starts, cut)
+    slices = _slices(cut, slice_starts)
     first_slice = np.searchsorted(slice_starts, np.append(run_starts, len(order))).tolist()
     owner = (np.searchsorted(cut.starts, run_starts, "right") - 1).tolist()
-    latest = np.maximum.reduceat(cut.at, run_starts).tolist()
-    last_at = cut.at[run_ends - 1].tolist()
+    latest = np.maximum.reduceat(at, run_starts).tolist()
+    last_at = at[run_ends - 1].tolist()
     for number, (start, end) in enumerate(zip(run_starts.tolist(), run_ends.tolist(), strict=True)):
         parts = slices[first_slice[number] : first_slice[number + 1]] if slices and latest[number] else []
         yield Run(group[owner[number]], order[start:end], parts, last_at[number], latest[number])
 
 
-def _slices(columns: Columns, order: Ints, starts: Ints, cut: _Cut) -> list[Window]:
+def _slices(cut: _Cut, starts: Ints) -> list[Window]:
     """Return each slice's sums as a window; none at all when a sum might not fit, and rows then go one by one."""
-    price, quantity = columns.price[order], columns.quantity[order]
-    ends = np.append(starts[1:], len(order)) - 1
-    count = len(order)
-    if int(quantity.max()) * count >= ROOM:
+    price, quantity = cut.price, cut.quantity
+    ends = np.append(starts[1:], len(price)) - 1
+    if int(quantity.max()) * len(price) >= ROOM:
         return []
-    taken = ~columns.maker[order]
-    quote = _products(price, quantity, starts)
-    taker_quote = _products(price, quantity * taken, starts)
+    taken = quantity * ~cut.maker
+    quote, taker_quote = _products(price, quantity, starts), _products(price, taken, starts)
     if quote is None or taker_quote is None:
         return []
     fields = (
@@ -150,7 +162,7 @@ def _slices(columns: Columns, order: Ints, starts: Ints, cut: _Cut) -> list[Wind
         np.add.reduceat(quantity, starts),
         quote,
         cut.last[ends] - cut.first[starts] + 1,
-        np.add.reduceat(quantity * taken, starts),
+        np.add.reduceat(taken, starts),
         taker_quote,
         cut.first[starts],
         cut.last[ends],
@@ -161,14 +173,11 @@ def _slices(columns: Columns, order: Ints, starts: Ints, cut: _Cut) -> list[Wind
 def _products(price: Ints, quantity: Ints, starts: Ints) -> list[int] | None:
     """Return the exact sums of price × quantity from each start on, None when they are too large to tell.
 
-    The sums are taken twice, modulo 2⁶⁴ and in floats: the float says which of the numbers with that remainder it is.
+    The sums are taken twice, modulo 2⁶⁴ and in floats: the float says how many times 2⁶⁴ is to be added to the remainder.
     """
-    wrapped = np.add.reduceat(price.view(np.uint64) * quantity.view(np.uint64), starts).tolist()
+    rest = np.add.reduceat(price.view(np.uint64) * quantity.view(np.uint64), starts)
     rough = np.add.reduceat(price.astype(np.float64) * quantity.astype(np.float64), starts)
     if float(rough.max()) * (len(price) + 4) >= 2.0**52 * ROOM:
         return None
-    sums = []
-    for remainder, near in zip(wrapped, map(int, rough.tolist()), strict=True):
-        beyond = (remainder - near) % WRAP
-        sums.append(near + beyond - (WRAP if beyond >= WRAP // 2 else 0))
-    return sums
+    times = np.rint((rough - rest.astype(np.float64)) / 2.0**64).astype(np.int64)
+    return [(wraps << 64) + each for wraps, each in zip(times.tolist(), rest.tolist(), strict=True)]

@@ -14,9 +14,10 @@ from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import MINUTE, SECOND, UNIT, Trade
 from quantstream.topics import OpenCandles, encode
+from streaming import runs
 from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, parse_record, trade_event
-from streaming.columns import join
+from streaming.columns import Collected
 
 T0 = 1_754_006_400 * SECOND
 INTERVALS = (("5m",), ("1m", "5m"), ("1m", "5m", "15m", "1h"), ("3m", "5m"))
@@ -40,16 +41,15 @@ def in_batches(
     log: Sequence[Record], intervals: Sequence[str], lateness: int, cuts: Sequence[int], restart: bool
 ) -> tuple[list[bytes], dict[str, bytes]]:
     """At each cut a batch ends; with `restart` the process does as well, and its snapshots are all that is left of it."""
-    aggregator = Aggregator(intervals, lateness)
+    aggregator, collected = Aggregator(intervals, lateness), Collected(len(log))
     candles, kept = [], {}
     for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
         chunk = log[start:end]
         halves = [half for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]) if half]
-        parts = [
-            aggregator.parser.parse([raw for *_, raw in half], [s.encode() for _, s, _ in half], [p for p, *_ in half])
-            for half in halves
-        ]
-        for closed in aggregator.take_batch(join(parts)) if parts else ():
+        for half in halves:
+            keys, partitions = [symbol.encode() for _, symbol, _ in half], [number for number, *_ in half]
+            collected.add(aggregator.parser.parse([raw for *_, raw in half], keys, partitions))
+        for closed in aggregator.take_batch(collected.take()):
             candles += [encode(candle) for candle in closed.candles]
         for partition, snapshot in aggregator.snapshots():
             kept[partition, snapshot.state.symbol] = encode(snapshot)
@@ -100,16 +100,24 @@ def spoilt(log: list[Record], rng: random.Random) -> list[Record]:
     return log
 
 
-@given(st.integers(0, 2**32), st.sampled_from(INTERVALS), st.sampled_from([0, SECOND // 2, 2 * SECOND]), st.booleans())
-@example(11, ("1m", "5m"), SECOND // 2, True)
-@settings(max_examples=250, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(INTERVALS),
+    st.sampled_from([0, SECOND // 2, 2 * SECOND]),
+    st.booleans(),
+    st.sampled_from([1, 7, 50, runs.AT_ONCE]),
+)
+@example(11, ("1m", "5m"), SECOND // 2, True, runs.AT_ONCE)
+@settings(max_examples=300, deadline=None)
 def test_any_log_in_any_batches_gives_the_bytes_of_trade_by_trade(
-    seed: int, intervals: tuple[str, ...], lateness: int, restart: bool
+    seed: int, intervals: tuple[str, ...], lateness: int, restart: bool, at_once: int
 ) -> None:
     rng = random.Random(seed)
     log = market(rng)
     cuts = sorted(rng.sample(range(len(log) + 1), min(len(log), rng.choice([0, 0, 1, 4]))))
-    assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "AT_ONCE", at_once)
+        assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
 
 
 def test_a_plain_log_is_taken_in_runs_with_few_trades_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
