@@ -127,7 +127,6 @@ def trade_writer(kafka: Kafka) -> Writer:
     return Writer(
         kafka,
         message_timeout_ms=0,
-        delivery_report_only_error=True,
         queue_buffering_max_messages=8 * MAX_QUEUED,  # what is read in one go from many lines comes on top
         queue_buffering_max_kbytes=MAX_QUEUED_KBYTES,
     )

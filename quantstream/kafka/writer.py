@@ -24,6 +24,7 @@ class Writer:
         config = connection(kafka) | {
             "enable.idempotence": True,
             "compression.type": "lz4",
+            "delivery.report.only.error": True,
             "linger.ms": 5,
             "queue.buffering.max.messages": 200_000,
         }
@@ -48,7 +49,6 @@ class Writer:
         value: bytes,
         headers: Sequence[tuple[str, bytes]] | None = None,
         partition: int | None = None,
-        on_delivery: Callable[[KafkaError | None, Message], None] | None = None,
     ) -> None:
         """Queue one record.
 
@@ -61,7 +61,7 @@ class Writer:
                 key=key.encode(),
                 value=value,
                 headers=list(headers) if headers else None,
-                on_delivery=on_delivery or self._note_failure,
+                on_delivery=self._note_failure,
                 **extra,
             )
         except BufferError as error:
