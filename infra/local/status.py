@@ -86,7 +86,7 @@ def look(state: State) -> Status:
     try:
         lag = pool.submit(_lag, stack) if _answers(processes, "broker") else None
         if _answers(processes, "mlflow"):
-            models = pool.submit(champions, stack.urls["mlflow"])
+            models = pool.submit(_models, stack)
         symbols = pool.submit(_symbols, stack)
         return Status(
             processes=processes,
@@ -98,6 +98,10 @@ def look(state: State) -> Status:
         )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _models(stack: Stack) -> Mapping[str, str]:
+    return {name: champion.version for name, champion in champions(stack.urls["mlflow"]).items()}
 
 
 def look_at_processes(state: State, stack: Stack) -> dict[str, ProcessStatus]:

@@ -104,17 +104,23 @@ def _is_named(page: str, request: Request) -> bool:
 
 
 def _greet(plan: Plan, console: Console, waits: bool) -> None:
-    """Have the first models trained when there are none, then say where everything is."""
+    """Have models trained when there are none that fit, then say where everything is."""
     password = airflow.password(plan.state.airflow)
     api = AirflowApi(plan.urls["airflow"], password)
-    if champions(plan.urls["mlflow"]):
+    serving = champions(plan.urls["mlflow"])
+    is_current = all(champion.feature_hash == feature_hash() for champion in serving.values())
+    if serving and not is_current:
+        console.print(
+            "The models of the last time were fitted on other features than this version computes; new ones follow."
+        )
+    if serving and is_current:
         note = "The models of the last time serve again."
     elif waits:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
         note = first_run(api, console).note or "The first models are trained, judged and serving."
     else:
         note = begin(api).note or (
-            "Airflow fetches history and trains the first models now, for a minute or two; quantstream status shows them serve."
+            "Airflow fetches history and trains models now, for a minute or two; quantstream status shows them serve."
         )
     console.print(note)
     console.print(
@@ -123,6 +129,13 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         f"  MLflow     {plan.urls['mlflow']}\n"
     )
     console.print(_expectation(plan))
+
+
+def feature_hash() -> str:
+    """Return which definitions of the features this version computes."""
+    from quantstream.features import FEATURE_HASH  # half a second of numpy, which `up` needs only here
+
+    return FEATURE_HASH
 
 
 def _expectation(plan: Plan) -> str:

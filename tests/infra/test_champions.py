@@ -10,11 +10,14 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from infra.local.champions import champions
+from infra.local.champions import Champion, champions
 from infra.local.ports import free_port
 from quantstream.errors import Unavailable
 
-VERSIONS = {"quantstream-signal": "3", "quantstream-risk": "12"}
+SERVING = {
+    "quantstream-signal": Champion("3", "432c"),
+    "quantstream-risk": Champion("12", ""),  # of a time without the tag
+}
 
 
 class _Registry(BaseHTTPRequestHandler):
@@ -25,8 +28,11 @@ class _Registry(BaseHTTPRequestHandler):
         name = asked["name"][0]
         if name == "quantstream-anomaly":
             self._answer(400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "alias champion not found."})
-        elif name in VERSIONS and asked["alias"] == ["champion"]:
-            self._answer(200, {"model_version": {"name": name, "version": VERSIONS[name]}})
+        elif name in SERVING and asked["alias"] == ["champion"]:
+            champion = SERVING[name]
+            tags = [{"key": "lake_version", "value": "7"}, {"key": "feature_hash", "value": champion.feature_hash}]
+            version = {"name": name, "version": champion.version} | ({"tags": tags} if champion.feature_hash else {})
+            self._answer(200, {"model_version": version})
         else:
             self._answer(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "not found"})
 
@@ -54,8 +60,8 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("address", [_Registry], indirect=True)
-def test_models_with_a_champion_are_named_with_its_version(address: str) -> None:
-    assert champions(address) == VERSIONS
+def test_models_with_a_champion_are_named_with_its_version_and_features(address: str) -> None:
+    assert champions(address) == SERVING
 
 
 @pytest.mark.parametrize("address", [_Stranger], indirect=True)
