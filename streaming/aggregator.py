@@ -17,7 +17,7 @@ from quantstream.topics import OpenCandles, candle_fields
 from streaming.binance import parse_record
 from streaming.columns import Columns, Parser
 from streaming.digits import Ints
-from streaming.runs import Group, Known, Run, runs
+from streaming.runs import AT_ONCE, Group, Known, Run, runs
 
 FEWEST = 3  # trades: shorter runs are quicker one by one
 
@@ -125,6 +125,8 @@ class Aggregator:
 
 
 def _parts(columns: Columns, rows: Ints) -> list[Ints]:
-    """Return the rows of each partition: no builder takes from two."""
+    """Return the rows, those of each partition apart when they are many: no builder takes from two, and they lie closer."""
+    if len(rows) <= AT_ONCE:
+        return [rows]
     partition = columns.partition[rows]
     return [rows[partition == number] for number in np.flatnonzero(np.bincount(partition)).tolist()]

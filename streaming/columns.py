@@ -28,9 +28,7 @@ FEWEST = 32  # records: fewer are quicker one by one
 MOST_SYMBOLS = 100_000
 SYMBOL_BYTES = 16  # longer keys are taken one by one
 NAMES = ("partition", "code", "id", "first", "last", "price", "quantity", "at", "maker")
-SINGLE_NAMES = tuple(
-    name for name in NAMES if name not in ("first", "last")
-)  # where each record is one trade, they are `id`
+SINGLE_NAMES = tuple(name for name in NAMES if name not in ("first", "last"))  # enough where each record is one trade
 Item = Trade | int | BadRecord  # a trade, the time of a heartbeat, or why it is neither
 
 

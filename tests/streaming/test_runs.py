@@ -117,6 +117,7 @@ def test_any_log_in_any_batches_gives_the_bytes_of_trade_by_trade(
     cuts = sorted(rng.sample(range(len(log) + 1), min(len(log), rng.choice([0, 0, 1, 4]))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "AT_ONCE", at_once)
+        patch.setattr("streaming.aggregator.AT_ONCE", at_once)
         assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
 
 
