@@ -12,12 +12,14 @@ import time
 import uuid
 from typing import Any
 
-from bench import cores, floors, result, source
-from quantstream.kafka import OFFSET_BEGINNING, Reader, Writer, ensure_topics, partition_counts
-from quantstream.market import Candle
+from confluent_kafka import TopicPartition
+
+from bench import cores, floors, readback, result, source
+from quantstream.errors import QuantStreamError
+from quantstream.kafka import Reader, Writer, ensure_topics, partition_counts
 from quantstream.metrics import Health, Metrics
 from quantstream.settings import Kafka
-from quantstream.topics import OpenCandles, Topic, decode
+from quantstream.topics import Topic
 from streaming.aggregate import AggregateStage, Route
 from streaming.aggregator import Aggregator
 
@@ -41,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         topic = given.topic or f"bench.trades.{uuid.uuid4().hex[:8]}"
         if not given.topic:
             source.fill(kafka, topic, trades, given.symbols)
-        found = _measure(kafka, topic, trades, given)
+        try:
+            found = _measure(kafka, topic, trades, given)
+        except (QuantStreamError, TimeoutError) as error:
+            raise SystemExit(str(error)) from None
     return result.show(found, given.json)
 
 
@@ -49,6 +54,9 @@ def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -
     partitions = partition_counts(kafka).get(topic)
     if not partitions:
         raise SystemExit(f"there is no topic {topic} at {kafka.bootstrap}; fill it first, or leave --topic out")
+    held = readback.records(kafka, topic, partitions)
+    if held < trades:
+        raise SystemExit(f"{topic} holds {held} records, not {trades}; ask for no more with --trades")
     measured = (
         {}
         if given.no_floors
@@ -59,9 +67,11 @@ def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -
         }
     )
     route = make_route(kafka, topic, partitions)
-    rate, stage = aggregate(kafka, route, trades, given.intervals.split(","))
+    intervals = given.intervals.split(",")
+    rate, stage = aggregate(kafka, route, trades, intervals)
     rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # before the topics are read back to check
-    candles, counted = count(kafka, route)
+    candles, counted = readback.in_candles(kafka, route)
+    late = unplaced(stage) if len(intervals) == 1 else 0
     row = result.Row(
         "aggregate: trades topic to exact candles, exactly once",
         "trades/s",
@@ -77,8 +87,8 @@ def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -
         given.quick,
         trades_per_s=round(rate.per_s),
         candles=candles,
-        exactly_once=counted == trades - duplicates(stage),
-        trades=trades,
+        exactly_once=counted + late == readback.distinct(kafka, route.trades, read_to(stage)),
+        trades=handled(stage),
         trades_per_cpu_s=round(rate.per_cpu_s),
         rss_mb=rss_mb,
         **{f"{name}_per_s": round(floor.per_s) for name, floor in measured.items()},
@@ -90,7 +100,7 @@ def make_route(kafka: Kafka, topic: str, partitions: int) -> Route:
     """Make output topics for one run beside a topic of trades."""
     run = uuid.uuid4().hex[:8]
     declared = [Topic(f"{topic}.{name}.{run}", "symbol", "bench", partitions) for name in ("candles", "open")]
-    ensure_topics(kafka, declared)
+    ensure_topics(kafka.model_copy(update={"partitions": partitions}), declared)
     return Route(Topic(topic, "symbol", "bench", partitions), *declared)
 
 
@@ -122,57 +132,26 @@ def aggregate(
             watch, heard = watch or begun, time.perf_counter()
         elif time.perf_counter() - heard > PATIENCE:
             raise TimeoutError(f"{route.trades.name} holds only {handled(stage)} of {trades} records")
-    rate = (watch or floors.Stopwatch()).rate(trades)
-    stage.reader.close()
-    return rate, stage
+    return (watch or floors.Stopwatch()).rate(handled(stage)), stage
 
 
 def handled(stage: AggregateStage) -> int:
-    """Return how many records a stage has taken in."""
-    return int(stage.handled._value.get())
+    """Return how many records a stage has taken in, those that it put aside among them."""
+    return int(stage.handled._value.get() + stage.metrics.dead._value.get())
 
 
-def duplicates(stage: AggregateStage) -> int:
-    """Return how many trades of the topic were there twice."""
-    return sum(
-        builder.state.ids.duplicates for builders in stage.aggregator.builders.values() for builder in builders.values()
-    )
+def unplaced(stage: AggregateStage) -> int:
+    """Return how many trades came too late for any window, of one interval."""
+    builders = [builder for held in stage.aggregator.builders.values() for builder in held.values()]
+    return sum(builder.state.unplaced for builder in builders)
 
 
-def count(kafka: Kafka, route: Route) -> tuple[int, int]:
-    """Return how many candles are committed, and how many trades they and the open ones of the first interval hold."""
-    closed: dict[tuple[str, str, int], int] = {}
-    open_now: dict[str, OpenCandles] = {}
-    emitted = 0
-    for message in _committed(kafka, route.candles):
-        candle = decode(message, Candle)
-        closed[candle.symbol, candle.interval, candle.opened_at] = candle.trade_count
-        emitted += 1
-    for message in _committed(kafka, route.open_candles):
-        snapshot = decode(message, OpenCandles)
-        open_now[snapshot.state.symbol] = snapshot
-    shortest = next(iter(next(iter(open_now.values())).state.windows))
-    held = sum(count for (_, interval, _), count in closed.items() if interval == shortest)
-    for snapshot in open_now.values():
-        windows = snapshot.state.windows[shortest].values()
-        held += sum(window.trade_count for window in windows if window.revision < 0)
-    return emitted, held
-
-
-def _committed(kafka: Kafka, topic: Topic) -> list[bytes]:
-    reader = Reader(kafka)
-    ends = {(topic.name, number): reader.ends(topic.name, number)[1] for number in range(topic.partitions)}
-    reader.assign(dict.fromkeys(ends, OFFSET_BEGINNING))
-    values: list[bytes] = []
-    deadline = time.perf_counter() + PATIENCE
-    while time.perf_counter() < deadline:
-        messages = reader.poll(0.2)
-        values += [message.value() or b"" for message in messages]
-        positions = reader.positions()
-        if not messages and all(positions.get(part, 0) >= end for part, end in ends.items() if end):
-            break
-    reader.close()
-    return values
+def read_to(stage: AggregateStage) -> dict[int, int]:
+    """Return the committed offset of each partition that a stage holds, and end the stage."""
+    parts = [TopicPartition(stage.route.trades.name, number) for number in stage.held]
+    found = {part.partition: part.offset for part in stage.reader.consumer.committed(parts)}
+    stage.reader.close()
+    return found
 
 
 if __name__ == "__main__":

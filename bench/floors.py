@@ -11,6 +11,8 @@ from typing import Any
 from quantstream.kafka import OFFSET_BEGINNING, Reader
 from quantstream.settings import Kafka
 
+PATIENCE = 60.0  # seconds without a record
+
 
 def read_alone(kafka: Kafka, topic: str, partitions: int, trades: int) -> Rate:
     """Return the rate of consuming values and nothing else."""
@@ -51,9 +53,13 @@ class Stopwatch:
 def _rate(kafka: Kafka, topic: str, partitions: int, trades: int, act: Callable[[bytes], Any]) -> Rate:
     reader = Reader(kafka)
     reader.assign({(topic, partition): OFFSET_BEGINNING for partition in range(partitions)})
-    left, watch = trades, None
+    left, watch, heard = trades, None, time.perf_counter()
     while left > 0:
         messages = reader.consumer.consume(10_000, 1.0)
+        if messages:
+            heard = time.perf_counter()
+        elif time.perf_counter() - heard > PATIENCE:
+            raise TimeoutError(f"{topic} holds only {trades - left} of {trades} records")
         watch = watch or Stopwatch()
         for message in messages:
             act(message.value())
