@@ -130,20 +130,30 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
-    def add_run(self, slices: Sequence[Window], last_at: int, latest_at: int) -> bool:
-        """Take many trades at once, if that is the same as adding them one by one; return False when it may not be.
+    def add_run(
+        self, slices: Sequence[Window], last_at: int, latest_at: int, may_close: bool = False
+    ) -> list[Candle] | None:
+        """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None.
 
         The trades' ids follow one another; `slices` are their sums over stretches of time that no window's edge divides, in
-        order. `last_at` is the time (µs) of the last of them, `latest_at` the latest of any. Nothing may be due to close.
+        order. `last_at` is the time (µs) of the last of them, `latest_at` the latest of any. With `may_close` they may pass the
+        end of one window of each interval, all at the same trade; without, nothing may be due to close.
         """
         state = self.state
         latest_at = max(latest_at, state.latest_at)
         if slices[0].first_trade_id != state.ids.last_id + 1:
-            return False
+            return None
+        watermark, due = latest_at - self.lateness, 0
         for interval, length in self.lengths.items():
             opened_at = state.next_open.get(interval)
-            if opened_at is None or opened_at + length <= latest_at - self.lateness or slices[0].opened_at < opened_at:
-                return False
+            if opened_at is None or slices[0].opened_at < opened_at:
+                return None
+            if opened_at + length <= watermark:
+                if not may_close or opened_at + 2 * length <= watermark:
+                    return None
+                due = opened_at + length
+        if due and any(hole.before >= due for hole in state.ids.holes):
+            return None  # its trades may just be out of order: the window may close later, or be open longer than due
         for interval, length in self.lengths.items():
             windows = state.windows[interval]
             for part in slices:
@@ -153,7 +163,7 @@ class CandleBuilder:
                     window = windows[start] = Window(start)
                 window.merge(part)
         state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, last_at, latest_at
-        return True
+        return self._close_due() if due else []
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""

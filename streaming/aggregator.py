@@ -101,7 +101,10 @@ class Aggregator:
 
     def _run(self, columns: Columns, run: Run, builder: CandleBuilder, closed: list[Closed]) -> None:
         if len(run.rows) >= FEWEST and run.slices:
-            if builder.add_run(run.slices, run.last_at, run.latest_at):
+            whole = builder.add_run(run.slices, run.last_at, run.latest_at, run.due >= 0)
+            if whole is not None:
+                if whole:
+                    closed.append(Closed(run.due, run.group[0], whole))
                 return
             first, last = run.slices[0].first_trade_id, run.slices[-1].last_trade_id
             if builder.state.ids.take_again(first, last, len(run.rows)):

@@ -62,7 +62,9 @@ def _taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
 
     grid = math.gcd(*builder.lengths.values())
     for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
-        if run.slices and builder.add_run(run.slices, run.last_at, run.latest_at):
+        whole = builder.add_run(run.slices, run.last_at, run.latest_at, run.due >= 0) if run.slices else None
+        if whole is not None:
+            yield from whole
             continue
         for row in run.rows.tolist():
             yield from builder.add(columns.trade(row, state.symbol))

@@ -36,6 +36,7 @@ class Run(msgspec.Struct, frozen=True, gc=False):
     slices: list[Window]
     last_at: int = 0  # of the last trade, µs
     latest_at: int = 0  # of any of its trades, µs
+    due: int = -1  # the row that passes the end of a window, the only one that does
 
 
 def runs(
@@ -43,7 +44,7 @@ def runs(
 ) -> Iterator[Run]:
     """Yield the runs of some rows of a batch, symbol by symbol, each in order of arrival. `grid`, `lateness` in µs.
 
-    A symbol that is not `known` begins with a row of its own, as does every row that may close a window or is an item. `known` is
+    A run closes one window at most. A symbol that is not `known` begins with a row of its own, as does every item. `known` is
     asked when the runs before were yielded: what they told a builder counts.
     """
     if not len(rows):
@@ -84,13 +85,17 @@ class _Cut:
         self.price, self.quantity = columns.price[rows], columns.quantity[rows]
         self.slice_at = self.at - self.at % grid
 
-    def begins(self) -> Flags:
-        """Return where a run begins."""
-        alone = self._alone()
-        alone[self.starts[[place for place, each in enumerate(self.known) if each is None]]] = True
-        begins = self._changes() | alone
-        begins[1:] |= alone[:-1]
-        return np.asarray(begins, np.bool_)
+    def begins(self) -> tuple[Flags, Flags]:
+        """Return where a run begins, and which rows close a window within one."""
+        ends = self._ends()
+        apart = (self.at == 0) | (ends > 1)
+        apart[self.starts[[place for place, each in enumerate(self.known) if each is None]]] = True
+        begins = self._changes() | apart
+        begins[1:] |= apart[:-1]
+        closes, starts = ends == 1, np.flatnonzero(begins)
+        several = np.add.reduceat(closes, starts, dtype=np.int64) > 1
+        begins |= closes & np.repeat(several, np.diff(np.append(starts, len(begins))))
+        return begins, closes
 
     def _changes(self) -> Flags:
         """Return where another group begins, ids do not follow one another, become new or old, or time goes back by a slice."""
@@ -103,14 +108,12 @@ class _Cut:
         changes[1:] |= first[1:] != last[:-1] + 1
         return changes
 
-    def _alone(self) -> Flags:
-        """Return the rows that may close a window, as far as can be told from here, and the items."""
-        at = self.at
+    def _ends(self) -> Ints:
+        """Return how many ends of windows each row passes, as far as can be told from here: some it may not."""
         latest = np.array([each.latest_at if each else 0 for each in self.known])
-        before = _highest_before(at, self.starts, latest)
-        after = np.maximum(before, at)
-        is_due = (after - self.lateness) // self.grid > (before - self.lateness) // self.grid
-        return np.asarray(is_due | (at == 0), np.bool_)
+        before = _highest_before(self.at, self.starts, latest)
+        after = np.maximum(before, self.at)
+        return np.asarray((after - self.lateness) // self.grid - (before - self.lateness) // self.grid, np.int64)
 
 
 def _highest_before(values: Ints, starts: Ints, initial: Ints) -> Ints:
@@ -128,7 +131,8 @@ def _highest_before(values: Ints, starts: Ints, initial: Ints) -> Ints:
 
 
 def _summed(cut: _Cut, group: list[Group]) -> Iterator[Run]:
-    order, at, begins = cut.rows, cut.at, cut.begins()
+    order, at = cut.rows, cut.at
+    begins, closes = cut.begins()
     run_starts = np.flatnonzero(begins)
     run_ends = np.append(run_starts[1:], len(order))
     begins[1:] |= cut.slice_at[1:] != cut.slice_at[:-1]
@@ -138,9 +142,13 @@ def _summed(cut: _Cut, group: list[Group]) -> Iterator[Run]:
     owner = (np.searchsorted(cut.starts, run_starts, "right") - 1).tolist()
     latest = np.maximum.reduceat(at, run_starts).tolist()
     last_at = at[run_ends - 1].tolist()
-    for number, (start, end) in enumerate(zip(run_starts.tolist(), run_ends.tolist(), strict=True)):
+    closing = np.flatnonzero(closes)
+    due = np.full(len(run_starts), -1)
+    due[np.searchsorted(run_starts, closing, "right") - 1] = order[closing]
+    numbered = zip(run_starts.tolist(), run_ends.tolist(), due.tolist(), strict=True)
+    for number, (start, end, row) in enumerate(numbered):
         parts = slices[first_slice[number] : first_slice[number + 1]] if slices and latest[number] else []
-        yield Run(group[owner[number]], order[start:end], parts, last_at[number], latest[number])
+        yield Run(group[owner[number]], order[start:end], parts, last_at[number], latest[number], row)
 
 
 def _slices(cut: _Cut, starts: Ints) -> list[Window]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quantstream.candles import CandleBuilder
+from quantstream.candles import CandleBuilder, Window
 from quantstream.errors import BadRecord
-from quantstream.market import MINUTE, SECOND, UNIT, Trade
+from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
 from quantstream.topics import OpenCandles, encode
 from streaming import runs
 from streaming.aggregator import Aggregator
@@ -132,7 +132,46 @@ def test_a_plain_log_is_taken_in_runs_with_few_trades_one_by_one(monkeypatch: py
     ]
     candles, _ = in_batches(log, ("5m",), SECOND // 2, [2_500, 2_501], restart=False)
     assert len(candles) == 2 * (3_000 // 300 - 1)
-    assert len(added) <= len(candles) + 2 + 2 + 4  # each closes a window, begins a symbol, or stands alone in its batch
+    assert len(added) <= 2 + 2 + 4  # each begins a symbol, or stands alone in its batch
+
+
+def a_run(builder: CandleBuilder, may_close: bool, *trades: Trade) -> list[Candle] | None:
+    """Offer trades to a builder as a run."""
+    slices: list[Window] = []
+    for trade in trades:
+        start = trade.traded_at - trade.traded_at % (5 * MINUTE)
+        if not slices or slices[-1].opened_at != start:
+            slices.append(Window(start))
+        slices[-1].add(trade)
+    return builder.add_run(slices, trades[-1].traded_at, max(trade.traded_at for trade in trades), may_close)
+
+
+def at(number: int, time: int) -> Trade:
+    return Trade("A", number, number, number, UNIT + number, UNIT, T0 + time, False)
+
+
+def test_a_run_closes_one_window_when_it_may() -> None:
+    builder, end, milli = CandleBuilder("A", ("5m",), SECOND // 2), 5 * MINUTE, SECOND // 1_000
+    builder.add(at(1, 0))
+    passing = at(2, end - SECOND), at(3, end), at(4, end + 600 * milli), at(5, end + SECOND)
+    assert a_run(builder, False, *passing) is None
+    closed = a_run(builder, True, *passing)
+    assert closed is not None
+    assert [(candle.trade_count, candle.close) for candle in closed] == [(2, UNIT + 2)]
+    assert a_run(builder, True, at(6, end + SECOND), at(7, 3 * end + SECOND)) is None, (
+        "two windows are due, not at once"
+    )
+    assert a_run(builder, True, at(6, end + SECOND), at(7, 2 * end + 500 * milli)) is not None
+    assert builder.state.next_open["5m"] == T0 + 2 * end
+
+
+def test_a_run_leaves_a_window_to_single_trades_while_what_it_lacks_may_be_out_of_order() -> None:
+    builder, end, milli = CandleBuilder("A", ("5m",), SECOND // 2), 5 * MINUTE, SECOND // 1_000
+    builder.add(at(1, 0))
+    builder.add(at(3, end + 200 * milli))  # 2 is missing, perhaps of the window before
+    rest = at(4, end + 550 * milli), at(5, end + 800 * milli)
+    assert a_run(builder, True, *rest) is None
+    assert [len(builder.add(trade)) for trade in rest] == [0, 1]
 
 
 def test_a_stretch_sent_twice_is_dropped_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
