@@ -25,7 +25,6 @@ from streaming.aggregator import Aggregator
 
 TARGET, AIM = 280_000, 450_000  # trades/s
 QUICK = 20_000
-PATIENCE = 60.0  # seconds without a record
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,6 +103,18 @@ def make_route(kafka: Kafka, topic: str, partitions: int) -> Route:
     return Route(Topic(topic, "symbol", "bench", partitions), *declared)
 
 
+def make_stage(
+    kafka: Kafka, route: Route, intervals: list[str], reader: Reader, writer: Writer, commit_s: float = 0.1
+) -> AggregateStage:
+    """Return a stage as it runs in production, over topics of its own."""
+    aggregator, metrics = Aggregator(intervals, 500_000), Metrics("aggregate")
+    return AggregateStage(aggregator, reader, Reader(kafka), writer, metrics, Health(), commit_s, _now, route)
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
 def aggregate(
     kafka: Kafka, route: Route, trades: int, intervals: list[str], commit_s: float = 0.1
 ) -> tuple[floors.Rate, AggregateStage]:
@@ -112,17 +123,7 @@ def aggregate(
     Raises: TimeoutError when the topic ends early.
     """
     run = route.candles.name
-    stage = AggregateStage(
-        Aggregator(intervals, 500_000),
-        Reader(kafka, run),
-        Reader(kafka),
-        Writer(kafka, run),
-        Metrics("aggregate"),
-        Health(),
-        commit_s,
-        lambda: time.time_ns() // 1000,
-        route,
-    )
+    stage = make_stage(kafka, route, intervals, Reader(kafka, run), Writer(kafka, run), commit_s)
     stage.start()
     watch, heard = None, time.perf_counter()
     while handled(stage) < trades:
@@ -130,7 +131,7 @@ def aggregate(
         stage.turn()
         if handled(stage) > before:
             watch, heard = watch or begun, time.perf_counter()
-        elif time.perf_counter() - heard > PATIENCE:
+        elif time.perf_counter() - heard > floors.PATIENCE:
             raise TimeoutError(f"{route.trades.name} holds only {handled(stage)} of {trades} records")
     return (watch or floors.Stopwatch()).rate(handled(stage)), stage
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from bench import floors
 from quantstream.kafka import OFFSET_BEGINNING, Reader, contents
 from quantstream.market import Candle, Trade
 from quantstream.settings import Kafka
@@ -15,8 +16,6 @@ from streaming.aggregate import Route
 from streaming.columns import Columns, Parser
 from streaming.digits import Ints
 from streaming.runs import by_group
-
-PATIENCE = 60.0  # seconds without a record
 
 
 def records(kafka: Kafka, topic: str, partitions: int) -> int:
@@ -52,7 +51,7 @@ def _committed(kafka: Kafka, topic: Topic) -> list[bytes]:
     ends = {(topic.name, number): reader.ends(topic.name, number)[1] for number in range(topic.partitions)}
     reader.assign(dict.fromkeys(ends, OFFSET_BEGINNING))
     values: list[bytes] = []
-    deadline = time.perf_counter() + PATIENCE
+    deadline = time.perf_counter() + floors.PATIENCE
     while time.perf_counter() < deadline:
         messages = reader.poll(0.2)
         values += [message.value() or b"" for message in messages]

@@ -21,10 +21,8 @@ from confluent_kafka import TopicPartition
 from bench import aggregate, result, source
 from bench.cores import broker_apart
 from quantstream.kafka import Reader, Writer
-from quantstream.metrics import Health, Metrics
 from quantstream.settings import PARTITIONS, Kafka
 from streaming.aggregate import AggregateStage, Route
-from streaming.aggregator import Aggregator
 
 TARGET = 1.7
 SYMBOLS = 512  # enough that no partition is much fuller than another
@@ -119,21 +117,12 @@ def _work(
     """Aggregate this process's share on its core when it is its turn."""
     if cores:
         os.sched_setaffinity(0, cores)
-    stage = AggregateStage(
-        Aggregator(["5m"], 500_000),
-        Reader(kafka, group, str(number)),
-        Reader(kafka),
-        Writer(kafka, f"{group}-{number}"),
-        Metrics("aggregate"),
-        Health(),
-        0.1,
-        lambda: time.time_ns() // 1000,
-        route,
-    )
+    reader, writer = Reader(kafka, group, str(number)), Writer(kafka, f"{group}-{number}")
+    stage = aggregate.make_stage(kafka, route, ["5m"], reader, writer)
     stage.start()
-    consumer, is_told = stage.reader.consumer, False
+    consumer, is_told = reader.consumer, False
     while settled.value < len(turns):  # whoever has its share goes on polling: the others' depends on it
-        messages = stage.reader.poll(0.1, 1)
+        messages = reader.poll(0.1, 1)
         if messages:
             stage._read(messages)  # before the pause took hold: it counts like any other
         consumer.pause(consumer.assignment())
@@ -146,6 +135,7 @@ def _work(
     barrier.wait(PATIENCE)
     with turns[number]:
         consumer.resume(consumer.assignment())
+        begun, cpu = time.time(), time.process_time()
         while aggregate.handled(stage) < before + share:
             if aggregate.handled(stage) == before:  # nothing has come yet
                 begun, cpu = time.time(), time.process_time()
@@ -153,7 +143,7 @@ def _work(
         answers.put(Share(share, begun, time.time(), time.process_time() - cpu))
     if number + 1 < len(turns):
         turns[number + 1].release()
-    stage.reader.close()
+    reader.close()
 
 
 def left(stage: AggregateStage) -> int:

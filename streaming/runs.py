@@ -1,8 +1,8 @@
 """A batch of trades cut into runs, each the trades of one symbol that a candle builder can take in one step.
 
-Summing is left to numpy, deciding to the builder: a run is only a proposal (ids that follow one another, no window due to close,
-slices of time already summed), and `CandleBuilder.add_run` refuses what is not as it seems. So the candles are those of adding
-trade by trade, whatever the log holds.
+Summing is left to numpy, deciding to the builder: a run is only a proposal (ids that follow one another, one window due to
+close at most, slices of time already summed), and `CandleBuilder.add_run` refuses what is not as it seems. So the candles are
+those of adding trade by trade, whatever the log holds.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from infra.local.champions import Champion
 from infra.local.first_run import Outcome
 from quantstream.features import FEATURE_HASH
 
-PLAN = SimpleNamespace(
+PLAN = SimpleNamespace(  # what the greeting reads of a `Plan`: a whole one needs free ports and a state on disk
     urls={"mlflow": "http://m", "airflow": "http://a", "dashboard": "http://d"},
     state=SimpleNamespace(airflow=Path("/nowhere")),
     is_simulated=False,
