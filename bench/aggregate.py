@@ -96,9 +96,9 @@ def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -
 
 
 def make_route(kafka: Kafka, topic: str, partitions: int) -> Route:
-    """Make output topics for one run beside a topic of trades."""
+    """Make output topics for one run beside a topic of trades, that of dead letters too: it may be another's broker."""
     run = uuid.uuid4().hex[:8]
-    declared = [Topic(f"{topic}.{name}.{run}", "symbol", "bench", partitions) for name in ("candles", "open")]
+    declared = [Topic(f"{topic}.{name}.{run}", "symbol", "bench", partitions) for name in ("candles", "open", "dead")]
     ensure_topics(kafka.model_copy(update={"partitions": partitions}), declared)
     return Route(Topic(topic, "symbol", "bench", partitions), *declared)
 

@@ -30,6 +30,7 @@ from quantstream.market import SECOND
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import (
     CANDLES,
+    DEAD,
     HEADER_RECEIVED_AT,
     OPEN_CANDLES,
     TRADES,
@@ -56,11 +57,12 @@ MAX_ROWS = 500_000  # records taken into the builders at once: enough trades of 
 
 @dataclass(frozen=True)
 class Route:
-    """The topics that an aggregator reads and writes; as many partitions of each."""
+    """The topics that an aggregator reads and writes; all but that of dead letters with as many partitions."""
 
     trades: Topic = TRADES
     candles: Topic = CANDLES
     open_candles: Topic = OPEN_CANDLES
+    dead: Topic = DEAD
 
 
 class AggregateStage:
@@ -178,7 +180,7 @@ class AggregateStage:
         self._begin()
         self.metrics.dead.inc()
         source = f"aggregate {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, str(error), raw, self.now())
+        put_aside(self.writer, source, str(error), raw, self.now(), self.route.dead)
 
     def _emit(self, closed: Closed) -> None:
         self._begin()

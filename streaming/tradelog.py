@@ -21,6 +21,7 @@ from quantstream.topics import (
     TRADES,
     DeadRecord,
     Event,
+    Topic,
     encode,
 )
 from streaming.binance import Standing, heartbeat_standing, parse_record
@@ -115,11 +116,11 @@ class KafkaTradeLog:
         self.writer.send(EVENTS, event.source, encode(event))
 
 
-def put_aside(writer: Writer, source: str, reason: str, raw: bytes, at: int) -> None:
+def put_aside(writer: Writer, source: str, reason: str, raw: bytes, at: int, topic: Topic = DEAD) -> None:
     """Write a dead letter and log it. `at` is the wall clock, µs."""
     log.warning("dead letter", extra={"source": source, "reason": reason})
     text = raw[:MAX_RAW].decode("utf-8", errors="replace")
-    writer.send(DEAD, source.split(" ")[0], encode(DeadRecord(source, reason, text, at)))
+    writer.send(topic, source.split(" ")[0], encode(DeadRecord(source, reason, text, at)))
 
 
 def trade_writer(kafka: Kafka) -> Writer:

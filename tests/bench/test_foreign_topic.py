@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench import readback, source
 from quantstream.settings import Kafka
+from quantstream.topics import DEAD
 from streaming.columns import Parser
 
 HERE = Path(__file__).resolve().parents[2]
@@ -58,12 +59,14 @@ def test_a_topic_of_another_producer_is_counted_exactly_once(
     broker: Kafka, filled: tuple[str, int], asked: float
 ) -> None:
     topic, records = filled
+    dead = readback.records(broker, DEAD.name, 1)
     command = [sys.executable, "-m", "bench.aggregate", "--bootstrap", broker.bootstrap, "--topic", topic, "--json"]
     command += ["--trades", str(int(records * asked)), "--no-floors"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=HERE, check=True, timeout=120)
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["exactly_once"] is True
     assert int(records * asked) <= found["trades"] <= records
+    assert readback.records(broker, DEAD.name, 1) == dead, "the broker may be somebody's: its dead letters are not ours"
 
 
 def test_ids_are_counted_once_whatever_overlaps() -> None:
