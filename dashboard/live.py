@@ -31,7 +31,6 @@ from quantstream.topics import (
     OpenCandles,
     Score,
     decode,
-    parse_candle,
 )
 
 log = logging.getLogger(__name__)
@@ -165,7 +164,7 @@ class Tail(Background):
         snapshot = decode(raw, OpenCandles)
         tail = self._symbol(snapshot.state.symbol)
         tail.latest_at = max(tail.latest_at, snapshot.state.latest_at)
-        candles = [parse_candle(fields) for fields in snapshot.candles]
+        candles = snapshot.built()
         tail.building = {interval: [] for interval in tail.building}
         for candle in sorted(candles, key=lambda c: c.opened_at):
             tail.building.setdefault(candle.interval, []).append(candle)

@@ -9,91 +9,21 @@ why the first window of a log is incomplete, unless a heartbeat showed that the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from functools import cache
 
-import msgspec
-
+from quantstream.building import Stretch, SymbolState, Window
 from quantstream.market import NO_TRADE_ID, SECOND, Candle, Trade, interval_length, window_start
 from quantstream.sequence import Hole, Seen
-from quantstream.sequence import Sequence as Ids
 
 RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
 MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
 DEFAULT_LATENESS = SECOND // 2  # trades come in id order and the exchange stamps them in order to the ms: ample
 
 
-class Window(msgspec.Struct, array_like=True, gc=False):
-    """A candle being built: mutable, exact, O(1) per trade."""
-
-    opened_at: int
-    open: int = 0
-    high: int = 0
-    low: int = 0
-    close: int = 0
-    volume: int = 0
-    quote_volume: int = 0
-    trade_count: int = 0
-    taker_buy_volume: int = 0
-    taker_buy_quote_volume: int = 0
-    first_trade_id: int = NO_TRADE_ID
-    last_trade_id: int = NO_TRADE_ID
-    revision: int = -1  # that of the last emitted candle; -1 while open
-    is_damaged: bool = False  # a hole in it was given up: only the exchange's kline can mend it
-
-    def add(self, trade: Trade) -> None:
-        """Take one trade in; order does not matter."""
-        price, quantity = trade.price, trade.quantity
-        if self.trade_count == 0:
-            self.open = self.high = self.low = self.close = price
-            self.first_trade_id, self.last_trade_id = trade.first_trade_id, trade.last_trade_id
-        else:
-            if trade.first_trade_id < self.first_trade_id:
-                self.first_trade_id, self.open = trade.first_trade_id, price
-            if trade.last_trade_id > self.last_trade_id:
-                self.last_trade_id, self.close = trade.last_trade_id, price
-            if price > self.high:
-                self.high = price
-            elif price < self.low:
-                self.low = price
-        quote = price * quantity
-        self.volume += quantity
-        self.quote_volume += quote
-        self.trade_count += trade.last_trade_id - trade.first_trade_id + 1
-        if not trade.buyer_is_maker:
-            self.taker_buy_volume += quantity
-            self.taker_buy_quote_volume += quote
-
-    def merge(self, part: Window) -> None:
-        """Take in what another window has summed of trades that this one has not; order does not matter."""
-        if self.trade_count == 0:
-            self.open, self.high, self.low, self.close = part.open, part.high, part.low, part.close
-            self.first_trade_id, self.last_trade_id = part.first_trade_id, part.last_trade_id
-        else:
-            if part.first_trade_id < self.first_trade_id:
-                self.first_trade_id, self.open = part.first_trade_id, part.open
-            if part.last_trade_id > self.last_trade_id:
-                self.last_trade_id, self.close = part.last_trade_id, part.close
-            if part.high > self.high:
-                self.high = part.high
-            if part.low < self.low:
-                self.low = part.low
-        self.volume += part.volume
-        self.quote_volume += part.quote_volume
-        self.trade_count += part.trade_count
-        self.taker_buy_volume += part.taker_buy_volume
-        self.taker_buy_quote_volume += part.taker_buy_quote_volume
-
-
-class SymbolState(msgspec.Struct):
-    """All that a builder knows of one symbol: bounded, serialisable, enough to continue identically."""
-
-    symbol: str
-    ids: Ids = msgspec.field(default_factory=Ids)
-    latest_at: int = 0  # latest event time of any trade or heartbeat, µs
-    windows: dict[str, dict[int, Window]] = msgspec.field(default_factory=dict)
-    next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
-    unplaced: int = 0  # trades too late for any retained window
-    alive_from: int = 0  # first heartbeat before any trade, µs: the log has everything from then on
+@cache
+def _lengths(intervals: tuple[str, ...]) -> Mapping[str, int]:
+    return {interval: interval_length(interval) for interval in intervals}  # one for all builders
 
 
 class CandleBuilder:
@@ -107,7 +37,7 @@ class CandleBuilder:
         state: SymbolState | None = None,
     ) -> None:
         """`lateness` in µs. `state` continues where another builder's snapshot ended."""
-        self.lengths = {interval: interval_length(interval) for interval in intervals}
+        self.lengths = _lengths(tuple(intervals))
         self.lateness = lateness
         self.state = state or SymbolState(symbol)
         for interval in self.lengths:
@@ -130,40 +60,42 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
-    def add_run(
-        self, slices: Sequence[Window], last_at: int, latest_at: int, may_close: bool = False
-    ) -> list[Candle] | None:
-        """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None.
-
-        The trades' ids follow one another; `slices` are their sums over stretches of time that no window's edge divides, in
-        order. `last_at` is the time (µs) of the last of them, `latest_at` the latest of any. With `may_close` they may pass the
-        end of one window of each interval, all at the same trade; without, nothing may be due to close.
-        """
-        state = self.state
-        latest_at = max(latest_at, state.latest_at)
-        if slices[0].first_trade_id != state.ids.last_id + 1:
-            return None
+    def add_stretch(self, stretch: Stretch) -> list[Candle] | None:
+        """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None."""
+        state, slices = self.state, stretch.slices
+        is_first = state.ids.last_id == NO_TRADE_ID
+        if state.latest_at if is_first else slices[0].first_trade_id != state.ids.last_id + 1:
+            return None  # of the first trades none may come after a heartbeat: it might close windows at once
+        latest_at = max(stretch.latest_at, state.latest_at)
         watermark, due = latest_at - self.lateness, 0
         for interval, length in self.lengths.items():
-            opened_at = state.next_open.get(interval)
+            opened_at = window_start(slices[0].opened_at, length) if is_first else state.next_open.get(interval)
             if opened_at is None or slices[0].opened_at < opened_at:
                 return None
             if opened_at + length <= watermark:
-                if not may_close or opened_at + 2 * length <= watermark:
+                if not stretch.may_close or opened_at + 2 * length <= watermark:
                     return None
                 due = opened_at + length
         if due and any(hole.before >= due for hole in state.ids.holes):
             return None  # its trades may just be out of order: the window may close later, or be open longer than due
+        if is_first:
+            self._begin(stretch)
         for interval, length in self.lengths.items():
             windows = state.windows[interval]
             for part in slices:
                 start = part.opened_at - part.opened_at % length
                 window = windows.get(start)
                 if window is None:
-                    window = windows[start] = Window(start)
-                window.merge(part)
-        state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, last_at, latest_at
+                    windows[start] = part.begun(start)
+                else:
+                    window.merge(part)
+        state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, stretch.last_at, latest_at
         return self._close_due() if due else []
+
+    def _begin(self, stretch: Stretch) -> None:
+        self.state.ids.begin(stretch.slices[0].first_trade_id, stretch.first_at)
+        for interval, length in self.lengths.items():
+            self.state.next_open[interval] = window_start(stretch.slices[0].opened_at, length)
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
@@ -176,12 +108,13 @@ class CandleBuilder:
 
     def open_candles(self) -> list[Candle]:
         """Return the candles being built, incomplete by definition."""
-        return [
-            self._candle(interval, window, is_complete=False)
-            for interval in self.lengths
-            for _, window in sorted(self.state.windows[interval].items())
-            if window.revision < 0
-        ]
+        found: list[Candle] = []
+        for interval in self.lengths:
+            windows = self.state.windows[interval]
+            for opened_at in sorted(windows):
+                if windows[opened_at].revision < 0:
+                    found.append(self._candle(interval, windows[opened_at], is_complete=False))
+        return found
 
     def _damage(self, hole: Hole) -> None:
         for interval, length in self.lengths.items():
@@ -253,19 +186,15 @@ class CandleBuilder:
     def _close_due(self) -> list[Candle]:
         """Close the windows that the watermark has passed, oldest first."""
         closed: list[Candle] = []
+        watermark = self.watermark
         for interval, length in self.lengths.items():
             opened_at = self.state.next_open.get(interval)
-            while (
-                opened_at is not None and opened_at + length <= self.watermark and not self._may_fill(opened_at, length)
-            ):
+            while opened_at is not None and opened_at + length <= watermark:
+                if self.state.ids.may_lack(opened_at, length, since=watermark):
+                    break  # so lately that it may just be out of order
                 closed.append(self._close(interval, opened_at))
                 opened_at = self.state.next_open[interval] = opened_at + length
         return closed
-
-    def _may_fill(self, opened_at: int, length: int) -> bool:
-        """Tell whether a hole in the window is so young that its trades may just be out of order."""
-        young = self.state.latest_at - self.lateness
-        return any(hole.before >= young and hole.touches(opened_at, length) for hole in self.state.ids.holes)
 
     def _close(self, interval: str, opened_at: int) -> Candle:
         windows, length = self.state.windows[interval], self.lengths[interval]
@@ -287,28 +216,28 @@ class CandleBuilder:
 
     def _is_complete(self, interval: str, window: Window) -> bool:
         length = self.lengths[interval]
-        return not window.is_damaged and not any(h.touches(window.opened_at, length) for h in self.state.ids.holes)
+        return not window.is_damaged and not self.state.ids.may_lack(window.opened_at, length)
 
     def _emit(self, interval: str, window: Window) -> Candle:
         window.revision += 1
         return self._candle(interval, window, is_complete=self._is_complete(interval, window))
 
     def _candle(self, interval: str, window: Window, is_complete: bool) -> Candle:
-        return Candle(
-            symbol=self.state.symbol,
-            interval=interval,
-            opened_at=window.opened_at,
-            open=window.open,
-            high=window.high,
-            low=window.low,
-            close=window.close,
-            volume=window.volume,
-            quote_volume=window.quote_volume,
-            trade_count=window.trade_count,
-            taker_buy_volume=window.taker_buy_volume,
-            taker_buy_quote_volume=window.taker_buy_quote_volume,
-            first_trade_id=window.first_trade_id,
-            last_trade_id=window.last_trade_id,
-            is_complete=is_complete,
-            revision=max(window.revision, 0),
+        return Candle(  # in the order of its fields: to name each would cost as much as all the rest
+            self.state.symbol,
+            interval,
+            window.opened_at,
+            window.open,
+            window.high,
+            window.low,
+            window.close,
+            window.volume,
+            window.quote_volume,
+            window.trade_count,
+            window.taker_buy_volume,
+            window.taker_buy_quote_volume,
+            window.first_trade_id,
+            window.last_trade_id,
+            is_complete,
+            max(window.revision, 0),
         )

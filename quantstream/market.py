@@ -17,6 +17,7 @@ UNIT = 10**DECIMALS
 QUOTE_DECIMALS = 2 * DECIMALS  # price × quantity
 QUOTE_UNIT = 10**QUOTE_DECIMALS
 MAX_DIGITS = 38  # of decimal128
+BEYOND = 10**MAX_DIGITS
 MAX_UNITS = 10**30 - 1  # 38 digits of decimal128 less room for sums
 MAX_QUOTE = 10**31  # of one trade, in 10⁻¹⁶: ten million such trades still fit a candle
 MAX_SINGLES = 10**9  # trades that one aggregate may stand for
@@ -142,7 +143,8 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
     source: str = "trades"
 
     def __post_init__(self) -> None:
-        if not (self.low <= min(self.open, self.close) and max(self.open, self.close) <= self.high and self.low > 0):
+        low, high = self.low, self.high
+        if not (0 < low <= self.open <= high and low <= self.close <= high):
             raise BadRecord(
                 f"candle of {self.symbol} at {self.opened_at}: open and close must lie between low and high"
             )
@@ -152,8 +154,8 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
             )
         if self.opened_at % interval_length(self.interval):
             raise BadRecord(f"candle of {self.symbol} at {self.opened_at} does not open on a {self.interval} boundary")
-        largest = max(self.high, self.volume, self.quote_volume)
-        if not 0 <= self.opened_at < LATEST or largest >= 10**MAX_DIGITS or not 0 <= self.trade_count < 2**62:
+        is_sane = high < BEYOND and self.volume < BEYOND and self.quote_volume < BEYOND
+        if not (is_sane and 0 <= self.opened_at < LATEST and 0 <= self.trade_count < 2**62):
             raise BadRecord(f"candle of {self.symbol} at {str(self.opened_at)[:40]}: numbers beyond all reason")
 
     @property

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
 STALLED_AFTER = 30.0  # seconds without a turn of the loop: the process hangs; every call it makes gives up before that
+
+
+class SymbolGauge(Collector):
+    """A number for each symbol, printed when somebody asks: thousands of them change at once, at every close of a window."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+        self.values: dict[str, float] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the numbers as they are now; may be called from any thread."""
+        family = GaugeMetricFamily(self.name, self.text, labels=["symbol"])
+        for symbol, value in self.values.copy().items():
+            family.add_metric([symbol], value)
+        yield family
 
 
 class Metrics:
@@ -27,8 +44,8 @@ class Metrics:
         self.delay = self.histogram("delay_seconds", "from received at ingest to handled here")
         self.gaps = self.counter("gaps_total", "id gaps, by found or repaired", "outcome")
         self.open_gaps = self.gauge("open_gaps", "id gaps not yet repaired")
-        self.candle_closed_at = self.gauge(
-            "candle_closed_at_seconds", "end of the symbol's last candle, seconds since the epoch", "symbol"
+        self.candle_closed_at = self.symbol_gauge(
+            "candle_closed_at_seconds", "end of the symbol's last candle, seconds since the epoch"
         )  # its age: ingest's market_time_seconds less this
 
     def counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -38,6 +55,12 @@ class Metrics:
     def gauge(self, name: str, text: str, *labels: str) -> Gauge:
         """Declare a gauge."""
         return Gauge(f"quantstream_{self.stage}_{name}", text, labels, registry=self.registry)
+
+    def symbol_gauge(self, name: str, text: str) -> SymbolGauge:
+        """Declare a gauge of each symbol."""
+        gauge = SymbolGauge(f"quantstream_{self.stage}_{name}", text)
+        self.registry.register(gauge)
+        return gauge
 
     def histogram(self, name: str, text: str, *labels: str) -> Histogram:
         """Declare a histogram of seconds."""

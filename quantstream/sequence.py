@@ -82,6 +82,11 @@ class Sequence(msgspec.Struct):
         self.duplicates += 1
         return Seen.DUPLICATE, None
 
+    def begin(self, first: int, before: int) -> None:
+        """Note that the log begins with the id `first`; those it lacks were traded until `before` (µs)."""
+        if first > 0:
+            self.holes.append(Hole(0, first - 1, 0, before))
+
     def take_again(self, first: int, last: int, trades: int) -> bool:
         """Note `trades` whose ids `[first, last]` were all seen before; return False when some may not have been."""
         if last > self.last_id or any(hole.last >= first for hole in self.holes):
@@ -89,19 +94,25 @@ class Sequence(msgspec.Struct):
         self.duplicates += trades
         return True
 
+    def may_lack(self, opened_at: int, length: int, since: int = 0) -> bool:
+        """Tell whether a trade of the window may be missing, traded perhaps as late as `since` (µs) or later."""
+        for hole in self.holes:  # noqa: SIM110  (a generator takes four times as long; asked of every symbol at every close)
+            if hole.before >= since and hole.touches(opened_at, length):
+                return True
+        return False
+
     def give_up_oldest(self) -> Hole | None:
         """Forget the oldest hole when there are too many, and return it."""
         return self.holes.pop(0) if len(self.holes) > MAX_HOLES else None
 
     def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
-        is_first = self.last_id == NO_TRADE_ID
-        after = 0 if is_first else min(self.last_at, trade.traded_at)
-        before = min(alive_from or trade.traded_at, trade.traded_at) if is_first else trade.traded_at
-        hole = Hole(self.last_id + 1, trade.first_trade_id - 1, after, before)
-        self.holes.append(hole)
+        before, after = self.last_id, min(self.last_at, trade.traded_at)
         self.last_id, self.last_at = trade.last_trade_id, trade.traded_at
-        if is_first:
+        if before == NO_TRADE_ID:
+            self.begin(trade.first_trade_id, min(alive_from or trade.traded_at, trade.traded_at))
             return Seen.NEXT, None
+        hole = Hole(before + 1, trade.first_trade_id - 1, after, trade.traded_at)
+        self.holes.append(hole)
         self.gaps += 1
         self.missing += hole.missing
         return Seen.JUMP, hole

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from quantstream.candles import SymbolState
+from quantstream.building import SymbolState
 from quantstream.errors import BadRecord
-from quantstream.market import QUOTE_DECIMALS, QUOTE_UNIT, UNIT, Candle, to_units
+from quantstream.market import Candle
+from quantstream.printing import parse_candle, print_candle
 from quantstream.settings import PARTITIONS
 
 DAY_MS = 86_400_000
@@ -135,18 +137,28 @@ class OpenCandles(msgspec.Struct):
     """Value of `market.candles.open.v1`: the aggregator's whole state of one symbol, and the candles being built."""
 
     state: SymbolState
-    candles: list[dict[str, Any]]  # as `candle_fields` prints them
+    candles: list[msgspec.Raw]  # as `print_candle` prints them
+
+    @classmethod
+    def of(cls, state: SymbolState, candles: Iterable[Candle]) -> OpenCandles:
+        """Return a state with its candles."""
+        return cls(state, [msgspec.Raw(print_candle(candle)) for candle in candles])
+
+    def built(self) -> list[Candle]:
+        """Return the candles being built.
+
+        Raises: BadRecord.
+        """
+        return [parse_candle(raw) for raw in self.candles]
 
 
-QUOTE_FIELDS = ("quote_volume", "taker_buy_quote_volume")
-UNIT_FIELDS = ("open", "high", "low", "close", "volume", "taker_buy_volume")
 T = TypeVar("T", bound=msgspec.Struct)
 _encoder = msgspec.json.Encoder()
 
 
 def encode(value: msgspec.Struct) -> bytes:
     """Return a value's JSON; candles print their numbers as exact decimal text."""
-    return _encoder.encode(candle_fields(value) if isinstance(value, Candle) else value)
+    return print_candle(value) if isinstance(value, Candle) else _encoder.encode(value)
 
 
 def decode(raw: bytes, kind: type[T]) -> T:
@@ -154,32 +166,9 @@ def decode(raw: bytes, kind: type[T]) -> T:
 
     Raises: BadRecord when the bytes are not such a value.
     """
+    if kind is Candle:
+        return parse_candle(raw)  # type: ignore[return-value]
     try:
-        if kind is Candle:
-            return parse_candle(msgspec.json.decode(raw, type=dict[str, Any]))  # type: ignore[return-value]
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"not a {kind.__name__}: {error}") from error
-
-
-def candle_fields(candle: Candle) -> dict[str, Any]:
-    """Return a candle as plain fields, numbers as decimal text."""
-    fields = msgspec.structs.asdict(candle)  # in the order of the fields, which the bytes keep
-    for name in UNIT_FIELDS:
-        fields[name] = "%d.%08d" % divmod(fields[name], UNIT)  # noqa: UP031  (none is negative; the fastest)
-    for name in QUOTE_FIELDS:
-        fields[name] = "%d.%016d" % divmod(fields[name], QUOTE_UNIT)  # noqa: UP031
-    return fields
-
-
-def parse_candle(fields: dict[str, Any]) -> Candle:
-    """Return the candle that `candle_fields` printed.
-
-    Raises: BadRecord.
-    """
-    try:
-        numbers = {name: to_units(fields[name]) for name in UNIT_FIELDS}
-        quotes = {name: to_units(fields[name], QUOTE_DECIMALS) for name in QUOTE_FIELDS}
-        return msgspec.convert({**fields, **numbers, **quotes}, Candle)
-    except (KeyError, AttributeError, TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise BadRecord(f"not a candle: {error!r}") from error

@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import Gauge
-
 from quantstream.errors import BadRecord, Outrun
 from quantstream.kafka import (
     OFFSET_BEGINNING,
@@ -40,13 +38,13 @@ from quantstream.topics import (
     encode,
 )
 from streaming.aggregator import Aggregator, Closed
-from streaming.columns import Collected
+from streaming.packed import Collected
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 LINGER = 0.02  # seconds to collect what comes when little is waiting: what a commit costs is then shared by some trades
-BUSY = 2.0  # seconds of work in one transaction when much is waiting; 2,000 snapshots are then a fiftieth of it
-BUSY_SHARE, MOST_BUSY = 20, 5.0  # times what the last commit took, but no more than so many seconds
+BUSY = 3.0  # seconds of work in one transaction when much is waiting; 2,000 snapshots are then a hundredth of it
+BUSY_SHARE, MOST_BUSY = 100, 5.0  # times what the last commit took, but no more than so many seconds
 SHARE = 3  # times what the last commit took is spent on collecting at least, so that committing never eats the core
 AT_ONCE = 5_000  # records read at once: what is computed of them stays in the processor's cache
 COLLECT_AFTER = (
@@ -85,7 +83,6 @@ class AggregateStage:
         self.metrics, self.health, self.commit_s, self.now, self.route = metrics, health, commit_s, now, route
         self.handled = metrics.records.labels("handled")
         self.closed = metrics.records.labels("candle")
-        self.closed_at: dict[str, Gauge] = {}  # by symbol: finding a label costs half as much as a candle's JSON
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
         self.offsets: dict[Partition, int] = {}
         self.waiting = Collected(MAX_ROWS + AT_ONCE)
@@ -172,8 +169,7 @@ class AggregateStage:
     def _take(self) -> None:
         if not self.waiting:
             return
-        for closed in self.aggregator.take_batch(self.waiting.take()):
-            self._emit(closed)
+        self._emit(self.aggregator.take_batch(self.waiting.take()))
         self.health.beat()
 
     def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
@@ -182,16 +178,16 @@ class AggregateStage:
         source = f"aggregate {message.topic()}-{message.partition()}@{message.offset()}"
         put_aside(self.writer, source, str(error), raw, self.now(), self.route.dead)
 
-    def _emit(self, closed: Closed) -> None:
+    def _emit(self, closed: list[Closed]) -> None:
+        if not closed:
+            return
         self._begin()
-        for candle in closed.candles:
-            self.writer.send(self.route.candles, candle.symbol, encode(candle), partition=closed.partition)
-            gauge = self.closed_at.get(candle.symbol)
-            if gauge is None:
-                gauge = self.closed_at[candle.symbol] = self.metrics.candle_closed_at.labels(candle.symbol)
-            gauge.set(candle.closed_at / SECOND)
-            self.market_time.set(candle.closed_at / SECOND)
-        self.closed.inc(len(closed.candles))
+        for each in closed:
+            for candle in each.candles:
+                self.writer.send(self.route.candles, candle.symbol, encode(candle), partition=each.partition)
+                self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.closed.inc(sum(len(each.candles) for each in closed))
+        self.market_time.set(closed[-1].candles[-1].closed_at / SECOND)
 
     def _begin(self) -> None:
         if not self.in_transaction:

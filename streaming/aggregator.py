@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from math import gcd
-from operator import attrgetter
 
 import numpy as np
 
 from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import Candle, Trade
-from quantstream.topics import OpenCandles, candle_fields
+from quantstream.topics import OpenCandles
 from streaming.binance import parse_record
-from streaming.columns import Columns, Parser
-from streaming.digits import Ints
-from streaming.runs import AT_ONCE, Group, Known, Run, runs
+from streaming.columns import Batch, Item, Parser
+from streaming.runs import NOTHING, Group, Known, Run, runs
 
 FEWEST = 3  # trades: shorter runs are quicker one by one
 
@@ -51,28 +48,29 @@ class Aggregator:
         builder = self._builder(partition, symbol)
         return builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
 
-    def take_batch(self, columns: Columns) -> list[Closed]:
+    def take_batch(self, batch: Batch) -> list[Closed]:
         """Take a batch in and return what it closed or revised, in the order of the records."""
         closed: list[Closed] = []
-        for row, (key, item) in columns.items.items():
-            if columns.code[row] < 0 and not isinstance(item, BadRecord):
-                self._item(columns, row, key, item, closed)
-        plain = columns.at > 0
-        plain[[row for row in columns.items if not isinstance(columns.items[row][1], BadRecord)]] = True
-        rows = (plain & (columns.code >= 0)).nonzero()[0]
-        for part in _parts(columns, rows):
-            found = runs(columns, part, self._known, self.grid, self.lateness)
-            for (partition, code), of_one in groupby(found, attrgetter("group")):
-                builder = self._builder(partition, self.parser.symbols.names[code])
-                for run in of_one:
-                    self._run(columns, run, builder, closed)
+        apart = [row for row, (_, item) in batch.items.items() if batch.code[row] < 0 or isinstance(item, BadRecord)]
+        for row in apart:
+            self._item(batch, row, *batch.items[row], closed)
+        rows = np.delete(np.arange(len(batch)), apart) if apart else np.arange(len(batch))
+        builders: dict[Group, CandleBuilder] = {}
+
+        def known(group: Group) -> Known:
+            builder = builders[group] = self._builder(group[0], self.parser.symbols.names[group[1]])
+            state = builder.state
+            return (state.ids.last_id, state.latest_at) if state.latest_at else NOTHING
+
+        for run in runs(batch, rows, known, self.grid, self.lateness):
+            self._run(batch, run, builders[run.group], closed)
         return sorted(closed, key=lambda each: each.row)
 
     def snapshots(self) -> Iterable[tuple[int, OpenCandles]]:
         """Return the state of every symbol touched since the last call, with its partition."""
         for partition, symbol in sorted(self.touched):
             builder = self.builders[partition][symbol]
-            yield partition, OpenCandles(builder.state, [candle_fields(candle) for candle in builder.open_candles()])
+            yield partition, OpenCandles.of(builder.state, builder.open_candles())
         self.touched.clear()
 
     def restore(self, partition: int, snapshots: Iterable[OpenCandles]) -> None:
@@ -87,10 +85,6 @@ class Aggregator:
         self.builders.pop(partition, None)
         self.touched = {key for key in self.touched if key[0] != partition}
 
-    def _known(self, group: Group) -> Known | None:
-        builder = self.builders.get(group[0], {}).get(self.parser.symbols.names[group[1]])
-        return Known(builder.state.ids.last_id, builder.state.latest_at) if builder else None
-
     def _builder(self, partition: int, symbol: str) -> CandleBuilder:
         builders = self.builders.setdefault(partition, {})
         builder = builders.get(symbol)
@@ -99,37 +93,29 @@ class Aggregator:
         self.touched.add((partition, symbol))
         return builder
 
-    def _run(self, columns: Columns, run: Run, builder: CandleBuilder, closed: list[Closed]) -> None:
-        if len(run.rows) >= FEWEST and run.slices:
-            whole = builder.add_run(run.slices, run.last_at, run.latest_at, run.due >= 0)
+    def _run(self, batch: Batch, run: Run, builder: CandleBuilder, closed: list[Closed]) -> None:
+        if run.stretch and len(run.rows) >= FEWEST:
+            whole = builder.add_stretch(run.stretch)
             if whole is not None:
                 if whole:
                     closed.append(Closed(run.due, run.group[0], whole))
                 return
-            first, last = run.slices[0].first_trade_id, run.slices[-1].last_trade_id
+            first, last = run.stretch.slices[0].first_trade_id, run.stretch.slices[-1].last_trade_id
             if builder.state.ids.take_again(first, last, len(run.rows)):
                 return
         for row in run.rows.tolist():
-            if columns.at[row]:
-                candles = builder.add(columns.trade(row, builder.state.symbol))
-                if candles:
-                    closed.append(Closed(row, run.group[0], candles))
-            else:
-                self._item(columns, row, *columns.items[row], closed)
+            if row in batch.items:
+                self._item(batch, row, *batch.items[row], closed)
+                continue
+            candles = builder.add(batch.trade(row, builder.state.symbol))
+            if candles:
+                closed.append(Closed(row, run.group[0], candles))
 
-    def _item(self, columns: Columns, row: int, key: str, item: Trade | int | BadRecord, closed: list[Closed]) -> None:
+    def _item(self, batch: Batch, row: int, key: str, item: Item, closed: list[Closed]) -> None:
         if isinstance(item, BadRecord):
             return
-        partition = int(columns.partition[row])
+        partition = int(batch.partition[row])
         builder = self._builder(partition, key)
         candles = builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
         if candles:
             closed.append(Closed(row, partition, candles))
-
-
-def _parts(columns: Columns, rows: Ints) -> list[Ints]:
-    """Return the rows, those of each partition apart when they are many: no builder takes from two, and they lie closer."""
-    if len(rows) <= AT_ONCE:
-        return [rows]
-    partition = columns.partition[rows]
-    return [rows[partition == number] for number in np.flatnonzero(np.bincount(partition)).tolist()]

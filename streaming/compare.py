@@ -8,7 +8,7 @@ import msgspec
 import pyarrow as pa
 
 from quantstream.market import QUOTE_DECIMALS, UNIT, Candle, units_text
-from quantstream.topics import QUOTE_FIELDS, UNIT_FIELDS
+from quantstream.printing import QUOTE_FIELDS, UNIT_FIELDS
 from streaming.recompute import units
 
 KLINE_FIELDS = (

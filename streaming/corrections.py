@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Mapping
 import msgspec
 
 from quantstream.errors import BadRecord
-from quantstream.kafka import Reader, Writer
+from quantstream.kafka import ANY_PARTITION, Reader, Writer
 from quantstream.market import MINUTE, Candle
 from quantstream.settings import Kafka
 from quantstream.topics import CANDLES, decode, encode
@@ -82,6 +82,7 @@ class Corrector:
         if ready:
             self.writer.begin()
             for candle in ready:
-                self.writer.send(CANDLES, candle.symbol, encode(candle), partition=partitions.get(candle.symbol))
+                partition = partitions.get(candle.symbol, ANY_PARTITION)
+                self.writer.send(CANDLES, candle.symbol, encode(candle), partition=partition)
             self.writer.commit(reader, {})
         return len(ready)

@@ -57,12 +57,12 @@ def _taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
     """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
     state = builder.state
 
-    def known(_: runs.Group) -> runs.Known | None:
-        return runs.Known(state.ids.last_id, state.latest_at) if state.next_open else None
+    def known(_: runs.Group) -> runs.Known:
+        return (state.ids.last_id, state.latest_at) if state.next_open else runs.NOTHING
 
     grid = math.gcd(*builder.lengths.values())
     for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
-        whole = builder.add_run(run.slices, run.last_at, run.latest_at, run.due >= 0) if run.slices else None
+        whole = builder.add_stretch(run.stretch) if run.stretch else None
         if whole is not None:
             yield from whole
             continue

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow as pa
 
-from quantstream.candles import Window
+from quantstream.building import Window
 from quantstream.lake import Lake, utc
 from quantstream.market import Candle, Trade, interval_length, window_start
 from quantstream.sequence import Seen, Sequence

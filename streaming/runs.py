@@ -1,7 +1,7 @@
 """A batch of trades cut into runs, each the trades of one symbol that a candle builder can take in one step.
 
 Summing is left to numpy, deciding to the builder: a run is only a proposal (ids that follow one another, one window due to
-close at most, slices of time already summed), and `CandleBuilder.add_run` refuses what is not as it seems. So the candles are
+close at most, slices of time already summed), and `CandleBuilder.add_stretch` refuses what is not as it seems. So the candles are
 those of adding trade by trade, whatever the log holds.
 """
 
@@ -12,61 +12,54 @@ from collections.abc import Callable, Iterator
 import msgspec
 import numpy as np
 
-from quantstream.candles import Window
-from streaming.columns import Columns
+from quantstream.building import Stretch, Window
+from streaming.columns import Batch
 from streaming.digits import Flags, Ints
 
 AT_ONCE = 32_768  # rows: what is computed of them stays in the processor's cache
 ROOM = 1 << 62  # what a sum of int64 may come to, and by how much a float may be wrong to tell an exact one
 Group = tuple[int, int]  # partition, code of the symbol
-
-
-class Known(msgspec.Struct, frozen=True, gc=False):
-    """What a builder knew before the batch: the highest id and the latest event time (µs)."""
-
-    last_id: int
-    latest_at: int
+Known = tuple[int, int]  # to a builder before the batch: the highest id and the latest event time (µs)
+NOTHING = -2, 0  # what is known of a symbol that nobody has heard of
 
 
 class Run(msgspec.Struct, frozen=True, gc=False):
-    """Rows of the batch (in order of arrival) of one symbol: summed in `slices`, or to be taken one by one when empty."""
+    """Rows of the batch (in order of arrival) of one symbol, and their sums; without sums to be taken one by one."""
 
     group: Group
     rows: Ints
-    slices: list[Window]
-    last_at: int = 0  # of the last trade, µs
-    latest_at: int = 0  # of any of its trades, µs
+    stretch: Stretch | None = None
     due: int = -1  # the row that passes the end of a window, the only one that does
 
 
-def runs(
-    columns: Columns, rows: Ints, known: Callable[[Group], Known | None], grid: int, lateness: int
-) -> Iterator[Run]:
+def runs(batch: Batch, rows: Ints, known: Callable[[Group], Known], grid: int, lateness: int) -> Iterator[Run]:
     """Yield the runs of some rows of a batch, symbol by symbol, each in order of arrival. `grid`, `lateness` in µs.
 
-    A run closes one window at most. A symbol that is not `known` begins with a row of its own, as does every item. `known` is
-    asked when the runs before were yielded: what they told a builder counts.
+    A run closes one window at most; every item is a run of its own. `known` is asked when the runs before were yielded: what
+    they told a builder counts.
     """
     if not len(rows):
         return
-    order, group, starts = by_group(columns, rows)
+    order, group, starts = by_group(batch, rows)
     for begin in range(0, len(order), AT_ONCE):
         end = min(begin + AT_ONCE, len(order))
         first = int(np.searchsorted(starts, begin, "right")) - 1
         last = int(np.searchsorted(starts, end))
         inside = np.maximum(starts[first:last] - begin, 0)
-        before = list(map(known, group[first:last]))
-        cut = _Cut(columns, order[begin:end], inside, before, grid, lateness)
+        before = np.array(list(map(known, group[first:last])))
+        cut = _Cut(batch, order[begin:end], inside, before, grid, lateness)
         yield from _summed(cut, group[first:last])
 
 
-def by_group(columns: Columns, rows: Ints) -> tuple[Ints, list[Group], Ints]:
-    """Return the rows sorted by group, the groups, and where each begins."""
-    width = int(columns.code[rows].max()) + 1
-    key = columns.partition[rows] * width + columns.code[rows]
+def by_group(batch: Batch, rows: Ints) -> tuple[Ints, list[Group], Ints]:
+    """Return the rows (ascending) sorted by group, the groups, and where each begins."""
+    is_whole = len(rows) == len(batch)
+    code, partition = (batch.code, batch.partition) if is_whole else (batch.code[rows], batch.partition[rows])
+    width = int(code.max()) + 1
+    key = partition * width + code
     small = key.astype(np.uint16) if int(key.max()) < 1 << 16 else key  # numpy sorts 16 bits by counting
     places = np.argsort(small, kind="stable")
-    order, sorted_key = rows[places], small[places]
+    order, sorted_key = places if is_whole else rows[places], small[places]
     starts = np.flatnonzero(np.concatenate([[True], sorted_key[1:] != sorted_key[:-1]]))
     return order, [(each // width, each % width) for each in sorted_key[starts].tolist()], starts
 
@@ -74,22 +67,21 @@ def by_group(columns: Columns, rows: Ints) -> tuple[Ints, list[Group], Ints]:
 class _Cut:
     """Some rows in order of their groups, and where they are to be cut."""
 
-    def __init__(
-        self, columns: Columns, rows: Ints, starts: Ints, known: list[Known | None], grid: int, lateness: int
-    ) -> None:
-        """`starts` is where each group begins among the rows, `known` what is known of it."""
-        self.rows, self.starts, self.known, self.grid, self.lateness = rows, starts, known, grid, lateness
-        self.first = columns.first[rows]
-        self.last = self.first if columns.last is columns.first else columns.last[rows]
-        self.at, self.maker = columns.at[rows], columns.maker[rows]
-        self.price, self.quantity = columns.price[rows], columns.quantity[rows]
+    def __init__(self, batch: Batch, rows: Ints, starts: Ints, known: Ints, grid: int, lateness: int) -> None:
+        """`starts` is where each group begins among the rows, `known` (groups, 2) what is known of it."""
+        self.rows, self.starts, self.grid, self.lateness = rows, starts, grid, lateness
+        picked = batch.pick(rows)
+        self.first, self.last, self.at, self.maker = picked.first, picked.last, picked.at, picked.maker
+        self.price, self.quantity = picked.price, picked.quantity
         self.slice_at = self.at - self.at % grid
+        is_new = known[:, 0] == NOTHING[0]  # then its first trade is as expected
+        self.last_id = np.where(is_new, self.first[starts] - 1, known[:, 0])
+        self.latest_at = np.where(is_new, self.at[starts], known[:, 1])
 
     def begins(self) -> tuple[Flags, Flags]:
         """Return where a run begins, and which rows close a window within one."""
         ends = self._ends()
         apart = (self.at == 0) | (ends > 1)
-        apart[self.starts[[place for place, each in enumerate(self.known) if each is None]]] = True
         begins = self._changes() | apart
         begins[1:] |= apart[:-1]
         closes, starts = ends == 1, np.flatnonzero(begins)
@@ -100,7 +92,7 @@ class _Cut:
     def _changes(self) -> Flags:
         """Return where another group begins, ids do not follow one another, become new or old, or time goes back by a slice."""
         first, last = self.first, self.last
-        highest = _highest_before(last, self.starts, np.array([each.last_id if each else -1 for each in self.known]))
+        highest = _highest_before(last, self.starts, self.last_id)
         fresh = first == highest + 1
         changes = np.zeros(len(first), np.bool_)
         changes[self.starts] = True
@@ -110,8 +102,7 @@ class _Cut:
 
     def _ends(self) -> Ints:
         """Return how many ends of windows each row passes, as far as can be told from here: some it may not."""
-        latest = np.array([each.latest_at if each else 0 for each in self.known])
-        before = _highest_before(self.at, self.starts, latest)
+        before = _highest_before(self.at, self.starts, self.latest_at)
         after = np.maximum(before, self.at)
         return np.asarray((after - self.lateness) // self.grid - (before - self.lateness) // self.grid, np.int64)
 
@@ -140,15 +131,19 @@ def _summed(cut: _Cut, group: list[Group]) -> Iterator[Run]:
     slices = _slices(cut, slice_starts)
     first_slice = np.searchsorted(slice_starts, np.append(run_starts, len(order))).tolist()
     owner = (np.searchsorted(cut.starts, run_starts, "right") - 1).tolist()
-    latest = np.maximum.reduceat(at, run_starts).tolist()
-    last_at = at[run_ends - 1].tolist()
+    times = zip(
+        at[run_starts].tolist(), at[run_ends - 1].tolist(), np.maximum.reduceat(at, run_starts).tolist(), strict=True
+    )
     closing = np.flatnonzero(closes)
     due = np.full(len(run_starts), -1)
     due[np.searchsorted(run_starts, closing, "right") - 1] = order[closing]
-    numbered = zip(run_starts.tolist(), run_ends.tolist(), due.tolist(), strict=True)
-    for number, (start, end, row) in enumerate(numbered):
-        parts = slices[first_slice[number] : first_slice[number + 1]] if slices and latest[number] else []
-        yield Run(group[owner[number]], order[start:end], parts, last_at[number], latest[number], row)
+    bounds = zip(run_starts.tolist(), run_ends.tolist(), first_slice, first_slice[1:], strict=False)
+    for of, row, (start, end, begin, stop), (first_at, last_at, latest_at) in zip(
+        owner, due.tolist(), bounds, times, strict=True
+    ):
+        is_summed = slices and latest_at
+        stretch = Stretch(slices[begin:stop], first_at, last_at, latest_at, row >= 0) if is_summed else None
+        yield Run(group[of], order[start:end], stretch, row)
 
 
 def _slices(cut: _Cut, starts: Ints) -> list[Window]:

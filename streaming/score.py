@@ -105,7 +105,7 @@ class ScoreStage:
             self.health.beat()  # the first one of a symbol comes from the lake
         scores = self.score(histories) if batch else ()
         for candle in batch.values():
-            self.metrics.candle_closed_at.labels(candle.symbol).set(candle.closed_at / SECOND)
+            self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
         batch.clear()
         return scores
 

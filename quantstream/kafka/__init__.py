@@ -6,9 +6,10 @@ from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.reader import BATCH, Reader
 from quantstream.kafka.records import Record, contents, header_texts, next_offsets, record
-from quantstream.kafka.writer import Writer
+from quantstream.kafka.writer import ANY_PARTITION, Writer
 
 __all__ = [
+    "ANY_PARTITION",
     "BATCH",
     "OFFSET_BEGINNING",
     "OFFSET_END",

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from quantstream.candles import SymbolState
+from quantstream.building import SymbolState
 from quantstream.kafka import Writer
 from quantstream.lake import Lake
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
@@ -27,7 +27,6 @@ from quantstream.topics import (
     OpenCandles,
     Score,
     Signal,
-    candle_fields,
     encode,
 )
 
@@ -125,7 +124,7 @@ class Market:
 
     def _snapshot(self, symbol: str, latest_at: int, candles: Sequence[Candle]) -> None:
         state = SymbolState(symbol, latest_at=latest_at)
-        self._send(OPEN_CANDLES, symbol, OpenCandles(state, [candle_fields(candle) for candle in candles]))
+        self._send(OPEN_CANDLES, symbol, OpenCandles.of(state, candles))
 
     def _candle(self, symbol: str, at: int, price: float, volatility: float, share: float, is_complete: bool) -> Candle:
         tick = TICKS[symbol][0]

@@ -6,8 +6,9 @@ import pytest
 
 from dashboard import live
 from dashboard.live import Tail
-from quantstream.candles import SymbolState
+from quantstream.building import SymbolState
 from quantstream.kafka import Record, Writer, ensure_topics
+from quantstream.market import Candle
 from quantstream.settings import Kafka
 from quantstream.topics import (
     ANOMALIES,
@@ -19,7 +20,6 @@ from quantstream.topics import (
     DeadRecord,
     Event,
     OpenCandles,
-    candle_fields,
     encode,
 )  # fmt: skip
 
@@ -40,8 +40,8 @@ def test_the_newest_revision_of_a_candle_stays(tail, candle) -> None:
 
 
 def test_candles_being_built_and_the_market_s_clock_come_from_the_newest_snapshot(tail, candle) -> None:
-    def snapshot(at: int, *candles: object) -> bytes:
-        return encode(OpenCandles(SymbolState("BTCUSDT", latest_at=at), [candle_fields(c) for c in candles]))  # type: ignore[arg-type]
+    def snapshot(at: int, *candles: Candle) -> bytes:
+        return encode(OpenCandles.of(SymbolState("BTCUSDT", latest_at=at), candles))
 
     feed(tail, (OPEN_CANDLES, snapshot(5, candle(0))), (OPEN_CANDLES, snapshot(7, candle(1), candle(0))))
     assert tail.candles("BTCUSDT", "5m") == ([], [candle(0), candle(1)])

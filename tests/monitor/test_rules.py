@@ -46,7 +46,9 @@ def declared() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
-                if node.func.attr in ("counter", "gauge", "histogram") and isinstance(first, ast.Constant):
+                if node.func.attr in ("counter", "gauge", "symbol_gauge", "histogram") and isinstance(
+                    first, ast.Constant
+                ):
                     names.add(first.value)
     return names
 

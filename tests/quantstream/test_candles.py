@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantstream.candles import CandleBuilder, SymbolState
+from quantstream.building import SymbolState
+from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade, interval_length
 from quantstream.topics import decode, encode

@@ -50,6 +50,17 @@ def test_metrics_are_prometheus_text_under_the_stages_name() -> None:
     assert 'quantstream_sink_records_total{outcome="trades"} 3.0' in text
 
 
+def test_a_symbols_gauge_is_printed_as_any_other() -> None:
+    metrics = Metrics("score")
+    with HealthServer(Health(), metrics, host="127.0.0.1") as server:
+        assert "candle_closed_at_seconds{" not in ask(server.port, "/metrics")[1]
+        metrics.candle_closed_at.values |= {"BTCUSDT": 1_754_006_700.0, 'odd"\n': 1.0}
+        lines = ask(server.port, "/metrics")[1].splitlines()
+    assert "# TYPE quantstream_score_candle_closed_at_seconds gauge" in lines
+    assert 'quantstream_score_candle_closed_at_seconds{symbol="BTCUSDT"} 1.7540067e+09' in lines
+    assert 'quantstream_score_candle_closed_at_seconds{symbol="odd\\"\\n"} 1.0' in lines
+
+
 def test_a_loop_that_hangs_is_ended() -> None:
     now, ended = [0.0], threading.Event()
     thread = end_when_stalled(Health(lambda: now[0]), ended.set, every=0.001)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from quantstream.errors import Outrun, Unavailable
-from quantstream.kafka import Message, Partition
+from quantstream.kafka import ANY_PARTITION, Message, Partition
 from quantstream.market import SECOND, UNIT, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import OPEN_CANDLES, TRADES, OpenCandles, decode
@@ -70,7 +70,7 @@ class FakeWriter:
     def begin(self) -> None:
         assert not self.sent
 
-    def send(self, topic: Any, key: str, value: bytes, partition: int | None = None) -> None:
+    def send(self, topic: Any, key: str, value: bytes, partition: int = ANY_PARTITION) -> None:
         assert topic == OPEN_CANDLES
         self.sent.append((partition, decode(value, OpenCandles).state.ids.last_id))
 

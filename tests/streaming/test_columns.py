@@ -15,7 +15,7 @@ from quantstream.errors import BadRecord
 from quantstream.market import Trade
 from streaming import shapes
 from streaming.binance import heartbeat_event, parse_record
-from streaming.columns import FEWEST, MOST_UNITS, Collected, Columns, Parser
+from streaming.columns import FEWEST, MOST_UNITS, Columns, Parser
 
 AT = 1_754_006_400_000
 SYMBOLS = ("BTCUSDT", "A", "1000SATSUSDT", "ABCDEFGHIJKLMNOPQRSTU")
@@ -183,42 +183,6 @@ def test_a_number_too_large_for_a_column_stays_exact() -> None:
     assert isinstance(item, Trade)
     assert (row, item.price) == (100, 1_234_567_890_123_450_000_000)
     assert item.price > MOST_UNITS
-
-
-def collected(*parts: Columns, room: Collected | None = None) -> Columns:
-    room = room or Collected(sum(map(len, parts)))
-    for part in parts:
-        room.add(part)
-    return room.take()
-
-
-def test_batches_collected_keep_their_order_and_their_odd_records() -> None:
-    parser = Parser()
-    first = parser.parse([trade("A", 1), b"{"], [b"A", b"A"], [0, 0])
-    second = parser.parse([heartbeat_event("A", AT * 1000), trade("A", 2)], [b"A", b"A"], [1, 1])
-    joined = collected(first, second)
-    assert joined.first.tolist() == [1, 0, 0, 2]
-    assert joined.partition.tolist() == [0, 0, 1, 1]
-    assert (list(joined.items), joined.items[2]) == ([1, 2], ("A", AT * 1000))
-
-
-def test_ids_of_single_trades_are_kept_once_and_those_of_aggregates_apart() -> None:
-    parser = Parser()
-
-    def batch(make: Maker, begin: int) -> Columns:
-        log = [make("A", number, "1.5", "2", AT) for number in range(begin, begin + 2 * FEWEST)]
-        return parser.parse(log, [b"A"] * len(log), [0] * len(log))
-
-    room = Collected(6 * FEWEST)
-    single = collected(batch(trade, 0), batch(trade, 100), room=room)
-    assert single.first is single.last is single.id
-    both = collected(batch(trade, 0), batch(aggregate, 100), batch(trade, 300), room=room)
-    assert both.first is not both.last
-    assert (both.last - both.first).tolist() == [0] * 2 * FEWEST + [2] * 2 * FEWEST + [0] * 2 * FEWEST
-    assert np.array_equal(both.id, both.first)
-    again = collected(batch(trade, 400), room=room)
-    assert again.first is again.last is again.id
-    assert (len(again), again.items, len(room)) == (2 * FEWEST, {}, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**16 - 1), st.integers(0, 16)), min_size=1, max_size=50))

@@ -10,14 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from quantstream.candles import CandleBuilder, Window
+from quantstream.building import Stretch, Window
+from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
 from quantstream.topics import OpenCandles, encode
 from streaming import runs
 from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, parse_record, trade_event
-from streaming.columns import Collected
+from streaming.packed import Collected
 
 T0 = 1_754_006_400 * SECOND
 INTERVALS = (("5m",), ("1m", "5m"), ("1m", "5m", "15m", "1h"), ("3m", "5m"))
@@ -117,7 +118,6 @@ def test_any_log_in_any_batches_gives_the_bytes_of_trade_by_trade(
     cuts = sorted(rng.sample(range(len(log) + 1), min(len(log), rng.choice([0, 0, 1, 4]))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "AT_ONCE", at_once)
-        patch.setattr("streaming.aggregator.AT_ONCE", at_once)
         assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
 
 
@@ -143,7 +143,8 @@ def a_run(builder: CandleBuilder, may_close: bool, *trades: Trade) -> list[Candl
         if not slices or slices[-1].opened_at != start:
             slices.append(Window(start))
         slices[-1].add(trade)
-    return builder.add_run(slices, trades[-1].traded_at, max(trade.traded_at for trade in trades), may_close)
+    times = trades[0].traded_at, trades[-1].traded_at, max(trade.traded_at for trade in trades)
+    return builder.add_stretch(Stretch(slices, *times, may_close))
 
 
 def at(number: int, time: int) -> Trade:
