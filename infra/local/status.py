@@ -59,7 +59,7 @@ class Status:
         return any(process.pid for process in self.processes.values())
 
     def as_json(self) -> str:
-        """Return the documented shape."""
+        """Return the documented shape, and `notes` when there are some: nothing found is not nothing there."""
         processes = {
             name: {"state": one.state, "ready": one.ready, "pid": one.pid, "restarts": one.restarts}
             for name, one in self.processes.items()
@@ -67,7 +67,7 @@ class Status:
         symbols = {name: vars(one) for name, one in self.symbols.items()}
         models = {name: {"version": version, "alias": "champion"} for name, version in self.models.items()}
         shape = {"processes": processes, "symbols": symbols, "models": models, "lag": self.lag, "urls": dict(self.urls)}
-        return json.dumps(shape, indent=2)
+        return json.dumps(shape | ({"notes": self.notes} if self.notes else {}), indent=2)
 
 
 def look(state: State) -> Status:
