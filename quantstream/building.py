@@ -6,7 +6,7 @@ from copy import copy
 
 import msgspec
 
-from quantstream.market import NO_TRADE_ID, Trade
+from quantstream.market import NO_TRADE_ID, Candle, Trade
 from quantstream.sequence import Sequence
 
 
@@ -50,6 +50,27 @@ class Window(msgspec.Struct, array_like=True, gc=False):
         if not trade.buyer_is_maker:
             self.taker_buy_volume += quantity
             self.taker_buy_quote_volume += quote
+
+    def candle(self, symbol: str, interval: str, is_complete: bool) -> Candle:
+        """Return what its trades come to; whether they are all there is for others to say."""
+        return Candle(  # in the order of its fields: to name each would cost as much as all the rest
+            symbol,
+            interval,
+            self.opened_at,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.quote_volume,
+            self.trade_count,
+            self.taker_buy_volume,
+            self.taker_buy_quote_volume,
+            self.first_trade_id,
+            self.last_trade_id,
+            is_complete,
+            max(self.revision, 0),
+        )
 
     def begun(self, opened_at: int) -> Window:
         """Return a window that has taken in no more than this one."""

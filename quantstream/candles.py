@@ -113,7 +113,7 @@ class CandleBuilder:
             windows = self.state.windows[interval]
             for opened_at in sorted(windows):
                 if windows[opened_at].revision < 0:
-                    found.append(self._candle(interval, windows[opened_at], is_complete=False))
+                    found.append(windows[opened_at].candle(self.state.symbol, interval, False))
         return found
 
     def _damage(self, hole: Hole) -> None:
@@ -220,24 +220,4 @@ class CandleBuilder:
 
     def _emit(self, interval: str, window: Window) -> Candle:
         window.revision += 1
-        return self._candle(interval, window, is_complete=self._is_complete(interval, window))
-
-    def _candle(self, interval: str, window: Window, is_complete: bool) -> Candle:
-        return Candle(  # in the order of its fields: to name each would cost as much as all the rest
-            self.state.symbol,
-            interval,
-            window.opened_at,
-            window.open,
-            window.high,
-            window.low,
-            window.close,
-            window.volume,
-            window.quote_volume,
-            window.trade_count,
-            window.taker_buy_volume,
-            window.taker_buy_quote_volume,
-            window.first_trade_id,
-            window.last_trade_id,
-            is_complete,
-            max(window.revision, 0),
-        )
+        return window.candle(self.state.symbol, interval, self._is_complete(interval, window))

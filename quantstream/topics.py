@@ -167,7 +167,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
     Raises: BadRecord when the bytes are not such a value.
     """
     if kind is Candle:
-        return parse_candle(raw)  # type: ignore[return-value]
+        return parse_candle(raw)  # type: ignore[return-value]  # T is Candle here
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

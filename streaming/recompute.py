@@ -61,27 +61,6 @@ class DayOfTrades:
         return window
 
 
-def window_candle(symbol: str, interval: str, window: Window) -> Candle:
-    """Return what a window's trades come to; whether they are all there is not for it to say."""
-    return Candle(
-        symbol,
-        interval,
-        window.opened_at,
-        window.open,
-        window.high,
-        window.low,
-        window.close,
-        window.volume,
-        window.quote_volume,
-        window.trade_count,
-        window.taker_buy_volume,
-        window.taker_buy_quote_volume,
-        window.first_trade_id,
-        window.last_trade_id,
-        is_complete=True,
-    )
-
-
 def candles_of(
     symbol: str, interval: str, day: DayOfTrades, opens: Iterable[int], close: int | None
 ) -> dict[int, Candle]:
@@ -92,7 +71,7 @@ def candles_of(
         if window is None and close is not None:
             window = Window(opened_at, close, close, close, close)
         if window is not None:
-            found[opened_at] = window_candle(symbol, interval, window)
+            found[opened_at] = window.candle(symbol, interval, is_complete=True)
             close = window.close
     return found
 

@@ -34,6 +34,7 @@ class SymbolTable:
 
     def number(self, keys: Sequence[bytes | None]) -> Ints:
         """Return the code of each key, -1 for one that is no symbol; new symbols get the next numbers."""
+        # a record without a key has None, which is no symbol: hence the ignored types
         codes = np.fromiter(map(self.codes.get, keys, repeat(-1)), np.int64, len(keys))  # type: ignore[arg-type]
         if codes.size and codes.min() < 0:
             self._learn({keys[row] or b"" for row in np.flatnonzero(codes < 0).tolist()})
