@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 KEPT = "results.json"
 SIGNS = {"aim": "✔ aim", "target": "✔", "no": "✘", "none set": "–"}
-BAR, ROW, LEFT, RIGHT = 14, 46, 430, 340  # px
+BAR, ROW, LEFT, RIGHT = 14, 46, 430, 480  # px
 COLOURS = {"ours": "#2a78d6", "floor": "#b5b9c0", "peer": "#e3a04f"}
 
 
