@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
 from quantstream.settings import Kafka
 from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way
+UNASSIGNED = (
+    KafkaError._STATE,
+    KafkaError._UNKNOWN_PARTITION,
+)  # what seek says of a partition that was taken away meanwhile
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -49,6 +53,7 @@ class Reader:
         self.group: str = config["group.id"]
         self.consumer = Consumer(config)
         self.bootstrap = kafka.bootstrap
+        self._member: str | None = None  # as the group named this one when it last gave it partitions
 
     def subscribe(
         self,
@@ -67,6 +72,7 @@ class Reader:
             for part in parts if offsets else ():
                 part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
             consumer.incremental_assign(parts)
+            self._member = consumer.memberid()
 
         def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
             if tell:
@@ -113,6 +119,35 @@ class Reader:
             raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
         return range(len(found))
 
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """Return where the group stands in each partition, None where it has never committed anything.
+
+        Waits while a transaction that holds such an offset is not ended yet. Raises: Unavailable, also when the broker cannot
+        say it of one partition: that is not the same as never.
+        """
+        give_up_at = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                found = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
+            except KafkaException as error:
+                raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+            failed = [part for part in found if part.error]
+            if not failed:
+                return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+            if time.monotonic() > give_up_at:
+                first = failed[0]
+                raise Unavailable(
+                    f"where {self.group} stands in {first.topic}-{first.partition} is not to be had: {first.error.str()}"
+                )
+            time.sleep(0.1)
+
+    def begins(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """Return where the group goes on: what it has committed, else a partition's beginning; never before its beginning.
+
+        Raises: Unavailable.
+        """
+        return {part: max(offset or 0, self.ends(*part)[0]) for part, offset in self.committed(partitions).items()}
+
     def rewound(
         self, partitions: Sequence[Partition], records: int
     ) -> tuple[dict[Partition, int], dict[Partition, int]]:
@@ -120,30 +155,37 @@ class Reader:
 
         A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
         """
-        try:
-            committed = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
-        except KafkaException as error:
-            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
         begin, new_from = {}, {}
-        for part in committed:
-            low, _ = self.ends(part.topic, part.partition)
-            new_from[part.topic, part.partition] = new = max(part.offset, low)
-            begin[part.topic, part.partition] = max(low, new - records)
+        for part, offset in self.committed(partitions).items():
+            low, _ = self.ends(*part)
+            new_from[part] = new = max(offset or 0, low)
+            begin[part] = max(low, new - records)
         return begin, new_from
 
-    def go_back(self, partitions: Sequence[Partition]) -> None:
-        """Read assigned partitions again from what their group has committed, else from their beginning.
+    def seek(self, offsets: Mapping[Partition, int]) -> bool:
+        """Read assigned partitions on from exact offsets; return False when one of them is not assigned any more.
 
         Raises: Unavailable.
         """
-        try:
-            for part in self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT):
-                if part.error:
-                    raise Unavailable(f"the committed offset of {part.topic} is not to be had: {part.error.str()}")
-                part.offset = part.offset if part.offset >= 0 else OFFSET_BEGINNING
-                self.consumer.seek(part)
-        except KafkaException as error:
-            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        for (topic, partition), offset in offsets.items():
+            try:
+                self.consumer.seek(TopicPartition(topic, partition, offset))
+            except KafkaException as error:
+                if error.args[0].code() in UNASSIGNED:
+                    return False
+                raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        return True
+
+    def group_metadata(self) -> Any:
+        """Return what proves to the broker that the group still counts this member in.
+
+        Raises: Outrun when it does not: after a session has ended, the client would send offsets as somebody outside the group,
+        whom the broker believes. A reader that never joined is outside on purpose.
+        """
+        metadata = self.consumer.consumer_group_metadata()
+        if self._member is not None and self.consumer.memberid() != self._member:
+            raise Outrun(f"{self.group} has counted this member out")
+        return metadata
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset to be read of every assigned partition that was read from."""
