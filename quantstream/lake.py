@@ -77,16 +77,20 @@ class Lake:
         rows: pa.Table,
         progress: Mapping[str, Step] | None = None,
         states: Mapping[str, bytes] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         """Append rows in one transaction that also moves each application id's `progress`, if it stands where it is said to.
 
-        `states` are what applications must know to go on from the progress they reach. `date` is derived from the table's time
-        column. Raises: Outrun when the progress of one is not as said: another writer went on from there, and nothing is
+        `states` are what applications must know to go on from the progress they reach, `metadata` is for people who read the log.
+        `date` is derived from the table's time column.
+
+        Raises: Outrun when the progress of one is not as said: another writer went on from there, and nothing is
         written; Unavailable when the store refuses for good.
         """
         steps = progress or {}
         properties = CommitProperties(
             app_transactions=[Transaction(application, step.reached) for application, step in steps.items()],
+            custom_metadata=dict(metadata or {}),
             max_commit_retries=50,
         )
         rows = _with_date(name, rows)
@@ -103,9 +107,9 @@ class Lake:
         for application in states or {}:
             self._drop_before(name, application, steps[application].expected)
 
-    def progress(self, name: str, application: str) -> int | None:
-        """Return the version that `application` last recorded in a table's transactions."""
-        version = self.table(name).transaction_version(application)
+    def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
+        """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
+        version = (table or self.table(name)).transaction_version(application)
         return None if version is None else int(version)
 
     def state(self, name: str, application: str, reached: int) -> bytes | None:
@@ -151,6 +155,14 @@ class Lake:
             if key in commit:
                 return str(commit[key])
         return None
+
+    def highest(self, name: str, column: str) -> dict[str, int]:
+        """Return each symbol's highest value of an integer column, from the transaction log alone."""
+        files = pa.table(self.table(name).get_add_actions(flatten=True))
+        if not files.num_rows:
+            return {}
+        found = files.group_by("partition.symbol").aggregate([(f"max.{column}", "max")]).to_pylist()
+        return {row["partition.symbol"]: row[f"max.{column}_max"] for row in found}
 
     def version(self, name: str) -> int:
         """Return the table's version number, for training runs to name."""

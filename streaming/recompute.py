@@ -12,7 +12,7 @@ import pyarrow as pa
 from quantstream.building import Window
 from quantstream.lake import Lake, utc
 from quantstream.market import Candle, Trade, interval_length, window_start
-from quantstream.sequence import Seen, Sequence
+from quantstream.sequence import Sequence
 
 COLUMNS = ("symbol", "id", "first_trade_id", "last_trade_id", "price", "quantity", "traded_at", "buyer_is_maker")
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))  # for the last price before a range
@@ -47,7 +47,7 @@ class DayOfTrades:
         self.count = 0
         self.repeated: list[int] = []
         for trade in sorted(trades_of(rows), key=lambda trade: trade.first_trade_id):
-            if seen.take(trade)[0] in (Seen.DUPLICATE, Seen.OVERLAP):
+            if not seen.take(trade)[0].is_new:
                 self.repeated.append(trade.id)
                 continue
             self.count += 1

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from quantstream.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
@@ -52,7 +53,8 @@ class Reader:
         config |= {name.replace("_", "."): value for name, value in options.items()}
         self.group: str = config["group.id"]
         self.consumer = Consumer(config)
-        self.bootstrap = kafka.bootstrap
+        self.kafka, self.bootstrap = kafka, kafka.bootstrap
+        self._admin: AdminClient | None = None
         self._member: str | None = None  # as the group named this one when it last gave it partitions
 
     def subscribe(
@@ -91,7 +93,7 @@ class Reader:
         self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return the first and the next offset of a partition.
+        """Return the first and the next offset of a partition; records of a transaction that is not ended are beyond it.
 
         Raises: Unavailable.
         """
@@ -105,6 +107,23 @@ class Reader:
                 time.sleep(0.1)
             else:
                 return low, high
+
+    def written_end(self, topic: str, partition: int) -> int:
+        """Return the next offset of a partition, what belongs to a transaction that is not ended counted in.
+
+        Raises: Unavailable.
+        """
+        part = TopicPartition(topic, partition)
+        self._admin = self._admin or AdminClient(connection(self.kafka))  # its answers come only while it is there
+        try:
+            asked = self._admin.list_offsets(
+                {part: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT
+            )
+            return int(asked[part].result(2 * TIMEOUT).offset)
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        except TimeoutError:
+            raise Unavailable(f"the broker at {self.bootstrap} does not say where {topic}-{partition} ends") from None
 
     def partitions(self, topic: Topic) -> range:
         """Return the numbers of a topic's partitions, as many as the broker has: a cluster may have more than we declare.
@@ -140,27 +159,6 @@ class Reader:
                     f"where {self.group} stands in {first.topic}-{first.partition} is not to be had: {first.error.str()}"
                 )
             time.sleep(0.1)
-
-    def begins(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """Return where the group goes on: what it has committed, else a partition's beginning; never before its beginning.
-
-        Raises: Unavailable.
-        """
-        return {part: max(offset or 0, self.ends(*part)[0]) for part, offset in self.committed(partitions).items()}
-
-    def rewound(
-        self, partitions: Sequence[Partition], records: int
-    ) -> tuple[dict[Partition, int], dict[Partition, int]]:
-        """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
-
-        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
-        """
-        begin, new_from = {}, {}
-        for part, offset in self.committed(partitions).items():
-            low, _ = self.ends(*part)
-            new_from[part] = new = max(offset or 0, low)
-            begin[part] = max(low, new - records)
-        return begin, new_from
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
         """Read assigned partitions on from exact offsets; return False when one of them is not assigned any more.

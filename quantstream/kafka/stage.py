@@ -37,6 +37,9 @@ class PartitionedStage(ABC):
         self.reader, self.read_topics, self.wait_s = reader, list(topics), wait_s
         self.metrics, self.health = metrics, health
         self.rebalances = metrics.counter("rebalances_total", "partitions that moved, by what happened", "outcome")
+        self.gone = metrics.counter(
+            "gone_records_total", "records deleted unread, or read and no longer in their topic"
+        )
         self.held: set[Partition] = set()
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
         self._left: set[Partition] = set()  # partitions given up in this turn
@@ -81,6 +84,39 @@ class PartitionedStage(ABC):
 
     def revoked(self, partitions: Sequence[Partition]) -> None:  # noqa: B027
         """See to what the next holder of partitions needs, after the last commit of them."""
+
+    def resume(self, reached: Mapping[Partition, int | None]) -> dict[Partition, int]:
+        """Return where reading goes on from what was `reached` (None: nothing yet), and tell of records that are gone.
+
+        Raises: Unavailable.
+        """
+        begin = {}
+        for part, offset in reached.items():
+            low, high = self.reader.ends(*part)
+            begin[part] = low if offset is None else min(max(offset, low), high)
+            if offset is not None and begin[part] != offset:
+                self.gone.inc(abs(begin[part] - offset))
+                why = (
+                    "were deleted before they were read"
+                    if offset < low
+                    else "were read and are not in the topic any more"
+                )
+                log.error(
+                    "records are gone",
+                    extra={"partition": _names([part]), "count": abs(begin[part] - offset), "reason": why},
+                )
+        return begin
+
+    def rewound(
+        self, partitions: Sequence[Partition], records: int
+    ) -> tuple[dict[Partition, int], dict[Partition, int]]:
+        """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
+
+        A stage with finite memory rebuilds it so. Raises: Unavailable.
+        """
+        new_from = self.resume(self.reader.committed(partitions))
+        begin = {part: max(self.reader.ends(*part)[0], new - records) for part, new in new_from.items()}
+        return begin, new_from
 
     def start(self) -> None:
         """Join the group."""

@@ -46,11 +46,18 @@ class FakeReader:
                 item()
         return found
 
-    def go_back(self, partitions: list[Partition]) -> None:
-        self.went_back.append(partitions)
+    def committed(self, partitions: list[Partition]) -> dict[Partition, int | None]:
+        return dict.fromkeys(partitions)
+
+    def seek(self, offsets: Mapping[Partition, int]) -> bool:
+        self.went_back.append(sorted(offsets))
+        return True
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         return 0, 0  # no snapshots yet
+
+    def written_end(self, topic: str, partition: int) -> int:
+        return 0
 
     def lag(self) -> int:
         return 0
