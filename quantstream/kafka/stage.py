@@ -221,7 +221,7 @@ class PartitionedStage(ABC):
     def _restored(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         self.health.beat()
         self.forget(partitions)
-        return self.restore(partitions)
+        return self.restore(partitions) if partitions else {}
 
 
 def _names(partitions: Sequence[Partition]) -> str:
