@@ -118,7 +118,10 @@ class Lake:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time."""
+        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
+
+        Raises: Unavailable when they cannot be read.
+        """
         table = self.table(name)
         if version is not None:
             table.load_as_version(version)
@@ -130,7 +133,10 @@ class Lake:
             keep = keep & (pc.field(at) >= pa.scalar(start, TIME)) & (pc.field("date") >= pa.scalar(start.date()))
         if end is not None:
             keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
-        rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        try:
+            rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        except (OSError, DeltaError, pa.ArrowException) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]
         return rows.sort_by([(key, "ascending") for key in order])
 
