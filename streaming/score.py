@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from quantstream.errors import BadRecord
 from quantstream.features import Series
@@ -13,12 +13,13 @@ from quantstream.market import SECOND, Candle
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import CANDLES, SCORES, Score, decode, encode
 from streaming.histories import CandleHistories
+from streaming.judging import Judging, ScoreCandles
+from streaming.telling import Tell
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
-ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 Prepare = Callable[[str, Series], bool]
 
 
@@ -36,16 +37,19 @@ class ScoreStage:
         health: Health,
         commit_s: float,
         now: Callable[[], int],
+        tell: Tell = lambda kind, text, symbol: None,
     ) -> None:
         """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
 
         `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
+        `tell` tells the operators.
         """
         self.reader, self.writer, self.histories = reader, writer, histories
-        self.score, self.prepare = score, prepare
+        self.prepare = prepare
         self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
         self.new_from: dict[Partition, int] = {}
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
+        self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
         self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
 
     def start(self) -> None:
@@ -90,20 +94,16 @@ class ScoreStage:
             if candle.interval != self.histories.interval:
                 continue
             if candle.symbol in batch:  # a second candle of a symbol: the first is judged before it is history
-                scores += self._judge(batch)
+                scores += self._judge(batch, started)
             self.histories.add(candle)
             if is_new and candle.revision == 0:
                 batch[candle.symbol] = candle
-        scores += self._judge(batch)
+        scores += self._judge(batch, started)
         if offsets:
             self._commit(scores, dead, offsets, started)
 
-    def _judge(self, batch: dict[str, Candle]) -> Sequence[Score]:
-        histories = {}
-        for symbol, candle in batch.items():
-            histories[symbol] = self.histories.series(candle)
-            self.health.beat()  # the first one of a symbol comes from the lake
-        scores = self.score(histories) if batch else ()
+    def _judge(self, batch: dict[str, Candle], started: float) -> Sequence[Score]:
+        scores = self.judging(batch, started) if batch else ()
         for candle in batch.values():
             self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
         batch.clear()

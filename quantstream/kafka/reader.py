@@ -118,7 +118,8 @@ class Reader:
     ) -> tuple[dict[Partition, int], dict[Partition, int]]:
         """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
 
-        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
+        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable, also when the broker cannot tell one
+        partition's position: nothing committed and not known are two things, and the first means to begin at the beginning.
         """
         try:
             committed = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
@@ -126,6 +127,8 @@ class Reader:
             raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
         begin, new_from = {}, {}
         for part in committed:
+            if part.error:
+                raise Unavailable(_unknown(part))
             low, _ = self.ends(part.topic, part.partition)
             new_from[part.topic, part.partition] = new = max(part.offset, low)
             begin[part.topic, part.partition] = max(low, new - records)
@@ -139,7 +142,7 @@ class Reader:
         try:
             for part in self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT):
                 if part.error:
-                    raise Unavailable(f"the committed offset of {part.topic} is not to be had: {part.error.str()}")
+                    raise Unavailable(_unknown(part))
                 part.offset = part.offset if part.offset >= 0 else OFFSET_BEGINNING
                 self.consumer.seek(part)
         except KafkaException as error:
@@ -181,3 +184,7 @@ class Reader:
     def close(self) -> None:
         """Leave the group."""
         self.consumer.close()
+
+
+def _unknown(part: TopicPartition) -> str:
+    return f"the committed offset of {part.topic}-{part.partition} is not to be had: {part.error.str()}"
