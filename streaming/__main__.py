@@ -82,9 +82,12 @@ def _run(stage: str, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        server = HealthServer(health, metrics, settings.http_port)
-    except OSError:
-        raise Misconfigured(f"port {settings.http_port} is taken; set QUANTSTREAM_HTTP_PORT to a free one") from None
+        server = HealthServer(health, metrics, settings.http_port, settings.http_host)
+    except OSError as error:
+        raise Misconfigured(
+            f"nothing can listen at {settings.http_host}:{settings.http_port} ({error.strerror or error}); "
+            "set QUANTSTREAM_HTTP_PORT to a free port and QUANTSTREAM_HTTP_HOST to an address of this machine"
+        ) from None
     with server:
         log.info("starting", extra={"http_port": server.port})
         odd = _wait_for_broker(settings, health, stop)
