@@ -16,6 +16,7 @@ from infra.local.champions import champions
 from infra.local.readiness import is_ready
 from infra.local.state import Stack, State
 from infra.local.supervisor import Lives, Supervisor, Watched
+from ml.enough import shortfall
 from quantstream.errors import Unavailable
 
 WITHIN = 8.0  # seconds for all answers; they are asked for at once
@@ -93,6 +94,8 @@ def look(state: State) -> Status:
         stored = _result(symbols, "the lake", deadline, notes) or {}
         serving = _result(models, "MLflow", deadline, notes) or {}
         behind = _result(lag, "Kafka", deadline, notes)
+        if models is not None and not serving and not notes and (said := _unlearned(stored)):
+            notes.append(said)
         return Status(processes, stored, serving, behind, stack.urls, notes + (of_lag if behind is not None else []))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -141,6 +144,11 @@ def _result(future: Future[T] | None, what: str, deadline: float, notes: list[st
     except Unavailable as error:
         notes.append(str(error))
     return None
+
+
+def _unlearned(symbols: Mapping[str, SymbolStatus]) -> str:
+    """Say why there is no champion, where it is for want of history."""
+    return shortfall(max((one.candles for one in symbols.values()), default=0))
 
 
 def _symbols(stack: Stack) -> Mapping[str, SymbolStatus]:

@@ -130,6 +130,22 @@ def test_lag_of_a_sink_that_is_down_is_asked_of_the_broker_and_the_lake(plan: Pl
     assert lag.total(replace(stack, processes={"aggregate": {}}), False, []) == 12  # its group never began
 
 
+def test_a_market_too_young_to_learn_from_says_how_much_it_would_take(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = written(plan)
+    _store_candles(plan)
+    ready = {name: ProcessStatus("running", True, 1, 0) for name in stack.processes}
+    monkeypatch.setattr(status, "look_at_processes", lambda *_: ready)
+    monkeypatch.setattr(status.lags, "total", lambda *_: 0)
+    champion = {"quantstream-risk": "4"}
+    for serving, said in (({}, "no model can learn from 2 candles of 5 minutes"), (champion, "")):
+        monkeypatch.setattr(status, "_models", lambda _, serving=serving: serving)
+        notes = status.look(plan.state).notes
+        assert "".join(notes).startswith(said)
+        assert len(notes) == bool(said)
+
+
 def test_lag_that_is_not_known_is_not_zero() -> None:
     console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
     print_status(replace(SEEN, lag=None), console)
