@@ -23,6 +23,7 @@ from quantstream.errors import Unavailable
 from quantstream.tables import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
 COMMIT_TRIES = 10
+UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 R = TypeVar("R")
 
 
@@ -135,7 +136,7 @@ class Lake:
             keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
         try:
             rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
-        except (OSError, DeltaError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]
         return rows.sort_by([(key, "ascending") for key in order])
