@@ -36,7 +36,7 @@ class Forwarder:
     ) -> Seen:
         """Append a trade unless the log has it; tell of the hole when some before it are missing."""
         seen, hole = state.note(trade)
-        if seen is Seen.DUPLICATE or seen is Seen.OVERLAP:
+        if not seen.is_new:
             self.dropped.inc()
             return seen
         if state.starts_at:

@@ -196,6 +196,12 @@ class CandleHistories:
             history = self._histories[candle.symbol] = CandleHistory(candle.symbol, self.interval, self.size)
         history.add(candle)
 
+    def forget(self, symbol: str) -> None:
+        """Drop a symbol that another process scores now."""
+        self._histories.pop(symbol, None)
+        if self._coming is not None and self._coming[0].symbol == symbol:
+            self._coming = None
+
     def series(self, candle: Candle) -> Series:
         """Return the history that ends with `candle`, from the lake if it was not read yet and answers soon."""
         history = self._histories[candle.symbol]

@@ -14,7 +14,7 @@ from quantstream.lake_trades import COLUMNS as COLUMNS
 from quantstream.lake_trades import trades_of as trades_of
 from quantstream.lake_trades import units as units
 from quantstream.market import Candle, Trade, interval_length, window_start
-from quantstream.sequence import Seen, Sequence
+from quantstream.sequence import Sequence
 
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))  # for the last price before a range
 
@@ -28,7 +28,7 @@ class DayOfTrades:
         self.count = 0
         self.repeated: list[int] = []
         for trade in sorted(trades_of(rows), key=lambda trade: trade.first_trade_id):
-            if seen.take(trade)[0] in (Seen.DUPLICATE, Seen.OVERLAP):
+            if not seen.take(trade)[0].is_new:
                 self.repeated.append(trade.id)
                 continue
             self.count += 1

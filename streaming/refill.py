@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 
 from quantstream.errors import Unavailable
 from quantstream.market import NO_TRADE_ID, SECOND, Trade, window_start
-from quantstream.sequence import Hole, Seen
+from quantstream.sequence import Hole
 from quantstream.topics import EventKind
 from streaming.binance import aggregate_row
 from streaming.forward import Forwarder
@@ -153,7 +153,7 @@ class Repairs:
                 return 0
             part, raw, origin = cut, aggregate_row(cut), "split"
         seen = self.forwarder.forward(state, part, raw, kind, origin)
-        return part.trade_count if seen not in (Seen.DUPLICATE, Seen.OVERLAP) else 0
+        return part.trade_count if seen.is_new else 0
 
     async def _begin(self, state: SymbolFeed) -> None:
         """Start a new log with the open window, so that its first candle is whole where the exchange can still tell."""

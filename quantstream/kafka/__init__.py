@@ -6,6 +6,7 @@ from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.reader import BATCH, Reader
 from quantstream.kafka.records import Record, contents, header_texts, next_offsets, record
+from quantstream.kafka.stage import PartitionedStage
 from quantstream.kafka.writer import ANY_PARTITION, Writer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "OFFSET_END",
     "Message",
     "Partition",
+    "PartitionedStage",
     "Reader",
     "Record",
     "Writer",

@@ -43,15 +43,14 @@ def reader_of(*parts: TopicPartition) -> Reader:
     return reader
 
 
-def test_a_partition_that_has_no_position_begins_at_its_beginning_one_that_is_unknown_does_not() -> None:
+def test_a_partition_that_has_no_position_is_not_one_whose_position_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quantstream.kafka.reader.TIMEOUT", -1.0)
     name = CANDLES.name
     known, new = TopicPartition(name, 0, 700), TopicPartition(name, 1, OFFSET_INVALID)
-    begin, new_from = reader_of(known, new).rewound([(name, 0), (name, 1)], 200)
-    assert begin == {(name, 0): 500, (name, 1): 0}
-    assert new_from == {(name, 0): 700, (name, 1): 0}
+    assert reader_of(known, new).committed([(name, 0), (name, 1)]) == {(name, 0): 700, (name, 1): None}
     odd = OddPart(name, 1, OFFSET_INVALID)
-    with pytest.raises(Unavailable, match=rf"the committed offset of {name}-1 is not to be had"):
-        reader_of(known, odd).rewound([(name, 0), (name, 1)], 200)
+    with pytest.raises(Unavailable, match=rf"where group stands in {name}-1 is not to be had"):
+        reader_of(known, odd).committed([(name, 0), (name, 1)])
 
 
 def test_topics_whose_partitions_belong_together_are_refused_when_they_differ() -> None:
