@@ -198,11 +198,12 @@ class AggregateStage(PartitionedStage):
 
 
 def read_snapshots(
-    reader: Reader, partition: int, topic: Topic = OPEN_CANDLES, waiting: Callable[[], None] = lambda: None
+    reader: Reader, partition: int, topic: Topic = OPEN_CANDLES, working: Callable[[], None] = lambda: None
 ) -> Iterator[OpenCandles]:
     """Yield the committed snapshots of one partition, oldest first, until no transaction is open that was begun before the call.
 
-    `waiting` is called at each look. Raises: Unavailable.
+    `working` is called after each look that got on, however many it takes; a broker that brings nothing is not work.
+    Raises: Unavailable.
     """
     low, _ = reader.ends(topic.name, partition)
     high = reader.written_end(topic.name, partition)
@@ -211,7 +212,9 @@ def read_snapshots(
     reader.assign({(topic.name, partition): OFFSET_BEGINNING})
     position = low
     while position < high:  # the last offsets may be transaction markers, which are never delivered
-        waiting()
-        for message in reader.poll(0.5):
+        messages, before = reader.poll(0.5, AT_ONCE), position
+        for message in messages:
             yield decode(message.value() or b"", OpenCandles)
         position = reader.positions().get((topic.name, partition), position)
+        if messages or position != before:
+            working()
