@@ -51,7 +51,11 @@ _KNOWN = {
 
 
 def split_assets(symbol: str) -> tuple[str, str]:
-    """Return the base and quote asset of a symbol by the best known quote assets; without one, the last three letters."""
+    """Return the base and quote asset of a symbol by the best known quote assets; without one, the last three letters.
+
+    What follows an underscore is a futures contract's delivery day: BTCUSDT_240628.
+    """
+    symbol = symbol.partition("_")[0] or symbol
     for quote in QUOTE_ASSETS:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)], quote
