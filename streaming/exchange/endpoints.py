@@ -90,10 +90,10 @@ def spot_klines(asked: Asked) -> Any:
     return kline_answer(asked, INTERVALS, most=1000, offset=asked.query.time_zone())
 
 
-def kline_answer(asked: Asked, intervals: Mapping[str, int], most: int, offset: int = 0) -> Any:
-    """Answer a question for klines of one of some intervals, in a time zone."""
+def kline_answer(asked: Asked, intervals: Mapping[str, int], most: int, offset: int = 0, name: str = "symbol") -> Any:
+    """Answer a question for klines of one of some intervals, in a time zone; `name` is the parameter that names the symbol."""
     query, market = asked.query, asked.market
-    symbol, interval = query.symbol(), query.mandatory("interval")
+    symbol, interval = query.symbol(name), query.mandatory("interval")
     if interval not in intervals:
         raise Refused(*INVALID_INTERVAL)
     start, end, limit = query.since("startTime"), query.until("endTime"), query.limit(500, most)

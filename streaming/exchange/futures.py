@@ -40,7 +40,7 @@ _TICKERS = {"ticker/24hr": (1, 40), "ticker/price": (1, 2), "ticker/bookTicker":
 def weight_of(endpoint: str, query: Mapping[str, str]) -> int:
     """Return what a request costs."""
     limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 500
-    if endpoint == "klines":
+    if endpoint in ("klines", "continuousKlines"):
         return next((weight for most, weight in _BY_KLINES if limit <= most), 10)
     if endpoint == "depth":
         return next((weight for most, weight in _BY_DEPTH if limit <= most), 20)
@@ -104,7 +104,7 @@ def _contract(listing: Listing, listed_at: int) -> dict[str, Any]:
                 "maxPrice": _plain(listing.tick * 10**8),
                 "tickSize": tick,
             },
-            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": _plain(1000 * UNIT), "stepSize": lot},
+            {"filterType": "LOT_SIZE", "minQty": lot, "maxQty": _plain(9_000_000 * UNIT), "stepSize": lot},
             {"filterType": "MARKET_LOT_SIZE", "minQty": lot, "maxQty": _plain(100 * UNIT), "stepSize": lot},
             {"filterType": "MAX_NUM_ORDERS", "limit": 200},
             {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": 10},
@@ -139,6 +139,13 @@ def _plain(units: int) -> str:
 
 def _klines(asked: Asked) -> Any:
     return kline_answer(asked, FUTURES_INTERVALS, most=1500)
+
+
+def _continuous_klines(asked: Asked) -> Any:
+    """The klines of a pair's contracts one after the other; there is just the perpetual one here."""
+    asked.query.choice("contractType", ("PERPETUAL",))
+    asked.query.mandatory("contractType")
+    return kline_answer(asked, FUTURES_INTERVALS, most=1500, name="pair")
 
 
 def _aggregates(asked: Asked) -> Any:
@@ -190,6 +197,7 @@ FUTURES: Mapping[str, Endpoint] = {
     "time": time,
     "exchangeInfo": _exchange_info,
     "klines": _klines,
+    "continuousKlines": _continuous_klines,
     "aggTrades": _aggregates,
     "historicalTrades": _historical_trades,
     "trades": lambda asked: futures_wire.trade_rows(recent_spans(asked), asked.unit),

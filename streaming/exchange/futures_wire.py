@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from quantstream.market import DECIMALS, units_text
+from streaming.exchange.candles import Kline
 from streaming.exchange.listing import Listing
 from streaming.exchange.market import Span
 from streaming.exchange.tape import Tape
-from streaming.exchange.wire import aggregate_values
+from streaming.exchange.wire import aggregate_values, kline_json
 
 _BOOL = ("false", "true")
 Told = tuple[int, str]  # when it traded, µs, and its event
@@ -81,6 +82,12 @@ def _aggregates(span: Span, unit: int) -> Iterator[tuple[int, int, str]]:
     for number, price, quantity, first, last, at, maker in aggregate_values(span, unit):
         p, q = text.price(price), text.quantity(quantity)
         yield number, at, f'"p":"{p}","q":"{q}","nq":"{q}","f":{first},"l":{last},"T":{at},"m":{maker}'
+
+
+def continuous_kline_event(pair: str, interval: str, kline: Kline, now: int, unit: int) -> str:
+    """Return the `continuous_kline` event of a pair's perpetual contract."""
+    told = kline_json(interval, kline, now, unit, symbol=None)
+    return f'{{"e":"continuous_kline","E":{now // unit},"ps":"{pair}","ct":"PERPETUAL","k":{told}}}'
 
 
 def trade_rows(spans: Iterable[Span], unit: int) -> str:

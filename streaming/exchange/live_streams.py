@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from quantstream.market import SECOND
-from streaming.exchange import ticker_events, wire
+from streaming.exchange import futures_wire, ticker_events, wire
 from streaming.exchange.book import book_at, rows, update_between
 from streaming.exchange.candles import Kline, klines, next_window, window_of
 from streaming.exchange.market import Market
@@ -33,7 +33,7 @@ def feed_of(market: Market, stream: Stream, kind: Kind, now: int) -> Feed | None
     """Return what fills a stream from now on, None for the streams of single trades and aggregates."""
     if stream.channel in ("trade", "aggTrade"):
         return None
-    if stream.channel == "kline":
+    if stream.channel in ("kline", "continuousKline"):
         return KlineFeed(market, stream, kind, now)
     if stream.channel in ("depth", "partialDepth"):
         return BookFeed(market, stream, kind, now)
@@ -85,7 +85,8 @@ class KlineFeed:
 
     def _event(self, kline: Kline, at: int, units: set[int]) -> dict[int, str]:
         symbol, interval = self._stream.symbol, self._stream.detail
-        return {unit: wire.kline_event(symbol, interval, kline, at, unit) for unit in units}
+        write = wire.kline_event if self._stream.channel == "kline" else futures_wire.continuous_kline_event
+        return {unit: write(symbol, interval, kline, at, unit) for unit in units}
 
 
 class TickerFeed:
@@ -108,7 +109,9 @@ class TickerFeed:
         found = [rows for symbol in symbols if (rows := self._changed(symbol, now, units))]
         if not found:
             return []
-        return [{unit: _encoded([row[unit] for row in found] if is_all else found[0][unit]) for unit in units}]
+        if is_all and self._stream.channel != "bookTicker":
+            return [{unit: _encoded([row[unit] for row in found]) for unit in units}]
+        return [{unit: _encoded(row[unit]) for unit in units} for row in found]
 
     def _changed(self, symbol: str, now: int, units: set[int]) -> dict[int, dict[str, Any]] | None:
         """Return a symbol's row by unit, None when all but its times was told before."""

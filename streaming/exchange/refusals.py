@@ -97,12 +97,12 @@ class Query:
             raise Refused(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
         return self._given[name]
 
-    def symbol(self) -> str:
+    def symbol(self, name: str = "symbol") -> str:
         """Return the symbol, which must be listed.
 
         Raises: Refused.
         """
-        return self._checked(self.mandatory("symbol"), "symbol")
+        return self._checked(self.mandatory(name), name)
 
     def symbols(self) -> tuple[list[str], bool]:
         """Return the symbols asked for by `symbol` or `symbols` (all without either), and whether one alone was named.

@@ -68,11 +68,14 @@ class Rest:
         """Return the routes to serve; the last ones take what is offered by none."""
         api = self._venue.api
         offered = [web.get(f"{api}/{name}", self._handler(name, answer)) for name, answer in self._offered.items()]
+        offered += [
+            web.get(path, self._handler(name, self._offered[name])) for path, name in self._venue.later_versions.items()
+        ]
         others = [
             web.get(f"{other}/exchangeInfo", self._handler("exchangeInfo", _nothing_listed))
             for other in OTHER_APIS[api]
         ]
-        rest = "/{family:api|sapi|fapi|dapi|eapi|papi|ws-api|ws-fapi|private}/{path:.*}"
+        rest = "/{family:api|sapi|fapi|dapi|eapi|papi|ws-api|ws-fapi}/{path:.*}"
         return [*offered, *others, web.route("*", rest, self._handler("", self._not_offered))]
 
     def _not_offered(self, _: Asked) -> Any:

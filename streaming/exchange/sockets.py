@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -22,6 +23,7 @@ from streaming.exchange.wire import MILLISECONDS, unit_named
 
 log = logging.getLogger(__name__)
 MAX_REASON = 123  # bytes that a close frame has room for
+TIME_TO_READ = 1.0  # seconds until who is turned away is cut: some clients lose what comes with the end, or are back at once
 FAREWELL = 0.05  # seconds for the announcement to go out
 ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
@@ -45,7 +47,7 @@ class Sockets:
             return await self._open(request, prefix, request.match_info.get("streams", ""), combined=False)
 
         async def combined(request: web.Request) -> web.StreamResponse:
-            return await self._open(request, prefix, request.query.get("streams", ""), combined=True)
+            return await self._open(request, prefix, _asked_for(request), combined=True)
 
         return [
             web.get(f"{prefix}/ws", raw),
@@ -79,7 +81,8 @@ class Sockets:
             return web.Response(status=400, text=f"a connection may listen to at most {MAX_STREAMS} streams")
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0)
         await socket.prepare(request)
-        if reason := next((why for name in names if (why := why_not_offered(name, self._venue.kind))), None):
+        names_and_keys = [*names, *request.query.getall("listenKey", [])]
+        if reason := next((why for name in names_and_keys if (why := why_not_offered(name, self._venue.kind))), None):
             return await _turn_away(socket, reason)
         subscriptions = Subscriptions(names, combined, self._venue.kind)
         connection = Connection(socket, subscriptions, unit, self._rules, self._venue.routes[prefix])
@@ -131,11 +134,22 @@ class Sockets:
         await cut_after_notice(connection, self._clock, notice)
 
 
+def _asked_for(request: web.Request) -> str:
+    """Return the parameter `streams` of an address, in which a plus is a plus: clients do not escape that of a time zone."""
+    for parameter in request.rel_url.raw_query_string.split("&"):
+        name, _, value = parameter.partition("=")
+        if name == "streams":
+            return unquote(value)
+    return ""
+
+
 async def _turn_away(socket: web.WebSocketResponse, reason: str) -> web.WebSocketResponse:
     """Say in words, in a frame and in the goodbye, that a stream of the address is not offered."""
     log.warning("connection refused", extra={"reason": reason})
     error = {"error": {"code": 2, "msg": f"Invalid request: {reason}"}, "id": None}
     await socket.send_str(msgspec.json.encode(error).decode())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(socket.receive(), TIME_TO_READ)
     await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason.encode()[:MAX_REASON])
     return socket
 

@@ -14,12 +14,13 @@ from quantstream.market import MINUTE, SECOND
 from streaming.exchange.candles import INTERVALS
 
 Kind = Literal["spot", "futures"]
-Route = Literal["public", "market"]
+Route = Literal["public", "market", "private"]
 EAST_8 = 8 * 60 * MINUTE
 WINDOWS = ("1h", "4h", "1d")
 LISTEN_KEY = 40  # letters from which on a name without a channel must be a key to user data; ccxt connects to /ws/0
 ALL = "!"  # in the place of a symbol: the streams of all of them
 _KLINE = re.compile(r"kline_(\w+?)(@\+08:00)?")
+_CONTINUOUS = re.compile(r"continuousKline_(\w+)")
 _WINDOW = re.compile(r"ticker_(\w+)")
 _DEPTH = re.compile(r"depth(5|10|20)?(?:@(\d+)ms)?")
 _ALL = re.compile(r"(miniTicker|ticker|ticker_(?:1h|4h|1d))@arr(?:@(\d+)ms)?")
@@ -27,10 +28,10 @@ _SPEEDS = {"spot": ("1000", "100"), "futures": ("250", "500", "100")}  # of dept
 _SPOT_WORDS = (
     "trade, aggTrade, kline_<interval>[@+08:00], miniTicker, ticker, ticker_<1h|4h|1d>, bookTicker, avgPrice, depth"
 )
-_FUTURES_WORDS = "trade, aggTrade, kline_<interval>, miniTicker, ticker, bookTicker, depth"
+_FUTURES_WORDS = "trade, aggTrade, kline_<interval>, continuousKline_<interval>, miniTicker, ticker, bookTicker, depth"
 _WORDS = {
     "spot": f"{_SPOT_WORDS}[5|10|20][@100ms], !miniTicker@arr, !ticker_<1h|4h|1d>@arr",
-    "futures": f"{_FUTURES_WORDS}[5|10|20][@100ms|@500ms], !miniTicker@arr, !ticker@arr",
+    "futures": f"{_FUTURES_WORDS}[5|10|20][@100ms|@500ms], !miniTicker@arr, !ticker@arr, !bookTicker",
 }
 _REASONS = {
     "blockTrade": "no block trades happen in this market",
@@ -44,8 +45,9 @@ _RETIRED = "the exchange retired it on 2026-03-26; use !miniTicker@arr or <symbo
 class Stream(NamedTuple):
     """A symbol's channel, the symbol in upper case.
 
-    `channel` is one of trade, aggTrade, kline, window, ticker, miniTicker, bookTicker, avgPrice, depth, partialDepth. `detail` is
-    a kline's interval, a window's size or the number of levels, `offset` its time zone, `every` the pause between events, in µs.
+    `channel` is one of trade, aggTrade, kline, continuousKline, window, ticker, miniTicker, bookTicker, avgPrice, depth and
+    partialDepth; `detail` a kline's interval, a window's size or the number of levels; `offset` its time zone and `every` the
+    pause between events, in µs.
     """
 
     symbol: str
@@ -66,6 +68,8 @@ def parse_stream(name: str, kind: Kind = "spot") -> Stream | None:
         return _all_market(name, kind)
     symbol, _, channel = name.partition("@")
     found = _channel(channel, kind)
+    if found and found.channel == "continuousKline":
+        symbol = symbol.removesuffix("_perpetual")
     return found._replace(symbol=symbol.upper()) if found and symbol == symbol.lower() else None
 
 
@@ -89,6 +93,8 @@ def why_not_offered(name: str, kind: Kind) -> str | None:
 
 
 def _all_market(name: str, kind: Kind) -> Stream | None:
+    if name == "!bookTicker" and kind == "futures":
+        return Stream(ALL, "bookTicker", every=5 * SECOND)
     found = _ALL.fullmatch(name[1:])
     if found is None or ((found[1] == "ticker") != (kind == "futures") and found[1] != "miniTicker"):
         return None
@@ -105,6 +111,8 @@ def _channel(channel: str, kind: Kind) -> Stream | None:
         return Stream("", channel, every=0)
     if found := _KLINE.fullmatch(channel):
         return _kline(found[1], found[2] is not None, kind)
+    if (found := _CONTINUOUS.fullmatch(channel)) and found[1] in INTERVALS and found[1] != "1s" and kind == "futures":
+        return Stream("", "continuousKline", found[1])
     if found := _WINDOW.fullmatch(channel):
         return Stream("", "window", found[1]) if found[1] in WINDOWS and kind == "spot" else None
     if found := _DEPTH.fullmatch(channel):

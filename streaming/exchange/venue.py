@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streaming.exchange import endpoints, futures, weights
 from streaming.exchange.connection import Rules
@@ -12,7 +12,11 @@ from streaming.exchange.stream_names import Kind, Route
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """One market of the exchange. `routes` are the prefixes of its WebSocket addresses and what comes there (None: all)."""
+    """One market of the exchange.
+
+    `routes` are the prefixes of its WebSocket addresses and what comes there (None: all), `later_versions` the paths of another
+    version of the API that answer as an endpoint does.
+    """
 
     kind: Kind
     api: str
@@ -22,6 +26,7 @@ class Venue:
     takes_micros: bool
     rules: Rules
     routes: Mapping[str, Route | None]
+    later_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 SPOT = Venue("spot", "/api/v3", endpoints.SPOT, weights.weight_of, weights.LIMIT_A_MINUTE, True, Rules(), {"": None})
@@ -33,7 +38,8 @@ FUTURES = Venue(
     weight_limit=2400,
     takes_micros=False,
     rules=Rules(ping_every=180.0, pong_within=600.0, messages_per_second=10),
+    later_versions={"/fapi/v2/ticker/price": "ticker/price"},
     # Addresses without a route still get what is public; market streams are acknowledged there and never filled.
-    routes={"/market": "market", "/public": "public", "": "public"},
+    routes={"/market": "market", "/public": "public", "/private": "private", "": "public"},
 )
 VENUES: Mapping[Kind, Venue] = {"spot": SPOT, "futures": FUTURES}

@@ -117,12 +117,18 @@ def _kline_row(kline: Kline, unit: int) -> str:
 
 def kline_event(symbol: str, interval: str, kline: Kline, now: int, unit: int) -> str:
     """Return the `kline` event of a window as it stands `now`; it is closed once its time is over."""
+    return f'{{"e":"kline","E":{now // unit},"s":"{symbol}","k":{kline_json(interval, kline, now, unit, symbol)}}}'
+
+
+def kline_json(interval: str, kline: Kline, now: int, unit: int, symbol: str | None) -> str:
+    """Return what such an event says of the window itself."""
     k = kline
     closed = _BOOL[now >= k.closed_at]
+    named = "" if symbol is None else f'"s":"{symbol}",'
     return (
-        f'{{"e":"kline","E":{now // unit},"s":"{symbol}","k":{{"t":{k.opened_at // unit},"T":{k.closed_at // unit - 1},'
-        f'"s":"{symbol}","i":"{interval}","f":{k.first_id},"L":{k.last_id},"o":"{units_text(k.open)}",'
-        f'"c":"{units_text(k.close)}","h":"{units_text(k.high)}","l":"{units_text(k.low)}","v":"{units_text(k.volume)}",'
-        f'"n":{k.trade_count},"x":{closed},"q":"{units_text(k.quote_volume)}","V":"{units_text(k.taker_buy_volume)}",'
-        f'"Q":"{units_text(k.taker_buy_quote_volume)}","B":"0"}}}}'
+        f'{{"t":{k.opened_at // unit},"T":{k.closed_at // unit - 1},{named}"i":"{interval}",'
+        f'"f":{k.first_id},"L":{k.last_id},"o":"{units_text(k.open)}","c":"{units_text(k.close)}",'
+        f'"h":"{units_text(k.high)}","l":"{units_text(k.low)}","v":"{units_text(k.volume)}","n":{k.trade_count},'
+        f'"x":{closed},"q":"{units_text(k.quote_volume)}","V":"{units_text(k.taker_buy_volume)}",'
+        f'"Q":"{units_text(k.taker_buy_quote_volume)}","B":"0"}}'
     )
