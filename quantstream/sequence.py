@@ -101,9 +101,9 @@ class Sequence(msgspec.Struct):
                 return True
         return False
 
-    def give_up_oldest(self) -> Hole | None:
-        """Forget the oldest hole when there are too many, and return it."""
-        return self.holes.pop(0) if len(self.holes) > MAX_HOLES else None
+    def give_up_oldest(self, most: int = MAX_HOLES) -> Hole | None:
+        """Forget the oldest hole when there are more than `most`, and return it."""
+        return self.holes.pop(0) if len(self.holes) > most else None
 
     def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
         before, after = self.last_id, min(self.last_at, trade.traded_at)
