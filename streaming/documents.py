@@ -18,6 +18,7 @@ from streaming.json_rows import NameOf, decoded, document, row
 PIECE = 1 << 19  # bytes of a list decoded at once
 MOST_ROW = 4 << 20  # bytes that one row of a list may have
 MOST_TRIES = 16  # ends of rows at which a piece is tried to be cut
+ROW_TRIES = 4  # ends of one row: it may hold that many objects in lists of its own
 CHUNK = 1 << 18  # bytes of lines read at once
 MOST_BEFORE = 64  # characters of what stands before a document
 NO_FRAME = "not `<receive_ns> {frame}`, nor any other document"
@@ -135,10 +136,18 @@ def _cut(held: bytes) -> tuple[list[Any], bytes]:
 
 def _salvaged(held: bytes) -> tuple[list[Any], bytes]:
     """Return the rows of a damaged piece one by one, a damaged one as its error, and the rest from its last boundary on."""
-    values, begin = [], held.find(b"[") + 1
-    for match in _BOUNDARY.finditer(held):
-        values.append(_value(held[begin : match.start() + 1]))
-        begin = match.end()
+    values: list[Any] = []
+    begin, ends = held.find(b"[") + 1, [(match.start() + 1, match.end()) for match in _BOUNDARY.finditer(held)]
+    number = 0
+    while number < len(ends):
+        for tried in range(number, min(number + ROW_TRIES, len(ends))):
+            value = _value(held[begin : ends[tried][0]])
+            if not isinstance(value, BadRecord):
+                number = tried
+                break
+        values.append(value)
+        begin = ends[number][1]
+        number += 1
     return values, b"[" + held[begin:]
 
 

@@ -20,10 +20,11 @@ class Block:
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """A trade and where it stands."""
+    """A trade and where it stands; `event` is the kind of event that told it, if one did."""
 
     line: int
     trade: Trade
+    event: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, gc=False):

@@ -90,7 +90,7 @@ def _event(raw: bytes, kind: str, execution: str | None, line: int) -> Row | Lef
         return LeftOut(line, OTHER_STREAMS)
     if execution not in (None, MARKET):
         return _off_market(decoded(raw), line)
-    return Row(line, parse_trade(raw))
+    return Row(line, parse_trade(raw), kind)
 
 
 def _off_market(event: Mapping[str, Any], line: int) -> LeftOut:

@@ -62,7 +62,7 @@ def cells_of(line: bytes) -> list[str]:
     Raises: BadRecord.
     """
     try:
-        rows = list(csv.reader([line.decode()], strict=True))
+        rows = list(csv.reader([line.decode()], strict=True, skipinitialspace=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise BadRecord(str(error)) from None
     return rows[0] if rows else []

@@ -312,7 +312,10 @@ def _write(candles: Sequence[Candle], out: Path) -> None:
         pyarrow.parquet.write_table(rows, part)
     else:
         plain = pa.table({name: _text(rows[name]) for name in rows.column_names})
-        pyarrow.csv.write_csv(plain, part, pyarrow.csv.WriteOptions(quoting_style="none"))
+        with part.open("wb") as file:
+            file.write(",".join(rows.column_names).encode() + b"\n")
+            options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
+            pyarrow.csv.write_csv(plain, file, options)
     part.replace(out)
 
 

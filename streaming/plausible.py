@@ -106,31 +106,34 @@ def most_trades(low: Ints, high: Ints, size: Ints) -> Flags:
     for begin, end in pairwise(cuts):
         if end - begin > 1:
             part = slice(begin, end)
-            believed[part] = _heaviest(low[part].tolist(), high[part].tolist(), size[part].tolist())
+            believed[part] = _heaviest(low[part].tolist(), high[part].tolist(), size[part].tolist(), not begin)
     return believed
 
 
-def _heaviest(low: list[int], high: list[int], size: list[int]) -> Flags:
-    """Of chains by where they end, only those that no chain beats (ending sooner, holding more) are kept, in order of both."""
-    ends: list[int] = []  # high of each
-    chains: list[tuple[int, int]] = []  # trades held, last stretch
+def _heaviest(low: list[int], high: list[int], size: list[int], begins_all: bool) -> Flags:
+    """Return which stretches the best chain has: the most trades; of equals that begin anywhere the one that begins last.
+
+    Of those the one that ends first, so that none of equals is far from the others. Of chains by where they end, only those are kept that no other beats by ending sooner and being better.
+    """
+    ends: list[int] = []  # high of each chain's last stretch, rising
+    chains: list[tuple[int, int, int]] = []  # trades held, beginning, last stretch; rising
     before: list[int] = []
     for number, (lowest, highest, count) in enumerate(zip(low, high, size, strict=True)):
         place = bisect_right(ends, lowest + TOLERANCE)
-        held, previous = chains[place - 1] if place else (0, -1)
+        held, begins, previous = chains[place - 1] if place else (0, lowest if begins_all else 0, -1)
         before.append(previous)
-        weight = held + count
+        worth = held + count, begins
         place = bisect_right(ends, highest)
-        if place and chains[place - 1][0] >= weight:
+        if place and chains[place - 1][:2] > worth:
             continue
         beaten = place
-        while beaten < len(ends) and chains[beaten][0] <= weight:
+        while beaten < len(ends) and chains[beaten][:2] <= worth:
             beaten += 1
-        if place and ends[place - 1] == highest:
+        while place and ends[place - 1] == highest:
             place -= 1
-        ends[place:beaten], chains[place:beaten] = [highest], [(weight, number)]
+        ends[place:beaten], chains[place:beaten] = [highest], [(*worth, number)]
     believed = np.zeros(len(low), np.bool_)
-    number = chains[-1][1]
+    number = chains[-1][2]
     while number >= 0:
         believed[number], number = True, before[number]
     return believed

@@ -66,16 +66,12 @@ class Given:
 
 
 def read_trades(path: Path, given: Given | None = None) -> Iterator[Trade]:
-    """Yield the trades of one file in the file's order; of a symbol with both kinds of trade stream, those of the first kind.
+    """Yield the trades of one file in its order; where a symbol's events are of both kinds of trade stream, those of the first.
 
     Raises: Misconfigured when the file is missing or of no known shape; BadRecord at a row that is refused, NoTrades for no row.
     """
-    is_single: dict[str, bool] = {}
     for item in read_blocks(path, given):
-        for trade in [item] if isinstance(item, Trade) else _trades_of(item):
-            kind = trade.id == trade.first_trade_id
-            if is_single.setdefault(trade.symbol, kind) == kind or isinstance(item, Block):
-                yield trade
+        yield from [item] if isinstance(item, Trade) else _trades_of(item)
 
 
 def _trades_of(block: Block) -> Iterator[Trade]:
@@ -87,7 +83,7 @@ def read_blocks(path: Path, given: Given | None = None) -> Iterator[Trade | Bloc
 
     Raises: as `read_trades`.
     """
-    place, is_empty = str(path), True
+    place, is_empty, kinds = str(path), True, dict[str, str]()
     for found in read_found(path, given):
         if isinstance(found, Part):
             place = found.name
@@ -96,7 +92,8 @@ def read_blocks(path: Path, given: Given | None = None) -> Iterator[Trade | Bloc
         if isinstance(found, Refused):
             raise BadRecord(f"{place}, line {found.line}: {found.reason}")
         if isinstance(found, Row):
-            yield found.trade
+            if not found.event or kinds.setdefault(found.trade.symbol, found.event) == found.event:
+                yield found.trade
         elif isinstance(found, Block):
             yield found
     if is_empty:
@@ -182,7 +179,7 @@ def _part(stream: BinaryIO, place: str, names: tuple[str, ...], given: Given) ->
         yield from array(read, named)
     elif any(b"{" in line for line in rows) or rows[0].startswith(b"["):
         yield from documents(read, named)
-    elif any(b"," in line for line in rows):
+    elif any(b"," in line for line in rows) or names[0].removesuffix(".gz").lower().endswith(".csv"):
         table = Table(place, named, given.layout)
         for block in archive.blocks(read):
             yield from table.take(block)
