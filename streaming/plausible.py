@@ -113,7 +113,7 @@ def most_trades(low: Ints, high: Ints, size: Ints) -> Flags:
 def _heaviest(low: list[int], high: list[int], size: list[int], begins_all: bool) -> Flags:
     """Return which stretches the best chain has: the most trades; of equals that begin anywhere the one that begins last.
 
-    Of those the one that ends first, so that none of equals is far from the others. Of chains by where they end, only those are kept that no other beats by ending sooner and being better.
+    Chains are kept by where they end, only those that no other beats by ending sooner and being better.
     """
     ends: list[int] = []  # high of each chain's last stretch, rising
     chains: list[tuple[int, int, int]] = []  # trades held, beginning, last stretch; rising

@@ -28,8 +28,8 @@ ROW = np.dtype(
 )
 Rows = NDArray[np.void]
 WORD = 10**18
-CHUNK = 1 << 20  # rows sorted at once: 96 MB
-LEAST = 1 << 10  # rows of each run read at once
+CHUNK = 1 << 19  # rows sorted at once: 48 MB, some copies of which are made
+LEAST = 1 << 12  # rows of each run read at once
 CONTENT = ("price", "price_high", "quantity", "quantity_high", "maker", "is_void")
 # The last key is the first to sort by. Of rows that are the same but for their time those in ms come before those in µs.
 KEYS = ("line", "source", "at", "maker", "quantity_high", "quantity", "price_high", "price", "is_void")
@@ -163,6 +163,8 @@ class _Run:
 
     def before(self, end: tuple[int, int]) -> int:
         """Return how many rows at hand come before a symbol and first id."""
+        if (int(self.rows["symbol"][0]), int(self.rows["first"][0])) >= end:
+            return 0
         symbol, first = self.rows["symbol"], self.rows["first"]
         return int(np.count_nonzero((symbol < end[0]) | ((symbol == end[0]) & (first < end[1]))))
 

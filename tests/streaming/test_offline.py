@@ -441,7 +441,7 @@ def spoilt(draw: st.DrawFn) -> tuple[list[str], bool]:
         st.lists(st.sampled_from(["permute", "repeat", "cut", "glue", "relabel", "header", "blank"]), max_size=4)
     )
     for act in acts:
-        lines = _spoil(lines, act, rng)
+        lines = _spoil(lines, act, rng) if lines else lines
     count = draw(st.integers(1, 3))
     ends = draw(st.sampled_from(["\n", "\r\n"]))
     texts = ["".join(line + ends for line in lines[part::count]) for part in range(count)]
