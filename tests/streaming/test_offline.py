@@ -456,7 +456,7 @@ def _spoil(lines: list[str], act: str, rng: random.Random) -> list[str]:
         case "repeat":
             return lines + rng.sample(lines, rng.randint(1, len(lines)))
         case "cut":
-            return [*lines[:place], lines[place][: rng.randrange(len(lines[place]))], *lines[place + 1 :]]
+            return [*lines[:place], lines[place][: rng.randint(0, len(lines[place]))], *lines[place + 1 :]]
         case "glue":
             return [*lines[:place], "".join(lines[place : place + 2]), *lines[place + 2 :]]
         case "header" | "blank":
