@@ -139,9 +139,9 @@ class Group:
 
     def _tell(self, member: Member) -> None:
         client, generation = member.client, self.generation
-        client.process.aside(self.sim.latency(), client.take_generation, member.name, generation)
-        delay = 4 * MS + self.sim.latency()
-        client.process.aside(delay, client.take_assignment, generation, set(member.target))
+        target, answered = set(member.target), self.sim.latency()
+        client.process.aside(answered, client.take_generation, member.name, generation)
+        client.process.aside(answered + self.sim.latency(), client.take_assignment, generation, target)
 
     def _assign(self) -> None:
         """Cooperative-sticky: who holds partitions keeps them, up to a fair share; what others still hold goes to nobody yet."""
