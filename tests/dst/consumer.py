@@ -110,6 +110,8 @@ class Consumer:
         """Hear that a rebalance is complete."""
         if generation >= self.least_generation and not self.is_closed:
             self.member, self.generation = member, generation
+            if self.group.is_preparing:  # already the next one: a heartbeat says so
+                self.process.aside(self.sim.latency(), self.asked_to_join, self.group, self.group.round)
 
     def take_assignment(self, generation: int, parts: set[Part]) -> None:
         """Hear what is this member's; the application serves it."""

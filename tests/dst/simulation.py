@@ -73,8 +73,10 @@ class Process:
         self.is_paused = False
         self.sim.note(self.name, "resumed", 0)
         deferred, self._deferred = self._deferred, []
-        for act, args in deferred:
-            self.aside(self.sim.rng.randrange(30 * MS), act, *args)
+        delay = 0
+        for act, args in deferred:  # each in its turn, but the threads race
+            delay += self.sim.rng.randrange(3 * MS)
+            self.aside(delay, act, *args)
         for act in self.told.get("at_resume", ()):
             act()
 
