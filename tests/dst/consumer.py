@@ -69,7 +69,7 @@ class Consumer:
         self.member, self.generation, self.least_generation = "", -1, 0
         self.operations: list[tuple[str, set[Part]]] = []  # for the application to serve
         self.is_closed = self.has_left = self.is_fenced = False
-        self.must_join = False
+        self.must_join = self.is_serving = self.is_lost_next = False
         self.callbacks: dict[str, Callback] = {}
         self._version = self._absence = 0
         self._waits_for: str = ""
@@ -131,7 +131,7 @@ class Consumer:
             if self.generation >= 0:
                 self.lost()
             return  # else its first joining is still under way
-        if self.operations:
+        if self.is_rebalancing:
             self.must_join = True
         elif group.is_preparing and group.round == round_:
             self.least_generation = group.generation + 1
@@ -143,13 +143,19 @@ class Consumer:
             return
         self.sim.note(self.process.name, "membership lost", self.member)
         self.generation, self.member = -1, ""
-        self.operations = []
         self.least_generation = 1 << 60
-        if self.owned:
+        if self.is_rebalancing:
+            self.is_lost_next = True
+        elif self.owned:
             self._tell_application("lost", set(self.owned))
             self.must_join = True
         else:
             self._join()
+
+    @property
+    def is_rebalancing(self) -> bool:
+        """Whether the application has yet to answer what it was told: nothing else happens meanwhile."""
+        return self.is_serving or bool(self.operations)
 
     def fenced(self) -> None:
         """Hear that another has its instance's name: nothing mends that."""
@@ -212,14 +218,22 @@ class Consumer:
         what, parts = self.operations.pop(0)
         some = [self._partition(part, OFFSET_INVALID) for part in sorted(parts)]
         self.sim.note(self.process.name, what, sorted(parts))
+        self.is_serving = True
         try:
             self.callbacks[what](self, some)
         finally:
+            self.is_serving = False
             if what != "assign":
                 self._drop(parts)
-        if not self.operations and self.must_join and not self.is_closed:
+        if self.operations or self.is_closed:
+            return
+        if self.is_lost_next and self.owned:
+            self._tell_application("lost", set(self.owned))
+            self.must_join = True
+        elif self.is_lost_next or self.must_join:
             self.must_join = False
             self.process.aside(self.sim.latency(), self._join)
+        self.is_lost_next = False
 
     @staticmethod
     def _partition(part: Part, offset: int) -> TopicPartition:

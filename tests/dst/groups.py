@@ -163,6 +163,14 @@ class Group:
             name = min(names, key=lambda name: (len(self.members[name].target) - quota[name], name))
             self.members[name].target.add(part)
 
+    def orphans(self) -> list[Part]:
+        """Return the partitions that no member was given, though there are members and no rebalance is under way."""
+        if self.is_preparing or not self.members:
+            return []
+        topics = {topic for member in self.members.values() for topic in member.client.topics}
+        given = set().union(*(member.target for member in self.members.values()))
+        return [(t, n) for t in sorted(topics) for n in range(self.topics[t]) if (t, n) not in given]
+
     # offsets
 
     def check(self, member: str, instance: str | None, generation: int) -> None:

@@ -50,7 +50,9 @@ class Verdict:
         self.wrong += self.world.crashes
         self.wrong += self.world.lake.went_back
         if not self.has_rested:
-            self._tell("it did not come to rest")
+            orphans = [f"{n} {p}" for n, g in self.world.broker.groups.items() for p in g.orphans()]
+            why = f": nobody was given {', '.join(orphans)}" if orphans else ""
+            self._tell(f"it did not come to rest{why}")
         for stage in self.world.stages:
             getattr(self, f"_judge_{stage}")()
         for _, raw in visible(self.world, DEAD):
