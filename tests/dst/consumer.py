@@ -288,8 +288,10 @@ class Consumer:
         taken: list[tuple[Part, int, Message]] = []
         while not self.is_fenced:
             if self.operations:
-                if num_messages > 1:
+                if num_messages > 1 or self.sim.rng.random() < 0.5:  # what was fetched before it comes before it
                     self._collect(taken, num_messages)
+                    if len(taken) >= num_messages:
+                        break
                 self._serve()
                 if self.sim.rng.random() >= KEPT_IN_HAND:
                     taken = [item for item in taken if self.versions.get(item[0]) == item[1]]

@@ -9,7 +9,10 @@ from tests.dst.simulation import MS, SECOND, Process
 if TYPE_CHECKING:
     from tests.dst.world import Slot, World
 
-KINDS = ("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "twin", "broker", "lake", "source")
+KINDS = (
+    *("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "join"),
+    *("twin", "broker", "lake", "source"),
+)
 NEAR = 14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
 
 

@@ -59,6 +59,7 @@ class Group:
         self.joined: set[str] = set()
         self.round = self.named = 0
         self.offsets: dict[Part, int] = {}
+        self.went_back: list[str] = []  # offsets that a commit moved backwards, in words
         self.pending: dict[Part, list[Any]] = {}  # transactions that have offsets of it not yet decided
 
     # membership
@@ -204,6 +205,8 @@ class Group:
                 if not self.pending[part]:
                     del self.pending[part]
             if is_committed:
+                if offset < self.offsets.get(part, 0):
+                    self.went_back.append(f"{self.name}: {part} from {self.offsets[part]} to {offset}")
                 self.offsets[part] = offset
                 self.sim.note(self.name, "offset", (part, offset))
 

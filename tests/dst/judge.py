@@ -17,9 +17,8 @@ from quantstream.market import UNIT, Candle
 from quantstream.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Anomaly, Score, Topic, decode
 from streaming.binance import parse_record
 from streaming.detect import Detector
-from tests.chaos.stage import Rule
 from tests.dst.broker import COMMITTED
-from tests.dst.wiring import rule_of
+from tests.dst.wiring import Sieve, rule_of
 
 if TYPE_CHECKING:
     from tests.dst.world import World
@@ -49,6 +48,8 @@ class Verdict:
         """Look at everything."""
         self.wrong += self.world.crashes
         self.wrong += self.world.lake.went_back
+        for group in self.world.broker.groups.values():
+            self.wrong += group.went_back
         if not self.has_rested:
             orphans = [f"{n} {p}" for n, g in self.world.broker.groups.items() for p in g.orphans()]
             why = f": nobody was given {', '.join(orphans)}" if orphans else ""
@@ -131,13 +132,13 @@ class Verdict:
                 self._tell(f"score of {score.symbol} {score.opened_at} is {score.risk} and not {risk}: another history")
 
     def _judge_detect(self) -> None:
-        detector, rule = Detector(), Rule()
+        detector, sieve = Detector(), Sieve()
         expected = set()
         for partition in range(self.world.partitions):
             for key, raw in visible(self.world, TRADES, partition):
                 item = parse_record(raw, key)
                 row = None if isinstance(item, int) else detector.push(item, partition)
-                if row is not None and rule.score_trades(np.asarray([row]))[0] > rule.threshold:
+                if row is not None and sieve.score_trades(np.asarray([row]))[0] > sieve.threshold:
                     assert not isinstance(item, int)
                     expected.add((item.symbol, item.id))
         counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in anomalies(self.world))

@@ -147,6 +147,7 @@ class Simulation:
         """`keep` the lines of the trace, not their digest alone."""
         self.rng = random.Random(seed)
         self.now = 0  # µs
+        self.slowness = 1  # how many times as long as usual a call takes: slow processes always have work waiting
         self.hub = getcurrent()
         self.current: Process | None = None
         self.processes: list[Process] = []
@@ -159,7 +160,7 @@ class Simulation:
     def latency(self) -> int:
         """Return how long a call takes, µs: mostly a millisecond, at times much longer."""
         draw = self.rng.random()
-        return int(200 + 3_000 * draw) if draw < 0.95 else int(400_000 * (draw - 0.949))
+        return self.slowness * int(200 + 3_000 * draw) if draw < 0.95 else int(400_000 * (draw - 0.949))
 
     def note(self, who: str, what: str, detail: object) -> None:
         """Add a line to the trace."""

@@ -18,7 +18,10 @@ PATIENCE = 240 * SECOND  # for a world to come to rest once the trouble is over
 GRACE = 4 * SECOND  # after that: what comes twice would come now
 LATENESS = 500_000  # µs, of the watermark
 Record = tuple[int, str, str, bytes]  # from when, topic, key, value
-STAGES = (("aggregate",), ("aggregate",), ("sink",), ("sink",), ("detect",), ("score",), ("aggregate", "score", "sink"))
+STAGES = (
+    *(("aggregate",), ("aggregate",), ("aggregate",), ("sink",), ("sink",), ("sink",), ("sink",)),
+    *(("detect",), ("detect",), ("score",), ("score",), ("aggregate", "score", "sink")),
+)
 
 
 @dataclass
@@ -46,10 +49,11 @@ class World:
         rng = sim.rng
         self.stages = rng.choice(STAGES)
         self.partitions = rng.choice((1, 2, 2, 3, 4, 4, 12))
+        sim.slowness = rng.choice((1, 1, 6, 40))
         windows, self.active = rng.randrange(3, 9), rng.randrange(20, 50) * SECOND
         speed = max(1, windows * 60 * SECOND // self.active)
         self.market: Market = draw_market(rng, rng.randrange(1, 5), rng.randrange(60, 260), windows, speed)
-        self.commit_s = rng.choice((0.1, 0.3, 0.5, 1.0))
+        self.commit_s, self.bursts = rng.choice((0.2, 0.5, 1.0)), rng.choice((500, 1_500, 3_000)) * MS
         by_symbol = {t.name: self.partitions for t in (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES)}
         self.broker = Broker(sim, {**by_symbol, DEAD.name: 1, EVENTS.name: 1}, rng.choice((2, 50, 600, 2500)) * MS)
         self.lake = Lake(sim, rng.choice((1_000, 1_000, 4)))
@@ -145,7 +149,7 @@ class Source:
         while self.place < len(left):
             wait = left[self.place][0] - sim.now
             if wait > 0:
-                process.wait(wait + sim.rng.randrange(400 * MS))
+                process.wait(wait + sim.rng.randrange(self.world.bursts))
             end = self.place
             while end < len(left) and left[end][0] <= sim.now:
                 _, topic, key, raw = left[end]
