@@ -16,6 +16,7 @@ from tests.dst.simulation import MS, SECOND, me
 Part = tuple[str, int]
 Callback = Callable[[Any, list[Any]], None]
 KEPT_IN_HAND = 0.3  # how often records collected before a revocation are handed over after it: librdkafka's barrier is late
+SPITE = 0.8  # how often a rebalance waits for the next record to come first: the worst instant
 
 
 class TopicPartition(_TopicPartition):  # type: ignore[misc]
@@ -209,7 +210,13 @@ class Consumer:
 
     def _tell_application(self, what: str, parts: set[Part]) -> None:
         self.operations.append((what, parts))
-        if self._waits_for:
+        if self._waits_for == "records" and self.sim.rng.random() < SPITE:
+            self.process.aside(self.sim.rng.randrange(3 * SECOND), self._remind)
+        else:
+            self._remind()
+
+    def _remind(self) -> None:
+        if self._waits_for and self.operations:
             self.process.wake()
 
     # the application's side
@@ -225,6 +232,8 @@ class Consumer:
             self.is_serving = False
             if what != "assign":
                 self._drop(parts)
+        if ambush := self.process.told.pop("ambush", None):
+            self.process.armed.append((self.process.calls + ambush[0], ambush[1]))
         if self.operations or self.is_closed:
             return
         if self.is_lost_next and self.owned:
@@ -288,7 +297,7 @@ class Consumer:
         taken: list[tuple[Part, int, Message]] = []
         while not self.is_fenced:
             if self.operations:
-                if num_messages > 1 or self.sim.rng.random() < 0.5:  # what was fetched before it comes before it
+                if num_messages > 1 or self.sim.rng.random() < 0.7:  # what was fetched before it comes before it
                     self._collect(taken, num_messages)
                     if len(taken) >= num_messages:
                         break

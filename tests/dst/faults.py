@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     *("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "join"),
-    *("twin", "broker", "lake", "source"),
+    *("twin", "broker", "lake", "source", "ambush", "ambush", "ambush", "stall"),
 )
 NEAR = 14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
 
@@ -49,6 +49,8 @@ def _strike_replica(world: World, slot: Slot, kind: str) -> None:
     calls = process.calls + rng.randrange(1, NEAR)
     if kind == "pause":
         process.armed.append((calls, lambda p, d=rng.randrange(100 * MS, 9 * SECOND): p.pause(d)))  # type: ignore[misc]
+    elif kind == "stall":  # one call takes long; its heartbeats go on
+        process.armed.append((calls, lambda p, d=rng.randrange(SECOND, 12 * SECOND): p.wait(d)))  # type: ignore[misc]
     elif kind == "long pause":
         process.armed.append((calls, lambda p, d=rng.randrange(10 * SECOND, 26 * SECOND): p.pause(d)))  # type: ignore[misc]
     elif kind == "twin":  # it stands still, is thought dead, and another begins under its name
@@ -60,6 +62,11 @@ def _strike_replica(world: World, slot: Slot, kind: str) -> None:
         process.told["stop"] = True
         slot.is_wanted = False
         sim.after(rng.randrange(5 * SECOND, 25 * SECOND), _want, world, slot)
+    elif kind == "ambush":  # right after it answered a rebalance it stands still, a while short of its session or longer
+        pause = rng.randrange(2 * SECOND, rng.choice((5, 9, 20)) * SECOND)
+        stop = Process.pause if rng.random() < 0.4 else Process.wait  # all of it, or its work but not its heartbeats
+        process.told["ambush"] = rng.choice((1, 1, 1, 2, 2, 3, 4, 5)), lambda p: stop(p, pause)
+        _join(world, slot)
     else:  # one more replica comes, and goes again
         _join(world, slot)
 
