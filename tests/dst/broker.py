@@ -91,12 +91,20 @@ class Broker:
 
     def __init__(self, sim: Simulation, topics: dict[str, int], marker_delay: int) -> None:
         """`topics` with their numbers of partitions; `marker_delay` in µs: how late ends of transactions are written at most."""
-        self.sim, self.topics, self.marker_delay = sim, topics, marker_delay
-        self.logs = {(name, n): Log((name, n)) for name, count in topics.items() for n in range(count)}
+        self.sim, self.marker_delay = sim, marker_delay
+        self.topics: dict[str, int] = {}
+        self.logs: dict[Part, Log] = {}
+        for name, count in topics.items():
+            self.add_topic(name, count)
         self.groups: dict[str, Group] = {}
         self.identities: dict[str, Identity] = {}
         self.down_until = 0
         self.clients: list[Callable[[int], None]] = []  # told how long the broker is away
+
+    def add_topic(self, name: str, partitions: int) -> None:
+        """Make a topic."""
+        self.topics[name] = partitions
+        self.logs |= {(name, number): Log((name, number)) for number in range(partitions)}
 
     def group(self, name: str) -> Group:
         """Return a group, an empty one if it was never heard of."""

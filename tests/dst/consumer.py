@@ -121,8 +121,7 @@ class Consumer:
         if gone := self.owned - parts:
             self._tell_application("revoke", gone)
             self.must_join = True
-        if new := parts - self.owned:
-            self._tell_application("assign", new)
+        self._tell_application("assign", parts - self.owned)  # of none, too: each rebalance says so
 
     def asked_to_join(self, group: Group, round_: int) -> None:
         """Join again once the application has served what it was told."""
@@ -363,6 +362,8 @@ class Consumer:
         give_up_at = self.sim.now + int(timeout * SECOND)
         while any(key in pending for key in keys) and self.sim.now < give_up_at:
             me().wait(100 * MS)
+        if any(key in pending for key in keys) and self.sim.rng.random() < 0.5:  # it says so of the whole, or of each
+            raise refusal(KafkaError._TIMED_OUT, "offsets are not decided yet", retriable=True)
         found = []
         for key in keys:
             one = self._partition(key, self.group.offsets.get(key, OFFSET_INVALID))

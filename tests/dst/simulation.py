@@ -133,8 +133,9 @@ class Process:
         if self.armed:
             due = [item for item in self.armed if item[0] <= self.calls]
             for item in due:
-                self.armed.remove(item)
-                item[1](self)
+                if item in self.armed:  # what came before it may have taken long
+                    self.armed.remove(item)
+                    item[1](self)
                 if self.is_dead:
                     raise Killed
         self.wait(sim.latency())
