@@ -69,10 +69,11 @@ class Consumer:
         self.versions: dict[Part, int] = {}  # changes with each assignment and seek
         self.member, self.generation, self.least_generation = "", -1, 0
         self.operations: list[tuple[str, set[Part]]] = []  # for the application to serve
-        self.is_closed = self.has_left = self.is_fenced = False
+        self.is_closed = self.has_left = self.is_fenced = self.has_told_fatal = False
         self.must_join = self.is_serving = self.is_lost_next = False
         self.callbacks: dict[str, Callback] = {}
         self._version = self._absence = 0
+        self.asked_in = -1  # the rebalance that waits for the application's answer
         self._waits_for: str = ""
 
     # membership: in the background
@@ -98,7 +99,9 @@ class Consumer:
             return
         if self.broker.is_down:
             self.process.aside(self.broker.down_until - self.sim.now + 1, self._join)
-        elif self.member in self.group.members:
+        elif self.member and self.member not in self.group.members:
+            self._heartbeat()
+        elif self.member:
             self.least_generation = self.group.generation + 1
             self.group.rejoin(self.member, self.owned)
         else:
@@ -131,9 +134,11 @@ class Consumer:
             if self.generation >= 0:
                 self.lost()
             return  # else its first joining is still under way
+        if not group.is_preparing or group.round != round_:
+            return
         if self.is_rebalancing:
-            self.must_join = True
-        elif group.is_preparing and group.round == round_:
+            self.asked_in = round_
+        else:
             self.least_generation = group.generation + 1
             group.rejoin(self.member, self.owned, round_)
 
@@ -241,7 +246,9 @@ class Consumer:
         elif self.is_lost_next or self.must_join:
             self.must_join = False
             self.process.aside(self.sim.latency(), self._join)
-        self.is_lost_next = False
+        elif self.asked_in >= 0:
+            self.process.aside(self.sim.latency(), self.asked_to_join, self.group, self.asked_in)
+        self.is_lost_next, self.asked_in = False, -1
 
     @staticmethod
     def _partition(part: Part, offset: int) -> TopicPartition:
@@ -297,7 +304,7 @@ class Consumer:
         while not self.is_fenced:
             if self.operations:
                 if num_messages > 1 or self.sim.rng.random() < 0.7:  # what was fetched before it comes before it
-                    self._collect(taken, num_messages)
+                    self._collect(taken, num_messages, timeout >= 1)
                     if len(taken) >= num_messages:
                         break
                 self._serve()
@@ -305,7 +312,7 @@ class Consumer:
                     taken = [item for item in taken if self.versions.get(item[0]) == item[1]]
                 continue
             if num_messages == 1 or self.sim.now >= give_up_at:
-                self._collect(taken, num_messages)
+                self._collect(taken, num_messages, timeout >= 1)
                 if taken or self.sim.now >= give_up_at:
                     break
             self._waits_for = "records" if num_messages == 1 else "operations"
@@ -314,18 +321,26 @@ class Consumer:
             finally:
                 self._waits_for = ""
         if self.is_fenced and not taken:
-            return [Message(error=KafkaError(KafkaError._FATAL, "another has this instance's name", True))]
+            return self._fatal_once(give_up_at)
         if taken:
             self.sim.note(self.process.name, "took", [f"{t[0][1]}@{t[2].offset()}" for t in (taken[0], taken[-1])])
         return [message for _, _, message in taken]
 
-    def _collect(self, taken: list[tuple[Part, int, Message]], most: int) -> None:
+    def _fatal_once(self, give_up_at: int) -> list[Message]:
+        """Say once that nothing comes any more; as librdkafka has it, the error itself does not claim to be fatal."""
+        if self.has_told_fatal:
+            self.process.wait(max(give_up_at - self.sim.now, 1))
+            return []
+        self.has_told_fatal = True
+        return [Message(error=KafkaError(KafkaError._FATAL, "another has this instance's name"))]
+
+    def _collect(self, taken: list[tuple[Part, int, Message]], most: int, waits_long: bool) -> None:
         if self.broker.is_down:
             return
         parts = sorted(self.owned)
         if len(parts) > 1:
             self.sim.rng.shuffle(parts)
-        if most > 1 and self.sim.rng.random() < 0.2:  # not all of it was fetched yet
+        if 1 < most and not waits_long and self.sim.rng.random() < 0.2:  # not all of it was fetched yet
             most = len(taken) + self.sim.rng.randrange(1, 40)
         for part in parts:
             if len(taken) >= most:

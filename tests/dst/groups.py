@@ -120,6 +120,7 @@ class Group:
         if self.is_preparing:
             return
         self.is_preparing, self.joined = True, set()
+        self.sim.note(self.name, "prepares", sorted(self.members))
         self.round += 1
         for member in self.members.values():
             member.client.process.aside(self._soon(), member.client.asked_to_join, self, self.round)

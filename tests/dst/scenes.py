@@ -52,8 +52,9 @@ def a_member_that_joins_gets_its_share_after_the_other_gave_it_up(stand: Stand) 
     second.do("join", "g2", "b", "t2")
     seen.append(until(stand, lambda: len(second.do("holds")) == 1, first, second))
     held = sorted(first.do("holds") + second.do("holds"))
-    told = first.do("callbacks")
-    return [*seen, held, [what for what, _ in told], [what for what, parts in second.do("callbacks") if parts]]
+    told, others = first.do("callbacks"), second.do("callbacks")
+    seen.append(["assign", []] in told)  # a rebalance that brings nothing is told, too
+    return [*seen, held, [what for what, parts in told if parts], [what for what, parts in others if parts]]
 
 
 def a_member_that_stood_still_beyond_its_session_has_lost_everything(stand: Stand) -> Seen:
@@ -72,8 +73,12 @@ def a_member_that_stood_still_beyond_its_session_has_lost_everything(stand: Stan
     first.do("begin")
     seen += [first.do("offsets", "t3", 0, 1, "kept"), first.do("abort")]
     told: Seen = []
-    seen.append(until(stand, lambda: bool(told.extend(first.do("callbacks")) or len(told) >= 2), first, second))
-    return [*seen, [what for what, _ in told]]
+
+    def heard() -> list[str]:
+        told.extend(first.do("callbacks"))
+        return [what for what, parts in told if parts]
+
+    return [*seen, until(stand, lambda: len(heard()) >= 2, first, second), heard()]
 
 
 def another_with_the_same_name_fences_the_first(stand: Stand) -> Seen:
@@ -164,14 +169,27 @@ def an_outsider_may_send_offsets_of_a_group_that_others_are_in(stand: Stand) -> 
     return [outsider.do("begin"), outsider.do("offsets", "t9", 0, 0, "outsider"), outsider.do("abort")]
 
 
-SCENES: tuple[Callable[[Stand], Seen], ...] = (
-    markers_take_offsets_and_aborted_records_are_skipped,
-    a_member_that_joins_gets_its_share_after_the_other_gave_it_up,
-    a_member_that_stood_still_beyond_its_session_has_lost_everything,
-    another_with_the_same_name_fences_the_first,
-    a_newer_producer_fences_the_older_one_and_ends_its_transaction,
-    offsets_of_an_open_transaction_are_waited_for,
-    what_was_accepted_before_partitions_moved_can_be_committed_after,
-    a_successor_by_name_of_one_that_had_not_given_up_yet_leaves_a_partition_to_nobody,
-    an_outsider_may_send_offsets_of_a_group_that_others_are_in,
-)
+ABORT_FIRST = [False, True]  # not fatal, and the transaction must be aborted
+SCENES: dict[Callable[[Stand], Seen], Seen] = {
+    markers_take_offsets_and_aborted_records_are_skipped: [
+        *([[0, 0, "a"], [0, 1, "b"], [0, 6, "c"]], [0, 8], 8),
+        *([], [0, 10], 10),
+    ],
+    a_member_that_joins_gets_its_share_after_the_other_gave_it_up: [
+        *(True, True, True, [0, 1]),
+        *(["assign", "revoke"], ["assign"]),
+    ],
+    a_member_that_stood_still_beyond_its_session_has_lost_everything: [
+        *(True, True, ["UNKNOWN_MEMBER_ID", *ABORT_FIRST]),
+        *("ok", True, ["lost", "assign"]),
+    ],
+    another_with_the_same_name_fences_the_first: [
+        *(True, True, ["FENCED_INSTANCE_ID", *ABORT_FIRST]),
+        *("ok", ["_FATAL", False]),
+    ],
+    a_newer_producer_fences_the_older_one_and_ends_its_transaction: [*["ok"] * 7, [True, False], [[0, 2, "new"]]],
+    offsets_of_an_open_transaction_are_waited_for: ["ok", "ok", "not told", "ok", True],
+    what_was_accepted_before_partitions_moved_can_be_committed_after: [*["ok"] * 3, True, [0, 0], "ok", True, True],
+    a_successor_by_name_of_one_that_had_not_given_up_yet_leaves_a_partition_to_nobody: [0, 1],
+    an_outsider_may_send_offsets_of_a_group_that_others_are_in: ["ok", "ok", "ok"],
+}
