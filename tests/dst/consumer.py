@@ -68,6 +68,7 @@ class Consumer:
         self.positions: dict[Part, int] = {}  # OFFSET_INVALID: to be asked of the group
         self.versions: dict[Part, int] = {}  # changes with each assignment and seek
         self.member, self.generation, self.least_generation = "", -1, 0
+        self.joined_as = ""
         self.operations: list[tuple[str, set[Part]]] = []  # for the application to serve
         self.is_closed = self.has_left = self.is_fenced = self.has_told_fatal = False
         self.must_join = self.is_serving = self.is_lost_next = False
@@ -108,7 +109,7 @@ class Consumer:
             group = self.group
             is_replaced = bool(self.instance and self.instance in group.static) and not group.is_preparing
             self.least_generation = group.generation + (0 if is_replaced else 1)
-            group.join(self)
+            self.joined_as = group.join(self)
 
     def take_generation(self, member: str, generation: int) -> None:
         """Hear that a rebalance is complete."""
@@ -131,9 +132,8 @@ class Consumer:
         if self.is_closed or self.is_fenced:
             return
         if self.member not in group.members:
-            if self.generation >= 0:
-                self.lost()
-            return  # else its first joining is still under way
+            self._heartbeat()
+            return  # if it is none yet, its first joining is still under way
         if not group.is_preparing or group.round != round_:
             return
         if self.is_rebalancing:
@@ -147,7 +147,7 @@ class Consumer:
         if self.is_closed or self.is_fenced:
             return
         self.sim.note(self.process.name, "membership lost", self.member)
-        self.generation, self.member = -1, ""
+        self.generation, self.member, self.joined_as = -1, "", ""
         self.least_generation = 1 << 60
         if self.is_rebalancing:
             self.is_lost_next = True
@@ -162,8 +162,10 @@ class Consumer:
         """Whether the application has yet to answer what it was told: nothing else happens meanwhile."""
         return self.is_serving or bool(self.operations)
 
-    def fenced(self) -> None:
+    def fenced(self, member: str) -> None:
         """Hear that another has its instance's name: nothing mends that."""
+        if member != self.joined_as:
+            return  # it knew already that it is that member no more
         self.is_fenced = True
         if self._waits_for:
             self.process.wake()
@@ -199,7 +201,7 @@ class Consumer:
             return
         if self.member not in self.group.members:
             if self.instance and self.instance in self.group.static:
-                self.fenced()
+                self.fenced(self.member)
             else:
                 self.lost()
 

@@ -34,7 +34,7 @@ class Client(Protocol):
     def lost(self) -> None:
         """Hear that it is a member no more."""
 
-    def fenced(self) -> None:
+    def fenced(self, member: str) -> None:
         """Hear that another has its instance's name."""
 
 
@@ -64,8 +64,8 @@ class Group:
 
     # membership
 
-    def join(self, client: Client) -> None:
-        """Take a member in; one with an instance's name takes the place of the one before."""
+    def join(self, client: Client) -> str:
+        """Take a member in and return its name; one with an instance's name takes the place of the one before."""
         self.named += 1
         member = Member(f"{client.instance or 'member'}-{self.named}", client)
         before = self.members.get(self.static.get(client.instance or "", ""))
@@ -76,17 +76,18 @@ class Group:
             self._prepare()
             self.joined.add(member.name)
             self._complete_if_all()
-            return
+            return member.name
         del self.members[before.name]
         self.joined.discard(before.name)
         if before.client is not client:
-            before.client.process.aside(self._soon(), before.client.fenced)
+            before.client.process.aside(self._soon(), before.client.fenced, before.name)
         member.target = before.target
         if self.is_preparing:
             self.joined.add(member.name)
             self._complete_if_all()
         else:
             self._tell(member)
+        return member.name
 
     def rejoin(self, name: str, owned: Iterable[Part], round_: int | None = None) -> None:
         """Take note that a member has joined again, with what it holds."""
