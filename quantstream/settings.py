@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quantstream.errors import Misconfigured
-from quantstream.market import INTERVALS
+from quantstream.market import INTERVALS, is_symbol
 
 PREFIX = "QUANTSTREAM_"
 NOT_SETTINGS = {
@@ -222,7 +222,7 @@ class Settings(BaseSettings):
     def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(name.upper() for name in value))
         for name in names:
-            if not (name.isascii() and name.isalnum()):
+            if not is_symbol(name):
                 raise ValueError(f"{name!r} is not a symbol; write it as the exchange does, e.g. BTCUSDT")
         if not names:
             raise ValueError("name at least one symbol, e.g. BTCUSDT,ETHUSDT")

@@ -38,7 +38,7 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
     unknown = [
         symbol
         for symbol in settings.symbols
-        if _code((get or _get)(f"{base}/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
+        if _code((get or _get)(f"{base}/exchangeInfo?symbol={quote(symbol)}")[1]) == UNKNOWN_SYMBOL
     ]
     raise Misconfigured(
         f"the exchange at {settings.endpoints.rest} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"

@@ -44,12 +44,12 @@ def reader_of(*parts: TopicPartition) -> Reader:
 
 
 def test_a_partition_that_has_no_position_is_not_one_whose_position_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quantstream.kafka.reader.TIMEOUT", -1.0)
+    monkeypatch.setattr("quantstream.kafka.reader.TRANSACTION_PATIENCE", -1.0)
     name = CANDLES.name
     known, new = TopicPartition(name, 0, 700), TopicPartition(name, 1, OFFSET_INVALID)
     assert reader_of(known, new).committed([(name, 0), (name, 1)]) == {(name, 0): 700, (name, 1): None}
     odd = OddPart(name, 1, OFFSET_INVALID)
-    with pytest.raises(Unavailable, match=rf"where group stands in {name}-1 is not to be had"):
+    with pytest.raises(Unavailable, match=rf"where group stands is not to be had from .*: {name}-1"):
         reader_of(known, odd).committed([(name, 0), (name, 1)])
 
 

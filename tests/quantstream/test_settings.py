@@ -17,6 +17,12 @@ def test_symbols_are_a_comma_list_in_capitals_without_repetition(monkeypatch: py
     assert load_settings().symbols == ("BTCUSDT", "ETHUSDT")
 
 
+def test_symbols_are_as_the_exchange_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("BTCUSDT_240628", "BTCUSD_PERP", "1000SATSUSDT", "币安人生USDT")
+    monkeypatch.setenv("QUANTSTREAM_SYMBOLS", ", ".join(names))
+    assert load_settings().symbols == names
+
+
 def test_nested_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUANTSTREAM_KAFKA__BOOTSTRAP", "broker:9092")
     assert load_settings().kafka.bootstrap == "broker:9092"
@@ -28,6 +34,8 @@ def test_nested_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("QUANTSTREAM_SYMBOL", "X", "QUANTSTREAM_SYMBOL is not a setting"),
         ("QUANTSTREAM_KAFKA__BOOTSTRAPS", "x", "QUANTSTREAM_KAFKA__BOOTSTRAPS: Extra inputs are not permitted"),
         ("QUANTSTREAM_SYMBOLS", "BTC/USDT", "QUANTSTREAM_SYMBOLS: 'BTC/USDT' is not a symbol"),
+        ("QUANTSTREAM_SYMBOLS", "BTC USDT", "QUANTSTREAM_SYMBOLS: 'BTC USDT' is not a symbol"),
+        ("QUANTSTREAM_SYMBOLS", "..", "QUANTSTREAM_SYMBOLS: '..' is not a symbol"),
         ("QUANTSTREAM_SYMBOLS", "", "QUANTSTREAM_SYMBOLS: name at least one symbol"),
         ("QUANTSTREAM_INTERVALS", "7m", "QUANTSTREAM_INTERVALS: '7m' is not an interval"),
         ("QUANTSTREAM_EXCHANGE", "kraken", "QUANTSTREAM_EXCHANGE: Input should be 'simulated' or 'binance'"),

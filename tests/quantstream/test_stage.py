@@ -49,7 +49,7 @@ class Group:
                 step()
         return found
 
-    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def committed(self, partitions: Sequence[Partition], waiting: Any = None) -> dict[Partition, int | None]:
         return {one: self.offsets.get(one) for one in partitions}
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:

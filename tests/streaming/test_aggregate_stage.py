@@ -46,7 +46,7 @@ class FakeReader:
                 item()
         return found
 
-    def committed(self, partitions: list[Partition]) -> dict[Partition, int | None]:
+    def committed(self, partitions: list[Partition], waiting: Any = None) -> dict[Partition, int | None]:
         return dict.fromkeys(partitions)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
@@ -89,12 +89,13 @@ class SlowSnapshots:
         return {(OPEN_CANDLES.name, 0): self.position}
 
 
-def test_a_restore_of_any_length_is_work_as_long_as_it_gets_on() -> None:
+def test_a_restore_of_any_length_is_work_as_long_as_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
     beats: list[int] = []
     steady: Any = SlowSnapshots([10] * 10)
     assert list(read_snapshots(steady, 0, working=lambda: beats.append(1))) == []
     assert len(beats) == 10
     beats.clear()
+    monkeypatch.setattr("streaming.aggregate.TRANSACTION_PATIENCE", 0.0)  # no transaction can be open any more
     stuck: Any = SlowSnapshots([10, 0, 0, 0, 10, 0, 0])
     with pytest.raises(Unavailable):
         list(read_snapshots(stuck, 0, working=lambda: beats.append(1)))
