@@ -186,7 +186,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
     parser.add_argument("--weight-limit", type=int, help="REST weight a minute and address (6000, futures 2400)")
     parser.add_argument(
-        "--data-only", action="store_true", help="no historicalTrades, as on the market-data-only hosts"
+        "--data-only",
+        action="store_true",
+        help="no historicalTrades and no ticker/tradingDay, as on the market-data-only hosts",
     )
     parser.add_argument("--faults", default="", metavar="KIND=P[:SECONDS],…", help=", ".join(KINDS))
     parser.add_argument("--faults-seed", type=int, default=0)
