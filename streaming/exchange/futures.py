@@ -27,6 +27,7 @@ from streaming.exchange.listing import Listing
 from streaming.exchange.market import Market
 from streaming.exchange.refusals import Refused
 from streaming.exchange.statistics import last_trade
+from streaming.exchange.wire import MILLISECONDS
 
 OFF_BOOK_A_MINUTE = 0.05  # insurance fund and auto-deleveraging: some seventy a day and symbol
 PERPETUAL = 4_133_404_800_000  # the delivery date of what is never delivered: 2100-12-25
@@ -153,7 +154,7 @@ def _aggregates(asked: Asked) -> Any:
     if start is not None and end is not None:
         if start >= end:
             raise Refused(-1023, "Start time is greater than end time.")
-        if end - start > HOUR:
+        if end - start > HOUR + MILLISECONDS:  # the end is inclusive: an hour between the two is taken
             raise Refused(-1127, "More than 1 hours between startTime and endTime.")
     return futures_wire.aggregate_rows(aggregate_spans(asked), asked.unit)
 

@@ -22,10 +22,10 @@ from streaming.exchange.refusals import Query, Refused
 from streaming.exchange.venue import SPOT, Venue
 from streaming.exchange.weights import Allowance, banned, too_much, used_weight
 
-FULL_ONLY = ("historicalTrades",)  # not on the market-data-only hosts: faqs/market_data_only.md
+FULL_ONLY = ("historicalTrades", "ticker/tradingDay")  # not on the market-data-only hosts: faqs/market_data_only.md
 OTHER_APIS = {"/api/v3": ("/fapi/v1", "/dapi/v1"), "/fapi/v1": ("/api/v3", "/dapi/v1")}
 WITHOUT_DATA = ("ping", "time", "exchangeInfo")  # whoever asks these wants no trades yet
-PATIENCE = 3.0  # seconds of wall time that a recording waits for a listener, once REST asked for data
+PATIENCE = 5.0  # seconds of wall time that a recording waits for a listener, once REST asked for data
 NOT_OFFERED = (
     "This operation is not supported. The simulated exchange offers market data of {kind}, at {api}/: {names}; "
     "it has no accounts, no orders and no WebSocket API."
