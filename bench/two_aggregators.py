@@ -124,7 +124,7 @@ def _work(
     while settled.value < len(turns):  # whoever has its share goes on polling: the others' depends on it
         messages = reader.poll(0.1, 1)
         if messages:
-            stage._read(messages)  # before the pause took hold: it counts like any other
+            stage.take(messages)  # before the pause took hold: it counts like any other
         consumer.pause(consumer.assignment())
         if len(stage.held) == PARTITIONS // len(turns) and not is_told:
             is_told = True
@@ -149,7 +149,7 @@ def _work(
 def left(stage: AggregateStage) -> int:
     """Return how many records of its partitions a stage's group has not committed."""
     topic, count = stage.route.trades.name, 0
-    for part in stage.reader.consumer.committed([TopicPartition(topic, number) for number in stage.held]):
+    for part in stage.reader.consumer.committed([TopicPartition(*part) for part in stage.held]):
         low, high = stage.reader.ends(topic, part.partition)
         count += high - max(low, part.offset)
     return count

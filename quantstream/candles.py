@@ -54,7 +54,7 @@ class CandleBuilder:
         """Take one trade in and return the candles it closed or revised, oldest first."""
         state = self.state
         seen, hole = state.ids.take(trade, state.alive_from)
-        if seen is Seen.DUPLICATE or seen is Seen.OVERLAP:
+        if not seen.is_new:
             return []
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
             self._damage(lost)

@@ -1,29 +1,50 @@
 """The lake's only door: Delta tables of Parquet, written atomically, readable by anything that reads Delta or Parquet.
 
 A writer's progress (a Kafka offset, say) goes into the same Delta transaction as its rows, so that after any crash the
-table itself says where to go on: exactly once, without a second store.
+table itself says where to go on: exactly once, without a second store. Whoever appends says what progress it goes on from; a
+writer that was paused while another went on is refused, whatever it holds.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun, Unavailable
+from quantstream.lake_compaction import compact_files
 from quantstream.tables import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
-COMMIT_TRIES = 10
-R = TypeVar("R")
+UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
+STATE_BUFFER = 1 << 16  # bytes: unbuffered, Arrow hands the library what it does not take
+log = logging.getLogger(__name__)
+
+
+class Step(NamedTuple):
+    """How an application's progress moves: from what the table must say to what it says afterwards."""
+
+    expected: int | None
+    reached: int
+
+
+class FileCount(NamedTuple):
+    """How many files a compaction made and how many it took away."""
+
+    added: int = 0
+    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,36 +76,94 @@ class Lake:
         self,
         name: str,
         rows: pa.Table,
-        progress: Mapping[str, int] | None = None,
+        progress: Mapping[str, Step] | None = None,
+        states: Mapping[str, bytes] | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Append rows in one transaction that also records each application id's `progress` version.
+        """Append rows in one transaction that also moves each application id's `progress`, if it stands where it is said to.
 
-        `date` is derived from the table's time column. Raises: Unavailable when the store refuses for good.
+        `states` are what applications must know to go on from the progress they reach, `metadata` is for people who read the log.
+        `date` is derived from the table's time column.
+
+        Raises: Outrun when the progress of one is not as said: another writer went on from there, and nothing is
+        written; Unavailable when the store refuses for good.
         """
+        steps = progress or {}
         properties = CommitProperties(
-            app_transactions=[Transaction(app, version) for app, version in (progress or {}).items()],
+            app_transactions=[Transaction(application, step.reached) for application, step in steps.items()],
             custom_metadata=dict(metadata or {}),
             max_commit_retries=50,
         )
         rows = _with_date(name, rows)
         table = self.table(name)
+        self._expect(name, table, steps)
         try:
+            for application, state in (states or {}).items():
+                self._keep(name, application, steps[application].reached, state)
+            # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
             write_deltalake(table, rows, mode="append", commit_properties=properties)
         except (CommitFailedError, OSError) as error:
+            self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
+        for application in states or {}:
+            self._drop_before(name, application, steps[application].expected)
 
-    def progress(self, name: str, application: str) -> int | None:
-        """Return the version that `application` last recorded in a table's transactions."""
-        version = self.table(name).transaction_version(application)
+    def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
+        """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
+        version = (table or self.table(name)).transaction_version(application)
         return None if version is None else int(version)
 
+    def state(self, name: str, application: str, reached: int) -> bytes | None:
+        """Return what an application kept beside the progress it reached, None when there is nothing.
+
+        Raises: Unavailable.
+        """
+        path = _state_path(application, reached)
+        try:
+            files = self._files(name)
+            if files.get_file_info(path).type is FileType.NotFound:
+                return None
+            with files.open_input_stream(path) as stream:
+                return bytes(stream.read())
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
+
+    def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
+        for application, step in steps.items():
+            found = table.transaction_version(application)
+            if found != step.expected:
+                raise Outrun(f"the lake table {name} has {application} at {found} instead of {step.expected}")
+
+    def _keep(self, name: str, application: str, reached: int, state: bytes) -> None:
+        with self._files(name).open_output_stream(
+            _state_path(application, reached), buffer_size=STATE_BUFFER
+        ) as stream:
+            stream.write(state)
+
+    def _drop_before(self, name: str, application: str, expected: int | None) -> None:
+        """Delete states older than the one a reader of the progress before may still ask for."""
+        files, folder = self._files(name), posixpath.dirname(_state_path(application, 0))
+        for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
+            if expected is not None and int(info.base_name.split(".")[0]) < expected:
+                files.delete_file(posixpath.join(folder, info.base_name))
+
+    def _files(self, name: str) -> FileSystem:
+        return PyFileSystem(DeltaStorageHandler(f"{self.url}/{name}", _dict(self.storage_options)))
+
     def metadata(self, name: str, key: str) -> str | None:
-        """Return the newest commit's custom metadata under `key`, looking back over maintenance commits."""
-        for commit in self.table(name).history(limit=1000):
+        """Return the newest commit's custom metadata under `key`, however long ago: lakes of before kept states in there."""
+        for commit in self.table(name).history():
             if key in commit:
                 return str(commit[key])
         return None
+
+    def highest(self, name: str, column: str) -> dict[str, int]:
+        """Return each symbol's highest value of an integer column, from the transaction log alone."""
+        files = pa.table(self.table(name).get_add_actions(flatten=True))
+        if not files.num_rows:
+            return {}
+        found = files.group_by("partition.symbol").aggregate([(f"max.{column}", "max")]).to_pylist()
+        return {row["partition.symbol"]: row[f"max.{column}_max"] for row in found}
 
     def version(self, name: str) -> int:
         """Return the table's version number, for training runs to name."""
@@ -118,7 +197,10 @@ class Lake:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time."""
+        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
+
+        Raises: Unavailable when they cannot be read.
+        """
         table = self.table(name)
         if version is not None:
             table.load_as_version(version)
@@ -130,7 +212,10 @@ class Lake:
             keep = keep & (pc.field(at) >= pa.scalar(start, TIME)) & (pc.field("date") >= pa.scalar(start.date()))
         if end is not None:
             keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
-        rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        try:
+            rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        except UNREADABLE as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]
         return rows.sort_by([(key, "ascending") for key in order])
 
@@ -169,15 +254,21 @@ class Lake:
         return frame
 
     def compact(self, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
-        """Merge small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile."""
-        table = self.table(name)
-        merged = _with_tries(lambda: table.optimize.compact())
-        removed = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
-        return {
-            "files_added": int(merged["numFilesAdded"]),
-            "files_removed": int(merged["numFilesRemoved"]),
-            "files_deleted": len(removed),
-        }
+        """Merge small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile.
+
+        A second compaction at the same time leaves the rest to the first. Raises: Broken when rows would be lost or doubled,
+        before anything is changed; Unavailable.
+        """
+        table, merged = self.table(name), FileCount()
+        try:
+            merged = FileCount(*compact_files(table, TIME_COLUMN[name], _dict(self.storage_options)))
+            removed = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
+        except Outrun as error:
+            log.info("compaction left to another", extra={"table": name, "reason": str(error)})
+            removed = []
+        except (CommitFailedError, OSError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} was not compacted: {error}") from error
+        return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
 
 
 def utc(at: int) -> datetime:
@@ -218,15 +309,9 @@ def _repeated(table: DeltaTable, at: str) -> dict[str, int]:
     return {row["symbol"]: row["count_all_sum"] - row["count_all_count"] for row in found}
 
 
-def _with_tries(act: Callable[[], R]) -> R:
-    for attempt in range(COMMIT_TRIES):
-        try:
-            return act()
-        except CommitFailedError as error:
-            if attempt == COMMIT_TRIES - 1:
-                raise Unavailable(f"the lake did not take a commit after {COMMIT_TRIES} tries: {error}") from error
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError("unreachable")
+def _state_path(application: str, reached: int) -> str:
+    """Return where a state lies: beside the table's data, under a name that Delta's readers and its vacuum pass over."""
+    return f"_state/{quote(application, safe='')}/{reached}.json"
 
 
 def _dict(options: Mapping[str, str] | None) -> dict[str, str] | None:

@@ -22,6 +22,21 @@ class Seen(Enum):
     FILLED = auto()  # fills (a part of) a hole
     DUPLICATE = auto()  # had it
     OVERLAP = auto()  # an aggregate of seen and unseen trades: it cannot be split
+    UNKNOWN = auto()  # older than what is remembered: it may have been there or not
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the trade counts."""
+        return self in NEW
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it cannot be told if the trade counts: somebody has to hear of it."""
+        return self in REFUSED
+
+
+NEW = frozenset({Seen.NEXT, Seen.JUMP, Seen.FILLED})
+REFUSED = frozenset({Seen.OVERLAP, Seen.UNKNOWN})
 
 
 class Hole(msgspec.Struct, array_like=True, frozen=True):
@@ -59,6 +74,8 @@ class Sequence(msgspec.Struct):
     gaps: int = 0
     missing: int = 0  # ids in the gaps found so far
     recovered: int = 0  # of them, filled since
+    floor: int = NO_TRADE_ID  # up to this id, holes may have been forgotten
+    unknown: int = 0  # trades below it
 
     def take(self, trade: Trade, alive_from: int = 0) -> tuple[Seen, Hole | None]:
         """Note a trade; return what it is and the hole that it opened or (partly) filled.
@@ -79,6 +96,9 @@ class Sequence(msgspec.Struct):
         if last > self.last_id or any(hole.first <= last and first <= hole.last for hole in self.holes):
             self.overlaps += 1
             return Seen.OVERLAP, None
+        if first <= self.floor:
+            self.unknown += 1
+            return Seen.UNKNOWN, None
         self.duplicates += 1
         return Seen.DUPLICATE, None
 
@@ -89,7 +109,7 @@ class Sequence(msgspec.Struct):
 
     def take_again(self, first: int, last: int, trades: int) -> bool:
         """Note `trades` whose ids `[first, last]` were all seen before; return False when some may not have been."""
-        if last > self.last_id or any(hole.last >= first for hole in self.holes):
+        if last > self.last_id or first <= self.floor or any(hole.last >= first for hole in self.holes):
             return False
         self.duplicates += trades
         return True
@@ -103,7 +123,11 @@ class Sequence(msgspec.Struct):
 
     def give_up_oldest(self, most: int = MAX_HOLES) -> Hole | None:
         """Forget the oldest hole when there are more than `most`, and return it."""
-        return self.holes.pop(0) if len(self.holes) > most else None
+        if len(self.holes) <= most:
+            return None
+        lost = self.holes.pop(0)
+        self.floor = max(self.floor, lost.last)
+        return lost
 
     def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
         before, after = self.last_id, min(self.last_at, trade.traded_at)

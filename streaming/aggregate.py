@@ -10,14 +10,16 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from quantstream.errors import BadRecord, Outrun
+from quantstream.errors import BadRecord
 from quantstream.kafka import (
     OFFSET_BEGINNING,
+    TRANSACTION_PATIENCE,
     Message,
     Partition,
+    PartitionedStage,
     Reader,
     Writer,
     contents,
@@ -63,8 +65,10 @@ class Route:
     dead: Topic = DEAD
 
 
-class AggregateStage:
+class AggregateStage(PartitionedStage):
     """Moves an `Aggregator` over Kafka: a transaction soon when little is waiting, a large one when much is."""
+
+    limit = AT_ONCE
 
     def __init__(
         self,
@@ -79,8 +83,8 @@ class AggregateStage:
         route: Route = Route(),
     ) -> None:
         """`snapshots` reads the compacted topic without a group; `now` is the wall clock, µs."""
-        self.aggregator, self.reader, self.snapshots, self.writer = aggregator, reader, snapshots, writer
-        self.metrics, self.health, self.commit_s, self.now, self.route = metrics, health, commit_s, now, route
+        super().__init__(reader, [route.trades], commit_s, metrics, health)
+        self.aggregator, self.snapshots, self.writer, self.now, self.route = aggregator, snapshots, writer, now, route
         self.handled = metrics.records.labels("handled")
         self.closed = metrics.records.labels("candle")
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
@@ -88,71 +92,21 @@ class AggregateStage:
         self.waiting = Collected(MAX_ROWS + AT_ONCE)
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
-        self.held: set[int] = set()  # partitions
-        self.left: set[int] = set()  # partitions given up in this turn
-        self.is_behind = False  # what was read since the last commit does not count: go back to it
-        self.linger, self.busy = LINGER, BUSY
+        self.pause, self.busy = LINGER, BUSY
 
     def start(self) -> None:
         """Join the group."""
         gc.set_threshold(COLLECT_AFTER)
         self.writer.release(self.reader, self.route.trades)
-        self.reader.subscribe([self.route.trades], self._assigned, self._revoked, self._lost)
+        super().start()
 
-    def turn(self) -> None:
-        """Read what is waiting, then commit what came of it.
+    def linger(self, count: int, elapsed: float) -> float:
+        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting."""
+        return min((self.busy if count == AT_ONCE else self.pause) - elapsed, self.pause)
 
-        Raises: Unavailable; the process then ends and its successor restores the committed state.
-        """
-        self.left.clear()
-        messages = self.reader.poll(self.commit_s, 1)
-        begun = time.monotonic()
-        while messages and not self.is_behind:
-            self._read(messages)
-            left = (self.busy if len(messages) == AT_ONCE else self.linger) - (time.monotonic() - begun)
-            messages.clear()  # they hold the client's buffers
-            messages = self.reader.poll(min(left, self.linger), AT_ONCE) if left > 0 else []
-        self.commit()
-        if self.is_behind:
-            self._go_back()
-        self.health.beat()
-        self.metrics.lag.set(self.reader.lag())
-
-    def commit(self) -> None:
-        """Write the snapshots and commit candles, snapshots and offsets together; nothing when nothing was read.
-
-        Raises: Unavailable.
-        """
-        if not self.offsets or self.is_behind:
-            return
-        try:
-            self._commit()
-        except Outrun as error:
-            log.warning("partitions moved during a transaction", extra={"reason": str(error)})
-            self._abandon()
-
-    def _commit(self) -> None:
-        begun = time.monotonic()
-        self._take()
-        self._begin()
-        for partition, snapshot in self.aggregator.snapshots():
-            self.writer.send(self.route.open_candles, snapshot.state.symbol, encode(snapshot), partition=partition)
-        self.writer.commit(self.reader, self.offsets)
-        self.offsets.clear()
-        self.in_transaction = False
-        took = time.monotonic() - begun
-        self.linger = min(max(LINGER, SHARE * took), max(self.commit_s, LINGER))
-        self.busy = min(max(BUSY, BUSY_SHARE * took), MOST_BUSY)
-        if self.received_at.isdigit():
-            self.metrics.delay.observe(max(0.0, (self.now() - int(self.received_at)) / SECOND))
-
-    def _read(self, messages: list[Message]) -> None:
+    def take(self, messages: list[Message]) -> None:
+        """Collect trades; into the builders they go many at once."""
         values, keys, partitions = contents(messages)
-        if not self.held.issuperset(partitions):  # some were given up while these were collected
-            messages = [message for message in messages if message.partition() in self.held]
-            if not messages:
-                return
-            values, keys, partitions = contents(messages)
         columns = self.aggregator.parser.parse(values, keys, partitions)
         self.offsets |= next_offsets(messages, partitions)
         self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
@@ -164,9 +118,58 @@ class AggregateStage:
         self.handled.inc(len(columns) - bad)
         self.waiting.add(columns)
         if len(self.waiting) >= MAX_ROWS:
-            self._take()
+            self._build()
 
-    def _take(self) -> None:
+    def flush(self) -> None:
+        """Write the snapshots and commit candles, snapshots and offsets together; nothing when nothing was read."""
+        if not self.offsets:
+            return
+        begun = time.monotonic()
+        self._build()
+        self._begin()
+        for partition, snapshot in self.aggregator.snapshots():
+            self.writer.send(self.route.open_candles, snapshot.state.symbol, encode(snapshot), partition=partition)
+        self.writer.commit(self.reader, self.offsets)
+        self.offsets.clear()
+        self.in_transaction = False
+        took = time.monotonic() - begun
+        self.pause = min(max(LINGER, SHARE * took), max(self.wait_s, LINGER))
+        self.busy = min(max(BUSY, BUSY_SHARE * took), MOST_BUSY)
+        if self.received_at.isdigit():
+            self.metrics.delay.observe(max(0.0, (self.now() - int(self.received_at)) / SECOND))
+
+    def discard(self) -> None:
+        """Abort what is not committed."""
+        if self.in_transaction:
+            self.writer.abort()
+        self.in_transaction = False
+        self.offsets.clear()
+        self.waiting.clear()
+
+    def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Take the state of partitions from their snapshots, which are as new as the offsets that are committed.
+
+        The offsets are asked for first: once they are stable, no predecessor's transaction can move them any more, and its
+        snapshots are read up to the last one written, in whatever transaction that was.
+        """
+        begin = self.resume(self.reader.committed(partitions, self.health.beat))
+        for _, partition in sorted(partitions):
+            self.health.beat()
+            snapshots = read_snapshots(self.snapshots, partition, self.route.open_candles, self.health.beat)
+            self.aggregator.restore(partition, snapshots)
+        return begin
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """Drop the builders of partitions."""
+        for _, partition in partitions:
+            self.aggregator.forget(partition)
+
+    def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Wait until the last commit is written everywhere: the next holder finds snapshots as new as the offsets."""
+        if not self.writer.is_lost:
+            self.writer.release(self.reader, self.route.trades)
+
+    def _build(self) -> None:
         if not self.waiting:
             return
         self._emit(self.aggregator.take_batch(self.waiting.take()))
@@ -194,67 +197,28 @@ class AggregateStage:
             self.writer.begin()
             self.in_transaction = True
 
-    def _assigned(self, partitions: list[Partition]) -> None:
-        numbers = {partition for _, partition in partitions}
-        for partition in sorted(numbers):
-            symbols = self._restore(partition)
-            log.info("partition taken", extra={"partition": partition, "symbols": symbols})
-        self.held |= numbers
-        if numbers & self.left:  # records of it from before may still be handed over
-            self._abandon()
-        self.health.ready()
 
-    def _restore(self, partition: int) -> int:
-        """Take a partition's state from its snapshots; return of how many symbols."""
-        self.health.beat()
-        self.aggregator.forget(partition)
-        self.aggregator.restore(partition, read_snapshots(self.snapshots, partition, self.route.open_candles))
-        return len(self.aggregator.builders[partition])
+def read_snapshots(
+    reader: Reader, partition: int, topic: Topic = OPEN_CANDLES, working: Callable[[], None] = lambda: None
+) -> Iterator[OpenCandles]:
+    """Yield the committed snapshots of one partition, oldest first, until no transaction is open that was begun before the call.
 
-    def _revoked(self, partitions: list[Partition]) -> None:
-        self.commit()
-        self._give_up(partitions)
-        if not self.writer.is_lost:
-            self.writer.release(self.reader, self.route.trades)  # its next holder finds snapshots as new as the offsets
-
-    def _lost(self, partitions: list[Partition]) -> None:
-        self._abandon()
-        self._give_up(partitions)
-
-    def _give_up(self, partitions: list[Partition]) -> None:
-        for _, partition in partitions:
-            self.held.discard(partition)
-            self.left.add(partition)
-            self.aggregator.forget(partition)
-
-    def _abandon(self) -> None:
-        """Undo what was read since the last commit."""
-        if self.in_transaction:
-            self.writer.abort()
-        self.in_transaction, self.is_behind = False, True
-        self.offsets.clear()
-        self.waiting.clear()
-
-    def _go_back(self) -> None:
-        """Restore what is held from what is committed, and read on from there."""
-        for partition in sorted(self.held):
-            self._restore(partition)
-        if self.held:
-            self.reader.go_back([(self.route.trades.name, partition) for partition in sorted(self.held)])
-        self.is_behind = False
-
-
-def read_snapshots(reader: Reader, partition: int, topic: Topic = OPEN_CANDLES) -> Iterable[OpenCandles]:
-    """Yield the committed snapshots of one partition, oldest first.
-
-    Raises: Unavailable.
+    `working` is called after each look that got on, however many it takes, and while a predecessor's transaction may still be
+    open; a broker that brings nothing for longer is not work. Raises: Unavailable.
     """
-    low, high = reader.ends(topic.name, partition)
+    low, _ = reader.ends(topic.name, partition)
+    high = reader.written_end(topic.name, partition)
     if high <= low:
         return
     reader.assign({(topic.name, partition): OFFSET_BEGINNING})
-    position = low
+    position, got_on_at = low, time.monotonic()
     while position < high:  # the last offsets may be transaction markers, which are never delivered
-        for message in reader.poll(0.5):
+        messages, before = reader.poll(0.5, AT_ONCE), position
+        for message in messages:
             yield decode(message.value() or b"", OpenCandles)
         position = reader.positions().get((topic.name, partition), position)
+        if messages or position != before:
+            got_on_at = time.monotonic()
+            working()
+        elif time.monotonic() - got_on_at < TRANSACTION_PATIENCE:
+            working()

@@ -7,15 +7,24 @@ where it stopped; anomalies and offsets are one transaction.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.trade_features import NAMES, TradeFeatures
-from quantstream.kafka import BATCH, Message, Partition, Reader, Writer, contents, header_texts, next_offsets
+from quantstream.kafka import (
+    BATCH,
+    Message,
+    Partition,
+    PartitionedStage,
+    Reader,
+    Writer,
+    contents,
+    header_texts,
+    next_offsets,
+)
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.sequence import Sequence as TradeSequence
@@ -24,7 +33,7 @@ from quantstream.windows import Floats
 from streaming.columns import Columns, Parser
 from streaming.digits import Ints
 from streaming.runs import by_group
-from streaming.seen import OLD, Sequences, new_trades, trade_at
+from streaming.seen import Sequences, new_trades, note, trade_at
 
 log = logging.getLogger(__name__)
 REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
@@ -55,16 +64,19 @@ class Detector:
         self.features = TradeFeatures()
         self.parser = Parser()
         self.seen: Sequences = {}
+        self.refused = 0  # trades of which it cannot be told whether they were judged before
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
         sequence = self.seen.setdefault(partition, {}).setdefault(trade.symbol, TradeSequence())
-        return None if sequence.take(trade)[0] in OLD else self.features.push(trade)
+        return self.features.push(trade) if note(sequence, trade).is_new else None
 
     def rows(self, columns: Columns) -> tuple[Ints, Floats]:
         """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
         names = self.parser.symbols.names
-        new = np.flatnonzero(new_trades(columns, names, self.seen))
+        refused: list[int] = []
+        new = np.flatnonzero(new_trades(columns, names, self.seen, refused))
+        self.refused += len(refused)
         features = np.zeros((len(columns), len(NAMES)))
         numbered = new[columns.code[new] >= 0]
         if len(numbered):
@@ -113,7 +125,7 @@ class Detector:
         )
 
 
-class DetectStage:
+class DetectStage(PartitionedStage):
     """Moves a `Detector` over Kafka. Without a champion yet, trades pass by and only fill the windows."""
 
     def __init__(
@@ -127,39 +139,28 @@ class DetectStage:
         now: Callable[[], int],
         topics: tuple[Topic, Topic] = (TRADES, ANOMALIES),
     ) -> None:
+        super().__init__(reader, topics[:1], commit_s, metrics, health)
         self.detector = Detector()
-        self.reader, self.writer, self.model, self.topics = reader, writer, model, topics
-        self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
+        self.writer, self.model, self.topics, self.now = writer, model, topics, now
         self.handled, self.flagged = metrics.records.labels("handled"), metrics.records.labels("flagged")
         self.unscored = metrics.records.labels("without_model")
         self.new_from: dict[Partition, int] = {}
         self.offsets: dict[Partition, int] = {}
         self.found: list[Anomaly] = []
+        self.in_transaction = False
         self.received_at = ""  # of the last record, as its header says
 
     def start(self) -> None:
         """Join the group."""
         self.writer.release(self.reader, self.topics[0])
-        self.reader.subscribe([self.topics[0]], self._assigned)
+        super().start()
 
-    def turn(self) -> None:
-        """Read what is waiting, judge and commit it.
+    def linger(self, count: int, elapsed: float) -> float:
+        """Wait a moment for what comes with the first; go on while much is waiting."""
+        return LINGER if count >= BATCH and elapsed < BUSY else LINGER - elapsed
 
-        Raises: Unavailable.
-        """
-        begun = time.monotonic()
-        messages = self.reader.poll(self.commit_s, 1)
-        messages += self.reader.poll(LINGER) if messages else []
-        while messages:
-            self._read(messages)
-            is_busy = len(messages) >= BATCH and time.monotonic() - begun < BUSY
-            messages = self.reader.poll(LINGER) if is_busy else []
-        if self.offsets:
-            self._commit()
-        self.health.beat()
-        self.metrics.lag.set(self.reader.lag())
-
-    def _read(self, messages: list[Message]) -> None:
+    def take(self, messages: list[Message]) -> None:
+        """Judge the trades of a batch."""
         values, keys, partitions = contents(messages)
         columns = self.detector.parser.parse(values, keys, partitions)
         new, features = self.detector.rows(columns)
@@ -181,22 +182,40 @@ class DetectStage:
         (self.handled if model else self.unscored).inc(len(new))
         self.health.beat()
 
-    def _commit(self) -> None:
+    def flush(self) -> None:
+        """Commit anomalies and offsets together."""
+        if not self.offsets:
+            return
         self.writer.begin()
+        self.in_transaction = True
         for anomaly in self.found:
-            log.info("anomaly", extra={"symbol": anomaly.symbol, "trade": anomaly.trade_id, "why": anomaly.reasons})
             self.writer.send(self.topics[1], anomaly.symbol, encode(anomaly))
         self.writer.commit(self.reader, self.offsets)
+        self.in_transaction = False
+        for anomaly in self.found:
+            log.info("anomaly", extra={"symbol": anomaly.symbol, "trade": anomaly.trade_id, "why": anomaly.reasons})
         self.flagged.inc(len(self.found))
         self.offsets.clear()
         self.found.clear()
         if self.received_at.isdigit():
             self.metrics.delay.observe(max(0.0, (self.now() - int(self.received_at)) / SECOND))
 
-    def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
-        for _, partition in partitions:
-            self.detector.forget(partition)
-        begin, new_from = self.reader.rewound(partitions, REWIND)
+    def discard(self) -> None:
+        """Drop what is not committed."""
+        if self.in_transaction:
+            self.writer.abort()
+        self.in_transaction = False
+        self.offsets.clear()
+        self.found.clear()
+
+    def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Read the last committed records again, which fill the features' windows."""
+        begin, new_from = self.rewound(partitions, REWIND)
         self.new_from |= new_from
-        self.health.ready()
         return begin
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """Drop the symbols of partitions: another process may have read on meanwhile."""
+        for part in partitions:
+            self.new_from.pop(part, None)
+            self.detector.forget(part[1])

@@ -8,21 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 
 from quantstream.errors import BadRecord
 from quantstream.features import Series
-from quantstream.kafka import Message, Partition, Reader, Writer
+from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
 from quantstream.market import SECOND, Candle
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import CANDLES, SCORES, Score, decode, encode
 from streaming.histories import CandleHistories
+from streaming.judging import Judging, ScoreCandles
+from streaming.telling import Tell
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
-ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 Prepare = Callable[[str, Series], bool]
 
 
-class ScoreStage:
+class ScoreStage(PartitionedStage):
     """Scores each closed candle once; a later revision only corrects the history that the next scores see."""
 
     def __init__(
@@ -36,99 +37,115 @@ class ScoreStage:
         health: Health,
         commit_s: float,
         now: Callable[[], int],
+        tell: Tell = lambda kind, text, symbol: None,
     ) -> None:
         """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
 
         `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
+        `tell` tells the operators.
         """
-        self.reader, self.writer, self.histories = reader, writer, histories
-        self.score, self.prepare = score, prepare
-        self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
+        super().__init__(reader, [CANDLES], commit_s, metrics, health)
+        self.writer, self.histories = writer, histories
+        self.prepare, self.now = prepare, now
         self.new_from: dict[Partition, int] = {}
+        self.symbols: dict[Partition, set[str]] = {}  # whose histories come from a partition
+        self.offsets: dict[Partition, int] = {}
+        self.batch: dict[str, Candle] = {}  # to be judged
+        self.scores: list[Score] = []
+        self.dead: list[tuple[Message, str]] = []
+        self.begun = 0.0
+        self.in_transaction = False
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
+        self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
         self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
 
     def start(self) -> None:
         """Join the group."""
         self.writer.release(self.reader, CANDLES)
-        self.reader.subscribe([CANDLES], self._assigned)
+        super().start()
 
-    def turn(self) -> None:
-        """Read, score and commit what came.
+    def linger(self, count: int, elapsed: float) -> float:
+        """Wait a moment for what closed together with the first."""
+        return LINGER - elapsed
 
-        Raises: Unavailable.
-        """
-        messages = self.reader.poll(self.commit_s, 1)
-        if messages:
-            self._handle([*messages, *self.reader.poll(LINGER)])
-        else:
-            self._get_ready()
-        self.health.beat()
-        self.metrics.lag.set(self.reader.lag())
-
-    def _get_ready(self) -> None:
+    def idle(self) -> None:
         """Do for one symbol, while no candle waits, what its next one would have to wait for."""
         if not self.histories.refresh():
             any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
 
-    def _handle(self, messages: Sequence[Message]) -> None:
-        started = time.monotonic()
-        offsets: dict[Partition, int] = {}
-        batch: dict[str, Candle] = {}
-        scores: list[Score] = []
-        dead: list[tuple[Message, str]] = []
+    def take(self, messages: list[Message]) -> None:
+        """Take candles into the histories, and note which are to be judged."""
+        self.begun = self.begun or time.monotonic()
         for message in messages:
             part = (message.topic(), message.partition())
             is_new = message.offset() >= self.new_from.get(part, 0)
             if is_new:
-                offsets[part] = message.offset() + 1
+                self.offsets[part] = message.offset() + 1
             try:
                 candle = decode(message.value() or b"", Candle)
             except BadRecord as error:
-                dead += [(message, str(error))] if is_new else []
+                self.dead += [(message, str(error))] if is_new else []
                 continue
             if candle.interval != self.histories.interval:
                 continue
-            if candle.symbol in batch:  # a second candle of a symbol: the first is judged before it is history
-                scores += self._judge(batch)
+            if candle.symbol in self.batch:  # a second candle of a symbol: the first is judged before it is history
+                self._judge()
             self.histories.add(candle)
+            self.symbols.setdefault(part, set()).add(candle.symbol)
             if is_new and candle.revision == 0:
-                batch[candle.symbol] = candle
-        scores += self._judge(batch)
-        if offsets:
-            self._commit(scores, dead, offsets, started)
+                self.batch[candle.symbol] = candle
 
-    def _judge(self, batch: dict[str, Candle]) -> Sequence[Score]:
-        histories = {}
-        for symbol, candle in batch.items():
-            histories[symbol] = self.histories.series(candle)
-            self.health.beat()  # the first one of a symbol comes from the lake
-        scores = self.score(histories) if batch else ()
-        for candle in batch.values():
-            self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
-        batch.clear()
-        return scores
-
-    def _commit(
-        self,
-        scores: Sequence[Score],
-        dead: Sequence[tuple[Message, str]],
-        offsets: dict[Partition, int],
-        started: float,
-    ) -> None:
+    def flush(self) -> None:
+        """Judge what is left and commit scores, dead letters and offsets together."""
+        self._judge()
+        if not self.offsets:
+            return
         self.writer.begin()
-        for score in scores:
+        self.in_transaction = True
+        for score in self.scores:
             self.writer.send(SCORES, score.symbol, encode(score))
-            (self.abstained if score.abstained else self.scored).inc()
-        for message, reason in dead:
+        for message, reason in self.dead:
             source = f"score {message.topic()}-{message.partition()}@{message.offset()}"
-            self.metrics.dead.inc()
             put_aside(self.writer, source, reason, message.value() or b"", self.now())
-        self.writer.commit(self.reader, offsets)
-        self.duration.observe(time.monotonic() - started)
+        self.writer.commit(self.reader, self.offsets)
+        self.in_transaction = False
+        abstained = sum(bool(score.abstained) for score in self.scores)
+        self.abstained.inc(abstained)
+        self.scored.inc(len(self.scores) - abstained)
+        self.metrics.dead.inc(len(self.dead))
+        self.duration.observe(time.monotonic() - self.begun)
+        self._clear()
 
-    def _assigned(self, partitions: list[Partition]) -> dict[Partition, int]:
-        begin, new_from = self.reader.rewound(partitions, REWIND)
+    def discard(self) -> None:
+        """Drop what is not committed."""
+        if self.in_transaction:
+            self.writer.abort()
+        self.in_transaction = False
+        self._clear()
+
+    def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Read the last committed candles again, which fill the histories."""
+        begin, new_from = self.rewound(partitions, REWIND)
         self.new_from |= new_from
-        self.health.ready()
         return begin
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """Drop the histories that came from these partitions."""
+        for part in partitions:
+            self.new_from.pop(part, None)
+            for symbol in self.symbols.pop(part, ()):
+                self.histories.forget(symbol)
+                self.metrics.candle_closed_at.values.pop(symbol, None)
+
+    def _judge(self) -> None:
+        self.scores += self.judging(self.batch, self.begun) if self.batch else ()
+        for candle in self.batch.values():
+            self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.batch.clear()
+
+    def _clear(self) -> None:
+        self.offsets.clear()
+        self.batch.clear()
+        self.scores.clear()
+        self.dead.clear()
+        self.begun = 0.0

@@ -10,12 +10,14 @@ from streaming.columns import Columns
 from streaming.digits import Flags, Ints
 from streaming.runs import by_group
 
-OLD = (Seen.DUPLICATE, Seen.OVERLAP)
 Sequences = dict[int, dict[str, Sequence]]  # by partition and symbol
 
 
-def new_trades(columns: Columns, names: list[str], seen: Sequences) -> Flags:
-    """Return which rows are trades never seen before, and note them in `seen`; the same as `Sequence.take` of each."""
+def new_trades(columns: Columns, names: list[str], seen: Sequences, refused: list[int]) -> Flags:
+    """Return which rows are trades never seen before, and note them in `seen`; the same as `note` of each.
+
+    Rows of which that cannot be told are appended to `refused`.
+    """
     is_new = np.zeros(len(columns), np.bool_)
     has_trade = columns.at > 0
     has_trade[[row for row, (_, item) in columns.items.items() if isinstance(item, Trade)]] = True
@@ -27,12 +29,20 @@ def new_trades(columns: Columns, names: list[str], seen: Sequences) -> Flags:
         for group, start, end in zip(owner, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             partition, code = groups[group]
             sequence = seen.setdefault(partition, {}).setdefault(names[code], Sequence())
-            _stretch(columns, order[start:end], names[code], sequence, is_new)
+            _stretch(columns, order[start:end], names[code], sequence, is_new, refused)
     for row in np.flatnonzero(has_trade & (columns.code < 0)).tolist():
         key = columns.items[row][0]
         sequence = seen.setdefault(int(columns.partition[row]), {}).setdefault(key, Sequence())
-        is_new[row] = sequence.take(trade_at(columns, row, key))[0] not in OLD
+        is_new[row] = _judge(sequence, columns, row, key, refused)
     return is_new
+
+
+def note(sequence: Sequence, trade: Trade) -> Seen:
+    """Note a trade in a sequence that remembers a bounded number of gaps; return what it is."""
+    seen, _ = sequence.take(trade)
+    if seen is Seen.JUMP:
+        sequence.give_up_oldest()
+    return seen
 
 
 def trade_at(columns: Columns, row: int, symbol: str) -> Trade:
@@ -52,10 +62,17 @@ def _breaks(columns: Columns, order: Ints, starts: Ints) -> Ints:
     return np.flatnonzero(breaks)
 
 
-def _stretch(columns: Columns, rows: Ints, symbol: str, sequence: Sequence, is_new: Flags) -> None:
+def _judge(sequence: Sequence, columns: Columns, row: int, symbol: str, refused: list[int]) -> bool:
+    seen = note(sequence, trade_at(columns, row, symbol))
+    if seen.is_refused:
+        refused.append(row)
+    return seen.is_new
+
+
+def _stretch(columns: Columns, rows: Ints, symbol: str, sequence: Sequence, is_new: Flags, refused: list[int]) -> None:
     """Judge rows whose ids follow one another."""
     if columns.first[rows[0]] != sequence.last_id + 1 or columns.at[rows[0]] == 0:
-        is_new[rows[0]] = sequence.take(trade_at(columns, int(rows[0]), symbol))[0] not in OLD
+        is_new[rows[0]] = _judge(sequence, columns, int(rows[0]), symbol, refused)
         rows = rows[1:]
     if not len(rows):
         return
@@ -65,4 +82,4 @@ def _stretch(columns: Columns, rows: Ints, symbol: str, sequence: Sequence, is_n
         is_new[rows] = True
     elif not sequence.take_again(first, last, len(rows)):
         for row in rows.tolist():
-            is_new[row] = sequence.take(columns.trade(row, symbol))[0] not in OLD
+            is_new[row] = _judge(sequence, columns, row, symbol, refused)

@@ -1,7 +1,7 @@
 """Topics to the lake, exactly once: the offset of each topic-partition is in the same Delta transaction as its rows.
 
 A restart begins where the tables say, whatever the group's offsets are. Duplicate trades (two ingest replicas, a restart
-of ingest) are told by their ids; which ids were seen is kept in the commit as well.
+of ingest) are told by their ids; which ids were seen is kept beside the table, under the progress of the commit.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Several
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
-from quantstream.errors import BadRecord
-from quantstream.kafka import Message, Partition, Reader, Writer, contents, next_offsets
-from quantstream.lake import Lake
+from quantstream.errors import BadRecord, Misconfigured
+from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
+from quantstream.lake import Lake, Step
 from quantstream.market import Candle, Trade, units_decimal
 from quantstream.metrics import Health, Metrics
 from quantstream.sequence import Sequence
@@ -39,12 +40,17 @@ log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 POLL = 0.5  # seconds: how long a stop waits at most
+REFUSED = (
+    "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
+)
 Row = dict[str, Any]
 _sequences = msgspec.json.Decoder(dict[str, Sequence])
 
 
-class SinkStage:
+class SinkStage(PartitionedStage):
     """Collects rows for one commit interval, then commits each table once."""
+
+    first_limit = BATCH
 
     def __init__(
         self,
@@ -57,63 +63,34 @@ class SinkStage:
         now: Callable[[], int],
     ) -> None:
         """`writer` is for dead letters only; `now` is the wall clock, µs."""
-        self.lake, self.reader, self.writer = lake, reader, writer
-        self.metrics, self.health, self.commit_s, self.now = metrics, health, commit_s, now
+        super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
+        self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.committed_at = time.monotonic()
         self.seen: Sequences = {}
         self.parser = Parser()
         self.trades: list[pa.Table] = []
         self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values() if table != "trades"}
+        self.progress: dict[Partition, int | None] = {}  # as the tables say
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
         self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
         self.written = {table: metrics.records.labels(table) for table in TABLES.values()}
-        self.duplicates = metrics.records.labels("duplicate")
+        self.duplicates, self.refused = metrics.records.labels("duplicate"), metrics.records.labels("refused")
 
     def start(self) -> None:
         """Open the tables and join the group, so that replicas share the partitions."""
         for table in TABLES.values():
             self.lake.table(table)
-        self.reader.subscribe([TRADES, CANDLES, SCORES, ANOMALIES], self._assigned, self._revoked)
+        super().start()
 
-    def turn(self) -> None:
-        """Read for a moment; commit when it is due.
+    def is_due(self) -> bool:
+        """Tell whether the interval is over, or much is waiting."""
+        if time.monotonic() - self.committed_at < self.commit_s and self._waiting_rows() < MAX_ROWS:
+            return False
+        self.committed_at = time.monotonic()
+        return True
 
-        Raises: Unavailable.
-        """
-        self._take(self.reader.poll(min(self.commit_s, POLL)))
-        is_due = time.monotonic() - self.committed_at >= self.commit_s
-        if is_due or sum(map(self._waiting, TABLES.values())) >= MAX_ROWS:
-            self.commit()
-            self.committed_at = time.monotonic()
-            self.metrics.lag.set(self.reader.lag())
-        self.health.beat()
-
-    def commit(self) -> None:
-        """Commit every table that has news."""
-        for table, offsets in self.offsets.items():
-            if offsets:
-                self._commit_table(table, offsets)
-                self.health.beat()
-        self.writer.poll()
-
-    def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
-        count = self._waiting(table)
-        if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
-            return
-        started = time.monotonic()
-        metadata = {}
-        if table == "trades":
-            for _, partition in offsets:
-                metadata[_seen_key(partition)] = msgspec.json.encode(self.seen.setdefault(partition, {})).decode()
-        progress = {_application(part): offset for part, offset in offsets.items()}
-        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
-        self.lake.append(table, rows, progress, metadata)
-        self.commit_time.labels(table).observe(time.monotonic() - started)
-        self.written[table].inc(count)
-        (self.trades if table == "trades" else self.rows[table]).clear()
-        offsets.clear()
-
-    def _take(self, messages: list[Message]) -> None:
+    def take(self, messages: list[Message]) -> None:
+        """Make rows of records."""
         by_topic: dict[str, list[Message]] = {}
         for message, topic in zip(messages, map(Message.topic, messages), strict=True):
             by_topic.setdefault(topic, []).append(message)
@@ -126,13 +103,90 @@ class SinkStage:
                 for message, raw in zip(some, values, strict=True):
                     self._take_row(TABLES[topic], message, raw)
 
+    def flush(self) -> None:
+        """Commit every table that has news, each with its progress."""
+        self.writer.flush()  # dead letters are there before their offsets are
+        for table, offsets in self.offsets.items():
+            if offsets:
+                self._commit_table(table, offsets)
+                self.health.beat()
+
+    def discard(self) -> None:
+        """Drop the rows that wait for a commit."""
+        self.trades.clear()
+        for rows in self.rows.values():
+            rows.clear()
+        for offsets in self.offsets.values():
+            offsets.clear()
+
+    def restore(self, partitions: Several[Partition]) -> Mapping[Partition, int]:
+        """Take progress and the ids seen from the tables: they alone say what they hold."""
+        tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
+        for part in partitions:
+            self.health.beat()
+            table = TABLES[part[0]]
+            self.progress[part] = self.lake.progress(table, _application(part), tables[table])
+            if table == "trades":
+                self.seen[part[1]] = self._seen(part)
+        return self.resume({part: self.progress[part] for part in partitions})
+
+    def forget(self, partitions: Several[Partition]) -> None:
+        """Drop what belongs to partitions."""
+        for part in partitions:
+            self.progress.pop(part, None)
+            self.offsets[TABLES[part[0]]].pop(part, None)
+            if part[0] == TRADES.name:
+                self.seen.pop(part[1], None)
+
+    def _seen(self, part: Partition) -> dict[str, Sequence]:
+        reached, application = self.progress[part], _application(part)
+        if reached is None:
+            return {}
+        kept = self.lake.state("trades", application, reached)
+        return _sequences.decode(kept) if kept is not None else self._seen_before(part, reached)
+
+    def _seen_before(self, part: Partition, reached: int) -> dict[str, Sequence]:
+        """Return what lakes of before kept in their log, if nothing was added to them since.
+
+        Raises: Misconfigured.
+        """
+        old = self.lake.metadata("trades", f"seen/{part[1]}")
+        found = _sequences.decode(old.encode()) if old else {}
+        highest = self.lake.highest("trades", "last_trade_id") if found else {}
+        if not found or any(sequence.last_id < highest.get(symbol, 0) for symbol, sequence in found.items()):
+            raise Misconfigured(
+                f"the lake at {self.lake.url} holds the trades of {part[0]}-{part[1]} up to record {reached}, but not which ids "
+                "they have: its folder trades/_state lacks them; put that folder back, or begin with an empty lake"
+            )
+        return found
+
+    def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
+        count = self._waiting(table)
+        if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
+            return
+        started = time.monotonic()
+        steps = {_application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
+        states = {}
+        if table == "trades":
+            states = {_application(part): msgspec.json.encode(self.seen.get(part[1], {})) for part in offsets}
+        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
+        self.lake.append(table, rows, steps, states)
+        self.progress |= offsets
+        self.commit_time.labels(table).observe(time.monotonic() - started)
+        self.written[table].inc(count)
+        (self.trades if table == "trades" else self.rows[table]).clear()
+        offsets.clear()
+
     def _take_trades(self, messages: list[Message], columns: Columns) -> None:
         """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
-        names = self.parser.symbols.names
-        is_new = new_trades(columns, names, self.seen)
+        names, refused = self.parser.symbols.names, list[int]()
+        is_new = new_trades(columns, names, self.seen, refused)
         table = trade_rows(columns, is_new, names, messages)
-        old = sum(isinstance(item, Trade) for _, item in columns.items.values()) + int((columns.at > 0).sum())
-        self.duplicates.inc(old - table.num_rows)
+        trades = sum(isinstance(item, Trade) for _, item in columns.items.values()) + int((columns.at > 0).sum())
+        for row in refused:
+            self._put_aside(messages[row], messages[row].value() or b"", REFUSED)
+        self.refused.inc(len(refused))
+        self.duplicates.inc(trades - table.num_rows - len(refused))
         if table.num_rows:
             self.trades.append(table)
 
@@ -140,11 +194,14 @@ class SinkStage:
         try:
             row = self._row(table, raw)
         except BadRecord as error:
-            self.metrics.dead.inc()
-            source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
-            put_aside(self.writer, source, str(error), raw, self.now())
+            self._put_aside(message, raw, str(error))
             return
         self.rows[table].append(row)
+
+    def _put_aside(self, message: Message, raw: bytes, reason: str) -> None:
+        self.metrics.dead.inc()
+        source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
+        put_aside(self.writer, source, reason, raw, self.now())
 
     def _row(self, table: str, raw: bytes) -> Any:
         if table == "candles":
@@ -156,34 +213,12 @@ class SinkStage:
     def _waiting(self, table: str) -> int:
         return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
 
-    def _assigned(self, partitions: list[Partition]) -> Mapping[Partition, int]:
-        offsets: dict[Partition, int] = {}
-        for topic, partition in partitions:
-            self.health.beat()
-            table = TABLES[topic]
-            offset = self.lake.progress(table, _application((topic, partition)))
-            offsets[topic, partition] = self.reader.ends(topic, partition)[0] if offset is None else offset
-            if table == "trades":
-                kept = self.lake.metadata(table, _seen_key(partition))
-                self.seen[partition] = _sequences.decode(kept) if kept else {}
-        log.info("partitions taken", extra={"count": len(partitions)})
-        self.health.ready()
-        return offsets
-
-    def _revoked(self, partitions: list[Partition]) -> None:
-        self.commit()
-        for topic, partition in partitions:
-            self.offsets[TABLES[topic]].pop((topic, partition), None)
-            if topic == TRADES.name:
-                self.seen.pop(partition, None)
+    def _waiting_rows(self) -> int:
+        return sum(map(self._waiting, TABLES.values()))
 
 
 def _application(part: Partition) -> str:
     return f"sink/{part[0]}/{part[1]}"
-
-
-def _seen_key(partition: int) -> str:
-    return f"seen/{partition}"
 
 
 def _table(name: str, rows: list[Any]) -> pa.Table:

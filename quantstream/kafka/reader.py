@@ -7,15 +7,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
 from quantstream.settings import Kafka
 from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way
+UNASSIGNED = (
+    KafkaError._STATE,
+    KafkaError._UNKNOWN_PARTITION,
+)  # what seek says of a partition that was taken away meanwhile
+TRANSACTION_PATIENCE = 75.0  # seconds: longer than a broker lets a transaction of ours stay open
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -48,7 +54,9 @@ class Reader:
         config |= {name.replace("_", "."): value for name, value in options.items()}
         self.group: str = config["group.id"]
         self.consumer = Consumer(config)
-        self.bootstrap = kafka.bootstrap
+        self.kafka, self.bootstrap = kafka, kafka.bootstrap
+        self._admin: AdminClient | None = None
+        self._member: str | None = None  # as the group named this one when it last gave it partitions
 
     def subscribe(
         self,
@@ -67,6 +75,7 @@ class Reader:
             for part in parts if offsets else ():
                 part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
             consumer.incremental_assign(parts)
+            self._member = consumer.memberid()
 
         def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
             if tell:
@@ -85,7 +94,7 @@ class Reader:
         self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return the first and the next offset of a partition.
+        """Return the first and the next offset of a partition; records of a transaction that is not ended are beyond it.
 
         Raises: Unavailable.
         """
@@ -100,6 +109,23 @@ class Reader:
             else:
                 return low, high
 
+    def written_end(self, topic: str, partition: int) -> int:
+        """Return the next offset of a partition, what belongs to a transaction that is not ended counted in.
+
+        Raises: Unavailable.
+        """
+        part = TopicPartition(topic, partition)
+        self._admin = self._admin or AdminClient(connection(self.kafka))  # its answers come only while it is there
+        try:
+            asked = self._admin.list_offsets(
+                {part: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT
+            )
+            return int(asked[part].result(2 * TIMEOUT).offset)
+        except KafkaException as error:
+            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        except TimeoutError:
+            raise Unavailable(f"the broker at {self.bootstrap} does not say where {topic}-{partition} ends") from None
+
     def partitions(self, topic: Topic) -> range:
         """Return the numbers of a topic's partitions, as many as the broker has: a cluster may have more than we declare.
 
@@ -113,37 +139,57 @@ class Reader:
             raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
         return range(len(found))
 
-    def rewound(
-        self, partitions: Sequence[Partition], records: int
-    ) -> tuple[dict[Partition, int], dict[Partition, int]]:
-        """Return where to begin so that up to `records` already committed ones come again, and where the new ones begin.
+    def committed(
+        self, partitions: Sequence[Partition], waiting: Callable[[], None] = lambda: None
+    ) -> dict[Partition, int | None]:
+        """Return where the group stands in each partition, None where it has never committed anything.
 
-        A stage with finite memory rebuilds it so after a restart. Raises: Unavailable.
+        A predecessor that stood still within a transaction holds its offsets back until the broker ends it: that is waited for,
+        and `waiting` called meanwhile. Raises: Unavailable, also when the broker cannot say it of one partition: that is not the
+        same as never.
         """
-        try:
-            committed = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
-        except KafkaException as error:
-            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
-        begin, new_from = {}, {}
-        for part in committed:
-            low, _ = self.ends(part.topic, part.partition)
-            new_from[part.topic, part.partition] = new = max(part.offset, low)
-            begin[part.topic, part.partition] = max(low, new - records)
-        return begin, new_from
+        give_up_at = time.monotonic() + TRANSACTION_PATIENCE
+        while True:
+            waiting()
+            try:
+                found = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
+            except KafkaException as error:
+                failure = reason(error)
+                if error.args[0].code() != KafkaError._TIMED_OUT:
+                    raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {failure}") from error
+            else:
+                failed = [part for part in found if part.error]
+                if not failed:
+                    return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                failure = f"{failed[0].topic}-{failed[0].partition}: {failed[0].error.str()}"
+            if time.monotonic() > give_up_at:
+                raise Unavailable(f"where {self.group} stands is not to be had from {self.bootstrap}: {failure}")
+            time.sleep(0.1)
 
-    def go_back(self, partitions: Sequence[Partition]) -> None:
-        """Read assigned partitions again from what their group has committed, else from their beginning.
+    def seek(self, offsets: Mapping[Partition, int]) -> bool:
+        """Read assigned partitions on from exact offsets; return False when one of them is not assigned any more.
 
         Raises: Unavailable.
         """
-        try:
-            for part in self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT):
-                if part.error:
-                    raise Unavailable(f"the committed offset of {part.topic} is not to be had: {part.error.str()}")
-                part.offset = part.offset if part.offset >= 0 else OFFSET_BEGINNING
-                self.consumer.seek(part)
-        except KafkaException as error:
-            raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        for (topic, partition), offset in offsets.items():
+            try:
+                self.consumer.seek(TopicPartition(topic, partition, offset))
+            except KafkaException as error:
+                if error.args[0].code() in UNASSIGNED:
+                    return False
+                raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
+        return True
+
+    def group_metadata(self) -> Any:
+        """Return what proves to the broker that the group still counts this member in.
+
+        Raises: Outrun when it does not: after a session has ended, the client would send offsets as somebody outside the group,
+        whom the broker believes. A reader that never joined is outside on purpose.
+        """
+        metadata = self.consumer.consumer_group_metadata()
+        if self._member is not None and self.consumer.memberid() != self._member:
+            raise Outrun(f"{self.group} has counted this member out")
+        return metadata
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset to be read of every assigned partition that was read from."""

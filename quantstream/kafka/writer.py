@@ -135,8 +135,7 @@ class Writer:
 
         def act() -> None:
             if parts:
-                metadata = reader.consumer.consumer_group_metadata()
-                self.producer.send_offsets_to_transaction(parts, metadata, COMMIT_TIMEOUT)
+                self.producer.send_offsets_to_transaction(parts, reader.group_metadata(), COMMIT_TIMEOUT)
             self.producer.commit_transaction(COMMIT_TIMEOUT)
 
         self._guard(act)

@@ -69,7 +69,8 @@ def test_a_scorer_that_comes_back_after_its_successor_scores_nothing_twice(fresh
     while successor.scored._value.get() < 6:
         successor.turn()
     with pytest.raises(Unavailable):
-        zombie._handle(held)  # type: ignore[arg-type]
+        zombie.take(held)  # type: ignore[arg-type]
+        zombie.commit()
     found = [decode(message.value() or b"", Score) for message in read_topic(fresh_broker, SCORES)]
     assert sorted(score.opened_at for score in found) == [scoring.candle(number, "A1").opened_at for number in range(6)]
     successor.reader.close()

@@ -115,7 +115,7 @@ def test_a_stage_that_dies_between_commits_repeats_and_loses_nothing(fresh_broke
         with aggregate(fresh_broker) as stage:  # each time a new process: state comes from the snapshot topic
             turn_until(stage, lambda stage=stage: handled(stage) >= min(300, len(trades) - part))
         with sink(fresh_broker, lake) as writer_stage:
-            writer_stage._take(writer_stage.reader.poll(3.0))  # read but never committed: as if killed here
+            writer_stage.take(writer_stage.reader.poll(3.0))  # read but never committed: as if killed here
     send(fresh_broker, trades[-5:], end)  # and some trades twice
     with aggregate(fresh_broker) as stage:
         turn_until(stage, lambda: stage.aggregator.builders and handled(stage) >= 6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import msgspec
@@ -13,8 +14,10 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from quantstream.errors import Unavailable
-from quantstream.lake import Lake, micros, utc
+from quantstream import lake as lake_module
+from quantstream import lake_compaction
+from quantstream.errors import Broken, Outrun, Unavailable
+from quantstream.lake import Lake, Step, micros, utc
 from quantstream.market import MINUTE, QUOTE_UNIT, SECOND, UNIT, Candle
 from quantstream.tables import candle_rows
 
@@ -85,21 +88,114 @@ def test_floats_are_rounded_as_python_rounds(lake: Lake) -> None:
 
 def test_progress_is_in_the_same_transaction_as_the_rows(lake: Lake) -> None:
     assert lake.progress("candles", "sink/x/0") is None
-    lake.append("candles", candle_rows([candle()]), {"sink/x/0": 41, "sink/x/1": 7}, {"seen/0": "{}"})
-    lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": 42})
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 41), "sink/x/1": Step(None, 7)})
+    lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": Step(41, 42)})
     assert lake.progress("candles", "sink/x/0") == 42
     assert lake.progress("candles", "sink/x/1") == 7
-    assert lake.metadata("candles", "seen/0") == "{}"
-    assert lake.metadata("candles", "seen/9") is None
+
+
+def test_a_writer_that_another_has_outrun_writes_nothing(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
+    lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": Step(8, 10)})
+    for late in (Step(8, 10), Step(None, 8), Step(8, 12)):
+        with pytest.raises(Outrun, match="sink/x/0 at 10 instead of"):
+            lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": late})
+    assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (2, 10)
+
+
+def test_the_comparison_is_part_of_the_commit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two writers find the same progress; the second has compared before the first commits."""
+    real, begun = lake_module.write_deltalake, []
+
+    def overtaken(table: DeltaTable, *args: Any, **options: Any) -> None:
+        if not begun:
+            begun.append(True)
+            lake.append("candles", candle_rows([candle(2)]), {"sink/x/0": Step(None, 9)})
+        real(table, *args, **options)
+
+    monkeypatch.setattr(lake_module, "write_deltalake", overtaken)
+    with pytest.raises(Outrun, match="sink/x/0 at 9 instead of None"):
+        lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
+    assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (1, 9)
+
+
+def test_writers_of_different_progress_do_not_hinder_one_another(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, begun = lake_module.write_deltalake, []
+
+    def beside(table: DeltaTable, *args: Any, **options: Any) -> None:
+        if not begun:
+            begun.append(True)
+            lake.append("candles", candle_rows([candle(2)]), {"sink/x/1": Step(None, 9)})
+        real(table, *args, **options)
+
+    monkeypatch.setattr(lake_module, "write_deltalake", beside)
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
+    assert lake.read("candles").num_rows == 2
+
+
+def test_a_state_belongs_to_the_progress_it_was_kept_with(lake: Lake) -> None:
+    steps = [Step(None, 3), Step(3, 7), Step(7, 9)]
+    for step in steps:
+        lake.append(
+            "candles", candle_rows([candle(step.reached)]), {"sink/x/0": step}, {"sink/x/0": b"at %d" % step.reached}
+        )
+        assert lake.state("candles", "sink/x/0", step.reached) == b"at %d" % step.reached
+    assert lake.state("candles", "sink/x/0", 7) == b"at 7"  # for who read the progress just before
+    assert lake.state("candles", "sink/x/0", 3) is None
+    assert lake.state("candles", "sink/x/1", 9) is None
+    lake.table("candles").vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert lake.state("candles", "sink/x/0", 9) == b"at 9"
 
 
 def test_compaction_changes_no_row_and_keeps_progress(lake: Lake) -> None:
     for number in range(5):
-        lake.append("candles", candle_rows([candle(number)]), {"sink": number})
+        lake.append("candles", candle_rows([candle(number)]), {"sink": Step(number - 1 if number else None, number)})
     before = lake.read("candles")
     assert lake.compact("candles")["files_removed"] == 5
     assert lake.read("candles").equals(before)
     assert lake.progress("candles", "sink") == 4
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSDT_240628", "币安人生USDT", "A B%C/D"])
+def test_compacted_files_say_the_same_bounds_for_any_symbol(lake: Lake, symbol: str) -> None:
+    for number in range(4):
+        lake.append("candles", candle_rows([candle(3 * number, symbol), candle(3 * number + 1, symbol)]))
+    before, extent = lake.read("candles"), lake.extent("candles")
+    lake.compact("candles")
+    assert (lake.read("candles", [symbol]).equals(before), lake.extent("candles")) == (True, extent)
+    start = utc(T0) + timedelta(minutes=45)
+    assert lake.read("candles", [symbol], start, start + timedelta(minutes=10)).num_rows == 2
+    assert DeltaTable(f"{lake.url}/candles").to_pyarrow_table().num_rows == 8
+
+
+def test_two_compactions_at_once_multiply_no_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        lake.append("candles", candle_rows([candle(number), candle(number, "ETHUSDT")]))
+    before, done = lake.read("candles"), []
+    real, begun = lake_compaction._commit, []
+
+    def overtaken(table: DeltaTable, *args: Any) -> None:
+        if not begun:
+            begun.append(True)
+            done.append(lake.compact("candles"))
+            lake.append("candles", candle_rows([candle(7, "XRPUSDT")]))
+        real(table, *args)
+
+    monkeypatch.setattr(lake_compaction, "_commit", overtaken)
+    late = lake.compact("candles")
+    assert (done[0]["files_removed"], late["files_removed"]) == (12, 0)
+    assert lake.read("candles", ["BTCUSDT", "ETHUSDT"]).equals(before)
+    assert lake.read("candles").num_rows == 13
+
+
+def test_a_compaction_that_would_lose_a_row_changes_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        lake.append("candles", candle_rows([candle(number)]))
+    read = lake_compaction.pq.ParquetFile.read
+    monkeypatch.setattr(lake_compaction.pq.ParquetFile, "read", lambda file: read(file).slice(0, 0))
+    with pytest.raises(Broken, match="0 rows read where the log says 3; nothing was changed"):
+        lake.compact("candles")
+    assert lake.read("candles").num_rows == 3
 
 
 def test_the_extent_of_a_table_is_known_without_reading_it(lake: Lake) -> None:

@@ -15,7 +15,7 @@ from quantstream.sequence import Sequence
 from quantstream.tables import TIME
 from streaming.binance import parse_record, trade_event
 from streaming.columns import Columns, Parser
-from streaming.seen import OLD, Sequences, new_trades
+from streaming.seen import Sequences, new_trades, note
 from streaming.traderows import SCHEMA, trade_rows
 from tests.streaming.test_runs import Record, market
 
@@ -52,11 +52,11 @@ def test_stretches_are_judged_as_their_trades_one_by_one(seed: int) -> None:
         except BadRecord:
             item = 0
         is_trade = isinstance(item, Trade)
-        expected.append(is_trade and one.setdefault(symbol, Sequence()).take(item)[0] not in OLD)
+        expected.append(is_trade and note(one.setdefault(symbol, Sequence()), item).is_new)
     parser, seen, found = Parser(), Sequences(), []
     for part in (log[:cut], log[cut:]):
         if part:
-            found += new_trades(parsed(parser, part), parser.symbols.names, seen).tolist()
+            found += new_trades(parsed(parser, part), parser.symbols.names, seen, []).tolist()
     assert found == expected
     together = {symbol: sequence for mine in seen.values() for symbol, sequence in mine.items()}
     assert {s: msgspec.json.encode(q) for s, q in together.items()} == {
@@ -68,7 +68,7 @@ def test_rows_of_the_lake_are_exact_and_say_when_and_whence() -> None:
     trades = [Trade("A", n, n, n, 10**n, 5, T0 + n, n % 2 == 0) for n in range(1, 22)]  # the last do not fit 64 bits
     parser = Parser()
     columns = parsed(parser, [(0, "A", trade_event(trade)) for trade in trades])
-    is_new = new_trades(columns, parser.symbols.names, {})
+    is_new = new_trades(columns, parser.symbols.names, {}, [])
     is_new[0] = False
     headers = [("kind", b"trade"), ("received_at", b"77"), ("origin", b"repaired")]
     messages = [Message(None), Message(headers), *(Message(None, 9) for _ in trades[2:])]
