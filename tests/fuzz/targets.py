@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ml.klines import fetch_klines
 from ml.rest import Rest
 from quantstream.candles import CandleBuilder
@@ -126,17 +128,28 @@ def _record(raw: bytes) -> None:
         candle_rows(CandleBuilder(SYMBOL).heartbeat(item))
 
 
-def _aggregate(raw: bytes) -> None:
-    """A stage that lives on: what one record does must not spoil the next."""
-    aggregator = Aggregator(("5m",), 0)
-    try:
-        aggregator.take(0, SYMBOL, raw)
-    finally:
-        for _, snapshot in aggregator.snapshots():
-            assert snapshot.state.symbol == SYMBOL
-
-
 PLAIN = [TRADE.replace(b"3735683259", str(number).encode()) for number in range(1000, 1060)]
+
+
+def _aggregate(raw: bytes) -> None:
+    """A batch as production takes it: what one record does must not spoil the others, and each ends as something."""
+    aggregator = Aggregator(("5m",), 0)
+    values = [*PLAIN[:30], raw, *PLAIN[30:], raw]
+    columns = aggregator.parser.parse(values, [SYMBOL.encode()] * len(values), [0] * len(values))
+    aggregator.take_batch(columns)
+    expected, items = CandleBuilder(SYMBOL, ("5m",), 0), [_parsed(value) for value in values]
+    newest, new = {}, 0
+    for item in items:
+        before = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
+        candles = expected.add(item) if isinstance(item, Trade) else []
+        candles += expected.heartbeat(item) if isinstance(item, int) else []
+        newest |= {candle.opened_at: candle for candle in candles}
+        after = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
+        new += item.trade_count if isinstance(item, Trade) and before == after else 0
+    newest |= {candle.opened_at: candle for candle in expected.open_candles()}
+    assert sum(candle.trade_count for candle in newest.values()) == new
+    ((_, snapshot),) = aggregator.snapshots()
+    assert msgspec.json.encode(snapshot.state) == msgspec.json.encode(expected.state)
 
 
 def _columns(raw: bytes) -> None:
@@ -198,6 +211,8 @@ def _live_rest(raw: bytes) -> None:
     for call in (rest.time, lambda: rest.trades_from(SYMBOL, 1), lambda: rest.latest_trade(SYMBOL)):
         try:
             found = _loop.run_until_complete(call())
+            if isinstance(found, list):
+                assert len(found) == len(split_rows(raw))  # every row of an answer, or none
             for trade, _ in found if isinstance(found, list) else ():
                 _use(trade)
         except QuantStreamError:
