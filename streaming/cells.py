@@ -145,6 +145,9 @@ def symbol_of(*names: str) -> str:
     )
 
 
+CONTRACTS = "a COIN-M contract: its quantities are contracts, not coins, and would make false volumes"
+
+
 def counts_contracts(name: str) -> bool:
     """Tell whether a symbol is a COIN-M contract, whose quantities are contracts and not coins."""
     return _COIN_MARGINED.search(name) is not None
