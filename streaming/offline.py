@@ -135,13 +135,13 @@ class _Run:
 
     def _by_time(self) -> list[Path]:
         """Return the files that can be read by the time of their first trade."""
-        first: dict[Path, int] = {}
+        first: list[tuple[int, Path]] = []
         for file in self.files:
             try:
-                first[file] = next(_times(read_found(file, self.given)), 0)
+                first.append((next(_times(read_found(file, self.given)), 0), file))
             except (BadRecord, Misconfigured) as error:
                 self._set_aside(file, error)
-        return sorted(first, key=lambda file: first[file])
+        return [file for _, file in sorted(first, key=lambda each: each[0])]
 
     def _set_aside(self, file: Path, error: BadRecord | Misconfigured) -> None:
         self.aside[file] = str(error) if str(file) in str(error) else f"{file}: {error}"

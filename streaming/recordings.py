@@ -29,7 +29,7 @@ from streaming.documents import array, documents
 from streaming.found import Block, Found, Part, Refused, Row
 from streaming.json_rows import decoded
 from streaming.layouts import Layout, layout_of
-from streaming.table import Table
+from streaming.table import SEPARATORS, Table
 
 __all__ = ["Block", "Given", "NoTrades", "read_all", "read_blocks", "read_found", "read_trades"]
 
@@ -202,7 +202,9 @@ def _part(stream: BinaryIO, place: str, names: tuple[str, ...], given: Given) ->
         yield from array(read, named)
     elif any(b"{" in line for line in rows) or rows[0].startswith(b"["):
         yield from documents(read, named)
-    elif any(b"," in line for line in rows) or names[0].removesuffix(".gz").lower().endswith(".csv"):
+    elif any(mark in line for line in rows for mark in SEPARATORS) or names[0].removesuffix(".gz").lower().endswith(
+        ".csv"
+    ):
         table = Table(place, named, given.layout)
         for block in archive.blocks(read):
             yield from table.take(block)
