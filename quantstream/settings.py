@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from quantstream.errors import Misconfigured
 from quantstream.market import INTERVALS, is_symbol
@@ -310,6 +310,10 @@ def load_settings(**overrides: Any) -> Settings:
                 raise Misconfigured(f"{name} is not a setting; known are {', '.join(sorted(known))}")
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except SettingsError as error:  # a group is given as a whole, and not as JSON
+        raise Misconfigured(
+            f"{error}; set its parts instead, with __ between levels, e.g. {PREFIX}KAFKA__BOOTSTRAP"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()

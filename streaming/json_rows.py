@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from quantstream.errors import BadRecord
-from quantstream.market import Trade, to_units
+from quantstream.market import Trade, is_symbol, to_units
 from streaming.binance import MAX_FRAME, TRADE_EVENTS, is_trade_stream, parse_trade
 from streaming.cells import maker_of_side, moment, plain, shown, symbol, truth, whole
 from streaming.found import LeftOut, Refused, Row
@@ -90,7 +90,10 @@ def _event(raw: bytes, kind: str, execution: str | None, line: int) -> Row | Lef
         return LeftOut(line, OTHER_STREAMS)
     if execution not in (None, MARKET):
         return _off_market(decoded(raw), line)
-    return Row(line, parse_trade(raw), kind)
+    trade = parse_trade(raw)
+    if not is_symbol(trade.symbol):
+        raise BadRecord(f"{shown(trade.symbol)} is no symbol")
+    return Row(line, trade, kind)
 
 
 def _off_market(event: Mapping[str, Any], line: int) -> LeftOut:

@@ -71,18 +71,19 @@ def recorded_symbols(files: Sequence[Path]) -> tuple[str, ...]:
 
     Raises: Misconfigured when a file is missing, of no known shape, damaged or without a trade.
     """
-    from streaming.recordings import read_trades
+    from streaming.recordings import NoTrades, read_trades
 
     read_all = sum(file.stat().st_size for file in files if file.is_file()) <= WHOLE
     symbols: dict[str, None] = {}
     for file in files:
         try:
-            found = _symbols((trade.symbol for trade in read_trades(file)), read_all)
+            symbols |= _symbols((trade.symbol for trade in read_trades(file)), read_all)
+        except NoTrades:
+            continue  # a quiet day: the others may do
         except BadRecord as error:
             raise Misconfigured(str(error)) from None
-        if not found:
-            raise Misconfigured(f"{file} holds no trade; name another recording")
-        symbols |= found
+    if not symbols:
+        raise Misconfigured(f"{', '.join(map(str, files))} holds no trade; name another recording")
     return tuple(symbols)
 
 
@@ -91,15 +92,14 @@ def recorded_candles(files: Sequence[Path]) -> int | None:
 
     Raises: Misconfigured when they cannot be read.
     """
-    from streaming.recordings import read_trades
+    from streaming.recordings import read_all
 
     if sum(file.stat().st_size for file in files if file.is_file()) > WHOLE:
         return None
     first, last = LATEST, 0
     try:
-        for file in files:
-            for trade in read_trades(file):
-                first, last = min(first, trade.traded_at), max(last, trade.traded_at)
+        for trade in read_all(files):
+            first, last = min(first, trade.traded_at), max(last, trade.traded_at)
     except BadRecord as error:
         raise Misconfigured(str(error)) from None
     return max(0, last // FIVE_MINUTES - first // FIVE_MINUTES)

@@ -35,6 +35,7 @@ def test_nested_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("QUANTSTREAM_KAFKA__BOOTSTRAPS", "x", "QUANTSTREAM_KAFKA__BOOTSTRAPS: Extra inputs are not permitted"),
         ("QUANTSTREAM_SYMBOLS", "BTC/USDT", "QUANTSTREAM_SYMBOLS: 'BTC/USDT' is not a symbol"),
         ("QUANTSTREAM_SYMBOLS", "BTC USDT", "QUANTSTREAM_SYMBOLS: 'BTC USDT' is not a symbol"),
+        ("QUANTSTREAM_KAFKA", "broker:9092", 'error parsing value for field "kafka" from source'),
         ("QUANTSTREAM_SYMBOLS", "..", "QUANTSTREAM_SYMBOLS: '..' is not a symbol"),
         ("QUANTSTREAM_SYMBOLS", "", "QUANTSTREAM_SYMBOLS: name at least one symbol"),
         ("QUANTSTREAM_INTERVALS", "7m", "QUANTSTREAM_INTERVALS: '7m' is not an interval"),
