@@ -65,7 +65,7 @@ def fetch_klines(
     """Yield the exchange's candles that open in `[start, end)` (µs, on window boundaries), oldest first.
 
     The last may still be building when `end` lies in the future. A row that is no kline is told to `on_odd` and left out.
-    Raises: Unavailable, Misconfigured, DataRejected for an answer that is no list of rows, and for an odd row when nobody is told.
+    Raises: Unavailable, Misconfigured, DataRejected for an answer that is no list, and for an odd row when nobody is told.
     """
     length = interval_length(interval)
     for first in range(start, end, PAGE * length):

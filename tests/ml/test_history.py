@@ -287,7 +287,7 @@ def test_a_kline_that_contradicts_itself_is_named_and_counted_and_the_rest_is_ke
 
 def test_an_answer_that_is_no_list_of_klines_writes_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].refusals = [(200, {}, {"klines": []})]
-    with pytest.raises(DataRejected, match="history of BTCUSDT is not usable: .* is no list of klines"):
+    with pytest.raises(DataRejected, match=r"history of BTCUSDT is not usable: .* is no list of klines"):
         bench.run()
     assert opened(bench.lake) == []
 
