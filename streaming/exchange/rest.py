@@ -200,9 +200,10 @@ class Rest:
 
     def _asked(self, request: web.Request) -> Asked:
         in_micros = request.headers.get("X-MBX-TIME-UNIT", "").upper() == "MICROSECOND"
-        query = Query(request.query, self._market.listings)
+        now = self._clock.now()
+        query = Query(request.query, self._faults.listed(self._market.listings, now))
         unit = MICROSECOND if in_micros else wire.MILLISECONDS
-        return Asked(self._market, query, self._clock.now(), unit, self._allowance.limit)
+        return Asked(self._market, query, now, unit, self._allowance.limit)
 
     async def _fail_if_ordered(self, request: web.Request, used: int) -> None:
         if fault := self._faults.strike("rest_429"):
