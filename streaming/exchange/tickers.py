@@ -79,7 +79,10 @@ def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str
     """Return a row of `/ticker/24hr`: the last day up to `now`, from whole minutes on."""
     start = now - DAY - (now - DAY) % MINUTE
     minutes = minutes_between(market, symbol, start, now)
-    last = last_trade(market, symbol, now)
+    try:
+        last = last_trade(market, symbol, now)
+    except Refused:
+        return _no_trades(symbol, start // unit, now // unit)
     volume, quote = int(minutes.volume.sum()), int(minutes.quote_volume.sum())
     prices = (
         [int(minutes.open[0]), int(minutes.high.max()), int(minutes.low.min())] if len(minutes) else [last.price] * 3
@@ -107,6 +110,23 @@ def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str
         "lastId": int(minutes.last_id[-1]) if len(minutes) else -1,
         "count": int(np.sum(minutes.trade_count)),
     }
+
+
+def _no_trades(symbol: str, opened_at: int, closed_at: int) -> dict[str, Any]:
+    """Return the row of a symbol that has never traded."""
+    names = (
+        "priceChange",
+        "priceChangePercent",
+        "weightedAvgPrice",
+        "prevClosePrice",
+        "lastPrice",
+        "lastQty",
+        "bidPrice",
+    )
+    more = ("bidQty", "askPrice", "askQty", "openPrice", "highPrice", "lowPrice", "volume", "quoteVolume")
+    zeros = dict.fromkeys(names + more, units_text(0))
+    ids = {"firstId": -1, "lastId": -1, "count": 0}
+    return {"symbol": symbol, **zeros, "openTime": opened_at, "closeTime": closed_at, **ids}
 
 
 def average_price(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
