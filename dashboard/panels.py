@@ -14,7 +14,19 @@ TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
 RISK_TONES = {"calm": "up", "elevated": "warn", "high": "down"}
 NOVEL = 0.5  # above it a candle is unlike those the model has learned from
 SHOWN_REASONS = 4
-GRAVE = {"gap_found", "feed_stalled", "feed_down", "rollback", "drift", "model_failed", "stalled", "candles_differ"}
+GRAVE = {
+    "gap_found",
+    "feed_stalled",
+    "stream_mute",
+    "silence_unproven",
+    "symbol_set_aside",
+    "feed_down",
+    "rollback",
+    "drift",
+    "model_failed",
+    "stalled",
+    "candles_differ",
+}
 
 
 @dataclass(frozen=True)

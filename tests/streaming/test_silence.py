@@ -41,7 +41,7 @@ def synthetic() -> SyntheticMarket:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(connection, "HEARTBEAT_EVERY", 0.1)
+    monkeypatch.setattr(connection, "HEARTBEAT_EVERY", 0.3)
     monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.1)
 
 
@@ -122,7 +122,7 @@ async def bench(
             await task
 
 
-async def until(what: Callable[[], object], seconds: float = 120) -> None:
+async def until(what: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not what():
             await asyncio.sleep(0.02)
@@ -143,12 +143,13 @@ async def settle(bench: Bench) -> None:
     await until(lambda: all(bench.closed_until(symbol) >= end for symbol, end in ends.items()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("muted", [["btcusdt@trade"], ["ethusdt@trade", "xrpusdt@trade"], []])
 async def test_streams_that_are_mute_for_25_minutes_make_no_false_candle(
     synthetic: SyntheticMarket, muted: list[str]
 ) -> None:
-    async with bench(synthetic, 60.0) as it:
-        await until(lambda: is_going(it.work) and len(it.log.records) > 50)
+    async with bench(synthetic, 120.0) as it:
+        await until(lambda: is_going(it.work) and it.work.clock.speed > 2)
         told = await it.order(kind="mute", count=1, seconds=1500, streams=muted)
         names = muted or [f"{name.lower()}@trade" for name in SYMBOLS]
         await until(lambda: it.metric("mute_streams") == len(names))
@@ -179,13 +180,13 @@ async def test_while_rest_is_away_as_well_nothing_closes_and_that_is_told(
     synthetic: SyntheticMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rest, "LONGEST_PAUSE", 1.0)
-    async with bench(synthetic, 60.0) as it:
-        await until(lambda: is_going(it.work) and len(it.log.records) > 50)
+    async with bench(synthetic, 120.0) as it:
+        await until(lambda: is_going(it.work) and it.work.clock.speed > 2)
         await it.order(kind="rest_500", probability=1.0)
         await it.order(kind="mute", count=1, seconds=0)
         await until(lambda: events(it, "silence_unproven"))
         began = it.work.clock.at
-        await asyncio.sleep(25)  # 25 minutes of the market
+        await asyncio.sleep(12.5)  # 25 minutes of the market
         assert await it.differing(every=True) == [] if it.candles else True
         assert {symbol: it.closed_until(symbol) < began + 5 * MINUTE for symbol in SYMBOLS} == dict.fromkeys(
             SYMBOLS, True
@@ -211,7 +212,7 @@ def quiet_market(count: int) -> RecordedMarket:
 
 
 async def test_a_truly_quiet_symbol_closes_flat_complete_and_in_time() -> None:
-    async with bench(quiet_market(3), 60.0, ["Q0000USDT", "Q0001USDT", "BUSYUSDT"], waits_for_listener=True) as it:
+    async with bench(quiet_market(3), 120.0, ["Q0000USDT", "Q0001USDT", "BUSYUSDT"], waits_for_listener=True) as it:
         await until(lambda: it.closed_until("Q0001USDT") > STARTS_AT + 40 * MINUTE)
         it.build()
         flat = [revisions[-1] for (name, _), revisions in it.candles.items() if name == "Q0001USDT"][1:]
@@ -223,6 +224,7 @@ async def test_a_truly_quiet_symbol_closes_flat_complete_and_in_time() -> None:
     assert it.log.told() == []
 
 
+@pytest.mark.slow
 async def test_two_thousand_quiet_symbols_are_asked_about_within_the_weight() -> None:
     count = 2_000
     names = [f"Q{number:04}USDT" for number in range(count)]
