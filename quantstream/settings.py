@@ -21,6 +21,7 @@ NOT_SETTINGS = {
     "QUANTSTREAM_PODS",
 }  # read by make and tests
 FULL_REST = "https://api.binance.com"
+UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
@@ -32,7 +33,7 @@ class _Group(BaseModel):
 class Endpoints(_Group):
     """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
 
-    ws: str = "wss://data-stream.binance.vision"
+    ws: str = "wss://data-stream.binance.vision"  # wss://fstream.binance.com/market for USD-M futures
     rest: str = "https://data-api.binance.vision"
     history_rest: str = ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
     api: str = "/api/v3"  # /fapi/v1 for USD-M futures
@@ -130,6 +131,19 @@ class Settings(BaseSettings):
             if name not in INTERVALS:
                 raise ValueError(f"{name!r} is not an interval; use {', '.join(INTERVALS)}")
         return value
+
+    @model_validator(mode="after")
+    def _futures(self) -> Self:
+        if self.endpoints.api != Endpoints().api and self.stream != "aggTrade":
+            raise ValueError(
+                "futures give out no single trades by id, their ids have gaps; set QUANTSTREAM_STREAM=aggTrade"
+            )
+        if self.endpoints.ws.rstrip("/") == UNROUTED:
+            raise ValueError(
+                f"{UNROUTED} accepts streams and brings nothing since 23 April 2026; "
+                f"set QUANTSTREAM_ENDPOINTS__WS={UNROUTED}/market"
+            )
+        return self
 
     @property
     def history_rest(self) -> str:
