@@ -66,7 +66,9 @@ class Sequence(msgspec.Struct):
 
         `alive_from` (µs) is when the feed was first known to be alive: it bounds the hole before the first trade.
         """
-        first, last = (trade.id, trade.id) if trade.by_id else (trade.first_trade_id, trade.last_trade_id)
+        first, last = trade.first_trade_id, trade.last_trade_id
+        if trade.by_id:
+            first = last = trade.id
         if first == self.last_id + 1:
             self.last_id, self.last_at = last, trade.traded_at
             return Seen.NEXT, None

@@ -113,16 +113,16 @@ def parse_trade(raw: bytes, symbol: str = "") -> Trade:
         ids, number = (event.a, event.f, event.l), (event.p, event.q)
     else:
         ids, number = (event.id, event.id, event.id), (event.price, event.qty)
-    return Trade(
-        symbol=symbol,
-        id=ids[0],
-        first_trade_id=ids[1],
-        last_trade_id=ids[2],
-        price=_units(number[0]),
-        quantity=_units(number[1]),
-        traded_at=to_micros(event.T or event.time),
-        buyer_is_maker=event.m or event.isBuyerMaker,
-        by_id=event.M is None and event.t < 0 <= event.a,
+    return Trade(  # in the order of its fields: to name each would cost more than to make it
+        symbol,
+        ids[0],
+        ids[1],
+        ids[2],
+        _units(number[0]),
+        _units(number[1]),
+        to_micros(event.T or event.time),
+        event.m or event.isBuyerMaker,
+        event.M is None and event.t < 0 <= event.a,
     )
 
 

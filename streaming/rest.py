@@ -42,7 +42,7 @@ MOST_TICKERS = 10  # requests, before that of all is quicker
 FUTURES_TICKER_OF_ALL = 40  # futures: 1 for one symbol
 SPARE = 0.1  # of the weight: kept from repairs for the clock and for the question who traded
 FILLS_SHARE = 0.5  # that filling in for mute streams may take
-LOOKS_SHARE = 0.25  # of the weight that the question who traded may take
+LOOKS_SHARE = 0.1  # of the weight that the question who traded may take: backfills and repairs need the rest
 SOON = aiohttp.ClientTimeout(total=5)
 MOST_BYTES = 4 << 20  # of an answer; a thousand trades are 200 kB
 WEIGHT_LIMIT = 6000  # a minute and address, spot
