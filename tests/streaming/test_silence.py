@@ -21,6 +21,7 @@ from streaming.binance import parse_record
 from streaming.compare import KLINE_FIELDS
 from streaming.connection import Plan, keep_connected
 from streaming.exchange.clock import Clock
+from streaming.exchange.faults import Fault
 from streaming.exchange.market import Market
 from streaming.exchange.recorded import RecordedMarket
 from streaming.exchange.server import Options, Served, serve
@@ -108,12 +109,20 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    market: Market, speed: float, symbols: Sequence[str] = SYMBOLS, singles: bool = True, **options: Any
+    market: Market,
+    speed: float,
+    symbols: Sequence[str] = SYMBOLS,
+    stream: str = "trade",
+    mute: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Bench]:
+    """Run ingest over an exchange; `mute` from the beginning, as at an address that it does not serve any more."""
     clock, log, stop = Clock(market.starts_at, speed, market.ends_at), FakeLog(), threading.Event()
     async with serve(market, clock, Options(**options)) as served, aiohttp.ClientSession() as session:
-        history = BinanceRest(session, served.rest, served.rest, "trade")
-        work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0)
+        if mute:
+            served.faults.mute(Fault(kind="mute", count=1, seconds=0), clock.now())
+        history = BinanceRest(session, served.rest, served.rest, stream)
+        work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
         task = asyncio.create_task(keep_connected(work, served.ws, stop, Plan()))
         try:
             yield Bench(served, session, log, work)
@@ -197,6 +206,31 @@ async def test_while_rest_is_away_as_well_nothing_closes_and_that_is_told(
         assert await it.differing(every=True) == []
         assert it.incomplete(STARTS_AT + 2 * MINUTE) == []
     assert "silence_proven" in it.log.told()
+
+
+async def test_an_address_that_accepts_everything_and_brings_nothing_is_told_at_the_first_start(
+    synthetic: SyntheticMarket,
+) -> None:
+    async with bench(synthetic, 60.0, mute=True) as it:
+        await until(lambda: it.metric("mute_streams") == 3)
+        await until(lambda: all(it.closed_until(symbol) > STARTS_AT + 12 * MINUTE for symbol in SYMBOLS))
+        assert await it.differing(every=True) == [], "REST fills in"
+    assert "stream_mute" in it.log.told()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data_only", [False, True])
+async def test_mute_streams_of_aggregates_and_of_hosts_without_single_trades(
+    synthetic: SyntheticMarket, data_only: bool
+) -> None:
+    async with bench(synthetic, 60.0, stream="trade" if data_only else "aggTrade", data_only=data_only) as it:
+        await until(lambda: is_going(it.work) and it.work.clock.speed > 2)
+        told = await it.order(kind="mute", count=1, seconds=900)
+        await until(lambda: it.metric("mute_streams") == 3)
+        await until(lambda: it.work.clock.at > told["muted"][""])
+        await settle(it)
+        assert await it.differing(every=True) == []
+        assert it.incomplete(STARTS_AT + 2 * MINUTE) == []
 
 
 def quiet_market(count: int) -> RecordedMarket:
