@@ -35,6 +35,7 @@ NOT_SETTINGS = {
     "QUANTSTREAM_PODS",
 }  # read by make and tests
 FULL_REST = "https://api.binance.com"
+UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 MOST_SYMBOLS = 10_000  # five times what the exchange trades
 SCORED = "5m"  # the interval that models judge
@@ -79,7 +80,9 @@ class _Group(BaseModel):
 class Endpoints(_Group):
     """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
 
-    ws: Annotated[str, _base("wss", "ws")] = "wss://data-stream.binance.vision"
+    ws: Annotated[str, _base("wss", "ws")] = (
+        "wss://data-stream.binance.vision"  # wss://fstream.binance.com/market for USD-M futures
+    )
     rest: Annotated[str, _base("https", "http")] = "https://data-api.binance.vision"
     history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
@@ -279,6 +282,19 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[^=\s]+=http://[^\s/]+(/\S*)?", part):
                 raise ValueError(f"{part!r} is not NAME=http://HOST:PORT")
         return value
+
+    @model_validator(mode="after")
+    def _futures(self) -> Self:
+        if self.endpoints.api != Endpoints().api and self.stream != "aggTrade":
+            raise ValueError(
+                "futures give out no single trades by id, their ids have gaps; set QUANTSTREAM_STREAM=aggTrade"
+            )
+        if self.endpoints.ws.rstrip("/") == UNROUTED:
+            raise ValueError(
+                f"{UNROUTED} accepts streams and brings nothing since 23 April 2026; "
+                f"set QUANTSTREAM_ENDPOINTS__WS={UNROUTED}/market"
+            )
+        return self
 
     @property
     def history_rest(self) -> str:

@@ -105,11 +105,12 @@ class Rest:
             self._start = asyncio.get_running_loop().call_later(self._patience, self._clock.start)
 
     def _asked(self, request: web.Request) -> Asked:
-        unit = wire.MILLISECONDS
+        unit, now = wire.MILLISECONDS, self._clock.now()
         if self._venue.takes_micros:
             unit = wire.unit_named(request.headers.get("X-MBX-TIME-UNIT"))
-        query = Query(request.query, self._market.listings, self._venue.takes_micros)
-        return Asked(self._market, query, self._clock.now(), unit, self._allowance.limit, request.headers)
+        listings = self._faults.listed(self._market.listings, now)
+        query = Query(request.query, listings, self._venue.takes_micros)
+        return Asked(self._market, query, now, unit, self._allowance.limit, request.headers)
 
     async def _fail_if_ordered(self, request: web.Request, used: int) -> None:
         if fault := self._faults.strike("rest_429"):
