@@ -78,16 +78,19 @@ class _Group(BaseModel):
 
 
 class Endpoints(_Group):
-    """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
+    """Base addresses of the exchange. The market-data-only hosts need no key and no account.
+
+    USD-M futures: wss://fstream.binance.com/market, https://fapi.binance.com and /fapi/v1.
+    """
 
     ws: Annotated[str, _base("wss", "ws")] = (
-        "wss://data-stream.binance.vision"  # wss://fstream.binance.com/market for USD-M futures
+        "wss://data-stream.binance.vision"
     )
     rest: Annotated[str, _base("https", "http")] = "https://data-api.binance.vision"
     history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
     )
-    api: str = Field(default="/api/v3", max_length=100)  # /fapi/v1 for USD-M futures
+    api: str = Field(default="/api/v3", max_length=100)
 
     @field_validator("api")
     @classmethod
