@@ -52,7 +52,8 @@ def weight_of(endpoint: str, query: Mapping[str, str]) -> int:
 
 def _exchange_info(asked: Asked) -> Any:
     asked.query.finish()
-    return futures_info(asked.market.listings.values(), asked.now, asked.weight_limit, asked.market.begins_at)
+    listings = [asked.market.listings[symbol] for symbol in asked.query.listed]
+    return futures_info(listings, asked.now, asked.weight_limit, asked.market.begins_at)
 
 
 def futures_info(listings: Iterable[Listing], now: int, weight_limit: int, listed_at: int) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def _ticker(row: Callable[[Market, str, int], dict[str, Any]]) -> Endpoint:
     def answer(asked: Asked) -> Any:
         one = asked.query.symbol() if "symbol" in asked.query.given else None
         asked.query.finish()
-        symbols = [one] if one is not None else list(asked.market.listings)
+        symbols = [one] if one is not None else list(asked.query.listed)
         return rows_of(symbols, one is not None, lambda symbol: row(asked.market, symbol, asked.now))
 
     return answer
