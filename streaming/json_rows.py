@@ -28,7 +28,7 @@ NameOf = Callable[[], str]  # the symbol where a row does not tell it
 
 class _Document(msgspec.Struct):
     stream: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     e: str | None = None
     X: str | None = None
 
@@ -73,7 +73,7 @@ def _one(raw: bytes, line: int, named: NameOf) -> Row | LeftOut | Refused:
         raise BadRecord(f"a document of {len(raw)} bytes is larger than any the exchange sends")
     try:
         found = _documents.decode(raw)
-        if found.data is not None and found.stream is not None:
+        if found.stream is not None and len(found.data):
             if not is_trade_stream(found.stream):
                 return LeftOut(line, OTHER_STREAMS)
             raw = bytes(found.data)
