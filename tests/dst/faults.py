@@ -30,6 +30,8 @@ def _strike(world: World, kind: str) -> None:
         world.broker.go_down(rng.choice((300 * MS, 2 * SECOND, 6 * SECOND, 13 * SECOND)))
     elif kind == "lake":
         world.lake.down_until = sim.now + rng.randrange(SECOND, 8 * SECOND)
+    elif kind == "source" and not world.sources:
+        world.exchange.away_until = sim.now + rng.randrange(SECOND, 10 * SECOND)
     elif kind == "source":
         source = rng.choice(world.sources)
         if source.process is not None:
@@ -105,7 +107,8 @@ def _leave(slot: Slot) -> None:
 def heal(world: World) -> None:
     """End all trouble: everyone who should be there is, or soon."""
     world.sim.note("fault", "healed", "")
-    world.lake.down_until = 0
+    world.lake.down_until = world.exchange.away_until = 0
+    world.exchange.breaks = False
     for slot in world.slots:
         for process in slot.processes:
             process.armed.clear()
