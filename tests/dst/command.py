@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.disable(logging.CRITICAL)
     gc.disable()
+    sys.unraisablehook = lambda unraisable: None  # coroutines of killed processes complain that they did not end
     if given.plant:
         plant(given.plant)
     if given.seed is not None:

@@ -93,7 +93,15 @@ class Verdict:
 
     def _has_all_ingest(self) -> bool:
         logged, market = self._logged(), self.world.market.trades
-        return all((symbol, trades[-1].id) in logged for symbol, trades in market.items())
+        return all((symbol, trades[-1].id) in logged for symbol, trades in market.items() if trades[self._first(symbol) :])
+
+    def _first(self, symbol: str) -> int:
+        """Return the id with which a symbol's log begins; beyond all, for one that traded only before any ingest was up."""
+        trades, world = self.world.market.trades[symbol], self.world
+        found = min((number for name, number in self._logged() if name == symbol), default=-1)
+        if found < 0 and trades[-1].traded_at < world.market.time(world.active // 2):
+            return len(trades)
+        return max(found, 0)
 
     def _logged(self) -> dict[tuple[str, int], Trade]:
         items = (parse_record(raw, key) for key, raw in visible(self.world, TRADES))
@@ -103,8 +111,7 @@ class Verdict:
         """Every trade is in the log, those of the log in the order of their ids but for repetitions."""
         logged = self._logged()
         for symbol, trades in self.world.market.trades.items():
-            first = min((number for name, number in logged if name == symbol), default=0)
-            for trade in trades[first:]:
+            for trade in trades[self._first(symbol) :]:
                 if logged.get((symbol, trade.id)) != trade:
                     self._tell(f"trade {(symbol, trade.id)} in the log is {logged.get((symbol, trade.id))}")
 
@@ -113,10 +120,9 @@ class Verdict:
         if "ingest" not in self.world.stages:
             return
         for symbol, trades in self.world.market.trades.items():
-            first = min((number for name, number in self._logged() if name == symbol), default=0)
-            length = INTERVALS[self.world.market.interval]
-            opened_at = trades[first].traded_at // length * length
-            if first and trades[first - 1].traded_at >= opened_at:
+            first, length = self._first(symbol), INTERVALS[self.world.market.interval]
+            opened_at = trades[first].traded_at // length * length if first < len(trades) else self.world.market.end
+            if first:  # what came before it in its window, nobody can know
                 opened_at += length
             for key in [key for key in self.bars if key[0] == symbol and key[1] < opened_at]:
                 del self.bars[key]

@@ -17,6 +17,7 @@ import streaming.connection
 import streaming.detect
 import streaming.score
 import streaming.sink
+import streaming.tradelog
 from quantstream.features import Series
 from quantstream.kafka import Reader, Writer
 from quantstream.metrics import Health, Metrics
@@ -40,6 +41,7 @@ KAFKA = Kafka(bootstrap="model:9092")
 LOOK = 3  # candles that a score of the rule depends on
 KEPT = 64  # candles of a history
 streaming.connection.TURN = 1.0  # of 0.1 s: how often a loop that has nothing to do turns
+streaming.tradelog.TAIL_CHUNK = 12  # of 20,000 records: how far ingest looks back first
 ml.trade_features.FEWEST = 3  # of 64: the symbols of a world trade some dozens of times
 
 
