@@ -7,8 +7,8 @@ import gc
 import logging
 import re
 import sys
-from time import process_time
 from collections import Counter
+from time import process_time
 
 from tests.dst.plants import PLANTS, plant
 from tests.dst.world import World
@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
         if not verdict.is_right:
             failed += 1
             found.setdefault(kind_of(world, verdict.wrong[0]), []).append(seed)
-            print(f"seed {seed} ({'+'.join(world.stages)}, {world.partitions} partitions): {verdict.wrong[0]}", flush=True)
+            print(
+                f"seed {seed} ({'+'.join(world.stages)}, {world.partitions} partitions): {verdict.wrong[0]}", flush=True
+            )
             if failed >= given.most:
                 break
         if seed % 20 == 0:
@@ -53,7 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{len(seeds):5}  {kind}: {' '.join(map(str, seeds[:8]))}")
     took = process_time() - started
     count = max(sum(kinds.values()), 1)
-    print(f"{count} worlds ({', '.join(f'{k} {n}' for k, n in kinds.items())}), {failed} wrong, {took:.1f} s of a core, {1000 * took / count:.1f} ms each")
+    print(
+        f"{count} worlds ({', '.join(f'{k} {n}' for k, n in kinds.items())}), {failed} wrong, {took:.1f} s of a core, {1000 * took / count:.1f} ms each"
+    )
     return 1 if failed else 0
 
 
@@ -70,5 +74,7 @@ def _one(seed: int, shows_trace: bool) -> int:
         sys.stdout.writelines(world.sim.lines)
     for text in verdict.wrong:
         print(text)
-    print(f"seed {seed}: {'right' if verdict.is_right else 'WRONG'}, {world.sim.events} events, trace {world.sim.digest}")
+    print(
+        f"seed {seed}: {'right' if verdict.is_right else 'WRONG'}, {world.sim.events} events, trace {world.sim.digest}"
+    )
     return 0 if verdict.is_right else 1

@@ -93,7 +93,9 @@ class Verdict:
 
     def _has_all_ingest(self) -> bool:
         logged, market = self._logged(), self.world.market.trades
-        return all((symbol, trades[-1].id) in logged for symbol, trades in market.items() if trades[self._first(symbol) :])
+        return all(
+            (symbol, trades[-1].id) in logged for symbol, trades in market.items() if trades[self._first(symbol) :]
+        )
 
     def _first(self, symbol: str) -> int:
         """Return the id with which a symbol's log begins; beyond all, for one that traded only before any ingest was up."""
@@ -185,7 +187,9 @@ class Verdict:
         counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in anomalies(self.world))
         self._once("anomaly", counts, expected, "in the topic")
 
-    def _once(self, what: str, counts: Counter[tuple[str, ...]], expected: set[tuple[str, ...]], where: str = "in the lake") -> None:
+    def _once(
+        self, what: str, counts: Counter[tuple[str, ...]], expected: set[tuple[str, ...]], where: str = "in the lake"
+    ) -> None:
         for key, count in sorted(counts.items()):
             if count > 1:
                 self._tell(f"{what} {key} is {count} times {where}")

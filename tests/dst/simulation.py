@@ -193,7 +193,7 @@ class Simulation:
                 work(process)
             except Killed:
                 return
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (whatever ends a process is what the world judges)
                 process.error = error
             if not process.is_dead:
                 process.is_dead = True

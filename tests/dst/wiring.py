@@ -74,7 +74,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(act(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (as an executor does)
             future.set_exception(error)
         return future
 
@@ -108,9 +108,7 @@ def score_by_rule(interval: str) -> Callable[[Mapping[str, Series]], list[Score]
         for symbol, series in histories.items():
             closes, times = series.columns["close"], series.at
             risk = rule_of(times[-LOOK:].tolist(), closes[-LOOK:].tolist())
-            found.append(
-                Score(symbol, interval, int(times[-1]), 0, float(closes[-1]), wall_clock(), "rule", risk=risk)
-            )
+            found.append(Score(symbol, interval, int(times[-1]), 0, float(closes[-1]), wall_clock(), "rule", risk=risk))
         return found
 
     return score
@@ -176,7 +174,9 @@ async def _ingest(process: Process, exchange: Exchange, health: Health) -> None:
     symbols = list(exchange.market.trades)
     writer = trade_writer(KAFKA)
     trade_log = KafkaTradeLog(writer, wall_clock)
-    ingest = Ingest(symbols, exchange, trade_log, Metrics("ingest"), health, wall_clock, interval=exchange.market.interval)
+    ingest = Ingest(
+        symbols, exchange, trade_log, Metrics("ingest"), health, wall_clock, interval=exchange.market.interval
+    )
     ingest.resume(tails(KAFKA, symbols))
     health.beat()
     plan = Plan(lifetime=float(process.sim.rng.choice((20, 82_800))), rng=seeded(process.sim.rng))

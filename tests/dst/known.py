@@ -1,0 +1,2 @@
+"""Filled in below."""
+FOUND_BY: dict[str, int] = {}
