@@ -55,9 +55,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{len(seeds):5}  {kind}: {' '.join(map(str, seeds[:8]))}")
     took = process_time() - started
     count = max(sum(kinds.values()), 1)
-    print(
-        f"{count} worlds ({', '.join(f'{k} {n}' for k, n in kinds.items())}), {failed} wrong, {took:.1f} s of a core, {1000 * took / count:.1f} ms each"
-    )
+    each = ", ".join(f"{name} {number}" for name, number in kinds.items())
+    cost = f"{took:.1f} s of a core, {1000 * took / count:.1f} ms each"
+    print(f"{count} worlds ({each}), {failed} wrong, {cost}")
     return 1 if failed else 0
 
 

@@ -1,4 +1,4 @@
-"""A model of `confluent_kafka.Consumer` over the model broker, callbacks inside `consume`, heartbeats behind the process's back."""
+"""A model of `confluent_kafka.Consumer` over the model broker, callbacks inside `consume`, heartbeats in the background."""
 
 from __future__ import annotations
 

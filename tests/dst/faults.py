@@ -13,6 +13,12 @@ KINDS = (
     *("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "join"),
     *("twin", "broker", "lake", "source", "ambush", "ambush", "ambush", "stall"),
 )
+STANDSTILLS = {  # how long, at least and at most
+    "pause": (100 * MS, 9 * SECOND),
+    "stall": (SECOND, 12 * SECOND),
+    "long pause": (10 * SECOND, 26 * SECOND),
+    "twin": (3 * SECOND, 26 * SECOND),
+}
 NEAR = (
     14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
 )

@@ -1,2 +1,3 @@
 """Filled in below."""
+
 FOUND_BY: dict[str, int] = {}
