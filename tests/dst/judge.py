@@ -42,7 +42,9 @@ class Verdict:
 
     def is_all_there(self) -> bool:
         """Tell whether as much is there as must come: the world may rest."""
-        self.has_rested = all(getattr(self, f"_has_all_{stage}")() for stage in self.world.stages)
+        sources = (*self.world.sources, self.world.upstream)
+        are_done = all(source.place == len(source.left) for source in sources)
+        self.has_rested = are_done and all(getattr(self, f"_has_all_{stage}")() for stage in self.world.stages)
         return self.has_rested
 
     def judge(self) -> None:
