@@ -178,4 +178,5 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise Misconfigured(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
+        text = first["msg"].removeprefix("Value error, ")
+        raise Misconfigured(f"{place}: {text}" if first["loc"] else text) from None
