@@ -336,7 +336,8 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise Misconfigured(f"{place}: {_sentence(first)}") from None
+        text = _sentence(first)
+        raise Misconfigured(f"{place}: {text}" if first["loc"] else text) from None
 
 
 def _sentence(error: Any) -> str:

@@ -35,6 +35,7 @@ GRACE, LEAST_GRACE = (
 )  # exchange seconds, and ours: what REST has already may still be on its way on the stream
 LOOK_EVERY = 2.0  # exchange seconds from look to look
 LOOKS = 0.1, 1.0  # of ours: as short and as long as that may be
+LONGEST_PAUSE = 5.0  # seconds
 PAUSES = 4  # times what an answer took, until the next question: an exchange that is slow is asked less
 SETTLING = 3.0  # seconds for a line to bring what it has
 AT_ONCE = 4  # symbols that are asked about one by one at a time
@@ -107,7 +108,7 @@ class SilenceWatch:
         if due and self.monotonic() >= self._next_ask:
             asked = self.monotonic()
             await self._ask(due)
-            pause = PAUSES * (self.monotonic() - asked)
+            pause = min(PAUSES * (self.monotonic() - asked), LONGEST_PAUSE)
             self._next_ask = self.monotonic() + max(self.history.seconds_a_look(len(due)), pause)
         if self._suspects:
             await self._judge()
@@ -282,7 +283,8 @@ class SilenceWatch:
     def _unanswered(self, reason: str) -> None:
         self.checks.labels("unanswered").inc()
         self._failures += 1
-        log.warning("who traded is not known", extra={"reason": reason})
+        if self._failures == 1:  # and not with every look
+            log.warning("who traded is not known", extra={"reason": reason})
         if self._failures >= FAILURES and not self._is_told:
             self._is_told = True
             text = f"REST does not say whether silent symbols are quiet, so their windows stay open: {reason}"

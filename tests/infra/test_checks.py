@@ -104,6 +104,7 @@ def test_futures_are_asked_for_all_at_once_as_they_know_no_choice() -> None:
     settings = load_settings(
         exchange="binance",
         symbols="BTCUSDT,DEADUSDT",
+        stream="aggTrade",
         endpoints=Endpoints(rest="https://fapi.example", api="/fapi/v1"),
     )
     asked: list[str] = []
