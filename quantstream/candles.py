@@ -56,7 +56,12 @@ class CandleBuilder:
             return []
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest()):
             self._damage(lost)
+        unplaced = state.unplaced
         revised = self._place(trade, hole if seen is Seen.FILLED else None)
+        if state.unplaced - unplaced < len(self.lengths):
+            state.account.stored += 1
+        else:
+            state.lost += 1
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
@@ -89,6 +94,7 @@ class CandleBuilder:
                     windows[start] = part.begun(start)
                 else:
                     window.merge(part)
+        state.account.stored += stretch.records
         state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, stretch.last_at, latest_at
         return self._close_due() if due else []
 
@@ -99,6 +105,7 @@ class CandleBuilder:
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        self.state.account.passed += 1
         if at <= self.state.latest_at:
             return []
         if self.state.ids.last_id == NO_TRADE_ID:
