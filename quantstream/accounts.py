@@ -7,8 +7,8 @@ or invents a record without a word therefore shows here, by symbol, within a sec
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -95,3 +95,9 @@ class Accounts(Generic[Part]):
         """Yield every account with its symbol."""
         for held in self.held.values():
             yield from held.items()
+
+
+def newest_of_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return, of rows of the lake's table `accounts`, the one made last of each symbol and day, in order."""
+    found = {(row["symbol"], row["day"]): row for row in sorted(rows, key=lambda row: row["made_at"])}
+    return [found[key] for key in sorted(found)]

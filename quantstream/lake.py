@@ -127,12 +127,12 @@ class Lake:
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
-    def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes]:
+    def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes | None]:
         """Return what each application kept beside the progress that a table says it reached; of `table` if that is open.
 
-        Those that went on meanwhile may be missing. Raises: Unavailable.
+        None for one that went on meanwhile: its state is gone. Raises: Unavailable.
         """
-        table, found = table or self.table(name), {}
+        table, found = table or self.table(name), dict[str, bytes | None]()
         try:
             folders = self._files(name).get_file_info(FileSelector("_state", allow_not_found=True))
         except (OSError, DeltaError) as error:
@@ -140,9 +140,8 @@ class Lake:
         for folder in folders:
             application = unquote(folder.base_name)
             reached = self.progress(name, application, table)
-            kept = None if reached is None else self.state(name, application, reached)
-            if kept is not None:
-                found[application] = kept
+            if reached is not None:
+                found[application] = self.state(name, application, reached)
         return found
 
     def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
