@@ -17,10 +17,12 @@ from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way
+NOBODY = "-"  # in the place of a member's name, where the group has none for it any more
 UNASSIGNED = (
     KafkaError._STATE,
     KafkaError._UNKNOWN_PARTITION,
 )  # what seek says of a partition that was taken away meanwhile
+TRANSACTION_PATIENCE = 75.0  # seconds: longer than a broker lets a transaction of ours stay open
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -56,6 +58,8 @@ class Reader:
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         self._admin: AdminClient | None = None
         self._member: str | None = None  # as the group named this one when it last gave it partitions
+        self._is_named = True  # that name is not to be asked for: a call of the client that must not be made in its callbacks
+        self._is_closing = False
 
     def subscribe(
         self,
@@ -64,20 +68,21 @@ class Reader:
         on_revoke: Callable[[list[Partition]], None] | None = None,
         on_lost: Callable[[list[Partition]], None] | None = None,
     ) -> None:
-        """Join the group. The callbacks run inside `poll`; `on_assign` may say at which offsets to begin.
+        """Join the group. The callbacks run inside `poll`, none while closing; `on_assign` may say at which offsets to begin.
 
         `on_lost`, else `on_revoke`, is told of partitions that are others' already.
         """
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
-            offsets = on_assign([(part.topic, part.partition) for part in parts]) if on_assign else None
+            tell = on_assign if not self._is_closing else None
+            offsets = tell([(part.topic, part.partition) for part in parts]) if tell else None
             for part in parts if offsets else ():
                 part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
             consumer.incremental_assign(parts)
-            self._member = consumer.memberid()
+            self._is_named = False
 
         def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
-            if tell:
+            if tell and not self._is_closing:
                 tell([(part.topic, part.partition) for part in parts])
             consumer.incremental_unassign(parts)
 
@@ -138,26 +143,31 @@ class Reader:
             raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
         return range(len(found))
 
-    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def committed(
+        self, partitions: Sequence[Partition], waiting: Callable[[], None] = lambda: None
+    ) -> dict[Partition, int | None]:
         """Return where the group stands in each partition, None where it has never committed anything.
 
-        Waits while a transaction that holds such an offset is not ended yet. Raises: Unavailable, also when the broker cannot
-        say it of one partition: that is not the same as never.
+        A predecessor that stood still within a transaction holds its offsets back until the broker ends it: that is waited for,
+        and `waiting` called meanwhile. Raises: Unavailable, also when the broker cannot say it of one partition: that is not the
+        same as never.
         """
-        give_up_at = time.monotonic() + TIMEOUT
+        give_up_at = time.monotonic() + TRANSACTION_PATIENCE
         while True:
+            waiting()
             try:
                 found = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
             except KafkaException as error:
-                raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
-            failed = [part for part in found if part.error]
-            if not failed:
-                return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                failure = reason(error)
+                if error.args[0].code() != KafkaError._TIMED_OUT:
+                    raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {failure}") from error
+            else:
+                failed = [part for part in found if part.error]
+                if not failed:
+                    return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                failure = f"{failed[0].topic}-{failed[0].partition}: {failed[0].error.str()}"
             if time.monotonic() > give_up_at:
-                first = failed[0]
-                raise Unavailable(
-                    f"where {self.group} stands in {first.topic}-{first.partition} is not to be had: {first.error.str()}"
-                )
+                raise Unavailable(f"where {self.group} stands is not to be had from {self.bootstrap}: {failure}")
             time.sleep(0.1)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
@@ -205,6 +215,8 @@ class Reader:
         Raises: Unavailable on an error that retrying inside the client does not mend.
         """
         messages: list[Message] = self.consumer.consume(limit, timeout)
+        if not self._is_named:
+            self._member, self._is_named = self.consumer.memberid() or NOBODY, True
         if not any(map(Message.error, messages)):
             return messages
         good = []
@@ -219,5 +231,6 @@ class Reader:
         return good
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; whoever has something to commit does so before."""
+        self._is_closing = True
         self.consumer.close()

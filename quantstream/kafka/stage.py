@@ -121,7 +121,7 @@ class PartitionedStage(ABC):
 
         A stage with finite memory rebuilds it so. Raises: Unavailable.
         """
-        new_from = self.resume(self.reader.committed(partitions))
+        new_from = self.resume(self.reader.committed(partitions, self.health.beat))
         begin = {part: max(self.reader.ends(*part)[0], new - records) for part, new in new_from.items()}
         return begin, new_from
 
@@ -150,6 +150,16 @@ class PartitionedStage(ABC):
             self.balance.show(self.accounts())
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
+
+    def stop(self) -> None:
+        """Commit what was taken and leave the group.
+
+        Raises: Unavailable.
+        """
+        try:
+            self._revoked(sorted(self.held))
+        finally:
+            self.reader.close()
 
     def commit(self) -> None:
         """Commit what was taken, unless it does not count any more.
