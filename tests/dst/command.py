@@ -32,14 +32,18 @@ def main(argv: list[str] | None = None) -> int:
         kinds["+".join(world.stages)] += 1
         if not verdict.is_right:
             failed += 1
-            print(f"seed {seed} ({'+'.join(world.stages)}, {world.partitions} partitions): {verdict.wrong[0]}", flush=True)
+            print(
+                f"seed {seed} ({'+'.join(world.stages)}, {world.partitions} partitions): {verdict.wrong[0]}", flush=True
+            )
             if failed >= given.most:
                 break
         if seed % 20 == 0:
             gc.collect()
     took = process_time() - started
     count = sum(kinds.values())
-    print(f"{count} worlds ({', '.join(f'{k} {n}' for k, n in kinds.items())}), {failed} wrong, {took:.1f} s of a core, {1000 * took / count:.1f} ms each")
+    print(
+        f"{count} worlds ({', '.join(f'{k} {n}' for k, n in kinds.items())}), {failed} wrong, {took:.1f} s of a core, {1000 * took / count:.1f} ms each"
+    )
     return 1 if failed else 0
 
 
@@ -50,5 +54,7 @@ def _one(seed: int, shows_trace: bool) -> int:
         sys.stdout.writelines(world.sim.lines)
     for text in verdict.wrong:
         print(text)
-    print(f"seed {seed}: {'right' if verdict.is_right else 'WRONG'}, {world.sim.events} events, trace {world.sim.digest}")
+    print(
+        f"seed {seed}: {'right' if verdict.is_right else 'WRONG'}, {world.sim.events} events, trace {world.sim.digest}"
+    )
     return 0 if verdict.is_right else 1

@@ -15,7 +15,9 @@ from tests.dst.simulation import MS, SECOND, me
 
 Part = tuple[str, int]
 Callback = Callable[[Any, list[Any]], None]
-KEPT_IN_HAND = 0.3  # how often records collected before a revocation are handed over after it: librdkafka's barrier is late
+KEPT_IN_HAND = (
+    0.3  # how often records collected before a revocation are handed over after it: librdkafka's barrier is late
+)
 SPITE = 0.8  # how often a rebalance waits for the next record to come first: the worst instant
 
 

@@ -13,7 +13,9 @@ KINDS = (
     *("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "join"),
     *("twin", "broker", "lake", "source", "ambush", "ambush", "ambush", "stall"),
 )
-NEAR = 14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
+NEAR = (
+    14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
+)
 
 
 def plan(world: World) -> None:
@@ -62,7 +64,9 @@ def _strike_replica(world: World, slot: Slot, kind: str) -> None:
         process.told["stop"] = True
         slot.is_wanted = False
         sim.after(rng.randrange(5 * SECOND, 25 * SECOND), _want, world, slot)
-    elif kind == "ambush":  # right after it answered a rebalance it stands still, a while short of its session or longer
+    elif (
+        kind == "ambush"
+    ):  # right after it answered a rebalance it stands still, a while short of its session or longer
         pause = rng.randrange(2 * SECOND, rng.choice((5, 9, 20)) * SECOND)
         stop = Process.pause if rng.random() < 0.4 else Process.wait  # all of it, or its work but not its heartbeats
         process.told["ambush"] = rng.choice((1, 1, 1, 2, 2, 3, 4, 5)), lambda p: stop(p, pause)

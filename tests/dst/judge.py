@@ -144,7 +144,9 @@ class Verdict:
         counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in anomalies(self.world))
         self._once("anomaly", counts, expected, "in the topic")
 
-    def _once(self, what: str, counts: Counter[tuple[str, ...]], expected: set[tuple[str, ...]], where: str = "in the lake") -> None:
+    def _once(
+        self, what: str, counts: Counter[tuple[str, ...]], expected: set[tuple[str, ...]], where: str = "in the lake"
+    ) -> None:
         for key, count in sorted(counts.items()):
             if count > 1:
                 self._tell(f"{what} {key} is {count} times {where}")

@@ -54,7 +54,11 @@ class RealHand:
         root = Path(__file__).parents[2]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.dst.actor", bootstrap],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=root,
         )
 
     def do(self, what: str, *arguments: Any) -> Any:

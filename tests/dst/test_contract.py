@@ -11,9 +11,7 @@ from quantstream.settings import Kafka
 from tests.dst.scenes import SCENES
 from tests.dst.stands import ModelStand, RealStand, Stand
 
-scenes = pytest.mark.parametrize(
-    ("scene", "expected"), list(SCENES.items()), ids=[scene.__name__ for scene in SCENES]
-)
+scenes = pytest.mark.parametrize(("scene", "expected"), list(SCENES.items()), ids=[scene.__name__ for scene in SCENES])
 
 
 @scenes

@@ -99,9 +99,7 @@ def score_by_rule(interval: str) -> Callable[[Mapping[str, Series]], list[Score]
         for symbol, series in histories.items():
             closes, times = series.columns["close"], series.at
             risk = rule_of(times[-LOOK:].tolist(), closes[-LOOK:].tolist())
-            found.append(
-                Score(symbol, interval, int(times[-1]), 0, float(closes[-1]), wall_clock(), "rule", risk=risk)
-            )
+            found.append(Score(symbol, interval, int(times[-1]), 0, float(closes[-1]), wall_clock(), "rule", risk=risk))
         return found
 
     return score

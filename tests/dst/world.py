@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 from quantstream.errors import QuantStreamError, Unavailable
 from quantstream.kafka import Writer
 from quantstream.market import UNIT, Candle
-from quantstream.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES, TOPICS, TRADES, Anomaly, Score, encode
+from quantstream.topics import (
+    ANOMALIES,
+    CANDLES,
+    DEAD,
+    EVENTS,
+    OPEN_CANDLES,
+    SCORES,
+    TOPICS,
+    TRADES,
+    Anomaly,
+    Score,
+    encode,
+)
 from tests.dst import faults, judge, simulation, wiring
 from tests.dst.broker import Broker
 from tests.dst.lake import Lake
@@ -50,7 +62,10 @@ class World:
         self.stages = rng.choice(STAGES)
         self.partitions = rng.choice((1, 2, 2, 3, 4, 4, 12))
         sim.slowness = rng.choice((1, 1, 6, 40))
-        windows, self.active = rng.randrange(20, 50) if self.stages == ("score",) else rng.randrange(3, 9), rng.randrange(20, 50) * SECOND
+        windows, self.active = (
+            rng.randrange(20, 50) if self.stages == ("score",) else rng.randrange(3, 9),
+            rng.randrange(20, 50) * SECOND,
+        )
         speed = max(1, windows * 60 * SECOND // self.active)
         self.market: Market = draw_market(rng, rng.randrange(1, 5), rng.randrange(60, 260), windows, speed)
         self.commit_s, self.bursts = rng.choice((0.2, 0.5, 1.0)), rng.choice((500, 1_500, 3_000)) * MS

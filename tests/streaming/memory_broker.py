@@ -62,7 +62,9 @@ class MemoryReader:
             found += some
         return found
 
-    def committed(self, parts: Iterable[Partition]) -> dict[Partition, int | None]:
+    def committed(
+        self, parts: Iterable[Partition], waiting: Callable[[], None] = lambda: None
+    ) -> dict[Partition, int | None]:
         return {part: self.broker.committed.get((self.group, part)) for part in parts}
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
