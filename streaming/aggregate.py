@@ -197,8 +197,9 @@ class AggregateStage(PartitionedStage):
             account = self.aggregator.account(partition, symbol)
             if account is None:
                 self.strangers.add(partition, symbol, more)
-            else:
-                account.add(more)
+            else:  # nothing else is counted here
+                account.read += more.read
+                account.dead += more.dead
 
     def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
         self._begin()

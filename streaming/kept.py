@@ -6,7 +6,7 @@ both. How many rows are stored is not taken from it but from the table's own log
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -36,18 +36,27 @@ class Kept(Sequence):
 decoder = msgspec.json.Decoder(dict[str, Kept])
 
 
-def stored_rows(lake: Lake, table: Any, application: str, symbols: Iterable[str]) -> dict[str, int]:
-    """Return how many rows of each symbol came into the open `table` of trades by way of one application.
+def stored_rows(lake: Lake, table: Any) -> Callable[[str, str], int | None]:
+    """Return what tells how many rows of a symbol came into the open `table` of trades by way of one application.
 
-    Rows do not say which: of a symbol that is in several partitions, what the others' accounts have is left out.
+    Rows do not say which: of a symbol that is in several partitions, what the others' accounts have is left out. It is None
+    where one of them went on meanwhile. Raises: Unavailable.
     """
     rows = lake.rows("trades", table)
-    found = {symbol: rows.get(symbol, 0) for symbol in symbols}
-    for other, raw in lake.states("trades", table).items():
-        for symbol, ids in decoder.decode(raw).items() if raw and other != application else ():
-            if symbol in found and ids.account is not None:
-                found[symbol] -= ids.account.stored
-    return found
+    kept = {name: raw and decoder.decode(raw) for name, raw in lake.states("trades", table).items()}
+
+    def tell(application: str, symbol: str) -> int | None:
+        count = rows.get(symbol, 0)
+        for other, state in kept.items():
+            if other == application:
+                continue
+            if not state:
+                return None
+            if symbol in state and (account := state[symbol].account):
+                count -= account.stored
+        return count
+
+    return tell
 
 
 def sink_accounts(lake: Lake) -> tuple[dict[str, Account], dict[str, int]]:

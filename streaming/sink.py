@@ -138,12 +138,13 @@ class SinkStage(PartitionedStage):
     def restore(self, partitions: Several[Partition]) -> Mapping[Partition, int]:
         """Take progress and the ids seen from the tables: they alone say what they hold."""
         tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
+        stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
         for part in partitions:
             self.health.beat()
             table = TABLES[part[0]]
             self.progress[part] = self.lake.progress(table, _application(part), tables[table])
-            if table == "trades":
-                self._open(part, tables[table])
+            if table == "trades" and stored is not None:
+                self._open(part, stored)
         return self.resume({part: self.progress[part] for part in partitions})
 
     def forget(self, partitions: Several[Partition]) -> None:
@@ -156,14 +157,15 @@ class SinkStage(PartitionedStage):
             if part[0] == TRADES.name:
                 self.seen.pop(part[1], None)
 
-    def _open(self, part: Partition, table: Any) -> None:
-        """Take over the ids seen and the accounts of a partition; what is stored, the table itself says."""
+    def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
+        """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
         found = self._seen(part)
         self.seen[part[1]] = dict(found)
-        stored = stored_rows(self.lake, table, _application(part), found) if found else {}
         for symbol, ids in found.items():
             account = ids.account or Account()
-            account.stored, account.duplicate, account.refused = stored[symbol], ids.duplicates, ids.refused
+            rows = stored(_application(part), symbol)
+            account.stored = account.stored if rows is None else rows
+            account.duplicate, account.refused = ids.duplicates, ids.refused
             if ids.account is None:
                 account.open()
             self.books.held.setdefault(part, {})[symbol] = account

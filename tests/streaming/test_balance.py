@@ -332,3 +332,16 @@ def test_a_candle_that_is_committed_without_a_score_does_not_balance() -> None:
     assert off(score_stage(broker, unscored="A")) == [
         "A: 1 read, but 0 stored, 0 duplicate, 0 dead, 0 refused, 0 passed, 0 waiting"
     ]
+
+
+def test_a_symbol_in_two_partitions_has_an_account_in_each_and_the_table_is_shared_out(tmp_path: Any) -> None:
+    broker, lake = MemoryBroker(), Lake(str(tmp_path))
+    for trade in walk("BTCUSDT", *range(5, 50)):
+        broker.append(TRADES, trade.symbol, trade_event(trade), trade.id % 2)
+    first = started(make_sink, broker, str(tmp_path))
+    assert not off(first)
+    again = started(make_sink, broker, str(tmp_path))
+    assert [account.stored for _, account in again.accounts()] == [22, 23]
+    assert not off(again)
+    accounts, rows = sink_accounts(lake)
+    assert (accounts["BTCUSDT"].stored, rows) == (45, {"BTCUSDT": 45})
