@@ -52,6 +52,7 @@ WARM_CYCLE = (
 )  # seconds, for memory: from then on the lake's list of files has been as long as it gets
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
 POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
+OFF_LINE = re.compile(rb"^quantstream_\w+_unbalanced_symbols ([\d.e+]+)", re.M)
 LAG_LINE = re.compile(rb"^quantstream_\w+_lag_records(?:\{[^}]*\})? ([\d.e+]+)", re.M)
 
 
@@ -146,9 +147,10 @@ def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> No
             process = psutil.Process(pid)
             times = process.cpu_times()
             row[name] = {"pid": pid, "rss": process.memory_info().rss, "cpu_s": round(times.user + times.system, 2)}
-            found = LAG_LINE.search(platform.metrics(name)) if name in STAGES else None
-            if found:
-                row[name]["lag"] = float(found[1])
+            page = platform.metrics(name) if name in STAGES else b""
+            for key, line in (("lag", LAG_LINE), ("unbalanced", OFF_LINE)):
+                if found := line.search(page):
+                    row[name][key] = float(found[1])
     rows.append(row)
 
 
@@ -167,6 +169,7 @@ def judge_stage(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
         "lag_first": median(lag[:third]) if lag else None,
         "lag_last": median(lag[-third:]) if lag else None,
         "lag_longest": max(lag) if lag else None,
+        "unbalanced": max((one["unbalanced"] for one in mine if "unbalanced" in one), default=None),
         "cpu_share": round((mine[-1]["cpu_s"] - mine[0]["cpu_s"]) / max(1e-9, rows[-1]["at_s"] - rows[0]["at_s"]), 3),
         "restarts": len({one["pid"] for one in mine}) - 1,
     }
@@ -225,6 +228,7 @@ def _report(
     reached = {
         "memory": all(stages[name]["rss_growth"] < GROWTH and not stages[name]["restarts"] for name in STAGES),
         "lag": all((stages[name]["lag_last"] or 0) <= (stages[name]["lag_first"] or 0) + second for name in STAGES),
+        "balance": all(stages[name]["unbalanced"] == 0 for name in STAGES),
         "open_candle": observer.open_candle.quantile(0.99) < LATE_MS,
         "score": observer.score.quantile(0.99) < LATE_MS,
     }

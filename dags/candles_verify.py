@@ -15,7 +15,8 @@ DOC = """
 ### The proof: every candle equals the exchange's
 Runs `verify` over the last day: each candle of the lake against the same recomputed from the lake's trades and against the
 exchange's kline, field by field; it also counts rows that are there twice and candles that were not scored just once. The
-result is kept in the lake's table `proofs`, and the dashboard's health page shows it.
+result is kept in the lake's table `proofs`, and the condition of each symbol and day, from the beginning of its first day on, in
+`accounts`; the dashboard's health page shows both.
 
 **Parameters.** `since`: how far to look back, `1d`, `2h` or a moment in ISO 8601. `symbols`: empty for all configured ones.
 

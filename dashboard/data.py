@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dashboard.background import Background
+from dashboard.balance import DayConditions
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
 from dashboard.proofs import Proofs
@@ -138,6 +139,7 @@ class Sources:
     stages: Stages
     champions: Champions
     proofs: Proofs
+    conditions: DayConditions
 
     def start(self) -> None:
         """Begin reading in the background."""
@@ -145,6 +147,7 @@ class Sources:
         self.stages.start()
         self.champions.start()
         self.proofs.start()
+        self.conditions.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -165,4 +168,5 @@ def connect(settings: Settings) -> Sources:
         stages=Stages(settings.state / "stack.json", stages=settings.stages),
         champions=Champions(RegistryCards(settings.mlflow_url)),
         proofs=Proofs(Lake(settings.lake_url)),
+        conditions=DayConditions(Lake(settings.lake_url)),
     )

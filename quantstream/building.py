@@ -6,6 +6,7 @@ from copy import copy
 
 import msgspec
 
+from quantstream.accounts import Account
 from quantstream.market import NO_TRADE_ID, Candle, Trade
 from quantstream.sequence import Sequence
 
@@ -111,6 +112,7 @@ class Stretch(msgspec.Struct, frozen=True, gc=False):
     last_at: int  # time of the last
     latest_at: int  # the latest of any
     may_close: bool = False
+    records: int = 0  # how many they came in: an aggregate is one
 
 
 class SymbolState(msgspec.Struct):
@@ -126,3 +128,11 @@ class SymbolState(msgspec.Struct):
     late: dict[str, list[int]] = msgspec.field(
         default_factory=dict
     )  # windows closed as flat that trades came to, untold
+    lost: int = 0  # new trades that no interval had a window for
+    account: Account = msgspec.field(default_factory=Account)  # of the records; `settle` completes it
+
+    def settle(self) -> Account:
+        """Bring the account up to what the ids say, and return it."""
+        self.account.duplicate = self.ids.duplicates
+        self.account.refused = self.ids.refused + self.lost
+        return self.account

@@ -59,11 +59,15 @@ class CandleBuilder:
             return []
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
             self._damage(lost)
-        revised = self._told(trade.traded_at) if state.late else []
+        revised, unplaced = self._told(trade.traded_at) if state.late else [], state.unplaced
         if seen is Seen.FILLED:
             revised += self._place(trade, hole)
         else:
             revised += self._place(trade, None, newest_at)
+        if state.unplaced - unplaced < len(self.lengths):
+            state.account.stored += 1
+        else:
+            state.lost += 1
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
@@ -98,6 +102,7 @@ class CandleBuilder:
                     windows[start] = part.begun(start)
                 else:
                     window.merge(part)
+        state.account.stored += stretch.records
         state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, stretch.last_at, latest_at
         return self._close_due() if due else []
 
@@ -108,6 +113,7 @@ class CandleBuilder:
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        self.state.account.passed += 1
         told = self._told() if self.state.late else []
         if at <= self.state.latest_at:
             return told

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pandas as pd
 import pyarrow as pa
@@ -128,6 +128,23 @@ class Lake:
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
+    def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes | None]:
+        """Return what each application kept beside the progress that a table says it reached; of `table` if that is open.
+
+        None for one that went on meanwhile: its state is gone. Raises: Unavailable.
+        """
+        table, found = table or self.table(name), dict[str, bytes | None]()
+        try:
+            folders = self._files(name).get_file_info(FileSelector("_state", allow_not_found=True))
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
+        for folder in folders:
+            application = unquote(folder.base_name)
+            reached = self.progress(name, application, table)
+            if reached is not None:
+                found[application] = self.state(name, application, reached)
+        return found
+
     def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
         for application, step in steps.items():
             found = table.transaction_version(application)
@@ -164,6 +181,14 @@ class Lake:
             return {}
         found = files.group_by("partition.symbol").aggregate([(f"max.{column}", "max")]).to_pylist()
         return {row["partition.symbol"]: row[f"max.{column}_max"] for row in found}
+
+    def rows(self, name: str, table: DeltaTable | None = None) -> dict[str, int]:
+        """Return how many rows of each symbol a table holds, from the transaction log alone; of `table` if that is open."""
+        files = pa.table((table or self.table(name)).get_add_actions(flatten=True))
+        if not files.num_rows:
+            return {}
+        found = files.group_by("partition.symbol").aggregate([("num_records", "sum")]).to_pylist()
+        return {row["partition.symbol"]: row["num_records_sum"] for row in found}
 
     def version(self, name: str) -> int:
         """Return the table's version number, for training runs to name."""

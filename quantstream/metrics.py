@@ -44,6 +44,10 @@ class Metrics:
         self.delay = self.histogram("delay_seconds", "from received at ingest to handled here")
         self.gaps = self.counter("gaps_total", "id gaps, by found or repaired", "outcome")
         self.open_gaps = self.gauge("open_gaps", "id gaps not yet repaired")
+        self.balance_records = self.gauge(
+            "balance_records", "records of all symbols held here: read, and by what became of them", "outcome"
+        )
+        self.unbalanced_symbols = self.gauge("unbalanced_symbols", "symbols whose records do not add up: 0 is right")
         self.candle_closed_at = self.symbol_gauge(
             "candle_closed_at_seconds", "end of the symbol's last candle, seconds since the epoch"
         )  # its age: ingest's market_time_seconds less this

@@ -105,6 +105,11 @@ class Sequence(msgspec.Struct):
         self.duplicates += 1
         return Seen.DUPLICATE, None
 
+    @property
+    def refused(self) -> int:
+        """How many trades it could not tell of whether they were seen."""
+        return self.overlaps + self.unknown
+
     def begin(self, first: int, before: int) -> None:
         """Note that the log begins with the id `first`; those it lacks were traded until `before` (µs)."""
         if first > 0:

@@ -83,9 +83,7 @@ class Endpoints(_Group):
     USD-M futures: wss://fstream.binance.com/market, https://fapi.binance.com and /fapi/v1.
     """
 
-    ws: Annotated[str, _base("wss", "ws")] = (
-        "wss://data-stream.binance.vision"
-    )
+    ws: Annotated[str, _base("wss", "ws")] = "wss://data-stream.binance.vision"
     rest: Annotated[str, _base("https", "http")] = "https://data-api.binance.vision"
     history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from quantstream.accounts import Account
 from quantstream.market import DECIMALS, QUOTE_DECIMALS, Candle, units_decimal
 
 TIME = pa.timestamp("us", tz="UTC")
@@ -29,6 +30,11 @@ CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
     ("last_trade_id", pa.int64()),
     ("is_complete", pa.bool_()),
 ]
+ACCOUNT_COUNTS = (
+    *("candles", "equal", "incomplete", "corrected", "missing", "different", "duplicate", "unproved", "pending"),
+    *("trades", "missing_trades"),
+)
+SINK_COUNTS = tuple(f"sink_{name}" for name in (*Account.__struct_fields__, "rows"))
 PROOF_COUNTS = (
     *("equal", "different", "missing", "duplicate", "incomplete", "unproved", "pending"),
     *("scored_once", "unscored", "scored_twice", "trades", "missing_trades"),
@@ -114,6 +120,17 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("run", pa.string()),
         ]
     ),
+    "accounts": pa.schema(
+        [
+            *_KEY,
+            ("day", TIME),  # its beginning; of several rows of a day the one made last counts
+            ("made_at", TIME),
+            ("condition", pa.string()),  # whole, degraded, pending, missing
+            ("why", pa.string()),
+            *((name, pa.int64()) for name in ACCOUNT_COUNTS),
+            *((name, pa.int64()) for name in SINK_COUNTS),  # since ever, as of the end of the day or of `made_at`
+        ]
+    ),
 }
 TIME_COLUMN = {
     "trades": "traded_at",
@@ -121,6 +138,7 @@ TIME_COLUMN = {
     "scores": "opened_at",
     "anomalies": "traded_at",
     "proofs": "verified_at",
+    "accounts": "day",
 }
 PARTITIONS = ["symbol", "date"]
 

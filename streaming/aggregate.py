@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from quantstream.accounts import Account, Accounts
 from quantstream.errors import BadRecord
 from quantstream.kafka import (
     OFFSET_BEGINNING,
@@ -41,6 +42,7 @@ from quantstream.topics import (
 )
 from streaming.aggregator import Aggregator, Closed
 from streaming.packed import Collected
+from streaming.tally import Tally
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ class AggregateStage(PartitionedStage):
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
         self.offsets: dict[Partition, int] = {}
         self.waiting = Collected(MAX_ROWS + AT_ONCE)
+        self.tally = Tally(aggregator.parser.symbols)
+        self.strangers = Accounts[int]()  # keys that no trade came under
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
         self.pause, self.busy = LINGER, BUSY
@@ -109,11 +113,13 @@ class AggregateStage(PartitionedStage):
         values, keys, partitions = contents(messages)
         columns = self.aggregator.parser.parse(values, keys, partitions)
         self.offsets |= next_offsets(messages, partitions)
+        self.tally.add("read", columns.partition, columns.code, keys)
         self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
         bad = 0
-        for row, (_, item) in columns.items.items():
+        for row, (key, item) in columns.items.items():
             if isinstance(item, BadRecord):
                 bad += 1
+                self.tally.add_one("dead", partitions[row], key)
                 self._put_aside(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
         self.waiting.add(columns)
@@ -126,6 +132,7 @@ class AggregateStage(PartitionedStage):
             return
         begun = time.monotonic()
         self._build()
+        self._settle()
         self._begin()
         for partition, snapshot in self.aggregator.snapshots():
             self.writer.send(self.route.open_candles, snapshot.state.symbol, encode(snapshot), partition=partition)
@@ -145,6 +152,14 @@ class AggregateStage(PartitionedStage):
         self.in_transaction = False
         self.offsets.clear()
         self.waiting.clear()
+        self.tally.clear()
+
+    def accounts(self) -> Iterator[tuple[str, Account]]:
+        """Yield each symbol's account, those of keys that are no symbols last."""
+        for builders in self.aggregator.builders.values():
+            for symbol, builder in builders.items():
+                yield symbol, builder.state.settle()
+        yield from self.strangers
 
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Take the state of partitions from their snapshots, which are as new as the offsets that are committed.
@@ -163,6 +178,7 @@ class AggregateStage(PartitionedStage):
         """Drop the builders of partitions."""
         for _, partition in partitions:
             self.aggregator.forget(partition)
+            self.strangers.forget(partition)
 
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Wait until the last commit is written everywhere: the next holder finds snapshots as new as the offsets."""
@@ -174,6 +190,16 @@ class AggregateStage(PartitionedStage):
             return
         self._emit(self.aggregator.take_batch(self.waiting.take()))
         self.health.beat()
+
+    def _settle(self) -> None:
+        """Put what was read into the accounts; what became of it, the builders have counted."""
+        for partition, symbol, more in self.tally.drain():
+            account = self.aggregator.account(partition, symbol)
+            if account is None:
+                self.strangers.add(partition, symbol, more)
+            else:  # nothing else is counted here
+                account.read += more.read
+                account.dead += more.dead
 
     def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
         self._begin()

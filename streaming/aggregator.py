@@ -8,6 +8,7 @@ from math import gcd
 
 import numpy as np
 
+from quantstream.accounts import Account
 from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord
 from quantstream.market import Candle, Trade
@@ -70,12 +71,24 @@ class Aggregator:
         """Return the state of every symbol touched since the last call, with its partition."""
         for partition, symbol in sorted(self.touched):
             builder = self.builders[partition][symbol]
+            builder.state.settle()
             yield partition, OpenCandles.of(builder.state, builder.open_candles())
         self.touched.clear()
+
+    def account(self, partition: int, symbol: str) -> Account | None:
+        """Return the account that is kept with a symbol's state, to count what was read; None for a key without trades."""
+        builder = self.builders.get(partition, {}).get(symbol)
+        if builder is None:
+            return None
+        self.touched.add((partition, symbol))
+        return builder.state.account
 
     def restore(self, partition: int, snapshots: Iterable[OpenCandles]) -> None:
         """Continue a partition from its snapshots, the newest of each symbol last."""
         states = {snapshot.state.symbol: snapshot.state for snapshot in snapshots}
+        for state in states.values():
+            if not state.account.read:  # a snapshot of before there were accounts
+                state.settle().open()
         self.builders[partition] = {
             symbol: CandleBuilder(symbol, self.intervals, self.lateness, state) for symbol, state in states.items()
         }

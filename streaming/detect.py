@@ -7,13 +7,15 @@ where it stopped; anomalies and offsets are one transaction.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.trade_features import NAMES, TradeFeatures
+from quantstream.accounts import Account, Accounts
+from quantstream.errors import BadRecord
 from quantstream.kafka import (
     BATCH,
     Message,
@@ -34,6 +36,7 @@ from streaming.columns import Columns, Parser
 from streaming.digits import Ints
 from streaming.runs import by_group
 from streaming.seen import Sequences, new_trades, note, trade_at
+from streaming.tally import Tally
 
 log = logging.getLogger(__name__)
 REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
@@ -146,6 +149,8 @@ class DetectStage(PartitionedStage):
         self.unscored = metrics.records.labels("without_model")
         self.new_from: dict[Partition, int] = {}
         self.offsets: dict[Partition, int] = {}
+        self.tally, self.books = Tally(self.detector.parser.symbols), Accounts[int]()
+        self.awaiting: list[Account] = []  # accounts of judged trades that are not committed
         self.found: list[Anomaly] = []
         self.in_transaction = False
         self.received_at = ""  # of the last record, as its header says
@@ -164,10 +169,13 @@ class DetectStage(PartitionedStage):
         values, keys, partitions = contents(messages)
         columns = self.detector.parser.parse(values, keys, partitions)
         new, features = self.detector.rows(columns)
+        self._count(columns, keys)
         if self.new_from:  # records that only refill the windows after a restart
             places = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
             begin = {number: offset for (_, number), offset in self.new_from.items()}
             is_new = places >= np.array([begin.get(number, 0) for number in partitions])
+            again = new[~is_new[new]]
+            self.tally.add("passed", columns.partition[again], columns.code[again], keys, again)
             messages = [messages[row] for row in np.flatnonzero(is_new).tolist()]
             partitions = [partitions[row] for row in np.flatnonzero(is_new).tolist()]
             new, features = new[is_new[new]], features[is_new[new]]
@@ -180,6 +188,7 @@ class DetectStage(PartitionedStage):
         if model and len(new):
             self.found += self.detector.judge(model, columns, new, features, self.now())
         (self.handled if model else self.unscored).inc(len(new))
+        self.tally.add("waiting" if model else "passed", columns.partition[new], columns.code[new], keys, new)
         self.health.beat()
 
     def flush(self) -> None:
@@ -192,6 +201,10 @@ class DetectStage(PartitionedStage):
             self.writer.send(self.topics[1], anomaly.symbol, encode(anomaly))
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
+        self.tally.move("waiting", "stored")
+        for account in self.awaiting:
+            account.stored, account.waiting = account.stored + account.waiting, 0
+        self.awaiting.clear()
         for anomaly in self.found:
             log.info("anomaly", extra={"symbol": anomaly.symbol, "trade": anomaly.trade_id, "why": anomaly.reasons})
         self.flagged.inc(len(self.found))
@@ -207,6 +220,13 @@ class DetectStage(PartitionedStage):
         self.in_transaction = False
         self.offsets.clear()
         self.found.clear()
+        self.tally.clear()
+        self.awaiting.clear()
+
+    def accounts(self) -> Iterator[tuple[str, Account]]:
+        """Return the account of each symbol since its partition was taken; what only refilled windows has passed."""
+        self._settle()
+        return iter(self.books)
 
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Read the last committed records again, which fill the features' windows."""
@@ -216,6 +236,24 @@ class DetectStage(PartitionedStage):
 
     def forget(self, partitions: Sequence[Partition]) -> None:
         """Drop the symbols of partitions: another process may have read on meanwhile."""
+        self._settle()
         for part in partitions:
             self.new_from.pop(part, None)
             self.detector.forget(part[1])
+            self.books.forget(part[1])
+
+    def _count(self, columns: Columns, keys: Sequence[bytes | None]) -> None:
+        """Count what was read, and what of it is no trade."""
+        self.tally.add("read", columns.partition, columns.code, keys)
+        for row, (key, item) in columns.items.items():
+            if not isinstance(item, Trade):
+                what = "dead" if isinstance(item, BadRecord) else "passed"
+                self.tally.add_one(what, int(columns.partition[row]), key)
+
+    def _settle(self) -> None:
+        """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
+        for number, symbol, more in self.tally.drain():
+            account = self.books.add(number, symbol, more)
+            self.awaiting += [account] if more.waiting else []
+            if (ids := self.detector.seen.get(number, {}).get(symbol)) is not None:
+                account.duplicate, account.refused = ids.duplicates, ids.refused

@@ -38,12 +38,17 @@ class Forwarder:
         seen, hole = state.note(trade)
         if not seen.is_new:
             self.dropped.inc()
+            if seen.is_refused:
+                state.account.refused += 1
+            else:
+                state.account.duplicate += 1
             return seen
         if state.starts_at:
             self._start(state, seen)
         if seen is Seen.JUMP and hole is not None:
             self._report_gap(state, hole)
         self.log.send(state.symbol, raw, kind, received_at or self.now(), origin)
+        state.account.stored += 1
         if origin == "live":
             self._live += 1
         else:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from math import gcd
 
+from quantstream.accounts import NO_SYMBOL, Account
+from quantstream.balance import BalanceSheet
 from quantstream.errors import BadRecord, Unavailable
 from quantstream.market import NO_TRADE_ID, SECOND, Trade, interval_length
 from quantstream.metrics import Health, Metrics
@@ -75,6 +77,8 @@ class Ingest:
             *(self.feeds, history, self.forwarder, self.repairs, self.delisted, self.clock, metrics, self.grid)
         )
         self.not_market = metrics.records.labels("not_market")
+        self.strangers = Account()  # frames that nobody can read, or of symbols that nobody asked for
+        self.balance = BalanceSheet(metrics)
         self.frames = metrics.counter("frames_total", "frames received")
         self.feed_delay = metrics.histogram("feed_delay_seconds", "from traded to received, by the exchange's clock")
         self.market_time = metrics.gauge("market_time_seconds", "the exchange's clock, seconds since the epoch")
@@ -116,6 +120,7 @@ class Ingest:
         self.frames.inc(len(frames))
         received_at, trade, horizon = self.now(), None, self.forwarder.horizon()
         for frame in frames:
+            state = None
             try:
                 name, raw = split_frame(frame)
                 if not is_trade_stream(name):
@@ -126,13 +131,15 @@ class Ingest:
                 state = self.feeds.get(trade.symbol)
                 if state is None:
                     raise BadRecord(f"a trade of {trade.symbol}, which nobody asked for")
+                state.account.read += 1
                 self.forwarder.refuse_beyond(horizon, trade)
             except NotMarketTrade:
                 self.not_market.inc()
+                self.strangers.read += 1
+                self.strangers.passed += 1
                 continue
             except BadRecord as error:
-                self.metrics.dead.inc()
-                self.log.dead("ingest", str(error), frame)
+                self._put_aside(error, frame, state)
                 continue
             if state.pending is not None:
                 self._wait(state, trade, raw, received_at)
@@ -144,6 +151,20 @@ class Ingest:
         self.forwarder.count()
         if trade is not None and self.clock.at:
             self.feed_delay.observe(max(0, self.clock.now() - trade.traded_at) / SECOND)
+
+    def accounts(self) -> Iterator[tuple[str, Account]]:
+        """Yield the account of each symbol, then that of what belongs to none; true between two steps of the event loop."""
+        for symbol, state in self.feeds.items():
+            yield symbol, state.balance()
+        yield NO_SYMBOL, self.strangers
+
+    def _put_aside(self, error: BadRecord, frame: bytes, state: SymbolFeed | None) -> None:
+        """Write a dead letter; only a symbol's own trade has been read under it."""
+        account = self.strangers if state is None else state.account
+        account.read += state is None
+        account.dead += 1
+        self.metrics.dead.inc()
+        self.log.dead("ingest", str(error), frame)
 
     async def room(self) -> None:
         """Return when the broker has taken enough for more to be read."""
@@ -161,6 +182,7 @@ class Ingest:
                 self.market_time.set(self.clock.at / SECOND)
             except Unavailable as error:
                 log.warning("the exchange's clock cannot be read", extra={"reason": str(error)})
+            self.balance.show(self.accounts())
             await asyncio.sleep(CLOCK_EVERY)
 
     async def retry_holes(self) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from streaming.days import DayProof
+
 SHOWN = 1_000  # differences and the like that are listed of each symbol; the counts go on
 
 
@@ -89,6 +91,7 @@ class Proof(msgspec.Struct):
 
     symbols: list[SymbolProof]
     not_compared: list[str] = []
+    days: list[DayProof] = []
 
     def total(self, count: str) -> int:
         """Return the sum of a count over the symbols."""

@@ -15,7 +15,10 @@ from ml.klines import exchange_time
 from ml.rest import Rest
 from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.lake import Lake
+from quantstream.market import window_start
 from quantstream.settings import Settings, load_settings
+from streaming.days import DAY
+from streaming.kept_accounts import keep_accounts
 from streaming.kept_proofs import keep, tell
 from streaming.moments import parse_moment
 from streaming.proof import Proof
@@ -35,8 +38,14 @@ def main(command: str, argv: Sequence[str]) -> int:
         return 2
 
 
-def prove(settings: Settings, symbols: str | None = None, start: str | None = None, end: str | None = None) -> Proof:
-    """Run the proof that the texts of a command line ask for.
+def prove(
+    settings: Settings,
+    symbols: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    is_kept: bool = False,
+) -> Proof:
+    """Run the proof that the texts of a command line ask for; one that is kept begins with a day.
 
     Raises: Misconfigured.
     """
@@ -44,6 +53,8 @@ def prove(settings: Settings, symbols: str | None = None, start: str | None = No
     rest = rest_of(settings)
     clock = exchange_clock(rest, lake)
     bounds = [None if text is None else parse_moment(text, clock) for text in (start, end)]
+    if is_kept and bounds[0] is not None:
+        bounds[0] = window_start(bounds[0], DAY)  # a day's condition is that of the whole day
     return verify(lake, Exchange(rest), chosen(settings, symbols), settings.intervals, *bounds)
 
 
@@ -89,10 +100,11 @@ def _verify(argv: Sequence[str]) -> int:
     parser.add_argument("--run", default="", metavar="URL", help="what to look at when the kept result is bad")
     given = parser.parse_args(argv)
     settings = load_settings()
-    proof = prove(settings, given.symbols, given.start, given.end)
+    proof = prove(settings, given.symbols, given.start, given.end, given.keep)
     if given.keep:
-        now = time.time_ns() // 1000
-        keep(Lake(settings.lake_url), proof, now, given.run)
+        now, lake = time.time_ns() // 1000, Lake(settings.lake_url)
+        keep(lake, proof, now, given.run)
+        keep_accounts(lake, proof.days if given.end is None else [day for day in proof.days if day.is_over], now)
         tell(settings.kafka, proof, now)
     sys.stdout.write(proof.as_json() + "\n" if given.json else "\n".join(verify_lines(proof)) + "\n")
     return proof.exit_code

@@ -147,14 +147,17 @@ class Repairs:
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, first: int, last: int, known: tuple[Trade, ...]
     ) -> int:
         """Forward the part of a row within `[first, last]`, if it can be told; return how many trades that was."""
+        state.account.read += 1
         if trade.traded_at > self.forwarder.horizon():
             log.warning("the exchange repeats a trade of the future", extra={"symbol": state.symbol, "trade": trade.id})
+            state.account.refused += 1
             return 0
         part, origin = trade, "repaired"
         if trade.first_number < first or trade.last_number > last:
             cut = remainder(trade, first, last, known) if self.stream == "trade" else None
             if cut is None:
                 log.warning("an aggregate cannot be split", extra={"symbol": state.symbol, "aggregate": trade.id})
+                state.account.refused += 1
                 return 0
             part, raw, origin = cut, aggregate_row(cut), "split"
         seen = self.forwarder.forward(state, part, raw, kind, origin)

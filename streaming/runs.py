@@ -142,7 +142,9 @@ def _summed(cut: _Cut, group: list[Group]) -> Iterator[Run]:
         owner, due.tolist(), bounds, times, strict=True
     ):
         is_summed = slices and latest_at
-        stretch = Stretch(slices[begin:stop], first_at, last_at, latest_at, row >= 0) if is_summed else None
+        stretch = (
+            Stretch(slices[begin:stop], first_at, last_at, latest_at, row >= 0, end - start) if is_summed else None
+        )
         yield Run(group[of], order[start:end], stretch, row)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from quantstream.accounts import NOWHERE, Account, Accounts
 from quantstream.errors import BadRecord
 from quantstream.features import Series
 from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
@@ -51,8 +53,10 @@ class ScoreStage(PartitionedStage):
         self.symbols: dict[Partition, set[str]] = {}  # whose histories come from a partition
         self.offsets: dict[Partition, int] = {}
         self.batch: dict[str, Candle] = {}  # to be judged
+        self.books = Accounts[Partition]()
         self.scores: list[Score] = []
         self.dead: list[tuple[Message, str]] = []
+        self.awaiting: dict[str, list[Account]] = defaultdict(list)  # of the candles to be judged, in order
         self.begun = 0.0
         self.in_transaction = False
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
@@ -81,12 +85,16 @@ class ScoreStage(PartitionedStage):
             is_new = message.offset() >= self.new_from.get(part, 0)
             if is_new:
                 self.offsets[part] = message.offset() + 1
+            account = self.books.of(part, (message.key() or b"").decode(errors="replace"))
+            account.read += 1
             try:
                 candle = decode(message.value() or b"", Candle)
             except BadRecord as error:
+                account.dead += 1
                 self.dead += [(message, str(error))] if is_new else []
                 continue
             if candle.interval != self.histories.interval:
+                account.passed += 1
                 continue
             if candle.symbol in self.batch:  # a second candle of a symbol: the first is judged before it is history
                 self._judge()
@@ -94,6 +102,10 @@ class ScoreStage(PartitionedStage):
             self.symbols.setdefault(part, set()).add(candle.symbol)
             if is_new and candle.revision == 0:
                 self.batch[candle.symbol] = candle
+                account.waiting += 1
+                self.awaiting[candle.symbol].append(account)
+            else:
+                account.passed += 1
 
     def flush(self) -> None:
         """Judge what is left and commit scores, dead letters and offsets together."""
@@ -109,6 +121,7 @@ class ScoreStage(PartitionedStage):
             put_aside(self.writer, source, reason, message.value() or b"", self.now())
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
+        self._settle()
         abstained = sum(bool(score.abstained) for score in self.scores)
         self.abstained.inc(abstained)
         self.scored.inc(len(self.scores) - abstained)
@@ -123,6 +136,10 @@ class ScoreStage(PartitionedStage):
         self.in_transaction = False
         self._clear()
 
+    def accounts(self) -> Iterable[tuple[str, Account]]:
+        """Return the account of each symbol since its partition was taken; what only refilled histories has passed."""
+        return self.books
+
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Read the last committed candles again, which fill the histories."""
         begin, new_from = self.rewound(partitions, REWIND)
@@ -133,9 +150,23 @@ class ScoreStage(PartitionedStage):
         """Drop the histories that came from these partitions."""
         for part in partitions:
             self.new_from.pop(part, None)
+            self.books.forget(part)
             for symbol in self.symbols.pop(part, ()):
                 self.histories.forget(symbol)
                 self.metrics.candle_closed_at.values.pop(symbol, None)
+
+    def _settle(self) -> None:
+        """Move what waited for its score to what is stored: a candle for each score that was sent."""
+        for score in self.scores:
+            accounts = self.awaiting.get(score.symbol)
+            if accounts:
+                account = accounts.pop(0)
+                account.waiting -= 1
+            else:  # nobody read its candle: the account does not close
+                account = self.books.of((CANDLES.name, NOWHERE), score.symbol)
+            account.stored += 1
+        for account in (account for accounts in self.awaiting.values() for account in accounts):
+            account.waiting -= 1  # committed without a score: the account does not close
 
     def _judge(self) -> None:
         self.scores += self.judging(self.batch, self.begun) if self.batch else ()
@@ -148,4 +179,5 @@ class ScoreStage(PartitionedStage):
         self.batch.clear()
         self.scores.clear()
         self.dead.clear()
+        self.awaiting.clear()
         self.begun = 0.0

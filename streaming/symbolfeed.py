@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from quantstream.accounts import Account
 from quantstream.market import NO_TRADE_ID, SECOND, Trade
 from quantstream.sequence import MAX_HOLES, Hole, Seen
 from quantstream.sequence import Sequence as TradeSequence
@@ -65,6 +66,7 @@ class SymbolFeed:
     is_up: bool = False  # its connection is
     silence: Silence = field(default_factory=Silence)
     last_heartbeat: int = 0  # µs
+    account: Account = field(default_factory=Account)  # of the trades received since the start, live and over REST
     keeps_runs: bool = False  # remember the trades around holes: needed where only aggregates fill them
     run: list[Trade] = field(default_factory=list)  # newest trades in the log that may be of one order
     before: dict[int, tuple[Trade, ...]] = field(default_factory=dict)  # by a hole's first id: the run that ends at it
@@ -80,6 +82,11 @@ class SymbolFeed:
     def open_holes(self) -> list[Hole]:
         """What is missing within the log; what came before its first trade was never a part of it."""
         return [hole for hole in self.ids.holes if hole.after]
+
+    def balance(self) -> Account:
+        """Return the account as it stands now; what waits is counted where it waits."""
+        self.account.waiting = len(self.pending or ())
+        return self.account
 
     def note(self, trade: Trade) -> tuple[Seen, Hole | None]:
         """Take a trade into account that is, or is about to be, in the log; see `quantstream.sequence`."""

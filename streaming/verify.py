@@ -18,14 +18,15 @@ from ml.klines import exchange_time, fetch_klines
 from ml.rest import Rest
 from quantstream.errors import DataRejected, Misconfigured, Unavailable
 from quantstream.lake import Lake, micros, utc
-from quantstream.market import INTERVALS, MINUTE, NO_TRADE_ID, Candle, window_start
+from quantstream.market import INTERVALS, NO_TRADE_ID, Candle, window_start
 from quantstream.sequence import Sequence as Ids
 from streaming.compare import Stored, field_text, judge, stored_candles
+from streaming.days import COUNTS as DAY_COUNTS
+from streaming.days import DAY, DayProof, expected
 from streaming.moments import moment_text
 from streaming.proof import SHOWN, Difference, Proof, SymbolProof
 from streaming.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
 
-DAY = 1440 * MINUTE
 SCORED_INTERVAL = "5m"  # the one that the models have learned
 
 
@@ -65,6 +66,7 @@ class Span:
     end: int
     proof: SymbolProof
     close: int | None = None  # of the window before, for flat ones
+    corrected: int = 0  # candles that have a revision
 
     def opens(self, start: int, end: int, length: int) -> range:
         """Return the opening times that lie in `[start, end)` as well; `start` is a day's boundary."""
@@ -86,11 +88,15 @@ def verify(
     if "://" not in lake.url and not (Path(lake.url) / "candles" / "_delta_log").is_dir():
         raise Misconfigured(f"there is no lake with candles at {lake.url}; name the state folder with --state")
     proof = Proof([])
-    for symbol in symbols:
-        one = SymbolRun(lake, exchange, symbol, intervals)
+    runs = [SymbolRun(lake, exchange, symbol, intervals) for symbol in symbols]
+    for one in runs:
         one.run(start, end)
         proof.symbols += [span.proof for span in one.spans.values()]
         proof.not_compared += one.not_compared
+    horizon = end or exchange.now() or newest_close(lake)
+    if horizon:
+        first = min((one.first for one in runs if one.first), default=horizon)
+        proof.days = [day for one in runs for day in one.all_days(first, start, horizon)]
     if exchange.trouble:
         proof.not_compared.insert(0, exchange.trouble)
     return proof
@@ -114,17 +120,43 @@ class SymbolRun:
     not_compared: list[str] = field(default_factory=list)
     ids: Ids = field(default_factory=Ids)
     ids_skip: bool | None = None  # what the first day with trades says
+    days: dict[int, DayProof] = field(default_factory=dict)
+    first: int = 0  # opening of the symbol's first candle, as far as was asked, µs
 
     def run(self, start: int | None, end: int | None) -> None:
         """Go through the days."""
         self._find_spans(start, end)
+        self.first = min((span.start for span in self.spans.values() if span.end), default=0)
         spans = [span for span in self.spans.values() if span.start < span.end]
         if not spans:
             return
         first, last = min(span.start for span in spans), max(span.end for span in spans)
         for day in range(window_start(first, DAY), last, DAY):
+            before = self._totals()
             self._day(max(day, first), min(day + DAY, last))
+            found = self.days[day] = DayProof(self.symbol, day)
+            for name, count in self._totals().items():
+                setattr(found, name, count - before[name])
         self._count_missing_trades()
+
+    def all_days(self, first: int, start: int | None, horizon: int) -> Iterable[DayProof]:
+        """Yield every day that should be there up to `horizon` (µs), from the symbol's first, else from `first` on."""
+        begin, lengths = max(self.first or first, start or 0), lengths_of(self.intervals)
+        covered = {length: self.spans[interval].end or begin for interval, length in lengths.items()}
+        for day in range(window_start(begin, DAY), horizon, DAY):
+            found = self.days.get(day, DayProof(self.symbol, day))
+            for length, end in covered.items():
+                missing, pending = expected(day, max(begin, end), horizon, [length])
+                found.missing, found.pending = found.missing + missing, found.pending + pending
+            found.is_over = day + DAY <= horizon
+            if found.candles:
+                yield found
+
+    def _totals(self) -> dict[str, int]:
+        spans = self.spans.values()
+        return {name: sum(getattr(span.proof, name) for span in spans) for name in DAY_COUNTS} | {
+            "corrected": sum(span.corrected for span in spans)
+        }
 
     def _find_spans(self, start: int | None, end: int | None) -> None:
         """Say which windows are due at each interval, from the lake's own candles."""
@@ -195,6 +227,7 @@ class SymbolRun:
         recomputed = self._recomputed(interval, span, opens, trades)
         klines = self.exchange.klines(self.symbol, interval, opens.start, opens[-1] + opens.step)
         newest = {row.opened_at: row for row in sorted(rows, key=lambda row: (row.revision, row.is_complete))}
+        span.corrected += sum(row.revision > 0 for row in newest.values())
         for opened_at in opens:
             found = (newest.get(opened_at), recomputed.get(opened_at), (klines or {}).get(opened_at))
             verdict, fields = judge(*found, has_klines=klines is not None)
@@ -260,6 +293,8 @@ class SymbolRun:
             if hole.after:  # what came before the first trade was never promised
                 proof.missing_trades += hole.missing
                 proof.note("missing_trade_ids", f"{hole.first}-{hole.last}")
+                if (day := self.days.get(window_start(hole.before, DAY))) is not None:
+                    day.missing_trades += hole.missing
 
 
 def _repeated(names: Iterable[str]) -> list[tuple[str, int]]:

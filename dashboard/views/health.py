@@ -8,6 +8,7 @@ from html import escape
 import streamlit as st
 
 from dashboard import panels, tables
+from dashboard.balance import DayConditions, condition_body, condition_tiles, stage_balances
 from dashboard.data import Sources
 from dashboard.panels import Tile
 from dashboard.proofs import Proofs, proof_body, proof_tiles
@@ -27,7 +28,11 @@ def update(sources: Sources) -> None:
     found = [seen_from_here(stage, sources) for stage in sources.stages.all()]
     body = tables.stages(found) if found else f'<p class="qs-nothing">{escape(sources.stages.trouble)}</p>'
     st.html(panels.card("Processes", body, "rates over the last 10 s of wall time", "stages"))
+    balances = stage_balances(found)
+    st.html(panels.card("Balance", balances, "records read, and what became of them, of all symbols held", "balance"))
     st.html(panels.card("Proof of the candles", proof_card(sources.proofs), "the last day, field by field", "proof"))
+    body = conditions_card(sources.conditions)
+    st.html(panels.card("Days that are not whole", body, "the last week of the market, symbol by symbol", "conditions"))
     left, right = st.columns([1, 1], gap="small")
     left.html(panels.card("Operations", panels.event_feed(sources.tail.events()[:SHOWN]), "newest first", "events"))
     dead = sources.tail.dead()[:SHOWN]
@@ -41,6 +46,14 @@ def proof_card(proofs: Proofs) -> str:
         return f'<p class="qs-nothing">{escape(proofs.trouble)}</p>'
     tiles = proof_tiles(proofs.latest, time.time_ns() // 1000) if proofs.latest else []
     return (panels.strip(tiles, "proof") if tiles else "") + proof_body(proofs.latest)
+
+
+def conditions_card(conditions: DayConditions) -> str:
+    """Return how many days are in which condition, and why those that are not whole are not."""
+    if conditions.trouble:
+        return f'<p class="qs-nothing">{escape(conditions.trouble)}</p>'
+    tiles = panels.strip(condition_tiles(conditions.rows), "conditions") if conditions.rows else ""
+    return tiles + condition_body(conditions.rows)
 
 
 def seen_from_here(stage: Stage, sources: Sources) -> Stage:

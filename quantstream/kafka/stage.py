@@ -11,10 +11,12 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Message
 
+from quantstream.accounts import Account
+from quantstream.balance import BalanceSheet
 from quantstream.errors import Outrun
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.reader import BATCH, Reader
@@ -40,6 +42,7 @@ class PartitionedStage(ABC):
         self.gone = metrics.counter(
             "gone_records_total", "records deleted unread, or read and no longer in their topic"
         )
+        self.balance = BalanceSheet(metrics)
         self.held: set[Partition] = set()
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
         self._left: set[Partition] = set()  # partitions given up in this turn
@@ -70,6 +73,10 @@ class PartitionedStage(ABC):
     @abstractmethod
     def discard(self) -> None:
         """Drop what was taken since the last commit; the state of held partitions is restored afterwards."""
+
+    @abstractmethod
+    def accounts(self) -> Iterable[tuple[str, Account]]:
+        """Return the account of each symbol held, as it stands now between two batches."""
 
     def linger(self, count: int, elapsed: float) -> float:
         """Return how many seconds to wait for more; 0 ends the turn's reading. The last reading brought `count` messages."""
@@ -139,6 +146,8 @@ class PartitionedStage(ABC):
             self.commit()
         if self.is_behind:
             self._go_back()
+        elif self.balance.is_due():
+            self.balance.show(self.accounts())
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
 

@@ -18,6 +18,7 @@ from infra.local.supervisor import Supervisor
 from quantstream.errors import Unavailable
 from quantstream.lake import micros
 from quantstream.market import INTERVALS
+from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge
 from tests.chaos.platform import Platform, Size, running
 from tests.chaos.schedule import BLOWS, BROKER_KILL, BROKER_RESTART, FAULT, KILL, PROBABILITIES, STAGES, Blow, draw
@@ -40,12 +41,14 @@ class Report:
     self_ended: dict[str, int] = field(default_factory=dict)
     not_ready: list[str] = field(default_factory=list)
     settled_s: float = 0.0
+    balance_looks: dict[str, int] = field(default_factory=dict)
+    unbalanced: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
     def survived(self) -> bool:
         """Whether everything came back and nothing was lost, repeated or wrong."""
-        return not self.not_ready and self.verdict.is_right
+        return not self.not_ready and not self.unbalanced and self.verdict.is_right
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -69,7 +72,8 @@ class Report:
             f"right: {right.trades} trades, {right.candles} candles equal to klines, "
             f"{right.scored_once} candles scored once, {right.anomalies} anomalies told once",
             f"wrong: {wrong or 'nothing'}" + (f"; not ready: {self.not_ready}" if self.not_ready else ""),
-            *(f"  {text}" for text in right.differences),
+            f"balance: {'closed' if not self.unbalanced else 'OFF'} at {sum(self.balance_looks.values())} looks",
+            *(f"  {text}" for text in [*right.differences, *self.unbalanced[:20]]),
         ]
 
 
@@ -117,7 +121,8 @@ def run(folder: Path, seed: int, seconds: float, kills: int, broker_restarts: in
     report = Report(seed, seconds)
     with running(folder, size, seed) as platform:
         say(f"up in {folder}; trouble begins")
-        with Recoveries(platform) as recoveries:
+        watch = BalanceWatch(STAGES, platform.metrics)
+        with watch, Recoveries(platform) as recoveries:
             _make_trouble(platform, draw(seed, seconds, kills, broker_restarts), report, recoveries, say)
             report.faults = platform.exchange.injected()
             platform.exchange.withdraw()
@@ -131,6 +136,10 @@ def run(folder: Path, seed: int, seconds: float, kills: int, broker_restarts: in
         hits = report.kills + Counter({"broker": sum(report.broker.values())})
         report.self_ended = {name: max(0, lives[name].restarts - hits[name]) for name in (*STAGES, "broker")}
         end, report.settled_s = _settle(platform, say)
+        watch.look()
+        report.balance_looks = watch.looks
+        unseen = [f"{name}: its balance was never seen" for name in watch.unseen()]
+        report.unbalanced = [*watch.off, *unseen, *lake_off(platform.lake)]
         report.verdict = judge(platform.lake, platform.kafka, platform.exchange, size.symbols, size.intervals, end)
     return report
 

@@ -239,6 +239,14 @@ setup() { scene; }
   says ok lag sink
 }
 
+@test "records that do not add up are critical" {
+  echo 'quantstream_sink_unbalanced_symbols 0.0' >>"$SCENE/metrics.sink"
+  monitor health
+  metric sink unbalanced_symbols 2.0
+  EXPECTED=2 monitor health
+  says critical balance sink '2 symbols do not add up'
+}
+
 @test "candles that are old by the market's clock are critical" {
   metric aggregate 'candle_closed_at_seconds{symbol="ETHUSDT"}' 1.7953900e+09
   EXPECTED=2 monitor health

@@ -10,6 +10,7 @@ from confluent_kafka import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantstream.accounts import Account
 from quantstream.errors import Outrun, Unavailable
 from quantstream.kafka import Partition, PartitionedStage
 from quantstream.metrics import Health, Metrics
@@ -106,6 +107,9 @@ class Counting(PartitionedStage):
 
     def discard(self) -> None:
         self.waiting.clear()
+
+    def accounts(self) -> list[tuple[str, Account]]:
+        return []
 
 
 @pytest.fixture

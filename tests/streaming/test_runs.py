@@ -23,6 +23,7 @@ from streaming.packed import Collected
 T0 = 1_754_006_400 * SECOND
 INTERVALS = (("5m",), ("1m", "5m"), ("1m", "5m", "15m", "1h"), ("3m", "5m"))
 Record = tuple[int, str, bytes]
+JUNK = b'{"e":"trade"'
 
 
 def one_by_one(log: Sequence[Record], intervals: Sequence[str], lateness: int) -> tuple[list[bytes], dict[str, bytes]]:
@@ -35,6 +36,8 @@ def one_by_one(log: Sequence[Record], intervals: Sequence[str], lateness: int) -
             continue
         builder = builders.setdefault(symbol, CandleBuilder(symbol, intervals, lateness))
         candles += builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
+        builder.state.account.read += 1
+    assert all(builder.state.settle().closes for builder in builders.values())
     return [encode(candle) for candle in candles], {s: msgspec.json.encode(b.state) for s, b in builders.items()}
 
 
@@ -52,6 +55,10 @@ def in_batches(
             collected.add(aggregator.parser.parse([raw for *_, raw in half], keys, partitions))
         for closed in aggregator.take_batch(collected.take()):
             candles += [encode(candle) for candle in closed.candles]
+        for partition, symbol, raw in chunk:
+            account = aggregator.account(partition, symbol)
+            if account and raw != JUNK:
+                account.read += 1
         for partition, snapshot in aggregator.snapshots():
             kept[partition, snapshot.state.symbol] = encode(snapshot)
         if restart:
@@ -78,7 +85,7 @@ def market(rng: random.Random) -> list[Record]:
         if chance > 0.97:
             log.append((partition, symbol, heartbeat_event(symbol, at[symbol] + rng.randint(-SECOND, MINUTE))))
         if chance > 0.99:
-            log.append((partition, symbol, b'{"e":"trade"'))
+            log.append((partition, symbol, JUNK))
         early = rng.choice([0, 0, 700, 400_000]) * 1000 if rng.random() < 0.05 and not calm else 0
         price = rng.randint(1, (10**20 if rng.random() < 0.1 else 10**16) if huge else 10**13)
         first, quantity = ids[symbol], rng.randint(0, min(10**31 // price, 10**17) if huge else 10**11)
