@@ -98,7 +98,7 @@ def _run(stage: str, settings: Settings) -> int:
                 DETECT.name: _detect,
                 SCORE.name: _score,
             }[stage]
-            _turn(build(settings, metrics, health), health, stop)
+            _turn(build(settings, metrics, health, stop), health, stop)
     log.info("stopped")
     return 0
 
@@ -136,7 +136,7 @@ def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
         stage.reader.close()
 
 
-def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from streaming.aggregate import AggregateStage
     from streaming.aggregator import Aggregator
 
@@ -152,7 +152,7 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     )
 
 
-def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake import Lake
     from streaming.sink import SinkStage
 
@@ -195,11 +195,20 @@ def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], sour
     return swap
 
 
-def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: threading.Event) -> None:
+    """Return when it is known who the champions are, before any group is joined: what waits in the log is theirs to judge."""
+    health.not_ready(f"waiting for the model registry at {settings.mlflow_url}")
+    health.beat()
+    if not swap.wait(health.beat, stop.is_set):
+        log.info("stopped while waiting for the model registry")
+
+
+def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from streaming.detect import DetectStage
 
     name = "quantstream-anomaly"
     swap = _hot_swap(settings, metrics, (name,), DETECT.name)
+    _wait_for_champions(swap, settings, health, stop)
     return DetectStage(
         Reader(settings.kafka, DETECT.group, settings.instance),
         Writer(settings.kafka, f"{DETECT.group}-{settings.instance}"),
@@ -211,7 +220,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     )
 
 
-def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from ml.memory import HISTORY, Memory
     from ml.scoring import ModelSet, score
     from ml.warming import Warming
@@ -221,6 +230,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
 
     kinds = ("forecast", "signal", "risk", "anomaly")
     swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), SCORE.name)
+    _wait_for_champions(swap, settings, health, stop)
     lake, memory = Lake(settings.lake_url), Memory(health.beat)
 
     def champions() -> ModelSet:

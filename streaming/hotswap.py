@@ -61,6 +61,7 @@ class HotSwap:
     refused: set[tuple[str, str]] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
     _is_unreachable: bool = False
+    _has_answered: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         """Watch the registry from a thread of its own."""
@@ -69,6 +70,17 @@ class HotSwap:
     def stop(self) -> None:
         """End the watching."""
         self._stop.set()
+
+    def wait(self, beat: Callable[[], None], is_over: Callable[[], bool], every: float = 1.0) -> bool:
+        """Return once the registry has answered for every name; False when `is_over` says so first. Calls `beat` meanwhile.
+
+        What a stage judges before that, it would judge without a champion that there is.
+        """
+        while not self._has_answered.wait(every):
+            if is_over():
+                return False
+            beat()
+        return True
 
     def look(self) -> None:
         """Look once and swap what moved. Never raises for a registry that is away or a model that is bad."""
@@ -83,6 +95,7 @@ class HotSwap:
                     log.warning("registry does not answer; the champions in service stay", extra={"reason": str(error)})
                 self._is_unreachable = True
                 return
+        self._has_answered.set()
 
     def _is_news(self, name: str, version: str) -> bool:
         serving = self.current.get(name)

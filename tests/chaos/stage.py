@@ -46,6 +46,10 @@ class Champions:
         alone = list(names) == [Rule.name]
         self.current: dict[str, Any] = {Rule.name: Rule()} if alone else {}
 
+    def wait(self, *_: object) -> bool:
+        """Return at once: they are here."""
+        return True
+
 
 class OneRule:
     """In the place of MLflow's client: asks the registry of the run, which knows one rule."""
