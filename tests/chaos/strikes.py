@@ -75,7 +75,8 @@ class Striker:
         self.lake.come_back()
         self.registry.come_back()
         for _, _, blow in self._queue:
-            self.done.not_done[blow.kind] += blow.kind not in NEXT and blow.kind != LEAVE
+            if blow.kind not in (*NEXT, LEAVE):
+                self.done.not_done[blow.kind] += 1
         for blow, _, _ in self.moving:
             self.done.not_done[blow.kind] += 1
         for process in sorted(self.present - set(STAGES)):
@@ -107,7 +108,7 @@ class Striker:
         elif blow.kind == PAUSE:
             self._pause(blow)
         elif blow.kind == NEXT[0]:
-            self._wake(blow.target)
+            self._wake(blow.target, self._passed())
         elif blow.kind == JOIN:
             self._join(blow)
         elif blow.kind == LEAVE:
@@ -133,7 +134,8 @@ class Striker:
             self.lake.come_back()
         elif blow.kind == NEXT[2]:
             self.registry.come_back()
-        self.done.others[blow.kind] += blow.kind not in NEXT
+        if blow.kind not in NEXT:
+            self.done.others[blow.kind] += 1
 
     def _join(self, blow: Blow) -> None:
         if self.platform.pid(blow.target) is not None:  # it is still on its way out
@@ -161,27 +163,33 @@ class Striker:
             time.sleep(TICK)
         raise Unavailable(f"{process} was not started again within {RESTART:.0f} s")
 
-    def _pause(self, blow: Blow) -> None:
-        """Stop a process that works; one that does not yet is looked at again, one that has left is let go."""
+    def _can_pause(self, blow: Blow) -> bool:
+        """Tell whether a process works; one that does not yet is looked at again later, one that has left is let go."""
         process = blow.target
         if process not in self.present:
             self.done.not_done[PAUSE] += 1
-            return
+            return False
         if process in self.paused or not self.platform.is_ready(process):
             self._push(self._passed() + LATER, blow)
-            return
+            return False
+        return True
+
+    def _pause(self, blow: Blow) -> None:
+        process = blow.target
         self.look_at_woken(process)
         pid = self._pid(process)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            self.paused[process] = Pause(process, pid, len(self.platform.log(process)))
+            until = self._passed() + blow.seconds
+            self.paused[process] = Pause(process, pid, len(self.platform.log(process)), until)
             self.done.pauses[process] += 1
-            self._push(self._passed() + blow.seconds, Blow(0, NEXT[0], process))
+            self._push(until, Blow(0, NEXT[0], process))
 
-    def _wake(self, process: str) -> None:
-        pause = self.paused.pop(process, None)
-        if pause is None:
-            return  # it was killed meanwhile
+    def _wake(self, process: str, now: float = float("inf")) -> None:
+        pause = self.paused.get(process)
+        if pause is None or pause.until > now:
+            return  # it was killed meanwhile, and its successor may stand still now
+        del self.paused[process]
         with suppress(ProcessLookupError):
             os.kill(pause.pid, signal.SIGCONT)
             self.woken.append(pause)

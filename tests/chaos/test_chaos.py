@@ -283,7 +283,7 @@ def test_what_groups_committed_is_read_from_the_brokers_own_topic(broker: Kafka)
 
 
 def test_a_process_that_was_only_paused_is_the_same_or_said_why_it_ended() -> None:
-    pause = Pause("sink", 7, 0)
+    pause = Pause("sink", 7, 0, 0.0)
     why = json.dumps({"message": "stage ends", "reason": "no Kafka broker answers"})
     moved = json.dumps({"message": "stage ends", "reason": "Kafka transaction failed: Specified group generation id"})
     assert ended_for_nothing(pause, 7, "") == ""

@@ -25,11 +25,12 @@ OF_REBALANCE = ("rebalance", "generation", "fenced", "unknown member", "counted 
 
 @dataclass
 class Pause:
-    """A process that was stopped and woken, and how much it had said until then."""
+    """A process that was stopped, how much it had said until then, and when (seconds of the run) it is to be woken."""
 
     process: str
     pid: int
     said: int
+    until: float
 
 
 class Recoveries:
