@@ -44,6 +44,7 @@ class PartitionedStage(ABC):
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
         self._left: set[Partition] = set()  # partitions given up in this turn
         self._has_moved = False  # partitions came or went during the reading in hand
+        self._has_failed = False  # the process ends: nothing that was taken half is committed on the way out
 
     @abstractmethod
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -127,6 +128,13 @@ class PartitionedStage(ABC):
 
         Raises: Unavailable; the process then ends and its successor restores the committed state.
         """
+        try:
+            self._turn()
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    def _turn(self) -> None:
         self._left.clear()
         count = 0
         for messages in self._readings():
@@ -147,7 +155,7 @@ class PartitionedStage(ABC):
 
         Raises: Unavailable.
         """
-        if self.is_behind:
+        if self.is_behind or self._has_failed:
             return
         try:
             self.flush()
@@ -192,7 +200,8 @@ class PartitionedStage(ABC):
         self.rebalances.labels("revoked").inc(len(partitions))
         log.info("partitions revoked", extra={"partitions": _names(partitions)})
         self._leave(partitions)
-        self.revoked(partitions)
+        if not self._has_failed:  # a broker that is away would hang it until the watchdog's patience is over
+            self.revoked(partitions)
 
     def _lost(self, partitions: list[Partition]) -> None:
         self._has_moved = True
