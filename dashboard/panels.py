@@ -8,13 +8,12 @@ from html import escape
 
 from dashboard import formats
 from quantstream.market import UNIT
-from quantstream.topics import Anomaly, Event, Forecast, Score, Signal
+from quantstream.topics import GRAVE, Anomaly, Event, Forecast, Score, Signal
 
 TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
 RISK_TONES = {"calm": "up", "elevated": "warn", "high": "down"}
 NOVEL = 0.5  # above it a candle is unlike those the model has learned from
 SHOWN_REASONS = 4
-GRAVE = {"gap_found", "feed_stalled", "feed_down", "rollback", "drift", "model_failed", "stalled", "candles_differ"}
 
 
 @dataclass(frozen=True)

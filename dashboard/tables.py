@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 from dashboard import formats
 from dashboard.charts import Day
@@ -57,7 +58,7 @@ def _symbol(line: SymbolLine) -> list[str]:
     day, score = line.day, line.score
     tone = "" if day is None else "up" if day.change >= 0 else "down"
     return [
-        f'<a href="?symbol={escape(line.symbol)}" target="_self"><b>{escape(line.symbol)}</b></a>',
+        f'<a href="?symbol={quote(line.symbol)}" target="_self"><b>{escape(line.symbol)}</b></a>',
         formats.price(day.last if day else None, line.decimals),
         f'<span class="{tone}">{formats.percent(day.change if day else None)}</span>',
         formats.compact(day.quote_volume if day else None),

@@ -30,8 +30,10 @@ def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trad
     result: list[Trade] = []
     places: list[int] = []
     count: dict[str, int] = {}
-    for trade in trades:
-        count[trade.symbol] = count.get(trade.symbol, 0) + 1
+    for trade, begins in trade_features.stretches(trades):
+        if begins:
+            state.forget(trade.symbol)
+        count[trade.symbol] = 1 if begins else count[trade.symbol] + 1
         if count[trade.symbol] % EVERY == 0:
             vwap, sigma = state.market(trade.symbol)
             state.push(trade)

@@ -5,6 +5,7 @@ The rows before it are computed again where the history was changed elsewhere th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ import numpy as np
 from quantstream import features
 from quantstream.errors import DataRejected
 from quantstream.windows import Floats
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,10 @@ def _computed(
     except DataRejected as error:
         if len(symbols) == 1:
             return {symbols[0]: error}
+    except Exception as error:
+        log.exception("features failed", extra={"symbols": len(symbols)})
+        if len(symbols) == 1:
+            return {symbols[0]: DataRejected(f"its features failed: {type(error).__name__}: {error}")}
     found: dict[str, Floats | DataRejected] = {}
     for symbol in symbols:
         found |= _computed(histories, [symbol], rows)

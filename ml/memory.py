@@ -1,7 +1,7 @@
 """What each live model said of each symbol's last candles and what came of it: the state of `ml.online`, kept up and rebuilt.
 
-It follows from the candles alone. Kept in memory it costs one new row a candle; after a start, a new model or a hole it is
-computed again from the history, as far as that reaches back.
+It follows from the candles alone. Kept in memory it costs one new row a candle; after a start, a new model, a hole or an edit
+of the history (a revision, an older candle) it is computed again from the history, as far as that reaches back.
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ class _Came:
 class _Past:
     """One model on one symbol: the newest row is that of the candle at `at`."""
 
-    def __init__(self, model: Model, at: int, said: Floats, evidence: Floats) -> None:
-        """`said` and `evidence` are of the last `SIZE` candles."""
-        self.model, self.at, self.said = model, at, said[-UNKNOWN:].copy()
+    def __init__(self, model: Model, at: int, edits: int, said: Floats, evidence: Floats) -> None:
+        """`said` and `evidence` are of the last `SIZE` candles, as the history was after so many `edits`."""
+        self.model, self.at, self.edits, self.said = model, at, edits, said[-UNKNOWN:].copy()
         self._evidence = np.empty((*evidence.shape[:-1], SIZE + ROOM))
         self._evidence[..., :SIZE] = evidence
         self._end = SIZE
+
+    def reaches(self, model: Model, series: features.Series, at: int) -> bool:
+        """Tell whether it is this model's, on this history as it is now, up to the candle at `at`."""
+        return self.model is model and self.at == at and self.edits == series.edits
 
     @property
     def evidence(self) -> Floats:
@@ -75,14 +79,21 @@ class Memory:
 
         `said` are its raw outputs, (symbols, …), in the order of `histories`; to be called once for each candle.
         """
-        model = loaded.model
-        if not model.outcomes or not len(said):
+        if not loaded.model.outcomes or not len(said):
             return said
-        pasts, going_on = [], {}
+        try:
+            return self._adapt(loaded, histories, said)
+        except Exception:
+            for symbol in histories:  # what was begun is not gone on with: the next candle has it rebuilt
+                self._pasts.pop((symbol, loaded.name), None)
+            raise
+
+    def _adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], said: Floats) -> Floats:
+        model, pasts, going_on = loaded.model, [], {}
         for (symbol, series), newest in zip(histories.items(), said, strict=True):
             at = int(series.at[-1])
             past = self._pasts.get((symbol, loaded.name))
-            if past is None or past.model is not model or at != past.at + features.STEP_US:
+            if past is None or not past.reaches(model, series, at - features.STEP_US):
                 past = self._pasts[symbol, loaded.name] = _rebuilt(model, series, newest)
                 self._working()
             else:
@@ -98,14 +109,14 @@ class Memory:
         """Tell whether each of these models that learns from outcomes has its past up to the symbol's newest candle."""
         at = int(series.at[-1])
         pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
-        return all(past is not None and past.model is model and past.at == at for model, past in pasts)
+        return all(past is not None and past.reaches(model, series, at) for model, past in pasts)
 
-    def copy(self, symbol: str, others: Iterable[str]) -> None:
-        """Let other symbols have the past of this one: for measurements, where all trade alike."""
+    def copy(self, symbol: str, others: Mapping[str, features.Series]) -> None:
+        """Let other symbols, with histories of their own, have the past of this one: for measurements, where all trade alike."""
         pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]
-        for other in others:
+        for other, series in others.items():
             for name, past in pasts:
-                self._pasts[other, name] = _Past(past.model, past.at, past.said, past.evidence)
+                self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.said, past.evidence)
 
     def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
         """Take in what came of the last sayings, of many symbols at once."""
@@ -139,4 +150,4 @@ def _rebuilt(model: Model, series: features.Series, newest: Floats) -> _Past:
         said[able] = model.predict(np.ascontiguousarray(windows[able]))
     said[-1] = newest
     came = labels.newest([series], SIZE, model.outcomes)[0]
-    return _Past(model, int(series.at[-1]), said, model.evidence(said, came))
+    return _Past(model, int(series.at[-1]), series.edits, said, model.evidence(said, came))

@@ -6,6 +6,7 @@ nobody else's.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from quantstream.windows import Floats
 INTERVAL = "5m"
 KINDS = ("forecast", "signal", "risk", "anomaly")
 HORIZONS = ("5m", "15m", "1h")  # as ml.models.forecast, which is imported only with a forecast model
+log = logging.getLogger(__name__)
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -128,13 +130,22 @@ def _judge(
         if not columns.all():
             lacking = model.names[int(np.argmin(columns))]
             draft.why_not.append(f"{kind}: the history is too short or has holes for {lacking}")
-    if not able:
+    if able:
+        _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory)
+
+
+def _judge_able(kind: str, loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None) -> None:
+    """Judge all at once; where that raises, each by itself, so that only the one it raises for abstains."""
+    try:
+        outputs, why = _outputs(loaded, able, windows, memory)
+    except Exception as error:
+        log.exception("a model failed", extra={"model": loaded.name, "version": loaded.version, "symbols": len(able)})
+        if len(able) == 1:
+            able[0].why_not.append(f"{kind}: {loaded.name} {loaded.version} failed: {type(error).__name__}: {error}")
+            return
+        for i, draft in enumerate(able):
+            _judge_able(kind, loaded, [draft], windows[i : i + 1], memory)
         return
-    windows = np.ascontiguousarray(windows[np.all(known, axis=1)])
-    outputs = model.predict(windows)
-    if memory is not None:
-        outputs = memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
-    why = _reasons(loaded, windows, outputs)
     for i, draft in enumerate(able):
         if not np.isfinite(outputs[i]).all():
             draft.why_not.append(f"{kind}: the model's output is not a number")
@@ -142,6 +153,16 @@ def _judge(
         draft.parts[kind] = outputs[i]
         draft.parts[f"{kind}_reasons"] = why[i]
         draft.models[loaded.name] = loaded.version
+
+
+def _outputs(
+    loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None
+) -> tuple[Floats, list[Any]]:
+    """What the model says of each, corrected, and why."""
+    outputs = loaded.model.predict(windows)
+    if memory is not None:
+        outputs = memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
+    return outputs, _reasons(loaded, windows, outputs)
 
 
 def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]:

@@ -11,7 +11,7 @@ that ever was.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import exp, log, log1p
 
 import numpy as np
@@ -144,6 +144,23 @@ class TradeFeatures:
 
 
 def rows(trades: Iterable[Trade]) -> Floats:
-    """Return (trades, names) of trades in order of time, as the live detector would see them."""
+    """Return (trades, names) of trades in order of time, as the live detector would see them.
+
+    Where more trades of a symbol are missing than its memory holds, it begins anew: nothing is known of those just before.
+    """
     state = TradeFeatures()
-    return np.array([state.push(trade) for trade in trades], dtype=np.float64).reshape(-1, len(NAMES))
+    found = []
+    for trade, begins in stretches(trades):
+        if begins:
+            state.forget(trade.symbol)
+        found.append(state.push(trade))
+    return np.array(found, dtype=np.float64).reshape(-1, len(NAMES))
+
+
+def stretches(trades: Iterable[Trade]) -> Iterator[tuple[Trade, bool]]:
+    """Yield each trade and whether a stretch of its symbol begins with it: more are missing before it than `MEMORY`."""
+    last: dict[str, int] = {}
+    for trade in trades:
+        before = last.get(trade.symbol)
+        yield trade, before is None or trade.first_trade_id - before > MEMORY + 1
+        last[trade.symbol] = max(trade.last_trade_id, before or 0)

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ml import dataset, evaluate, promotion, report, trade_features
@@ -23,14 +22,16 @@ from ml.validation import usable_symbols
 from quantstream import features
 from quantstream.errors import DataRejected, Misconfigured, ModelRejected
 from quantstream.lake import Lake
-from quantstream.market import UNIT, Trade
+from quantstream.lake_trades import StoredTrades
+from quantstream.market import Trade
 from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
 MODELS = ("forecast", "signal", "risk", "anomaly")
 INTERVAL = "5m"
 FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
-MOST_TRADES = 200_000  # newest first: a market's habits change
+MOST_TRADES = 200_000  # an even share of each symbol and day, each a stretch of its own
+TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
 
@@ -177,25 +178,18 @@ def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = 
 
 
 def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:
-    """Return the newest trades of the lake, at most `MOST_TRADES`.
+    """Return trades of the lake's newest days, at most `MOST_TRADES`: a stretch of each symbol's day, and no more is read.
 
-    Raises: DataRejected when there are fewer than `FEWEST_TRADES`.
+    Raises: DataRejected when there are fewer than `FEWEST_TRADES`, Unavailable when the lake cannot be read.
     """
-    newest = pd.Timestamp(int(data.opened_at.max()), unit="us", tz="UTC").to_pydatetime()
-    names = ["symbol", "id", "first_trade_id", "last_trade_id", "price", "quantity", "traded_at", "buyer_is_maker"]
-    rows = lake.read("trades", symbols, start=newest - TRADES_BACK, columns=names)
-    if rows.num_rows < FEWEST_TRADES:
+    newest = pd.Timestamp(int(data.opened_at.max()), unit="us", tz="UTC").date()
+    stored = StoredTrades(lake, symbols, newest - TRADES_BACK, newest + timedelta(days=1))
+    count = sum(day.count for day in stored.days)
+    if count < FEWEST_TRADES:
         raise DataRejected(
-            f"the lake holds {rows.num_rows} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
+            f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
         )
-    rows = rows.sort_by([("traded_at", "ascending"), ("symbol", "ascending"), ("id", "ascending")])
-    rows = rows.slice(max(rows.num_rows - MOST_TRADES, 0))
-    columns: dict[str, list[Any]] = {name: rows[name].to_pylist() for name in names[:4] + names[-1:]}
-    for name in ("price", "quantity"):
-        columns[name] = np.rint(rows[name].cast("float64").to_numpy() * UNIT).astype(np.int64).tolist()
-    columns["traded_at"] = rows["traded_at"].cast("int64").to_pylist()
-    fields = zip(*columns.values(), strict=True)
-    return [Trade(**dict(zip(columns, values, strict=True))) for values in fields]
+    return stored.sample(MOST_TRADES, TRADES_SEED)
 
 
 def _params(kind: str, options: Options) -> dict[str, Any]:

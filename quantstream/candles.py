@@ -14,7 +14,7 @@ from functools import cache
 
 from quantstream.building import Stretch, SymbolState, Window
 from quantstream.market import NO_TRADE_ID, SECOND, Candle, Trade, interval_length, window_start
-from quantstream.sequence import Hole, Seen
+from quantstream.sequence import MAX_HOLES, Hole, Seen
 
 RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
 MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
@@ -35,10 +35,12 @@ class CandleBuilder:
         intervals: Iterable[str] = ("5m",),
         lateness: int = DEFAULT_LATENESS,
         state: SymbolState | None = None,
+        most_holes: int = MAX_HOLES,
     ) -> None:
-        """`lateness` in µs. `state` continues where another builder's snapshot ended."""
+        """`lateness` in µs. `state` continues where another builder's snapshot ended; the last `most_holes` are known."""
         self.lengths = _lengths(tuple(intervals))
         self.lateness = lateness
+        self.most_holes = most_holes
         self.state = state or SymbolState(symbol)
         for interval in self.lengths:
             self.state.windows.setdefault(interval, {})
@@ -54,7 +56,7 @@ class CandleBuilder:
         seen, hole = state.ids.take(trade, state.alive_from)
         if not seen.is_new:
             return []
-        if seen is Seen.JUMP and (lost := state.ids.give_up_oldest()):
+        if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
             self._damage(lost)
         revised = self._place(trade, hole if seen is Seen.FILLED else None)
         state.latest_at = max(state.latest_at, trade.traded_at)

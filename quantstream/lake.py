@@ -28,6 +28,7 @@ from quantstream.errors import Outrun, Unavailable
 from quantstream.lake_compaction import compact_files
 from quantstream.tables import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
+UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 STATE_BUFFER = 1 << 16  # bytes: unbuffered, Arrow hands the library what it does not take
 log = logging.getLogger(__name__)
 
@@ -196,7 +197,10 @@ class Lake:
         columns: Sequence[str] | None = None,
         version: int | None = None,
     ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time."""
+        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
+
+        Raises: Unavailable when they cannot be read.
+        """
         table = self.table(name)
         if version is not None:
             table.load_as_version(version)
@@ -208,7 +212,10 @@ class Lake:
             keep = keep & (pc.field(at) >= pa.scalar(start, TIME)) & (pc.field("date") >= pa.scalar(start.date()))
         if end is not None:
             keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
-        rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        try:
+            rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+        except UNREADABLE as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]
         return rows.sort_by([(key, "ascending") for key in order])
 

@@ -6,6 +6,7 @@ sums of them are exact, so that a candle equals the exchange's own to the last d
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import msgspec
@@ -39,6 +40,14 @@ INTERVALS = {
     "1d": 1440 * MINUTE,
 }
 NO_TRADE_ID = -1  # first and last trade id of a candle without trades, as in the exchange's kline event
+
+# The exchange's own rule for a symbol (`^[\w\-._&&[^a-z]]{1,50}$`): BTCUSDT, BTCUSDT_240628, BTCUSD_PERP, 币安人生USDT.
+_SYMBOL = re.compile(r"(?=.*[^\W_])(?:(?![a-z])[\w.-]){1,50}")
+
+
+def is_symbol(name: str) -> bool:
+    """Tell whether a name is written as the exchange writes its symbols."""
+    return _SYMBOL.fullmatch(name) is not None
 
 
 def interval_length(interval: str) -> int:

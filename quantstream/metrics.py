@@ -116,10 +116,10 @@ def end_when_stalled(health: Health, end: Callable[[], None], every: float = 1.0
 class HealthServer:
     """Serves one stage's health and metrics from a thread of its own."""
 
-    def __init__(self, health: Health, metrics: Metrics, port: int = 0, host: str = "0.0.0.0") -> None:
-        """`port` 0 takes a free one.
+    def __init__(self, health: Health, metrics: Metrics, port: int = 0, host: str = "127.0.0.1") -> None:
+        """`port` 0 takes a free one; `host` is the interface to listen at, `0.0.0.0` for all.
 
-        Raises: OSError when the port is taken.
+        Raises: OSError when the port is taken, or the host is not this machine's.
         """
 
         class Handler(BaseHTTPRequestHandler):

@@ -121,9 +121,9 @@ class Sequence(msgspec.Struct):
                 return True
         return False
 
-    def give_up_oldest(self) -> Hole | None:
-        """Forget the oldest hole when there are too many, and return it."""
-        if len(self.holes) <= MAX_HOLES:
+    def give_up_oldest(self, most: int = MAX_HOLES) -> Hole | None:
+        """Forget the oldest hole when there are more than `most`, and return it."""
+        if len(self.holes) <= most:
             return None
         lost = self.holes.pop(0)
         self.floor = max(self.floor, lost.last)

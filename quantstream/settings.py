@@ -1,16 +1,30 @@
-"""One typed, frozen settings object, read from `QUANTSTREAM_…` at entry points only and passed down as values."""
+"""One typed, frozen settings object, read from `QUANTSTREAM_…` at entry points only and passed down as values.
+
+Every setting has bounds: what could only go wrong later, in silence, is refused here, in a sentence that says what is meant.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quantstream.errors import Misconfigured
-from quantstream.market import INTERVALS
+from quantstream.market import INTERVALS, is_symbol
 
 PREFIX = "QUANTSTREAM_"
 NOT_SETTINGS = {
@@ -22,7 +36,40 @@ NOT_SETTINGS = {
 }  # read by make and tests
 FULL_REST = "https://api.binance.com"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
+MOST_SYMBOLS = 10_000  # five times what the exchange trades
+SCORED = "5m"  # the interval that models judge
+STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "file", "memory")  # what the lake's library opens
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # what Kafka takes as an id, with room for ours before it
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
+
+
+def _base(*schemes: str, may_be_empty: bool = False) -> AfterValidator:
+    """Accept the base address of a server: scheme, host and, where there is one, port and path."""
+
+    def check(value: str) -> str:
+        if not value and may_be_empty:
+            return value
+        try:
+            split = urlsplit(value)
+            is_good = split.scheme in schemes and bool(split.hostname) and split.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good or value.split() != [value] or split.query or split.fragment:
+            raise ValueError(f"{value!r} is not an address; write it like {schemes[0]}://HOST:PORT")
+        return value.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _place(value: str) -> str:
+    """Accept a folder or file that may be named: text on one line, without control characters."""
+    if value and (not value.strip() or not value.isprintable()):
+        raise ValueError(f"{value!r} is not a path; leave it out or name one")
+    return value
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class _Group(BaseModel):
@@ -32,10 +79,19 @@ class _Group(BaseModel):
 class Endpoints(_Group):
     """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
 
-    ws: str = "wss://data-stream.binance.vision"
-    rest: str = "https://data-api.binance.vision"
-    history_rest: str = ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
-    api: str = "/api/v3"  # /fapi/v1 for USD-M futures
+    ws: Annotated[str, _base("wss", "ws")] = "wss://data-stream.binance.vision"
+    rest: Annotated[str, _base("https", "http")] = "https://data-api.binance.vision"
+    history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
+        ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
+    )
+    api: str = Field(default="/api/v3", max_length=100)  # /fapi/v1 for USD-M futures
+
+    @field_validator("api")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value):
+            raise ValueError(f"{value!r} is not a path; write it like /api/v3 or /fapi/v1")
+        return value
 
 
 class Kafka(_Group):
@@ -45,9 +101,30 @@ class Kafka(_Group):
     security: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
     user: str = ""
     password: SecretStr = SecretStr("")
-    ca_file: str = ""  # PEM file of the authority that signed the brokers' certificates; empty means the system's
-    replication: int = 1
-    partitions: int = PARTITIONS  # of the topics that are keyed by symbol, when they are made here
+    ca_file: Annotated[str, AfterValidator(_place)] = (
+        ""  # PEM file of the authority that signed the brokers' certificates; empty means the system's
+    )
+    replication: int = Field(default=1, ge=1, le=9)
+    partitions: int = Field(
+        default=PARTITIONS, ge=1, le=1_000
+    )  # of the topics that are keyed by symbol, when they are made here
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")]
+        for part in parts:
+            found = _ADDRESS.fullmatch(part)
+            if found is None or not 0 < int(found[2]) < 65_536:
+                raise ValueError(f"{part!r} is not a broker; write HOST:PORT, several with commas between them")
+        return ",".join(parts)
+
+    @field_validator("user")
+    @classmethod
+    def _user(cls, value: str) -> str:
+        if not value.isprintable() or value != value.strip() or len(value) > 200:
+            raise ValueError(f"{value[:200]!r} is not a user's name; write it on one line, without spaces around it")
+        return value
 
     @model_validator(mode="after")
     def _login_is_whole(self) -> Self:
@@ -62,9 +139,17 @@ class Kafka(_Group):
 class Ports(_Group):
     """Where the embedded stack listens."""
 
-    dashboard: int = 8501
-    airflow: int = 8080
-    mlflow: int = 5000
+    dashboard: Port = 8501
+    airflow: Port = 8080
+    mlflow: Port = 5000
+
+    @model_validator(mode="after")
+    def _are_three(self) -> Self:
+        if len({self.dashboard, self.airflow, self.mlflow}) < 3:
+            raise ValueError(
+                "two pages cannot listen at the same port; give each of dashboard, airflow and mlflow its own"
+            )
+        return self
 
 
 class Settings(BaseSettings):
@@ -80,19 +165,32 @@ class Settings(BaseSettings):
     socket: Literal["websockets", "picows"] = "websockets"  # the library that keeps the exchange's connections
     shard: str = "1/1"  # i/n: which part of the symbols this ingest takes, of n processes that share them
     rotate_hours: float = Field(
-        default=23.0, gt=0, le=24
+        default=23.0, ge=0.01, le=24
     )  # age at which a connection is replaced; the exchange ends it at 24
-    lateness_ms: int = 500  # allowed lateness of the watermark
-    max_ahead_s: int = Field(default=3600, gt=0)  # a trade dated further ahead of the exchange's clock is put aside
-    commit_ms: int = 100  # how often aggregate, score and detect commit their transaction
-    sink_commit_ms: int = 5000  # how often the sink commits to the lake: a Parquet file per table and symbol each
-    history_days: int = 45  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
+    lateness_ms: int = Field(default=500, ge=0, le=60_000)  # allowed lateness of the watermark
+    max_ahead_s: int = Field(
+        default=3600, ge=1, le=604_800
+    )  # a trade dated further ahead of the exchange's clock is put aside
+    commit_ms: int = Field(
+        default=100, ge=1, le=10_000
+    )  # how often aggregate, score and detect commit their transaction
+    sink_commit_ms: int = Field(
+        default=5000, ge=1, le=600_000
+    )  # how often the sink commits to the lake: a Parquet file per table and symbol each
+    history_days: int = Field(
+        default=45, ge=1, le=3_650
+    )  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
     lake: str = ""  # folder or s3:// address; empty means `state`/lake
-    mlflow: str = ""  # tracking address; empty means the local server's
+    mlflow: Annotated[str, _base("http", "https", may_be_empty=True)] = (
+        ""  # tracking address; empty means the local server's
+    )
     stages: str = (
         ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
     )
-    http_port: int = 0  # of a stage's /healthz, /readyz, /metrics; 0 takes a free one
+    http_port: int = Field(default=0, ge=0, le=65_535)  # of a stage's /healthz, /readyz, /metrics; 0 takes a free one
+    http_host: str = (
+        "127.0.0.1"  # where it listens for them; 0.0.0.0 (all interfaces) in a pod, whose probes come from outside
+    )
     instance: str = "0"  # tells replicas of a stage apart (the pod's name)
     log_format: Literal["json", "text", "auto"] = "auto"
     endpoints: Endpoints = Endpoints()
@@ -104,12 +202,27 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("state")
+    @classmethod
+    def _state(cls, value: Path) -> Path:
+        absolute = value.expanduser().absolute()
+        if value == Path() or absolute in (Path(absolute.anchor), Path.home()) or not str(value).isprintable():
+            raise ValueError(f"{str(value)!r} is not a folder of its own; name one that `quantstream reset` may remove")
+        return value
+
+    @field_validator("symbols")
+    @classmethod
+    def _not_too_many(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(value) > MOST_SYMBOLS:
+            raise ValueError(f"{len(value)} symbols are more than the exchange has; name {MOST_SYMBOLS} at most")
+        return value
+
     @field_validator("symbols")
     @classmethod
     def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(dict.fromkeys(name.upper() for name in value))
         for name in names:
-            if not (name.isascii() and name.isalnum()):
+            if not is_symbol(name):
                 raise ValueError(f"{name!r} is not a symbol; write it as the exchange does, e.g. BTCUSDT")
         if not names:
             raise ValueError("name at least one symbol, e.g. BTCUSDT,ETHUSDT")
@@ -119,7 +232,7 @@ class Settings(BaseSettings):
     @classmethod
     def _shard(cls, value: str) -> str:
         number, _, count = value.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        if not (number.isdecimal() and count.isdecimal() and len(count) < 5 and 1 <= int(number) <= int(count)):
             raise ValueError(f"{value!r} is not a share of the symbols; write it like 1/3, 2/3 and 3/3")
         return value
 
@@ -129,6 +242,42 @@ class Settings(BaseSettings):
         for name in value:
             if name not in INTERVALS:
                 raise ValueError(f"{name!r} is not an interval; use {', '.join(INTERVALS)}")
+        if SCORED not in value:
+            raise ValueError(
+                f"models judge {SCORED} candles, so nothing would be scored; name {SCORED} too, e.g. 1m,{SCORED}"
+            )
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("lake")
+    @classmethod
+    def _lake(cls, value: str) -> str:
+        scheme = value.partition("://")[0] if "://" in value else "file"
+        if scheme not in STORES or (value and (not value.strip() or not value.isprintable())):
+            raise ValueError(f"{value!r} is not a lake; name a folder or an address like s3://BUCKET/FOLDER")
+        return value
+
+    @field_validator("http_host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9A-Za-z._:-]{1,253}", value):
+            raise ValueError(f"{value!r} is not a host; write 127.0.0.1, or 0.0.0.0 for all interfaces")
+        return value
+
+    @field_validator("instance")
+    @classmethod
+    def _instance(cls, value: str) -> str:
+        if not _NAME.fullmatch(value):
+            raise ValueError(
+                f"{value[:200]!r} does not tell a replica apart; use letters, digits, dots and dashes, as in score-0"
+            )
+        return value
+
+    @field_validator("stages")
+    @classmethod
+    def _stages(cls, value: str) -> str:
+        for part in filter(None, (one.strip() for one in value.split(","))):
+            if not re.fullmatch(r"[^=\s]+=http://[^\s/]+(/\S*)?", part):
+                raise ValueError(f"{part!r} is not NAME=http://HOST:PORT")
         return value
 
     @property
@@ -164,4 +313,28 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise Misconfigured(f"{place}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise Misconfigured(f"{place}: {_sentence(first)}") from None
+
+
+def _sentence(error: Any) -> str:
+    """What is wrong with one setting: pydantic's own words, or its bounds where it is a number."""
+    said, given = error["msg"].removeprefix("Value error, "), error.get("input")
+    bounds = _bounds(error["loc"])
+    if bounds and not isinstance(given, dict | BaseModel):
+        return f"{str(given)[:100]!r} does not fit; use a number from {bounds[0]} to {bounds[1]}"
+    return str(said)
+
+
+def _bounds(place: tuple[Any, ...]) -> tuple[Any, Any] | None:
+    """The least and the most of a setting that is a number."""
+    model: Any = Settings
+    for part in place[:-1]:
+        model = model.model_fields[part].annotation
+    found = model.model_fields.get(place[-1]) if place else None
+    limits = {
+        name: getattr(each, name)
+        for each in (found.metadata if found else ())
+        for name in ("ge", "le")
+        if hasattr(each, name)
+    }
+    return (limits["ge"], limits["le"]) if len(limits) == 2 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal, TypeVar
 
 import msgspec
@@ -53,6 +54,11 @@ ANOMALIES = Topic("market.anomalies.v1", "symbol", "detect", retention_ms=90 * D
 DEAD = Topic("market.dead.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
 EVENTS = Topic("ops.events.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
 TOPICS = (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES, DEAD, EVENTS)
+CO_PARTITIONED = (
+    TRADES,
+    CANDLES,
+    OPEN_CANDLES,
+)  # what comes of a partition's trades goes to the same partition's number
 
 # Headers of market.trades.v1. `kind` tells how to read the value; the value itself is the exchange's own bytes.
 HEADER_KIND = "kind"  # trade | aggTrade (stream events), restTrade | restAggTrade (REST rows), heartbeat
@@ -122,8 +128,41 @@ class DeadRecord(msgspec.Struct, frozen=True):
     at: int  # µs, wall clock
 
 
+class EventKind(StrEnum):
+    """Everything that operators are told of in `ops.events.v1`: what emits one, colours one or explains one goes by this."""
+
+    FEED_STALLED = "feed_stalled"  # a connection was dead, not only quiet
+    FEED_RECOVERED = "feed_recovered"
+    GAP_FOUND = "gap_found"
+    GAP_REPAIRED = "gap_repaired"
+    GAP_GIVEN_UP = "gap_given_up"  # left to the repair from the exchange's archive
+    CANDLES_DIFFER = "candles_differ"  # the proof found stored candles, trades and klines apart
+    MODEL_SWAPPED = "model_swapped"
+    MODEL_REFUSED = "model_refused"  # a champion that does not load or predict; the one before stays
+    CHAMPIONS_UNWATCHED = "champions_unwatched"  # a look at the registry failed in a way nobody foresaw
+    LAKE_AWAY = "lake_away"  # score goes on with what it has in memory
+    LAKE_BACK = "lake_back"
+    SYMBOL_NOT_SCORED = "symbol_not_scored"  # its history or a model raised; the other symbols were scored
+    TOPIC_DIFFERS = "topic_differs"  # the broker's topic has another number of partitions than is set
+
+
+GRAVE = frozenset(
+    {
+        EventKind.FEED_STALLED,
+        EventKind.GAP_FOUND,
+        EventKind.GAP_GIVEN_UP,
+        EventKind.CANDLES_DIFFER,
+        EventKind.MODEL_REFUSED,
+        EventKind.CHAMPIONS_UNWATCHED,
+        EventKind.LAKE_AWAY,
+        EventKind.SYMBOL_NOT_SCORED,
+        EventKind.TOPIC_DIFFERS,
+    }
+)  # kinds that somebody should look into
+
+
 class Event(msgspec.Struct, frozen=True):
-    """Something an operator wants to know: gap_found, gap_repaired, feed_stalled, model_swapped, rollback …"""
+    """Something an operator wants to know; `kind` is one of `EventKind`, as text, so that older readers read newer writers."""
 
     source: str
     kind: str

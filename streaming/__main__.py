@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.kafka import Reader, Writer, ensure_topics
@@ -22,8 +22,11 @@ from quantstream.logs import set_up_logs
 from quantstream.market import SECOND
 from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
 from quantstream.settings import Settings, load_settings
-from quantstream.topics import EVENTS, Event, encode
+from quantstream.topics import EventKind
 from streaming.pipeline import AGGREGATE, DETECT, INGEST, SCORE, SINK, STAGES
+
+if TYPE_CHECKING:
+    from streaming.telling import Operators
 
 log = logging.getLogger("streaming")
 BROKER_PATIENCE = 120.0  # seconds to wait for a broker that is still starting
@@ -79,14 +82,21 @@ def _run(stage: str, settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        server = HealthServer(health, metrics, settings.http_port)
-    except OSError:
-        raise Misconfigured(f"port {settings.http_port} is taken; set QUANTSTREAM_HTTP_PORT to a free one") from None
+        server = HealthServer(health, metrics, settings.http_port, settings.http_host)
+    except OSError as error:
+        raise Misconfigured(
+            f"nothing can listen at {settings.http_host}:{settings.http_port} ({error.strerror or error}); "
+            "set QUANTSTREAM_HTTP_PORT to a free port and QUANTSTREAM_HTTP_HOST to an address of this machine"
+        ) from None
     with server:
         log.info("starting", extra={"http_port": server.port})
-        _wait_for_broker(settings, health, stop)
+        odd = _wait_for_broker(settings, health, stop)
         if stop.is_set():
             return 0
+        for text in odd:
+            log.warning(text)
+            if stage == INGEST.name:  # one of the stages tells it
+                _operators(settings, stage).tell(EventKind.TOPIC_DIFFERS, text)
         if stage == INGEST.name:
             import uvloop
 
@@ -109,11 +119,12 @@ def _abandon() -> None:
     os._exit(1)
 
 
-def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> None:
+def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> list[str]:
+    """Return what is odd about the broker's topics, in sentences."""
     deadline = time.monotonic() + BROKER_PATIENCE
     while not stop.is_set():
         try:
-            ensure_topics(settings.kafka, timeout=5)
+            return ensure_topics(settings.kafka, timeout=5)
         except Unavailable as error:
             health.not_ready(str(error))
             health.beat()
@@ -121,8 +132,7 @@ def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) 
                 raise
             log.warning("waiting for Kafka", extra={"reason": str(error)})
             stop.wait(1)
-        else:
-            return
+    return []
 
 
 def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
@@ -167,30 +177,39 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
     )
 
 
-def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], source: str) -> Any:
+def _operators(settings: Settings, source: str) -> Operators:
+    from streaming.telling import Operators
+
+    return Operators(Writer(settings.kafka), source, wall_clock)
+
+
+def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators) -> Any:
     """Return the watcher of the registry, already started; swaps and refusals are operational events."""
     from ml.registry import Registry
     from streaming.hotswap import HotSwap, Model
 
-    writer = Writer(settings.kafka)
     swaps = metrics.counter("model_swaps_total", "champions taken over or refused", "outcome")
     versions = metrics.gauge("model_version", "version of the champion in service", "model")
-
-    def tell(kind: str, text: str) -> None:
-        log.info(text, extra={"event": kind})
-        writer.send(EVENTS, source, encode(Event(source, kind, text, wall_clock())))
-        writer.poll()
+    failed = metrics.counter("failed_looks_total", "looks at the registry that failed as nobody foresaw")
+    last_look = metrics.gauge("last_look", "when the registry last answered everything, seconds since the epoch")
+    last_look.set_to_current_time()  # from here on it grows old: a registry that never answers is noticed, too
 
     def on_swap(model: Model, before: str) -> None:
         swaps.labels("swapped").inc()
+        text = f"{model.name} {model.version} serves now" + (f" instead of {before}" if before else "")
+        operators.tell(EventKind.MODEL_SWAPPED, text)
         versions.labels(model.name).set(float(model.version))
-        tell("model_swapped", f"{model.name} {model.version} serves now" + (f" instead of {before}" if before else ""))
 
     def on_refuse(name: str, version: str, reason: str) -> None:
         swaps.labels("refused").inc()
-        tell("model_refused", f"{name} {version} was not taken into service: {reason}")
+        operators.tell(EventKind.MODEL_REFUSED, f"{name} {version} was not taken into service: {reason}")
 
-    swap = HotSwap(Registry(settings.mlflow_url), names, on_swap, on_refuse)
+    def on_trouble(text: str) -> None:
+        failed.inc()
+        operators.tell(EventKind.CHAMPIONS_UNWATCHED, text)
+
+    registry = Registry(settings.mlflow_url)
+    swap = HotSwap(registry, names, on_swap, on_refuse, last_look.set_to_current_time, on_trouble)
     swap.start()
     return swap
 
@@ -207,7 +226,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
     from streaming.detect import DetectStage
 
     name = "quantstream-anomaly"
-    swap = _hot_swap(settings, metrics, (name,), DETECT.name)
+    swap = _hot_swap(settings, metrics, (name,), _operators(settings, DETECT.name))
     _wait_for_champions(swap, settings, health, stop)
     return DetectStage(
         Reader(settings.kafka, DETECT.group, settings.instance),
@@ -229,9 +248,19 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from streaming.score import ScoreStage
 
     kinds = ("forecast", "signal", "risk", "anomaly")
-    swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), SCORE.name)
+    operators = _operators(settings, SCORE.name)
+    swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), operators)
     _wait_for_champions(swap, settings, health, stop)
     lake, memory = Lake(settings.lake_url), Memory(health.beat)
+
+    lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")
+
+    def on_lake(reason: str) -> None:
+        lake_is_away.set(bool(reason))
+        if reason:
+            operators.tell(EventKind.LAKE_AWAY, f"scores go by the history in memory: {reason}")
+        else:
+            operators.tell(EventKind.LAKE_BACK, "the lake can be read again")
 
     def champions() -> ModelSet:
         current = swap.current
@@ -244,6 +273,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
             "5m",
             HISTORY,
             lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
+            on_lake=on_lake,
         ),
         lambda frames: score(champions(), frames, wall_clock(), memory),
         Warming(champions, memory),
@@ -251,6 +281,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         health,
         settings.commit_ms / 1000,
         wall_clock,
+        operators.tell,
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from quantstream.errors import BadRecord
 from quantstream.kafka import (
     OFFSET_BEGINNING,
+    TRANSACTION_PATIENCE,
     Message,
     Partition,
     PartitionedStage,
@@ -151,7 +152,7 @@ class AggregateStage(PartitionedStage):
         The offsets are asked for first: once they are stable, no predecessor's transaction can move them any more, and its
         snapshots are read up to the last one written, in whatever transaction that was.
         """
-        begin = self.resume(self.reader.committed(partitions))
+        begin = self.resume(self.reader.committed(partitions, self.health.beat))
         for _, partition in sorted(partitions):
             self.health.beat()
             snapshots = read_snapshots(self.snapshots, partition, self.route.open_candles, self.health.beat)
@@ -198,20 +199,26 @@ class AggregateStage(PartitionedStage):
 
 
 def read_snapshots(
-    reader: Reader, partition: int, topic: Topic = OPEN_CANDLES, waiting: Callable[[], None] = lambda: None
+    reader: Reader, partition: int, topic: Topic = OPEN_CANDLES, working: Callable[[], None] = lambda: None
 ) -> Iterator[OpenCandles]:
     """Yield the committed snapshots of one partition, oldest first, until no transaction is open that was begun before the call.
 
-    `waiting` is called at each look. Raises: Unavailable.
+    `working` is called after each look that got on, however many it takes, and while a predecessor's transaction may still be
+    open; a broker that brings nothing for longer is not work. Raises: Unavailable.
     """
     low, _ = reader.ends(topic.name, partition)
     high = reader.written_end(topic.name, partition)
     if high <= low:
         return
     reader.assign({(topic.name, partition): OFFSET_BEGINNING})
-    position = low
+    position, got_on_at = low, time.monotonic()
     while position < high:  # the last offsets may be transaction markers, which are never delivered
-        waiting()
-        for message in reader.poll(0.5):
+        messages, before = reader.poll(0.5, AT_ONCE), position
+        for message in messages:
             yield decode(message.value() or b"", OpenCandles)
         position = reader.positions().get((topic.name, partition), position)
+        if messages or position != before:
+            got_on_at = time.monotonic()
+            working()
+        elif time.monotonic() - got_on_at < TRANSACTION_PATIENCE:
+            working()

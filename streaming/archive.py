@@ -1,90 +1,110 @@
-"""The exchange's archive CSV as columns, a block at a time: hundreds of nanoseconds a trade instead of microseconds.
+"""CSV of trades as columns, a block at a time: hundreds of nanoseconds a trade instead of microseconds.
 
-A block of rows that are plain through and through becomes `Columns`; any other block is left to `streaming.recordings`, which
-reads row by row and alone decides what a row means. A property test holds the two together.
+Rows that are plain through and through become `Columns`; any others are left to `streaming.layouts`, which reads one row and
+alone decides what it means. A property test holds the two together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from quantstream.errors import BadRecord
-from quantstream.market import EARLIEST, LATEST, MAX_QUOTE, MAX_SINGLES
+from quantstream.market import EARLIEST, LATEST, MAX_SINGLES
 from streaming.binance import MICROSECONDS_FROM
+from streaming.cells import MILLISECONDS_FROM
 from streaming.columns import MOST_QUOTE, Columns
 from streaming.digits import Flags, Ints, Page, decimals, integers
+from streaming.layouts import ARCHIVES, Layout
 
 BLOCK = 1 << 19  # bytes: the columns of a block stay in the processor's cache
 MAX_LINE = 4 << 20  # bytes
 COMMA, LINE_END = ord(","), ord("\n")
-AGGREGATE = {"id": 0, "price": 1, "quantity": 2, "first": 3, "last": 4, "at": 5, "maker": 6}
-SINGLE = {"id": 0, "price": 1, "quantity": 2, "at": 4, "maker": 5}  # column 3 is the quote quantity
-MOST_COLUMNS = 8  # with whether the price was the best, which no candle needs
 TRUE, FALS = (int.from_bytes(text, "little") for text in (b"TRUE", b"FALS"))
 UPPER = 0xDFDFDFDF  # clears the bit that makes a letter small
+Read = Callable[[int], bytes]
 
 
-def blocks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the stream in blocks of whole lines, each with what was read after it; the last may lack its line end."""
+def blocks(read: Read) -> Iterator[bytes]:
+    """Yield what `read` gives in blocks of whole lines; the last may lack its line end, and a line that never ends is cut."""
     rest = b""
-    while chunk := stream.read(BLOCK):
+    while chunk := read(BLOCK):
         block = rest + chunk
         cut = block.rfind(b"\n") + 1
         block, rest = block[:cut], block[cut:]
-        if len(rest) > MAX_LINE:
-            raise BadRecord(f"a line is longer than {MAX_LINE} bytes")
         if block:
-            yield block, rest
+            yield block
+        if len(rest) > MAX_LINE:
+            yield rest
+            rest = _next_line(read)
     if rest:
-        yield rest, b""
+        yield rest
 
 
-def columns_of(block: bytes) -> Columns | None:
-    """Return the trades of a block's rows; None when any row is not plain digits and True or False in a known layout."""
+def _next_line(read: Read) -> bytes:
+    """Return what follows the line end that comes next: what is before it belongs to a line that is too long."""
+    while chunk := read(BLOCK):
+        cut = chunk.find(b"\n") + 1
+        if cut:
+            return chunk[cut - 1 :]  # with the line end, so that lines are counted right
+    return b""
+
+
+def columns_of(block: bytes, layout: Layout | None = None) -> tuple[Columns, Flags] | None:
+    """Return the rows of a block and which of them are plain digits and True or False; None when no rows can be told.
+
+    Without a layout they are an archive's. What is said of the other rows means nothing.
+    """
     block = block if block.endswith(b"\n") else block + b"\n"
+    width = block.count(b",", 0, block.index(b"\n")) + 1
     page = Page([block])
-    starts, ends = _cells(page, block)
+    starts, ends = _cells(page, width)
     if not starts.shape[0]:
         return None
-    layout = AGGREGATE if page.bytes[starts[0, 5]] in range(ord("0"), ord("9") + 1) else SINGLE
-    if starts.shape[1] not in (layout["maker"] + 1, layout["maker"] + 2):
+    layout = layout or _archive(page, starts, width)
+    if layout is None or layout.width != width:
         return None
-    cells: dict[str, Ints] = {}
     sound = np.ones(len(starts), np.bool_)
-    for name, place in layout.items():
-        if name != "maker":
-            read = decimals if name in ("price", "quantity") else integers
-            cells[name], good = read(page, starts[:, place].copy(), ends[:, place].copy())
-            sound &= good
-    truths = [_truths(page, starts[:, place], ends[:, place]) for place in range(layout["maker"], starts.shape[1])]
-    for _, good in truths:
+    cells: dict[str, Ints] = {}
+    maker = np.zeros(0, np.bool_)
+    for name, place in layout.places.items():
+        start, end = starts[:, place].copy(), ends[:, place].copy()
+        if name in ("maker", "best"):
+            true, good = _truths(page, start, end)
+            maker = true if name == "maker" else maker
+        else:
+            cells[name], good = (decimals if name in ("price", "quantity") else integers)(page, start, end)
         sound &= good
-    found = _columns(cells, truths[0][0])
+    found = _columns(cells, maker)
     sound &= (found.price > 0) & (found.first <= found.last) & (found.at >= EARLIEST) & (found.at < LATEST)
-    sound &= (found.price.astype(np.float64) * found.quantity <= MOST_QUOTE) & (found.last - found.first < MAX_SINGLES)
+    sound &= (found.last - found.first < MAX_SINGLES) & (cells["at"] >= MILLISECONDS_FROM)
     sound &= (
-        found.price.astype(np.float64) * found.quantity.astype(np.float64) < MAX_QUOTE / 10
+        found.price.astype(np.float64) * found.quantity.astype(np.float64) <= MOST_QUOTE
     )  # beyond it `Trade` decides
-    sound &= found.last - found.first < MAX_SINGLES
-    return found if sound.all() else None
+    return found, sound
 
 
-def _cells(page: Page, block: bytes) -> tuple[Ints, Ints]:
-    """Return where each cell begins and ends, (rows, columns); no rows when they differ in their number of columns."""
-    columns = block.count(b",", 0, block.index(b"\n")) + 1
+def _cells(page: Page, width: int) -> tuple[Ints, Ints]:
+    """Return where each cell begins and ends, (rows, width); no rows when they differ in their number of cells."""
     separators = np.flatnonzero((page.bytes == COMMA) | (page.bytes == LINE_END))
     none = np.empty((0, 0), np.int64)
-    if not SINGLE["maker"] < columns <= MOST_COLUMNS or len(separators) % columns:
+    if len(separators) % width:
         return none, none
-    ends = separators.reshape(-1, columns)
+    ends = separators.reshape(-1, width)
     is_line_end = page.bytes[ends] == LINE_END
     if not is_line_end[:, -1].all() or is_line_end[:, :-1].any():
         return none, none
-    starts = np.concatenate([page.starts, separators[:-1] + 1]).reshape(-1, columns)
+    starts = np.concatenate([page.starts, separators[:-1] + 1]).reshape(-1, width)
     return starts, ends
+
+
+def _archive(page: Page, starts: Ints, width: int) -> Layout | None:
+    """Return the archive's layout that the first row has."""
+    for layout in ARCHIVES:
+        is_digit = chr(page.bytes[starts[0, layout.places["maker"]]]).isdigit() if layout.width == width else True
+        if not is_digit:
+            return layout
+    return None
 
 
 def _truths(page: Page, starts: Ints, ends: Ints) -> tuple[Flags, Flags]:

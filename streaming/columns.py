@@ -89,6 +89,11 @@ class Columns:
         last = first if self.last is self.first else self.last[rows]
         return Picked(first, last, self.at[rows], self.price[rows], self.quantity[rows], self.maker[rows])
 
+    def between(self, start: int, end: int) -> Columns:
+        """Return the rows `[start, end)` of columns without items."""
+        names = ("partition", "code", "id", "first", "last", "price", "quantity", "at", "maker")
+        return Columns(*(getattr(self, name)[start:end] for name in names))
+
     def trade(self, row: int, symbol: str) -> Trade:
         """Return one row as a value."""
         return Trade(

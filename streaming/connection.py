@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from quantstream.errors import QuantStreamError, Unavailable
 from quantstream.metrics import Metrics
+from quantstream.topics import EventKind
 from streaming import feed as feeds
 from streaming.ingest import Ingest
 from streaming.pace import ATTEMPTS, ATTEMPTS_WINDOW, Pace
@@ -200,7 +201,9 @@ class Line:
         self.is_up = True
         self.counts.connections.inc()
         if self._is_told:
-            self.ingest.forwarder.event("feed_recovered", "the exchange's stream is back", detail=self._detail())
+            self.ingest.forwarder.event(
+                EventKind.FEED_RECOVERED, "the exchange's stream is back", detail=self._detail()
+            )
             self._is_told = False
 
     def _down(self, reason: str) -> None:
@@ -213,7 +216,7 @@ class Line:
         for symbol in self.symbols:
             self.ingest.feeds[symbol].is_whole = False
         if not self._is_told:
-            self.ingest.forwarder.event("feed_stalled", reason, detail=self._detail())
+            self.ingest.forwarder.event(EventKind.FEED_STALLED, reason, detail=self._detail())
             self._is_told = True
 
     def _detail(self) -> dict[str, str | int | float]:

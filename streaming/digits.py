@@ -92,7 +92,7 @@ def json_integers(page: Page, starts: Ints, ends: Ints) -> tuple[Ints, Flags]:
 def decimals(page: Page, starts: Ints, ends: Ints) -> tuple[Ints, Flags]:
     """Return the decimals printed in `[starts, ends)` in units of 10⁻⁸; ok where they have at most eight decimals."""
     point = page.bytes[ends - (DECIMALS + 1)] == ord(".")
-    if point.all():
+    if point.all() and (ends - starts > DECIMALS).all():  # else it may be the point of the cell before
         whole_ends, fraction = ends - (DECIMALS + 1), np.full(len(ends), DECIMALS)
     else:
         whole_ends, fraction = _points(page, starts, ends)

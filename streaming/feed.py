@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import quote
 
 from quantstream.errors import Misconfigured, Unavailable
 from streaming.pace import MESSAGES, MESSAGES_WINDOW, Pace
@@ -21,6 +22,7 @@ MAX_WAITING = (
     20_000  # frames that wait, about 5 MB: then the socket is read no further, though one reading of it may bring more
 )
 MAX_URL = 4_000  # characters: servers refuse request lines of more than 8,190
+ADDRESS_SAFE = "@!"  # of a stream's name; other letters than ASCII are percent-encoded
 BATCH = 200  # streams in one SUBSCRIBE
 MARKET_EVENT = b'{"stream":'
 
@@ -178,9 +180,10 @@ async def connect(
 
     Raises: Unavailable when the exchange does not answer; Misconfigured when the address is none, or streams are refused.
     """
-    by_url = url_part(streams)
+    names = [quote(name, safe=ADDRESS_SAFE) for name in streams]
+    by_url = url_part(names)
     feed = BinanceFeed(silence)
-    feed.socket = await open_socket(f"{base}/stream?streams={'/'.join(streams[:by_url])}", feed)
+    feed.socket = await open_socket(f"{base}/stream?streams={'/'.join(names[:by_url])}", feed)
     try:
         await feed.subscribe(streams[by_url:])
     except BaseException:

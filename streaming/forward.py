@@ -9,7 +9,7 @@ from quantstream.errors import BadRecord
 from quantstream.market import LATEST, SECOND, Trade
 from quantstream.metrics import Metrics
 from quantstream.sequence import Hole, Seen
-from quantstream.topics import Event
+from quantstream.topics import Event, EventKind
 from streaming.binance import Standing, heartbeat_event
 from streaming.ports import TradeLog
 from streaming.symbolfeed import SymbolFeed
@@ -94,7 +94,7 @@ class Forwarder:
         text = (
             f"{hole.missing} trades of {state.symbol} from id {hole.first} are missing; they are asked for again later"
         )
-        self.event("gap_found", text, state.symbol, {"first": hole.first, "last": hole.last})
+        self.event(EventKind.GAP_FOUND, text, state.symbol, {"first": hole.first, "last": hole.last})
         if (lost := state.ids.give_up_oldest()) is not None:
             self.give_up(state, lost, "too many others are open")
 
@@ -102,4 +102,4 @@ class Forwarder:
         """Tell that a hole is left to the repair from the exchange's archive."""
         self.gaps.labels("given_up").inc()
         text = f"{hole.missing} trades of {state.symbol} from id {hole.first} are not asked for any more: {reason}"
-        self.event("gap_given_up", text, state.symbol, {"first": hole.first, "last": hole.last})
+        self.event(EventKind.GAP_GIVEN_UP, text, state.symbol, {"first": hole.first, "last": hole.last})

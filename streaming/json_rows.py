@@ -1,124 +1,208 @@
-"""Trades kept as JSON: REST answers, ccxt's compact rows and one object a line, read a piece at a time.
+"""Trades kept as JSON: frames of WebSockets, answers of REST, rows and unified trades of ccxt; each told by parsing it.
 
-A file may be larger than the memory, and a hostile one may hold a hundred million empty lists: whatever it is, no more than one
-piece of it is ever decoded.
+What a document is, is decided by its fields, in whatever order they are printed. An event of another stream, an acknowledgement
+and a trade that was not made on the market are left out and counted; anything else that is no trade is refused with the reason.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from quantstream.errors import BadRecord
 from quantstream.market import Trade, to_units
-from streaming.binance import parse_trade, to_micros
+from streaming.binance import MAX_FRAME, TRADE_EVENTS, is_trade_stream, parse_trade
+from streaming.cells import maker_of_side, moment, plain, shown, symbol, truth, whole
+from streaming.found import LeftOut, Refused, Row
 
-PIECE = 1 << 20  # bytes decoded at once
-MOST_ROW = 4 << 20  # bytes that one row may have
-MOST_EXPONENT = 30  # of a number that a person could have meant
-_BOUNDARY = re.compile(rb"[\]}]\s*,\s*(?=[\[{])")  # between two rows; a trade holds no lists of lists
-_WRONG = (BadRecord, msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError)
-NameOf = Callable[[], str]
-
-
-def array_trades(stream: BinaryIO, path: Path, symbol: str | None, named: NameOf) -> Iterator[Trade]:
-    """Yield the trades of a list: REST's objects or ccxt's rows `[ms, id, type, side, price, amount, cost]`.
-
-    `named` tells the symbol where the rows do not. Raises: BadRecord at the row that is broken.
-    """
-    number = 0
-    for rows in _pieces(stream, path):
-        for row in rows:
-            number += 1
-            try:
-                yield _ccxt_trade(row, symbol or named()) if isinstance(row, list) else row_trade(row, symbol, named)
-            except _WRONG as error:
-                raise BadRecord(f"{path}, row {number}: {error}") from None
+OTHER_STREAMS = "events of other streams"
+ACKNOWLEDGEMENTS = "acknowledgements"
+OFF_MARKET = "trades not made on the market"
+MARKET = "MARKET"  # what futures say in `X` of an ordinary trade
+_WRONG = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_NO_TRADES = frozenset({"lastUpdateId", "bids", "asks", "b", "B", "u", "k", "serverTime"})
+NameOf = Callable[[], str]  # the symbol where a row does not tell it
 
 
-def _pieces(stream: BinaryIO, path: Path) -> Iterator[list[Any]]:
-    """Yield the rows of a list in pieces, cut between rows."""
-    held = b""
-    while chunk := stream.read(PIECE):
-        held += chunk
-        cut = 0
-        for match in _BOUNDARY.finditer(held):
-            cut = match.start() + 1
-        if cut:
-            yield _decoded(held[:cut] + b"]", path)
-            held = b"[" + held[cut:].lstrip()[1:]
-        elif len(held) > MOST_ROW:
-            raise BadRecord(f"{path} is not valid JSON: a row is longer than {MOST_ROW} bytes")
-    yield _decoded(held, path)
+class _Document(msgspec.Struct):
+    stream: str | None = None
+    data: msgspec.Raw | None = None
+    e: str | None = None
+    X: str | None = None
 
 
-def _decoded(raw: bytes, path: Path) -> list[Any]:
+_documents = msgspec.json.Decoder(_Document)
+
+
+def document(raw: bytes, line: int, named: NameOf) -> Iterator[Row | LeftOut | Refused]:
+    """Yield what one document holds: an event, a frame around one, a REST row, or a list of rows."""
     try:
-        rows = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRecord(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(rows, list):
-        raise BadRecord(f"{path} is not valid JSON: a list was begun and something else came of it")
-    return rows
+        if raw[:1] == b"[":
+            values = decoded(raw)
+            are_rows = not values or isinstance(values[0], list | dict)  # else it is one row of ccxt's
+            yield from (row(value, line, named) for value in (values if are_rows else [values]))
+        else:
+            yield _one(raw, line, named)
+    except BadRecord as error:
+        yield Refused(line, str(error))
 
 
-def line_trade(line: bytes, symbol: str | None, named: NameOf) -> Trade:
-    """Return the trade of one object on a line of its own.
+def row(value: Any, line: int, named: NameOf) -> Row | LeftOut | Refused:
+    """Return what one value is: a row of ccxt's or of REST's, a unified trade, a frame or an event."""
+    try:
+        return _row(value, line, named)
+    except BadRecord as error:
+        return Refused(line, str(error))
+
+
+def decoded(raw: bytes) -> Any:
+    """Return the value of a JSON text.
 
     Raises: BadRecord.
     """
     try:
-        return row_trade(msgspec.json.decode(line), symbol, named)
+        return msgspec.json.decode(raw)
     except _WRONG as error:
-        raise BadRecord(str(error)) from None
+        raise BadRecord(f"this is not valid JSON: {error}") from None
 
 
-def row_trade(row: Any, symbol: str | None, named: NameOf) -> Trade:
-    """Return a REST row, under the exchange's names or under the long names some recorders use.
+def _one(raw: bytes, line: int, named: NameOf) -> Row | LeftOut | Refused:
+    if len(raw) > MAX_FRAME:
+        raise BadRecord(f"a document of {len(raw)} bytes is larger than any the exchange sends")
+    try:
+        found = _documents.decode(raw)
+        if found.data is not None and found.stream is not None:
+            if not is_trade_stream(found.stream):
+                return LeftOut(line, OTHER_STREAMS)
+            raw = bytes(found.data)
+            found = _documents.decode(raw)
+    except _WRONG as error:
+        return _odd(raw, line, named, error)
+    if found.e is None:
+        return _row(decoded(raw), line, named)
+    return _event(raw, found.e, found.X, line)
 
-    Raises: BadRecord, or what Python says of a row that is something else.
+
+def _event(raw: bytes, kind: str, execution: str | None, line: int) -> Row | LeftOut:
+    if kind not in TRADE_EVENTS:
+        return LeftOut(line, OTHER_STREAMS)
+    if execution not in (None, MARKET):
+        return _off_market(decoded(raw), line)
+    return Row(line, parse_trade(raw), kind)
+
+
+def _off_market(event: Mapping[str, Any], line: int) -> LeftOut:
+    """Its ids are used up by it, where they can be told: they are no gap."""
+    try:
+        first = whole(event["t"] if "t" in event else event["f"])
+        last = whole(event["t"] if "t" in event else event["l"])
+        return LeftOut(line, OFF_MARKET, symbol(event["s"]), first, last, moment(event["T"]))
+    except (BadRecord, KeyError):
+        return LeftOut(line, OFF_MARKET)
+
+
+def _odd(raw: bytes, line: int, named: NameOf, error: Exception) -> Row | LeftOut | Refused:
+    """Judge what has the exchange's short names with other types: an event of a raw book ticker, or nothing known."""
+    try:
+        value = decoded(raw)
+    except BadRecord:
+        return Refused(line, f"not a combined-stream frame, nor any other: {error}")
+    return _row(value, line, named)
+
+
+def _row(value: Any, line: int, named: NameOf) -> Row | LeftOut:
+    """Return what one value is: ccxt's row or unified trade, a REST row, a frame or an event inside a list.
+
+    Raises: BadRecord.
     """
-    if not isinstance(row, dict):
+    if isinstance(value, list):
+        return Row(line, _ccxt_row(value, named))
+    if not isinstance(value, dict):
         raise BadRecord("a row that is no trade")
-    if "trade_id" in row:
-        values = {"id": row["trade_id"], "price": row["price"], "qty": row["quantity"], "time": row["timestamp"]}
-        row = {**values, "isBuyerMaker": row["is_buyer_maker"], "symbol": row.get("symbol", "")}
-    name = symbol or row.get("symbol") or row.get("s") or named()
-    if not isinstance(name, str):
-        raise BadRecord("a symbol that is no text")
-    return parse_trade(msgspec.json.encode({key: value for key, value in row.items() if key != "symbol"}), name)
+    event = value.get("data") if isinstance(value.get("stream"), str) and "data" in value else value
+    if event is not value and not is_trade_stream(value["stream"]):
+        return LeftOut(line, OTHER_STREAMS)
+    if not isinstance(event, dict):
+        raise BadRecord("a frame without an event")
+    if isinstance(event.get("e"), str):
+        execution = event.get("X")
+        return _event(_printed(event), event["e"], execution if isinstance(execution, str) else None, line)
+    if "result" in event and not event["result"] and "error" not in event:
+        return LeftOut(line, ACKNOWLEDGEMENTS)
+    if "amount" in event and "side" in event:
+        return Row(line, _unified(event, named))
+    if not ({"p", "price"} & set(event)) and _NO_TRADES & set(event):
+        return LeftOut(line, OTHER_STREAMS)
+    return Row(line, _rest_row(event, named))
 
 
-def _ccxt_trade(row: list[Any], symbol: str) -> Trade:
-    at, number, _, side, price, amount = row[:6]
-    if side not in ("buy", "sell"):
-        raise BadRecord(f"side {str(side)[:40]!r} should be buy or sell")
+def _printed(value: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise BadRecord(f"not a trade event: {error}") from None
+
+
+def _rest_row(row: Mapping[str, Any], named: NameOf) -> Trade:
+    """REST's own names, long or short, or the long ones that some recorders use."""
+    short = "a" in row or "t" in row
+    number = _field(row, *(("a", "t") if short else ("trade_id", "id")))
+    name = row.get("symbol") or row.get("s")
+    first, last = (_field(row, "f"), _field(row, "l")) if "a" in row else (number, number)
+    maker = [row[key] for key in ("m", "isBuyerMaker", "is_buyer_maker") if key in row]
+    if not maker:
+        raise BadRecord("a trade that does not say whether its buyer was the maker")
     return Trade(
-        symbol=symbol,
-        id=int(number),
-        first_trade_id=int(number),
-        last_trade_id=int(number),
-        price=to_units(_plain(price)),
-        quantity=to_units(_plain(amount)),
-        traded_at=to_micros(int(at)),
-        buyer_is_maker=side == "sell",  # ccxt names the taker's side
+        symbol=symbol(name) if name else named(),
+        id=whole(number),
+        first_trade_id=whole(first),
+        last_trade_id=whole(last),
+        price=to_units(plain(_field(row, "p", "price"))),
+        quantity=to_units(plain(_field(row, "q", "qty", "quantity"))),
+        traded_at=moment(_field(row, "T", "time", "timestamp")),
+        buyer_is_maker=truth(maker[0]),
     )
 
 
-def _plain(number: float | str) -> str:
-    """Return a float as the shortest decimal that means it, without an exponent.
+def _field(row: Mapping[str, Any], *names: str) -> Any:
+    for name in names:
+        if name in row:
+            return row[name]
+    raise BadRecord(f"a row without {' or '.join(names)}; it has {shown(', '.join(map(str, list(row)[:20])))}")
 
-    Raises: BadRecord for what is no number, and before an exponent is written out that would fill the memory.
-    """
-    try:
-        exact = Decimal(str(number))
-    except InvalidOperation:
-        raise BadRecord(f"{str(number)[:60]!r} is no number") from None
-    if not exact.is_finite() or abs(exact.adjusted()) > MOST_EXPONENT:
-        raise BadRecord(f"{str(number)[:60]!r} is not a number of a sane size")
-    return f"{exact:f}"
+
+def _unified(row: Mapping[str, Any], named: NameOf) -> Trade:
+    """What ccxt's `fetch_trades` returns; of an aggregate, `info` tells which trades it stands for."""
+    number = whole(_field(row, "id"))
+    info = row.get("info")
+    spans = isinstance(info, dict) and {"f", "l"} <= set(info)
+    at = row.get("timestamp")
+    return Trade(
+        symbol=symbol(row["symbol"]) if row.get("symbol") else named(),
+        id=number,
+        first_trade_id=whole(info["f"]) if spans and info else number,
+        last_trade_id=whole(info["l"]) if spans and info else number,
+        price=to_units(plain(_field(row, "price"))),
+        quantity=to_units(plain(row["amount"])),
+        traded_at=moment(_field(row, "datetime") if at is None else at),
+        buyer_is_maker=maker_of_side(row["side"]),
+    )
+
+
+def _ccxt_row(row: list[Any], named: NameOf) -> Trade:
+    """A row `[ms, id, type, side, price, amount, cost]`, as tools on ccxt keep them; the side is the taker's."""
+    if len(row) < 6:
+        raise BadRecord(f"a row of {len(row)} values is no trade")
+    at, number, _, side, price, amount = row[:6]
+    return Trade(
+        symbol=named(),
+        id=whole(number),
+        first_trade_id=whole(number),
+        last_trade_id=whole(number),
+        price=to_units(plain(price)),
+        quantity=to_units(plain(amount)),
+        traded_at=moment(at),
+        buyer_is_maker=maker_of_side(side),
+    )

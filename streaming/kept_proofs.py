@@ -8,7 +8,7 @@ from quantstream.kafka import Writer
 from quantstream.lake import Lake, utc
 from quantstream.settings import Kafka
 from quantstream.tables import SCHEMAS
-from quantstream.topics import EVENTS, Event, encode
+from quantstream.topics import EVENTS, Event, EventKind, encode
 from streaming.proof import Proof
 
 KEPT_DIFFERENCES = 20  # of each symbol, as sentences
@@ -45,5 +45,5 @@ def tell(kafka: Kafka, proof: Proof, at: int) -> None:
             f"{one.different} candles at {one.interval} differ, {one.missing} are missing, {one.duplicate} rows are there "
             f"twice, {one.scored_twice} are scored twice: run quantstream verify --symbols {one.symbol}"
         )
-        writer.send(EVENTS, "verify", encode(Event("verify", "candles_differ", text, at, one.symbol)))
+        writer.send(EVENTS, "verify", encode(Event("verify", EventKind.CANDLES_DIFFER, text, at, one.symbol)))
     writer.flush()

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
 
 from quantstream.building import Window
 from quantstream.lake import Lake, utc
+from quantstream.lake_trades import COLUMNS as COLUMNS
+from quantstream.lake_trades import trades_of as trades_of
+from quantstream.lake_trades import units as units
 from quantstream.market import Candle, Trade, interval_length, window_start
 from quantstream.sequence import Sequence
 
-COLUMNS = ("symbol", "id", "first_trade_id", "last_trade_id", "price", "quantity", "traded_at", "buyer_is_maker")
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))  # for the last price before a range
-
-
-def trades_of(rows: pa.Table) -> Iterator[Trade]:
-    """Yield the trades of rows of the lake's table."""
-    names = ("symbol", "id", "first_trade_id", "last_trade_id")
-    plain = [rows[name].to_pylist() for name in names]
-    exact = [units(rows[name]) for name in ("price", "quantity")]
-    at = rows["traded_at"].cast(pa.int64()).to_pylist()
-    for values in zip(*plain, *exact, at, rows["buyer_is_maker"].to_pylist(), strict=True):
-        yield Trade(*values)
-
-
-def units(column: pa.ChunkedArray) -> list[int]:
-    """Return a column of decimal128 as scaled integers, exactly: the column's own 16 bytes, not text."""
-    found: list[int] = []
-    for chunk in column.chunks:
-        words = np.frombuffer(chunk.buffers()[1], dtype=np.int64)[2 * chunk.offset : 2 * (chunk.offset + len(chunk))]
-        low, high = words[0::2].view(np.uint64).tolist(), words[1::2].tolist()
-        found += [below + (above << 64) for below, above in zip(low, high, strict=True)]
-    return found
 
 
 class DayOfTrades:

@@ -1,17 +1,15 @@
 """Recorded trades in every shape they are kept in: WebSocket frames, archive CSV and ZIP, REST and ccxt JSON.
 
-The shape is told from the content, the symbol from the content or the file's name; a broken file is said to be broken
-at a line, never half read in silence.
+The shape is told from the content, the symbol from the content or the file's name. Every row is found to be something: a trade,
+left out as no trade of the market, or refused with its line and the reason; `read_trades` stops at the first that is refused.
 """
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
 import lzma
-import re
 import struct
 import zipfile
 import zlib
@@ -19,54 +17,105 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from quantstream.errors import BadRecord, Misconfigured
-from quantstream.market import Trade, to_units
+from quantstream.market import Trade
 from streaming import archive, inflate
-from streaming.binance import is_trade_stream, parse_trade, split_frame, to_micros
-from streaming.columns import Columns
-from streaming.json_rows import array_trades, line_trade
+from streaming.archive import Read
+from streaming.cells import symbol_of
+from streaming.documents import array, documents
+from streaming.found import Block, Found, Part, Refused, Row
+from streaming.json_rows import decoded
+from streaming.layouts import Layout, layout_of
+from streaming.table import Table
 
-MAX_LINE = 4 << 20  # bytes
+__all__ = ["Block", "Given", "NoTrades", "read_blocks", "read_found", "read_trades"]
+
 MAX_SUMS = 4096  # bytes of a check sum file
-_FRAME_LINE = re.compile(rb"^\d+(?:\.\d+)?:? (\{.*)$")
+HEAD = 1 << 16  # bytes by which a shape is told
+LOOKED_AT = 20  # lines of them
+DATA_NAMES = (".csv", ".json", ".jsonl", ".ndjson", ".txt", ".log")  # of an archive's members
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # All that gzip and zipfile raise for bytes that are no archive: an encrypted member is a RuntimeError, an unknown method
 # NotImplementedError, an offset before the file's start OSError or ValueError.
 DAMAGED = (
     *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error),
     *(NotImplementedError, RuntimeError, ValueError, OverflowError),
 )
-_NAMED_SYMBOL = re.compile(r"^([A-Z0-9]{4,})[-_.]")
+UNKNOWN = (
+    "is no recording of trades that is known here: give WebSocket frames, an archive CSV or ZIP, or REST or ccxt JSON"
+)
+
+
+class NoTrades(BadRecord):
+    """A file without a row, as a quiet day's is."""
 
 
 @dataclass(frozen=True)
-class Block:
-    """Consecutive trades of one symbol."""
+class Given:
+    """What a person says of files that do not tell it themselves: the symbol, and the names of the columns in order."""
 
-    symbol: str
-    columns: Columns
+    symbol: str | None = None
+    columns: tuple[str, ...] | None = None
+
+    @property
+    def layout(self) -> Layout | None:
+        """Return the layout of the columns named. Raises: Misconfigured."""
+        return layout_of(self.columns) if self.columns else None
 
 
-def read_trades(path: Path, symbol: str | None = None) -> Iterator[Trade]:
-    """Yield the trades of one file in the file's order.
+def read_trades(path: Path, given: Given | None = None) -> Iterator[Trade]:
+    """Yield the trades of one file in its order; where a symbol's events are of both kinds of trade stream, those of the first.
 
-    Raises: Misconfigured when the file is missing or of no known shape; BadRecord at the line that is broken.
+    Raises: Misconfigured when the file is missing or of no known shape; BadRecord at a row that is refused, NoTrades for no row.
     """
-    with _readable(path) as stream:
-        yield from _trades(stream, path, symbol)
+    for item in read_blocks(path, given):
+        yield from [item] if isinstance(item, Trade) else _trades_of(item)
 
 
-def read_blocks(path: Path, symbol: str | None = None) -> Iterator[Trade | Block]:
-    """Yield what `read_trades` yields, with the plain rows of an archive's CSV as columns, a block at a time.
+def _trades_of(block: Block) -> Iterator[Trade]:
+    return (block.columns.trade(row, block.symbol) for row in range(len(block.columns)))
+
+
+def read_blocks(path: Path, given: Given | None = None) -> Iterator[Trade | Block]:
+    """Yield the trades of one file, the plain rows of a CSV as columns, a block at a time.
 
     Raises: as `read_trades`.
     """
-    with _readable(path) as stream:
-        if _is_csv(_beginning(stream)):
-            yield from _csv_blocks(stream, path, symbol or _symbol_of(path))
+    place, is_empty, kinds = str(path), True, dict[str, str]()
+    for found in read_found(path, given):
+        if isinstance(found, Part):
+            place = found.name
+            continue
+        is_empty = False
+        if isinstance(found, Refused):
+            raise BadRecord(f"{place}, line {found.line}: {found.reason}")
+        if isinstance(found, Row):
+            if not found.event or kinds.setdefault(found.trade.symbol, found.event) == found.event:
+                yield found.trade
+        elif isinstance(found, Block):
+            yield found
+    if is_empty:
+        raise NoTrades(f"{path} is empty")
+
+
+def read_found(path: Path, given: Given | None = None) -> Iterator[Found]:
+    """Yield whatever a file holds, row by row, after a `Part` that says where the rows are.
+
+    Raises: Misconfigured when the file is missing or its shape, symbol or columns cannot be told; BadRecord when it is damaged.
+    """
+    given = given or Given()
+    with _readable(path) as raw:
+        magic = raw.read(4)
+        raw.seek(0)
+        if magic[:2] == b"\x1f\x8b":
+            with gzip.open(raw) as stream:
+                yield from _part(cast(BinaryIO, stream), str(path), (path.name,), given)
+        elif magic[:2] == b"PK" and magic[2:] in (b"\x03\x04", b"\x05\x06"):
+            yield from _members(raw, path, given)
         else:
-            yield from _trades(stream, path, symbol)
+            yield from _part(raw, str(path), (path.name,), given)
 
 
 @contextmanager
@@ -74,31 +123,31 @@ def _readable(path: Path) -> Iterator[BinaryIO]:
     if not path.is_file():
         raise Misconfigured(f"there is no file {path}; check the name")
     try:
-        with _opened(path) as stream:
-            yield stream
+        with path.open("rb") as raw:
+            yield raw
     except PermissionError:
         raise Misconfigured(f"{path} may not be read; give this user the right to") from None
     except DAMAGED as error:
         raise BadRecord(f"{path} is damaged or cut off ({error}); fetch it again") from None
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    with path.open("rb") as raw:
-        magic = raw.read(4)
-        raw.seek(0)
-        if magic[:2] == b"\x1f\x8b":
-            with gzip.open(raw) as stream:
-                yield io.BufferedReader(stream)
-        elif magic == b"PK\x03\x04":
-            _check_sum(path)
-            with zipfile.ZipFile(raw) as packed:
-                names = [name for name in packed.namelist() if name.lower().endswith((".csv", ".json", ".jsonl"))]
-                if len(names) != 1:
-                    raise Misconfigured(f"{path} holds {len(names)} data files; an archive of trades holds one")
-                yield cast(BinaryIO, inflate.opened(packed, names[0], raw))
-        else:
-            yield raw
+def _members(raw: BinaryIO, path: Path, given: Given) -> Iterator[Found]:
+    """Every file of trades in an archive; what an operating system adds is none, and other files are none either."""
+    _check_sum(path)
+    with zipfile.ZipFile(raw) as packed:
+        names = dict.fromkeys(name for name in packed.namelist() if _holds_data(name))
+        if not names:
+            raise Misconfigured(f"{path} holds no file of trades: none of its members ends in {', '.join(DATA_NAMES)}")
+        for name in names:
+            place = f"{path}, {name}" if len(names) > 1 else str(path)
+            stream = cast(BinaryIO, inflate.opened(packed, name, raw))
+            yield from _part(stream, place, (name, path.name), given)
+
+
+def _holds_data(name: str) -> bool:
+    parts = name.split("/")
+    is_hidden = any(part == "__MACOSX" or part.startswith("._") for part in parts)
+    return not is_hidden and parts[-1].lower().endswith(DATA_NAMES)
 
 
 def _check_sum(path: Path) -> None:
@@ -113,146 +162,43 @@ def _check_sum(path: Path) -> None:
             raise BadRecord(f"{path} does not match its checksum file; fetch it again")
 
 
-def _trades(stream: BinaryIO, path: Path, symbol: str | None) -> Iterator[Trade]:
-    first = _beginning(stream)
-    if not first:
-        raise BadRecord(f"{path} is empty")
-    if first.startswith(b"["):
-        yield from array_trades(stream, path, symbol, lambda: _symbol_of(path))
-    elif first.startswith(b"{"):
-        yield from _json_line_trades(stream, path, symbol)
-    elif _FRAME_LINE.match(first.split(b"\n")[0]) or first.startswith((b"wss://", b"ws://")):
-        yield from _frame_trades(stream, path)
-    elif _is_csv(first):
-        yield from _csv_trades(stream, path, symbol)
+def _part(stream: BinaryIO, place: str, names: tuple[str, ...], given: Given) -> Iterator[Found]:
+    yield Part(place)
+    head = stream.read(HEAD).removeprefix(BYTE_ORDER_MARK)
+    while len(head) < HEAD and not head.strip() and (more := stream.read(HEAD)):
+        head = more
+    if not head.strip():
+        return
+    read = _after(head, stream)
+    rows = [line.strip() for line in head.split(b"\n") if line.strip()][:LOOKED_AT]
+
+    def named() -> str:
+        return given.symbol or symbol_of(*names)
+
+    if rows[0].startswith(b"[") and not _is_document(rows[0], head):
+        yield from array(read, named)
+    elif any(b"{" in line for line in rows) or rows[0].startswith(b"["):
+        yield from documents(read, named)
+    elif any(b"," in line for line in rows) or names[0].removesuffix(".gz").lower().endswith(".csv"):
+        table = Table(place, named, given.layout)
+        for block in archive.blocks(read):
+            yield from table.take(block)
     else:
-        raise Misconfigured(
-            f"{path} is no recording of trades that is known here: give WebSocket frames, an archive CSV or ZIP, or REST JSON"
-        )
+        raise Misconfigured(f"{place} {UNKNOWN}")
 
 
-def _beginning(stream: BinaryIO) -> bytes:
-    first: bytes = stream.peek(256)[:256].lstrip()  # type: ignore[attr-defined]
-    return first
+def _after(head: bytes, stream: BinaryIO) -> Read:
+    """Return what reads a stream whose beginning was read already; never more than asked for."""
+    begun = io.BytesIO(head)
+    return lambda size: begun.read(size) or stream.read(size)
 
 
-def _is_csv(first: bytes) -> bool:
-    line = first.split(b"\n")[0]
-    return not first.startswith((b"[", b"{", b"wss://", b"ws://")) and not _FRAME_LINE.match(line) and b"," in line
-
-
-def _lines(stream: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while line := stream.readline(MAX_LINE):
-        number += 1
-        if len(line) == MAX_LINE:
-            raise BadRecord(f"{path}, line {number}: longer than {MAX_LINE} bytes")
-        if line.strip():
-            yield number, line.strip()
-
-
-def _frame_trades(stream: BinaryIO, path: Path) -> Iterator[Trade]:
-    """Frames of other streams are passed over; of a symbol with both kinds of trade stream, the first kind counts."""
-    kinds: dict[str, str] = {}
-    for number, line in _lines(stream, path):
-        if number == 1 and line.startswith((b"wss://", b"ws://")):
-            continue
-        match = _FRAME_LINE.match(line)
-        if match is None:
-            raise BadRecord(f"{path}, line {number}: not `<receive_ns> {{frame}}`")
-        try:
-            if b'"stream"' not in match[1][:200]:
-                continue  # an acknowledgement
-            name, event = split_frame(match[1])
-            if is_trade_stream(name):
-                trade = parse_trade(event)
-                if kinds.setdefault(trade.symbol, name) == name:
-                    yield trade
-        except BadRecord as error:
-            raise BadRecord(f"{path}, line {number}: {error}") from None
-
-
-def _csv_trades(stream: BinaryIO, path: Path, symbol: str | None) -> Iterator[Trade]:
-    """Archive layouts: trades `id, price, qty, quote_qty, time, is_buyer_maker`; aggTrades have first and last id instead."""
-    return _csv_rows(stream, path, symbol or _symbol_of(path))
-
-
-def _csv_rows(stream: BinaryIO, path: Path, name: str, before: int = 0) -> Iterator[Trade]:
-    """Read row by row; `before` lines of the file were read already."""
-    rows = csv.reader(_text_lines(stream))
+def _is_document(line: bytes, head: bytes) -> bool:
+    """Tell whether a first line that begins a list also ends it: then each line is a document."""
+    if b"\n" not in head:
+        return False
     try:
-        for number, row in enumerate(rows, 1 + before):
-            if not row or (number == 1 and not row[0].strip().isdigit()):
-                continue
-            yield _csv_trade(row, name)
-    except (BadRecord, ValueError, IndexError, csv.Error) as error:
-        raise BadRecord(f"{path}, line {before + rows.line_num}: not a row of trades ({error})") from None
-
-
-def _csv_blocks(stream: BinaryIO, path: Path, name: str) -> Iterator[Trade | Block]:
-    """Blocks that are not plain are read row by row, and so is all that follows a quote: a quoted cell may hold line ends."""
-    before = 0  # lines
-    for block, rest in archive.blocks(stream):
-        head = block.find(b"\n") + 1 if before == 0 and not block[:1].isdigit() else 0
-        columns = archive.columns_of(block[head:]) if b'"' not in block[:head] else None
-        if columns is not None:
-            yield Block(name, columns)
-            before += len(columns) + (head > 0)
-        elif b'"' in block:
-            yield from _csv_rows(cast(BinaryIO, io.BufferedReader(_Rest(block + rest, stream))), path, name, before)
-            return
-        else:
-            yield from _csv_rows(io.BytesIO(block), path, name, before)
-            before += block.count(b"\n")
-
-
-def _text_lines(stream: BinaryIO) -> Iterator[str]:
-    while line := stream.readline(MAX_LINE):
-        if len(line) == MAX_LINE:
-            raise BadRecord(f"longer than {MAX_LINE} bytes")
-        yield line.decode("ascii")
-
-
-class _Rest(io.RawIOBase):
-    """Bytes that were read already, and then the rest of their stream."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self.head, self.stream = io.BytesIO(head), stream
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self.head.readinto(buffer) or cast(io.BufferedReader, self.stream).readinto(buffer)
-
-
-def _csv_trade(row: list[str], symbol: str) -> Trade:
-    is_aggregate = row[5].strip().lower() not in ("true", "false")
-    first, last, at, maker = (row[3], row[4], row[5], row[6]) if is_aggregate else (row[0], row[0], row[4], row[5])
-    if maker.strip().lower() not in ("true", "false"):
-        raise BadRecord(f"{maker[:20]!r} should be True or False")
-    return Trade(
-        symbol=symbol,
-        id=int(row[0]),
-        first_trade_id=int(first),
-        last_trade_id=int(last),
-        price=to_units(row[1]),
-        quantity=to_units(row[2]),
-        traded_at=to_micros(int(at)),
-        buyer_is_maker=maker.strip().lower() == "true",
-    )
-
-
-def _json_line_trades(stream: BinaryIO, path: Path, symbol: str | None) -> Iterator[Trade]:
-    for number, line in _lines(stream, path):
-        try:
-            yield line_trade(line, symbol, lambda: _symbol_of(path))
-        except BadRecord as error:
-            raise BadRecord(f"{path}, line {number}: {error}") from None
-
-
-def _symbol_of(path: Path) -> str:
-    match = _NAMED_SYMBOL.match(path.name)
-    if match is None:
-        raise Misconfigured(f"cannot tell whose trades {path} holds; name it like BTCUSDT-trades-2024-08-08.csv")
-    return match[1]
+        decoded(line)
+    except BadRecord:
+        return False
+    return True

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from quantstream.errors import Unavailable
 from quantstream.market import NO_TRADE_ID, SECOND, Trade, window_start
 from quantstream.sequence import Hole
+from quantstream.topics import EventKind
 from streaming.binance import aggregate_row
 from streaming.forward import Forwarder
 from streaming.ports import MarketHistory, NotOffered, Row
@@ -128,7 +129,7 @@ class Repairs:
             is_closed = not any(hole.first <= left.first and left.last <= hole.last for left in state.ids.holes)
             self.forwarder.gaps.labels("repaired" if is_closed else "narrowed").inc()
             text = f"{recovered} of {hole.missing} missing trades of {state.symbol} from id {hole.first} were recovered"
-            self.forwarder.event("gap_repaired", text, state.symbol, {"first": hole.first, "last": hole.last})
+            self.forwarder.event(EventKind.GAP_REPAIRED, text, state.symbol, {"first": hole.first, "last": hole.last})
 
     def _fill(self, state: SymbolFeed, hole: Hole, trade: Trade, raw: bytes, kind: str) -> int:
         """Forward what a row has of a hole; return how many trades that was."""

@@ -13,12 +13,13 @@ from quantstream.market import SECOND, Candle
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import CANDLES, SCORES, Score, decode, encode
 from streaming.histories import CandleHistories
+from streaming.judging import Judging, ScoreCandles
+from streaming.telling import Tell
 from streaming.tradelog import put_aside
 
 log = logging.getLogger(__name__)
 LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
 REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
-ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 Prepare = Callable[[str, Series], bool]
 
 
@@ -36,14 +37,16 @@ class ScoreStage(PartitionedStage):
         health: Health,
         commit_s: float,
         now: Callable[[], int],
+        tell: Tell = lambda kind, text, symbol: None,
     ) -> None:
         """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
 
         `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
+        `tell` tells the operators.
         """
         super().__init__(reader, [CANDLES], commit_s, metrics, health)
         self.writer, self.histories = writer, histories
-        self.score, self.prepare, self.now = score, prepare, now
+        self.prepare, self.now = prepare, now
         self.new_from: dict[Partition, int] = {}
         self.symbols: dict[Partition, set[str]] = {}  # whose histories come from a partition
         self.offsets: dict[Partition, int] = {}
@@ -53,6 +56,7 @@ class ScoreStage(PartitionedStage):
         self.begun = 0.0
         self.in_transaction = False
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
+        self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
         self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
 
     def start(self) -> None:
@@ -134,11 +138,7 @@ class ScoreStage(PartitionedStage):
                 self.metrics.candle_closed_at.values.pop(symbol, None)
 
     def _judge(self) -> None:
-        histories = {}
-        for symbol, candle in self.batch.items():
-            histories[symbol] = self.histories.series(candle)
-            self.health.beat()  # the first one of a symbol comes from the lake
-        self.scores += self.score(histories) if histories else ()
+        self.scores += self.judging(self.batch, self.begun) if self.batch else ()
         for candle in self.batch.values():
             self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
         self.batch.clear()

@@ -6,6 +6,7 @@ two words of text a symbol, found by hashing them, and whatever it finds is comp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -15,6 +16,7 @@ from streaming.digits import Flags, Ints, Page, Words
 
 MOST_SYMBOLS = 100_000
 SYMBOL_BYTES = 15  # with a zero after it a symbol fills two words; those with longer keys are taken one by one
+_PRINTED = re.compile(rb"[0-9A-Za-z_]+")  # others, in other letters, are taken one by one
 FEWEST_PLACES = 256
 SPARSE = 16  # places a symbol: few want the same
 _HEADS, _TAILS = (
@@ -76,7 +78,7 @@ class SymbolTable:
     def _learn(self, keys: set[bytes]) -> None:
         known = len(self.names)
         for key in sorted(keys):
-            if 0 < len(key) <= SYMBOL_BYTES and key.isalnum() and len(self.codes) < MOST_SYMBOLS:
+            if 0 < len(key) <= SYMBOL_BYTES and _PRINTED.fullmatch(key) and len(self.codes) < MOST_SYMBOLS:
                 self.codes[key] = len(self.names)
                 self.names.append(key.decode("ascii"))
         if len(self.names) == known:

@@ -10,10 +10,12 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 from quantstream.errors import BadRecord, Misconfigured
+from quantstream.market import LATEST, MINUTE
 from quantstream.settings import Settings
 
 TIMEOUT = 10.0  # seconds for the exchange's answer
 WHOLE = 64 << 20  # bytes of recordings that are read to their end before the start; larger ones are only begun
+FIVE_MINUTES = 5 * MINUTE  # of the candles that models judge
 UNKNOWN_SYMBOL = -1121  # Binance's error code; github.com/binance/binance-spot-api-docs, errors.md
 
 Get = Callable[[str], tuple[int, bytes]]
@@ -36,7 +38,7 @@ def check_exchange(settings: Settings, get: Get | None = None) -> None:
     unknown = [
         symbol
         for symbol in settings.symbols
-        if _code((get or _get)(f"{base}/exchangeInfo?symbol={symbol}")[1]) == UNKNOWN_SYMBOL
+        if _code((get or _get)(f"{base}/exchangeInfo?symbol={quote(symbol)}")[1]) == UNKNOWN_SYMBOL
     ]
     raise Misconfigured(
         f"the exchange at {settings.endpoints.rest} does not trade {', '.join(unknown or settings.symbols)}; check --symbols"
@@ -82,6 +84,25 @@ def recorded_symbols(files: Sequence[Path]) -> tuple[str, ...]:
             raise Misconfigured(f"{file} holds no trade; name another recording")
         symbols |= found
     return tuple(symbols)
+
+
+def recorded_candles(files: Sequence[Path]) -> int | None:
+    """Return how many candles of 5 minutes recordings reach over, None when they are too large to be read before the start.
+
+    Raises: Misconfigured when they cannot be read.
+    """
+    from streaming.recordings import read_trades
+
+    if sum(file.stat().st_size for file in files if file.is_file()) > WHOLE:
+        return None
+    first, last = LATEST, 0
+    try:
+        for file in files:
+            for trade in read_trades(file):
+                first, last = min(first, trade.traded_at), max(last, trade.traded_at)
+    except BadRecord as error:
+        raise Misconfigured(str(error)) from None
+    return max(0, last // FIVE_MINUTES - first // FIVE_MINUTES)
 
 
 def _symbols(names: Iterable[str], read_all: bool) -> dict[str, None]:

@@ -159,20 +159,18 @@ def candles(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Recorded trades, in any of the known shapes")],
     out: Annotated[Path, typer.Option(metavar="X.parquet|X.csv", help="Where to write")],
     interval: Annotated[str, typer.Option(help="1m, 5m, 15m, 1h …")] = "5m",
+    symbol: Annotated[
+        str | None, typer.Option(help="Whose trades they are, where neither rows nor file names tell")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAME,NAME…", help="What a CSV's columns are, in its order, e.g. id,price,qty,time,side"),
+    ] = None,
 ) -> None:
-    """Make candles of recorded trades, offline, with exact decimals."""
-    from streaming.offline import write_candles
+    """Make candles of recorded trades, offline, with exact decimals; exit code 3 when rows were refused or trades are missing."""
+    from infra.local.candles import make
 
-    summary = write_candles(files, out, interval)
-    typer.echo(f"{summary.candles} candles of {summary.trades} trades written to {out}")
-    if summary.duplicates:
-        typer.echo(f"{summary.duplicates} duplicates were dropped")
-    for symbol, holes in summary.gaps.items():
-        for hole in holes:
-            typer.echo(
-                f"{symbol}: {hole.missing:,} trade ids missing, {hole.first} to {hole.last}; "
-                "candles they may belong to have is_complete = false"
-            )
+    raise typer.Exit(make(files, out, interval, symbol, columns))
 
 
 proof_cli.register(app)

@@ -37,8 +37,16 @@ class Outcome:
     note: str = ""
 
 
-def first_run(api: AirflowApi, console: Console, sleep: Callable[[float], None] = time.sleep) -> Outcome:
-    """Trigger the backfill and follow it, validation and training; never raises for what Airflow may do later by itself."""
+def first_run(
+    api: AirflowApi,
+    console: Console,
+    sleep: Callable[[float], None] = time.sleep,
+    lacking: Callable[[], str] = lambda: "",
+) -> Outcome:
+    """Trigger the backfill and follow it, validation and training; never raises for what Airflow may do later by itself.
+
+    `lacking` says what the history is too short for, once it is in the lake.
+    """
     deadline = time.monotonic() + PATIENCE
     try:
         run_id = _trigger(api, sleep)
@@ -52,7 +60,8 @@ def first_run(api: AirflowApi, console: Console, sleep: Callable[[float], None] 
                 if note:
                     return Outcome(False, f"{text}: {note}")
                 if dag_id == VALIDATE and _all_skipped(api.tasks(run.dag_id, run.run_id)):
-                    return Outcome(False, TOO_SHORT)
+                    said = lacking()
+                    return Outcome(False, f"{TOO_SHORT} As it is, {said}." if said else TOO_SHORT)
     except QuantStreamError as error:
         return Outcome(False, f"{error}; history and training go on by themselves, follow them in Airflow")
     return Outcome(True)

@@ -101,7 +101,7 @@ def _stages(plan: Plan) -> list[Process]:
             [sys.executable, "-m", "streaming", name],
             f"http://127.0.0.1:{port}/readyz",
             after=("broker", *sources.get(name, ()), *(("mlflow",) if STAGES[name].needs_models else ())),
-            env={"QUANTSTREAM_HTTP_PORT": str(port)},
+            env={"QUANTSTREAM_HTTP_PORT": str(port), "QUANTSTREAM_HTTP_HOST": "127.0.0.1"},
             http_port=port,
             stop_seconds=20,  # a last commit on a busy machine
             niceness=YIELDING

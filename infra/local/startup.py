@@ -26,7 +26,7 @@ class Startup:
 
     processes: Sequence[Process]
     supervisor: Supervisor
-    on_ready: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    on_ready: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
     ready: set[str] = field(default_factory=set)
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from infra.local import lag as lags
 from infra.local.champions import champions
-from infra.local.readiness import fetch, is_ready
+from infra.local.readiness import is_ready
 from infra.local.state import Stack, State
 from infra.local.supervisor import Lives, Supervisor, Watched
+from ml.enough import shortfall
 from quantstream.errors import Unavailable
 
 WITHIN = 8.0  # seconds for all answers; they are asked for at once
-KAFKA_WITHIN = 2.0
 T = TypeVar("T")
 
 
@@ -84,18 +85,18 @@ def look(state: State) -> Status:
     deadline = time.monotonic() + WITHIN
     pool = ThreadPoolExecutor(4)
     try:
-        lag = pool.submit(_lag, stack) if _answers(processes, "broker") else None
+        of_lag: list[str] = []  # another thread's, until its answer is there
+        is_up = _answers(processes, "broker")
+        lag = pool.submit(lags.total, stack, _answers(processes, "sink"), of_lag) if is_up else None
         if _answers(processes, "mlflow"):
             models = pool.submit(_models, stack)
         symbols = pool.submit(_symbols, stack)
-        return Status(
-            processes=processes,
-            symbols=_result(symbols, "the lake", deadline, notes) or {},
-            models=_result(models, "MLflow", deadline, notes) or {},
-            lag=_result(lag, "Kafka", deadline, notes),
-            urls=stack.urls,
-            notes=notes,
-        )
+        stored = _result(symbols, "the lake", deadline, notes) or {}
+        serving = _result(models, "MLflow", deadline, notes) or {}
+        behind = _result(lag, "Kafka", deadline, notes)
+        if models is not None and not serving and not notes and (said := _unlearned(stored)):
+            notes.append(said)
+        return Status(processes, stored, serving, behind, stack.urls, notes + (of_lag if behind is not None else []))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -145,29 +146,9 @@ def _result(future: Future[T] | None, what: str, deadline: float, notes: list[st
     return None
 
 
-def _lag(stack: Stack) -> int:
-    """Sum what the consumer groups and the sink have still to read, in records."""
-    from quantstream.kafka import group_lag
-    from quantstream.settings import Kafka
-    from streaming.pipeline import STAGES
-
-    kafka = Kafka(bootstrap=stack.kafka)
-    behind = sink_lag(stack)
-    for stage in STAGES.values():
-        if stage.name != "sink" and stage.name in stack.processes:
-            for topic in stage.reads:
-                behind += group_lag(kafka, stage.group, topic, KAFKA_WITHIN)
-    return behind
-
-
-def sink_lag(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int:
-    """Return the sink's own count of records to read: its offsets are in the lake, not with the broker."""
-    port = (stack.processes.get("sink") or {}).get("http_port")
-    body = get(f"http://127.0.0.1:{port}/metrics") if port else None
-    for line in (body or b"").decode().splitlines():
-        if line.startswith("quantstream_sink_lag_records"):
-            return int(float(line.rpartition(" ")[2]))
-    return 0
+def _unlearned(symbols: Mapping[str, SymbolStatus]) -> str:
+    """Say why there is no champion, where it is for want of history."""
+    return shortfall(max((one.candles for one in symbols.values()), default=0))
 
 
 def _symbols(stack: Stack) -> Mapping[str, SymbolStatus]:

@@ -24,8 +24,7 @@ def print_status(status: Status, console: Console | None = None) -> None:
     none = "unknown" if any("MLflow" in note for note in status.notes) else "none yet"
     champions = ", ".join(f"{name.removeprefix('quantstream-')} v{version}" for name, version in status.models.items())
     console.print(f"Champions  {champions or none}")
-    if status.lag is not None:
-        console.print(f"Lag        {status.lag} records")
+    console.print(f"Lag        {'not known' if status.lag is None else f'{status.lag} records'}")
     for name, url in status.urls.items():
         console.print(f"{name:14} {url}", soft_wrap=True)
     _print_notes(status, console)

@@ -16,12 +16,14 @@ from rich.console import Console
 from infra.local import airflow, leftovers, stack
 from infra.local.airflow_api import AirflowApi
 from infra.local.champions import champions
-from infra.local.checks import check_exchange, check_same_market, recorded_symbols
+from infra.local.checks import check_exchange, check_same_market, recorded_candles, recorded_symbols
 from infra.local.first_run import begin, first_run
 from infra.local.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
 from infra.local.progress import show_startup
 from infra.local.state import State
+from infra.local.stored import stored_candles, stored_shortfall
 from infra.local.supervisor import Supervisor
+from ml.enough import NEEDED, shortfall
 from quantstream.errors import Unavailable
 from quantstream.settings import Settings
 
@@ -113,11 +115,18 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         console.print(
             "The models of the last time were fitted on other features than this version computes; new ones follow."
         )
+    said = "" if serving and is_current else _no_history(plan)
     if serving and is_current:
         note = "The models of the last time serve again."
+    elif said:
+        begin(api)  # history and validation all the same: what is there is kept, and checked
+        note = said
     elif waits:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
-        note = first_run(api, console).note or "The first models are trained, judged and serving."
+        note = (
+            first_run(api, console, lacking=lambda: stored_shortfall(plan.environment)).note
+            or "The first models are trained, judged and serving."
+        )
     else:
         note = begin(api).note or (
             "Airflow fetches history and trains models now, for a minute or two; quantstream status shows them serve."
@@ -128,7 +137,26 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         f"  Airflow    {plan.urls['airflow']}   user {airflow.USER}, password {password}\n"
         f"  MLflow     {plan.urls['mlflow']}\n"
     )
-    console.print(_expectation(plan))
+    console.print(_expectation(plan, "candle" if said else "candle and its scores"))
+
+
+def _no_history(plan: Plan) -> str:
+    """Say that a recording has no history to learn from, and whether it ever will have; nothing where models can come now."""
+    fewest = min(NEEDED.values())
+    stored = stored_candles(plan.environment) if plan.market.recordings else fewest
+    if stored >= fewest:
+        return ""
+    played = recorded_candles(plan.market.recordings)
+    if played is not None and max(played, stored) < fewest:
+        return (
+            f"This recording has no history: {shortfall(max(played, stored))}. It is shown and kept, but nothing will be scored; "
+            "name more recordings of the same market with --recording, or let quantstream up play its synthetic one."
+        )
+    hours = (fewest - stored) / 12 / plan.market.speed
+    return (
+        f"A recording begins without history: nothing is scored until {fewest} candles of 5 minutes are there to learn from, "
+        f"in about {hours:.1f} hours at this speed; history_backfill in Airflow then begins the training, daily or by hand."
+    )
 
 
 def feature_hash() -> str:
@@ -138,11 +166,9 @@ def feature_hash() -> str:
     return FEATURE_HASH
 
 
-def _expectation(plan: Plan) -> str:
-    if not plan.is_simulated:
-        return "Next: a 5-minute candle and its scores every five minutes; quantstream status shows how things are."
-    pace = 300 / plan.market.speed
-    return f"Next: a 5-minute candle and its scores about every {pace:.0f} s; quantstream status shows how things are."
+def _expectation(plan: Plan, what: str) -> str:
+    every = f"about every {300 / plan.market.speed:.0f} s" if plan.is_simulated else "every five minutes"
+    return f"Next: a 5-minute {what} {every}; quantstream status shows how things are."
 
 
 def _already_running(state: State, console: Console) -> int:

@@ -114,6 +114,11 @@ class AnomalyModel(Model):
             found.append("after an unusually long silence")
         return found
 
+    def warm(self) -> None:
+        """Judge once a candle and a trade that both forests must look at; each lays its flat arrays out then."""
+        super().warm()
+        self.trades.score(np.zeros((1, len(trade_features.NAMES))))
+
     @property
     def requirements(self) -> tuple[str, ...]:
         """Names of the packages it needs to be served."""

@@ -4,7 +4,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
 
 from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
-from quantstream.kafka.reader import BATCH, Reader
+from quantstream.kafka.reader import BATCH, TRANSACTION_PATIENCE, Reader
 from quantstream.kafka.records import Record, contents, header_texts, next_offsets, record
 from quantstream.kafka.stage import PartitionedStage
 from quantstream.kafka.writer import ANY_PARTITION, Writer
@@ -14,6 +14,7 @@ __all__ = [
     "BATCH",
     "OFFSET_BEGINNING",
     "OFFSET_END",
+    "TRANSACTION_PATIENCE",
     "Message",
     "Partition",
     "PartitionedStage",

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Misconfigured, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason, refusal
 from quantstream.kafka.reader import Reader
 from quantstream.settings import Kafka
-from quantstream.topics import TOPICS, Topic
+from quantstream.topics import CO_PARTITIONED, TOPICS, TRADES, Topic
 
 
-def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float = TIMEOUT) -> None:
-    """Create the topics that are missing, as declared.
+def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float = TIMEOUT) -> list[str]:
+    """Create the topics that are missing, as declared; say of each that has another number of partitions than is set.
 
-    Raises: Unavailable when the broker does not answer; Misconfigured when it refuses the login, or its own proof is not good.
+    What the broker has applies. Raises: Unavailable when the broker does not answer; Misconfigured when it refuses the login, its
+    own proof is not good, or topics whose partitions belong together have different numbers of them.
     """
     heard: list[KafkaError] = []
     admin = AdminClient(connection(kafka) | {"error_cb": heard.append})
+    topics = list(topics)
     try:
-        existing = set(admin.list_topics(timeout=timeout).topics)
-        missing = [topic for topic in topics if topic.name not in existing]
-        new = [NewTopic(t.name, _partitions(kafka, t), kafka.replication, config=t.config) for t in missing]
+        counts = {name: len(each.partitions) for name, each in admin.list_topics(timeout=timeout).topics.items()}
+        wanted = {topic.name: _partitions(kafka, topic, counts) for topic in topics}
+        missing = [topic for topic in topics if topic.name not in counts]
+        new = [NewTopic(t.name, wanted[t.name], kafka.replication, config=t.config) for t in missing]
         for future in admin.create_topics(new, request_timeout=timeout).values() if new else ():
             try:
                 future.result(timeout)
@@ -34,10 +37,40 @@ def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float
     except KafkaException as error:
         admin.poll(0)
         raise refusal(kafka, error, heard) from error
+    check_co_partitioned({name: counts.get(name, count) for name, count in wanted.items()})
+    return [said for topic in topics if (said := difference(kafka, topic, counts.get(topic.name)))]
 
 
-def _partitions(kafka: Kafka, topic: Topic) -> int:
-    return kafka.partitions if topic.key == "symbol" else topic.partitions
+def difference(kafka: Kafka, topic: Topic, count: int | None) -> str:
+    """Return in a sentence that a topic has another number of partitions than is set; nothing when it has not."""
+    usual = _partitions(kafka, topic, {})
+    if count in (None, usual):
+        return ""
+    how = "set QUANTSTREAM_KAFKA__PARTITIONS" if topic.key == "symbol" else "it is written and read all the same"
+    return f"the topic {topic.name} has {count} partitions where {usual} are set; the broker's number applies ({how})"
+
+
+def check_co_partitioned(counts: Mapping[str, int]) -> None:
+    """Refuse topics whose partitions belong together but differ in number.
+
+    Raises: Misconfigured.
+    """
+    found = {topic.name: counts[topic.name] for topic in CO_PARTITIONED if topic.name in counts}
+    if len(set(found.values())) < 2:
+        return
+    most = max(found.values())
+    few = next(name for name, count in found.items() if count < most)
+    raise Misconfigured(
+        f"{', '.join(f'{name} has {count}' for name, count in found.items())} partitions, but what comes of a partition's trades "
+        f"goes to the partition of the same number; stop the stages and give all of them {most}: "
+        f"kafka-topics.sh --alter --topic {few} --partitions {most}"
+    )
+
+
+def _partitions(kafka: Kafka, topic: Topic, counts: Mapping[str, int]) -> int:
+    """How many a topic is made with: those of the trades that are there already, where they belong together."""
+    usual = kafka.partitions if topic.key == "symbol" else topic.partitions
+    return counts.get(TRADES.name, usual) if topic in CO_PARTITIONED else usual
 
 
 def partition_counts(kafka: Kafka, timeout: float = TIMEOUT) -> dict[str, int]:
@@ -62,6 +95,8 @@ def group_lag(kafka: Kafka, group: str, topic: Topic, timeout: float = TIMEOUT) 
         parts = [TopicPartition(topic.name, partition) for partition in reader.partitions(topic)]
         behind = 0
         for part in reader.consumer.committed(parts, timeout=timeout):
+            if part.error:
+                raise Unavailable(f"how far {group} is in {part.topic} is not to be had: {part.error.str()}")
             low, high = reader.ends(part.topic, part.partition)
             behind += high - (part.offset if part.offset >= 0 else low)
     except KafkaException as error:

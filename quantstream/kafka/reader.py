@@ -21,6 +21,7 @@ UNASSIGNED = (
     KafkaError._STATE,
     KafkaError._UNKNOWN_PARTITION,
 )  # what seek says of a partition that was taken away meanwhile
+TRANSACTION_PATIENCE = 75.0  # seconds: longer than a broker lets a transaction of ours stay open
 BATCH = 10_000  # messages a consume() may bring: one call into C for many records
 
 
@@ -138,26 +139,31 @@ class Reader:
             raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
         return range(len(found))
 
-    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+    def committed(
+        self, partitions: Sequence[Partition], waiting: Callable[[], None] = lambda: None
+    ) -> dict[Partition, int | None]:
         """Return where the group stands in each partition, None where it has never committed anything.
 
-        Waits while a transaction that holds such an offset is not ended yet. Raises: Unavailable, also when the broker cannot
-        say it of one partition: that is not the same as never.
+        A predecessor that stood still within a transaction holds its offsets back until the broker ends it: that is waited for,
+        and `waiting` called meanwhile. Raises: Unavailable, also when the broker cannot say it of one partition: that is not the
+        same as never.
         """
-        give_up_at = time.monotonic() + TIMEOUT
+        give_up_at = time.monotonic() + TRANSACTION_PATIENCE
         while True:
+            waiting()
             try:
                 found = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
             except KafkaException as error:
-                raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
-            failed = [part for part in found if part.error]
-            if not failed:
-                return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                failure = reason(error)
+                if error.args[0].code() != KafkaError._TIMED_OUT:
+                    raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {failure}") from error
+            else:
+                failed = [part for part in found if part.error]
+                if not failed:
+                    return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                failure = f"{failed[0].topic}-{failed[0].partition}: {failed[0].error.str()}"
             if time.monotonic() > give_up_at:
-                first = failed[0]
-                raise Unavailable(
-                    f"where {self.group} stands in {first.topic}-{first.partition} is not to be had: {first.error.str()}"
-                )
+                raise Unavailable(f"where {self.group} stands is not to be had from {self.bootstrap}: {failure}")
             time.sleep(0.1)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:

@@ -115,7 +115,7 @@ class PartitionedStage(ABC):
 
         A stage with finite memory rebuilds it so. Raises: Unavailable.
         """
-        new_from = self.resume(self.reader.committed(partitions))
+        new_from = self.resume(self.reader.committed(partitions, self.health.beat))
         begin = {part: max(self.reader.ends(*part)[0], new - records) for part, new in new_from.items()}
         return begin, new_from
 

@@ -1,4 +1,7 @@
-"""The exchange's klines from a market's minutes: any interval, flat where nobody traded, the last one still open."""
+"""The exchange's klines from a market's minutes and seconds: any interval and time zone, flat where nobody traded.
+
+The last one is still open. Tickers are computed from the same candles, over any stretch of time.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from quantstream.market import MINUTE, SECOND
-from streaming.exchange.market import Market, latest_trades
-from streaming.exchange.tape import Ints, Minutes, exact_sums
+from streaming.exchange.market import Market, latest_trades, trades_between
+from streaming.exchange.tape import Ints, Minutes, bars_of, exact_sums
 
 HOUR, DAY = 60 * MINUTE, 1440 * MINUTE
 INTERVALS = {
+    "1s": SECOND,
     "1m": MINUTE,
     "3m": 3 * MINUTE,
     "5m": 5 * MINUTE,
@@ -50,68 +54,81 @@ class Kline(NamedTuple):
     last_id: int
 
 
-def window_of(interval: str, at: int) -> int:
-    """Return the opening time of the window that holds `at`."""
+def window_of(interval: str, at: int, offset: int = 0) -> int:
+    """Return the opening time of the window that holds `at`; `offset` is the time zone whose days and weeks count, µs."""
+    local = at + offset
     if interval == "1M":
-        month = datetime.fromtimestamp(at // SECOND, UTC).replace(day=1, hour=0, minute=0, second=0)
-        return int(month.timestamp()) * SECOND
-    offset = MONDAY if interval == "1w" else 0
-    return at - (at - offset) % INTERVALS[interval]
+        month = datetime.fromtimestamp(local // SECOND, UTC).replace(day=1, hour=0, minute=0, second=0)
+        return int(month.timestamp()) * SECOND - offset
+    monday = MONDAY if interval == "1w" else 0
+    return at - (local - monday) % INTERVALS[interval]
 
 
-def next_window(interval: str, opened_at: int) -> int:
+def next_window(interval: str, opened_at: int, offset: int = 0) -> int:
     """Return the opening time of the window after the one that opens at `opened_at`."""
     if interval == "1M":
-        return window_of(interval, opened_at + 32 * DAY)
+        return window_of(interval, opened_at + 32 * DAY, offset)
     return opened_at + INTERVALS[interval]
 
 
-def windows_between(interval: str, start: int, end: int, limit: int) -> list[int]:
+def windows_between(interval: str, start: int, end: int, limit: int, offset: int = 0) -> list[int]:
     """Return the first `limit` windows that open in `[start, end)`."""
-    opened_at = window_of(interval, start)
+    opened_at = window_of(interval, start, offset)
     if opened_at < start:
-        opened_at = next_window(interval, opened_at)
+        opened_at = next_window(interval, opened_at, offset)
     windows: list[int] = []
     while opened_at < end and len(windows) < limit:
         windows.append(opened_at)
-        opened_at = next_window(interval, opened_at)
+        opened_at = next_window(interval, opened_at, offset)
     return windows
 
 
-def windows_back(interval: str, end: int, limit: int, earliest: int) -> list[int]:
+def windows_back(interval: str, end: int, limit: int, earliest: int, offset: int = 0) -> list[int]:
     """Return the last `limit` windows that open before `end` and not before the one that holds `earliest`."""
     windows: list[int] = []
-    opened_at = window_of(interval, end - 1)
-    first = window_of(interval, earliest)
+    opened_at = window_of(interval, end - 1, offset)
+    first = window_of(interval, earliest, offset)
     while opened_at >= first and len(windows) < limit:
         windows.append(opened_at)
-        opened_at = window_of(interval, opened_at - 1)
+        opened_at = window_of(interval, opened_at - 1, offset)
     return windows[::-1]
 
 
-def klines(market: Market, symbol: str, interval: str, windows: list[int], now: int) -> list[Kline]:
+def klines(market: Market, symbol: str, interval: str, windows: list[int], now: int, offset: int = 0) -> list[Kline]:
     """Return the klines of consecutive windows, of what traded before `now`; none before the symbol's first trade."""
     if not windows:
         return []
-    end = next_window(interval, windows[-1])
-    minutes = minutes_between(market, symbol, windows[0], min(end, now))
+    end = next_window(interval, windows[-1], offset)
+    width = SECOND if interval == "1s" else MINUTE
+    bars = bars_between(market, symbol, windows[0], min(end, now), width)
     closes = [*windows[1:], end]
-    found = _grouped(minutes, np.array(windows, dtype=np.int64), closes)
+    found = _grouped(bars, np.array(windows, dtype=np.int64), closes)
     return _with_flat_ones(market, symbol, windows, closes, found, now)
 
 
-def minutes_between(market: Market, symbol: str, start: int, end: int) -> Minutes:
-    """Return the minutes with trades in `[start, end)`; `start` is a whole minute, `end` may lie within one."""
+def bars_between(market: Market, symbol: str, start: int, end: int, width: int = MINUTE) -> Minutes:
+    """Return the candles of `width` that the trades in `[start, end)` make; the first and the last may be parts of one."""
+    start = max(start, market.begins_at)
+    first_whole, last_whole = start + -start % MINUTE, end - end % MINUTE
+    if width != MINUTE or first_whole >= last_whole:
+        return _joined(_drawn(market, symbol, start, end, width))
+    parts = _drawn(market, symbol, start, first_whole, width)
+    parts += minutes_between(market, symbol, first_whole, last_whole)
+    return _joined(parts + _drawn(market, symbol, last_whole, end, width))
+
+
+def minutes_between(market: Market, symbol: str, start: int, end: int) -> list[Minutes]:
+    """Return the minutes with trades in `[start, end)`, both whole minutes, tape by tape."""
     parts: list[Minutes] = []
-    at = max(start, market.begins_at)
-    whole = end - end % MINUTE
-    while at < whole:
-        parts.append(market.minutes_at(symbol, at).between(at, whole))
+    at = start
+    while at < end:
+        parts.append(market.minutes_at(symbol, at).between(at, end))
         at = market.bounds_at(symbol, at)[1]
-    if end > whole and end > market.begins_at:
-        tape = market.tape_at(symbol, max(whole, market.begins_at))
-        parts.append(tape.minutes(until=end).between(whole, end))
-    return _joined(parts)
+    return parts
+
+
+def _drawn(market: Market, symbol: str, start: int, end: int, width: int) -> list[Minutes]:
+    return [bars_of(*span, width) for span in trades_between(market, symbol, start, end)]
 
 
 def _joined(parts: list[Minutes]) -> Minutes:
@@ -153,9 +170,7 @@ def _with_flat_ones(
     market: Market, symbol: str, windows: list[int], closes: list[int], found: dict[int, Kline], now: int
 ) -> list[Kline]:
     """Put flat klines at the last price where nobody traded."""
-    close: int | None = None
-    if windows[0] not in found:
-        close = _price_before(market, symbol, min(windows[0], now))
+    close = price_before(market, symbol, min(windows[0], now)) if windows[0] not in found else None
     complete: list[Kline] = []
     for opened_at, closed_at in zip(windows, closes, strict=True):
         kline = found.get(opened_at)
@@ -167,7 +182,8 @@ def _with_flat_ones(
     return complete
 
 
-def _price_before(market: Market, symbol: str, at: int) -> int | None:
+def price_before(market: Market, symbol: str, at: int) -> int | None:
+    """Return the price of the last trade before `at`, None when there is none."""
     for tape, _, stop in latest_trades(market, symbol, 1, at):
         return int(tape.price[stop - 1])
     return None

@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import random
-import re
 import signal
 import sys
 import time
@@ -23,14 +22,15 @@ from quantstream.market import EARLIEST, LATEST, SECOND
 from streaming.exchange.clock import Clock
 from streaming.exchange.clockfile import Saved, read_clock
 from streaming.exchange.faults import KINDS, Faults, parse_faults
+from streaming.exchange.futures import OFF_BOOK_A_MINUTE
 from streaming.exchange.market import Market
 from streaming.exchange.recorded import read_recordings
+from streaming.exchange.refusals import SYMBOL
 from streaming.exchange.server import Options, serve
 from streaming.exchange.synthetic import DEFAULT_SYMBOLS, HISTORY_RATE, MarketSeed, SyntheticMarket
-from streaming.exchange.weights import LIMIT_A_MINUTE
+from streaming.exchange.venue import VENUES
 
 HISTORY_DAYS = 60
-SYMBOL = re.compile(r"[A-Z0-9]{2,20}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     options = Options(
         host=arguments.host,
         port=arguments.port,
+        venue=VENUES[arguments.market],
         weight_limit=arguments.weight_limit,
         data_only=arguments.data_only,
         waits_for_listener=chosen.is_recording,
@@ -102,7 +103,7 @@ def choose_market(arguments: argparse.Namespace, wall: float) -> Chosen:
 def _recorded(arguments: argparse.Namespace, saved: Saved | None) -> Chosen:
     market = read_recordings(arguments.recording)
     names = ",".join(f"{path.name}:{path.stat().st_size}" for path in arguments.recording)
-    identity: dict[str, str | int | float] = {"kind": "recording", "files": names}
+    identity: dict[str, str | int | float] = {"kind": "recording", "files": names, **_market_named(arguments)}
     _agree(saved, identity, arguments.clock_file)
     resumes_at = saved.at if saved else market.starts_at
     return Chosen(market, identity, resumes_at, is_recording=True)
@@ -116,6 +117,7 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         starts_at=starts_at,
         history_days=_first(arguments.history_days, int(known.get("history_days", HISTORY_DAYS))),
         trades_per_second=float(arguments.trades_per_second or known.get("trades_per_second", HISTORY_RATE)),
+        off_book_a_minute=OFF_BOOK_A_MINUTE if arguments.market == "futures" else 0.0,
     )
     if seed.seed < 0 or not 0 <= seed.history_days <= 1000 or not 0 < seed.trades_per_second <= 100_000:
         raise Misconfigured("--seed and --history-days (up to 1000) are not negative, --trades-per-second is above 0")
@@ -125,10 +127,16 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         "starts_at": seed.starts_at,
         "history_days": seed.history_days,
         "trades_per_second": seed.trades_per_second,
+        **_market_named(arguments),
     }
     _agree(saved, identity, arguments.clock_file)
     market = SyntheticMarket(seed, arguments.symbols)
     return Chosen(market, identity, saved.at if saved else seed.starts_at, is_recording=False)
+
+
+def _market_named(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return what a clock file says of the market: nothing of spot, as files written before there were futures."""
+    return {} if arguments.market == "spot" else {"market": arguments.market}
 
 
 def _first(given: int | None, otherwise: int) -> int:
@@ -165,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m streaming simulate", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--market", choices=list(VENUES), default="spot", help="spot, or USD-M futures under /fapi/v1")
     parser.add_argument("--symbols", type=_symbols, default=list(DEFAULT_SYMBOLS), metavar="A,B")
     parser.add_argument("--recording", type=Path, action="append", metavar="FILE", help="play recorded trades instead")
     parser.add_argument("--speed", type=float, default=1.0, help="exchange seconds in one second of the wall")
@@ -174,7 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trades-per-second", type=float, help=f"of the busiest symbol (default {HISTORY_RATE})")
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="keep the clock here, and resume from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
-    parser.add_argument("--weight-limit", type=int, default=LIMIT_A_MINUTE, help="REST weight a minute and address")
+    parser.add_argument("--weight-limit", type=int, help="REST weight a minute and address (6000, futures 2400)")
     parser.add_argument(
         "--data-only", action="store_true", help="no historicalTrades, as on the market-data-only hosts"
     )

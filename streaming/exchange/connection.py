@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
+from streaming.exchange.stream_names import Route
 from streaming.exchange.streams import Subscriptions
 
 STALL_STEP = 0.01  # seconds
@@ -66,9 +67,17 @@ class _Broken(Event):
 
 
 class Connection:
-    """One client. `unit` is its unit of time."""
+    """One client. `unit` is its unit of time, `route` the one of the futures' addresses that it came to."""
 
-    def __init__(self, socket: web.WebSocketResponse, subscriptions: Subscriptions, unit: int, rules: Rules) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        subscriptions: Subscriptions,
+        unit: int,
+        rules: Rules,
+        route: Route | None = None,
+    ) -> None:
+        self.route = route
         self.subscriptions = subscriptions
         self.unit = unit
         self._socket = socket

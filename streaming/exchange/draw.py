@@ -9,7 +9,7 @@ import numpy as np
 from quantstream.market import MINUTE, UNIT
 from streaming.exchange.listing import Character, Listing
 from streaming.exchange.path import Day, Floats, generator
-from streaming.exchange.tape import Bools, FatFinger, Ints, Tape
+from streaming.exchange.tape import ALL_ON_BOOK, Bools, FatFinger, Ints, OffBook, Tape
 
 SIZE_SPREAD = 0.9  # of the log of a trade's worth: fifty times the median is then a chance of 1 in 150,000
 BUY_TILT = 0.08  # how much a minute's move shifts the share of taker buys, per standard deviation
@@ -17,6 +17,8 @@ ORDERS_PER_FAT_FINGER = 4_000
 PRICE_FAT_FINGERS = 1 / 3  # of them are off in price, the others in size
 OFF_IN_PRICE = (8.0, 16.0)  # standard deviations of five minutes
 OFF_IN_SIZE = (60.0, 400.0)  # medians
+OFF_BOOK_KINDS, OFF_BOOK_SHARES = ("INSURANCE_FUND", "ADL", "NA"), (0.6, 0.3, 0.1)
+OFF_THE_MARKET = 0.04
 
 
 class _Orders(NamedTuple):
@@ -37,14 +39,16 @@ def draw_tape(
     starts = np.concatenate(([0], np.cumsum(fills)))[:-1]
     lots = _draw_lots(rng, int(fills.sum()), np.repeat(orders.mid, fills), listing, character)
     fat_fingers = _spoil(rng, ticks, lots, orders, day.spread[first:last], starts, fills)
-    ids = day.trade_ids[first] + np.arange(len(lots))
+    price = np.maximum(ticks, 1) * listing.tick
+    before = _orders_after(seed, listing.symbol, opened_at, day, first, last)
+    ids = day.trade_ids[first] + np.arange(len(lots)) + np.repeat(_counted(before, len(starts)), fills)
     return Tape(
         listing=listing,
         opened_at=opened_at,
         closed_at=opened_at + (last - first) * MINUTE,
         ids=ids,
         at=np.repeat(orders.at, fills),
-        price=np.repeat(np.maximum(ticks, 1) * listing.tick, fills),
+        price=np.repeat(price, fills),
         quantity=lots * listing.lot,
         buyer_is_maker=np.repeat(~orders.is_buy, fills),
         aggregate_starts=starts,
@@ -52,6 +56,43 @@ def draw_tape(
         first_ids=ids,
         last_ids=ids,
         fat_fingers=fat_fingers,
+        off_book=_draw_off_book(seed, listing, opened_at, int(day.trade_ids[first]), before, starts, orders.at, price),
+    )
+
+
+def _orders_after(seed: int, symbol: str, opened_at: int, day: Day, first: int, last: int) -> Ints:
+    """Return, for each trade off the book in order, the order that it came just before: one of the same minute."""
+    count, orders = day.off_book[first:last], day.orders[first:last]
+    if not count.any():
+        return count[:0]
+    rng = generator(seed, symbol, 4, opened_at // MINUTE)
+    offsets = np.cumsum(orders) - orders
+    drawn = (rng.random(int(count.sum())) * np.repeat(orders, count)).astype(np.int64)
+    return np.sort(np.repeat(offsets, count) + drawn)
+
+
+def _counted(before: Ints, orders: int) -> Ints:
+    """Return how many trades off the book each order comes after."""
+    return np.searchsorted(before, np.arange(orders), side="right").astype(np.int64)
+
+
+def _draw_off_book(
+    seed: int, listing: Listing, opened_at: int, first_id: int, before: Ints, starts: Ints, at: Ints, price: Ints
+) -> OffBook:
+    """Return the trades that the insurance fund and auto-deleveraging made: a few per cent off the market, on no tick."""
+    if not len(before):
+        return ALL_ON_BOOK
+    rng = generator(seed, listing.symbol, 5, opened_at // MINUTE)
+    kinds = rng.choice(OFF_BOOK_KINDS, size=len(before), p=OFF_BOOK_SHARES)
+    is_real = kinds != "NA"
+    off = 1 + rng.uniform(-OFF_THE_MARKET, OFF_THE_MARKET, len(before))
+    return OffBook(
+        ids=first_id + starts[before] + np.arange(len(before)),
+        at=at[before],
+        price=np.maximum(1, (price[before] * off).astype(np.int64)) * is_real,
+        quantity=rng.integers(1, 2_000, len(before)) * listing.lot * is_real,
+        buyer_is_maker=rng.random(len(before)) < 0.5,
+        kinds=tuple(kinds.tolist()),
     )
 
 

@@ -12,11 +12,13 @@ from streaming.exchange.weights import LIMIT_A_MINUTE
 ORDER_TYPES = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
 
 
-def exchange_info(listings: Iterable[Listing], now: int, weight_limit: int = LIMIT_A_MINUTE) -> dict[str, Any]:
-    """Return the rules of the listed symbols; `now` in µs."""
+def exchange_info(
+    listings: Iterable[Listing], now: int, weight_limit: int = LIMIT_A_MINUTE, unit: int = 1000
+) -> dict[str, Any]:
+    """Return the rules of the listed symbols; `now` in µs, told in `unit`."""
     return {
         "timezone": "UTC",
-        "serverTime": now // 1000,
+        "serverTime": now // unit,
         "rateLimits": [
             _rate_limit("REQUEST_WEIGHT", "MINUTE", 1, weight_limit),
             _rate_limit("ORDERS", "SECOND", 10, 100),

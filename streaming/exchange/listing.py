@@ -7,7 +7,7 @@ each time, so that a test may ask for any symbol at all.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantstream.market import DECIMALS, UNIT
 
@@ -51,7 +51,11 @@ _KNOWN = {
 
 
 def split_assets(symbol: str) -> tuple[str, str]:
-    """Return the base and quote asset of a symbol by the best known quote assets; without one, the last three letters."""
+    """Return the base and quote asset of a symbol by the best known quote assets; without one, the last three letters.
+
+    What follows an underscore is a futures contract's delivery day: BTCUSDT_240628.
+    """
+    symbol = symbol.partition("_")[0] or symbol
     for quote in QUOTE_ASSETS:
         if symbol.endswith(quote) and len(symbol) > len(quote):
             return symbol[: -len(quote)], quote
@@ -59,7 +63,14 @@ def split_assets(symbol: str) -> tuple[str, str]:
 
 
 def synthetic_listing(symbol: str) -> tuple[Listing, Character]:
-    """Return a symbol's listing and character: the known one, or one that its name's hash decides."""
+    """Return a symbol's listing and character: the known one, or one that its name's hash decides.
+
+    A contract with a delivery day (BTCUSDT_240628) is like its pair.
+    """
+    pair, _, day = symbol.partition("_")
+    if day and pair:
+        listing, character = synthetic_listing(pair)
+        return replace(listing, symbol=symbol), character
     if symbol in _KNOWN:
         return _KNOWN[symbol]
     digest = hashlib.sha256(symbol.encode()).digest()

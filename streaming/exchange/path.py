@@ -42,6 +42,7 @@ class Day:
     spread: Floats  # standard deviation of each minute's log return
     orders: Ints
     trades: Ints
+    off_book: Ints  # trades of a futures market beside those, numbered too
     trade_ids: Ints
     aggregate_ids: Ints
 
@@ -93,8 +94,10 @@ class SymbolPath:
         climate: Climate,
         begins_at: int,
         trade_rate: Callable[[Ints], Floats],
+        off_book_rate: float = 0.0,
     ) -> None:
-        """`trade_rate` gives the mean trades per second at each of many times (µs)."""
+        """`trade_rate` gives the mean trades per second at each of many times (µs); `off_book_rate` is a minute's."""
+        self._off_book_rate = off_book_rate
         self.symbol = symbol
         self.begins_at = begins_at
         self._character = character
@@ -147,9 +150,10 @@ class SymbolPath:
         returns += _jumps(rng, spread) - PULL * (mood.log_price - np.log(character.price))
         edges = np.concatenate(([mood.log_price], mood.log_price + np.cumsum(returns)))
         orders, trades = self._counts(rng, index, rhythm * np.exp(0.8 * level))
-        trade_ids = mood.trade_id + np.concatenate(([0], np.cumsum(trades)))
+        off_book = self._off_book(index, orders)
+        trade_ids = mood.trade_id + np.concatenate(([0], np.cumsum(trades + off_book)))
         aggregate_ids = mood.aggregate_id + np.concatenate(([0], np.cumsum(orders)))
-        self._days.append(Day(np.exp(edges), spread, orders, trades, trade_ids, aggregate_ids))
+        self._days.append(Day(np.exp(edges), spread, orders, trades, off_book, trade_ids, aggregate_ids))
         ends = (float(edges[-1]), float(fast[-1]), float(slow[-1]), float(drift[-1]))
         self._mood = _Mood(*ends, int(trade_ids[-1]), int(aggregate_ids[-1]))
 
@@ -159,6 +163,12 @@ class SymbolPath:
         orders = rng.poisson(mean / (1 + EXTRA_FILLS))
         extra = np.where(orders > 0, rng.poisson(EXTRA_FILLS * orders), 0)
         return orders.astype(np.int64), (orders + extra).astype(np.int64)
+
+    def _off_book(self, index: int, orders: Ints) -> Ints:
+        if not self._off_book_rate:
+            return np.zeros_like(orders)
+        drawn = generator(self._seed, self.symbol, 3, index).poisson(self._off_book_rate, MINUTES_A_DAY)
+        return np.where(orders > 0, drawn, 0).astype(np.int64)
 
 
 def _autoregression(rng: np.random.Generator, memory: float, start: float) -> Floats:

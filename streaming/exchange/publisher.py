@@ -11,13 +11,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable
 
-from streaming.exchange import wire
+from streaming.exchange import futures_wire, wire
 from streaming.exchange.clock import Clock
 from streaming.exchange.connection import Connection, Event
 from streaming.exchange.faults import Faults
-from streaming.exchange.live_streams import KlineFeed, TickerFeed
+from streaming.exchange.live_streams import Feed, feed_of
 from streaming.exchange.market import Market, Span, trades_between
-from streaming.exchange.streams import Stream, parse_stream
+from streaming.exchange.stream_names import ALL, Kind, Stream, parse_stream
 from streaming.exchange.truth import Truth
 
 STEP = 0.02  # seconds of wall time between looks at the market
@@ -26,21 +26,24 @@ STEP = 0.02  # seconds of wall time between looks at the market
 class Publisher:
     """Who listens to what, and how far the market was sent."""
 
-    def __init__(self, market: Market, clock: Clock, faults: Faults, truth: Truth | None = None) -> None:
+    def __init__(
+        self, market: Market, clock: Clock, faults: Faults, truth: Truth | None = None, kind: Kind = "spot"
+    ) -> None:
         self._market = market
+        self._kind = kind
         self._clock = clock
         self._faults = faults
         self._truth = truth
         self._sent_until = clock.now()
         self._listeners: dict[str, dict[Connection, None]] = defaultdict(dict)
-        self._feeds: dict[str, KlineFeed | TickerFeed] = {}
+        self._feeds: dict[str, Feed] = {}
         self._held: dict[str, Event] = {}  # by stream: events kept back to be sent after the next one
         self.connections: dict[Connection, dict[str, Stream]] = {}
         self.trades_sent = 0
 
     def listen(self, connection: Connection, names: Iterable[str]) -> None:
         """Make these streams the ones that a connection listens to; the first to listen starts a waiting clock."""
-        wanted = {name: stream for name in names if (stream := self._offered(name))}
+        wanted = {name: stream for name in names if (stream := self._offered(name, connection))}
         had = self.connections.get(connection, {})
         self.connections[connection] = wanted
         for name in had.keys() - wanted.keys():
@@ -56,10 +59,12 @@ class Publisher:
         for name in self.connections.pop(connection, {}):
             self._remove(connection, name)
 
-    def _offered(self, name: str) -> Stream | None:
-        """The exchange accepts any name; nothing ever comes on those that are not offered."""
-        stream = parse_stream(name)
-        return stream if stream and stream.symbol in self._market.listings else None
+    def _offered(self, name: str, connection: Connection) -> Stream | None:
+        """Return what is to be sent; nothing comes of symbols that are not listed, nor at the wrong address of the futures."""
+        stream = parse_stream(name, self._kind)
+        if stream is None or (stream.symbol != ALL and stream.symbol not in self._market.listings):
+            return None
+        return stream if connection.route in (None, stream.route) else None
 
     def _remove(self, connection: Connection, name: str) -> None:
         del self._listeners[name][connection]
@@ -99,28 +104,33 @@ class Publisher:
             if self._truth is not None:
                 self._truth.write(span)
             if listened[0]:
-                at = span.tape.at[span.start : span.stop].tolist()
-                texts = {unit: wire.trade_events(span, unit) for unit in self._units(trades)}
-                due += _events(trades, at, texts)
-                self.trades_sent += len(at)
+                due += self._trades_due(trades, span, now)
             if listened[1]:
                 run = Span(span.tape, *span.tape.aggregate_starts.searchsorted([span.start, span.stop]).tolist())
                 at = span.tape.at[span.tape.aggregate_starts[run.start : run.stop]].tolist()
-                texts = {unit: wire.aggregate_events(run, unit) for unit in self._units(aggregates)}
+                write = futures_wire.aggregate_events if self._kind == "futures" else wire.aggregate_events
+                texts = {unit: write(run, unit) for unit in self._units(aggregates)}
                 due += _events(aggregates, at, texts)
         return due
+
+    def _trades_due(self, name: str, span: Span, now: int) -> list[tuple[int, Event]]:
+        units = self._units(name)
+        if self._kind == "futures":
+            told = {unit: futures_wire.trade_events(span, self._sent_until, now, unit) for unit in units}
+            at = [traded_at for traded_at, _ in next(iter(told.values()))]
+            texts = {unit: [text for _, text in events] for unit, events in told.items()}
+        else:
+            at = span.tape.at[span.start : span.stop].tolist()
+            texts = {unit: wire.trade_events(span, unit) for unit in units}
+        self.trades_sent += len(at)
+        return _events(name, at, texts)
 
     def _units(self, name: str) -> set[int]:
         return {connection.unit for connection in self._listeners[name]}
 
     def _add_feed(self, name: str, stream: Stream) -> None:
-        if name in self._feeds:
-            return
-        if stream.channel.startswith("kline_"):
-            interval = stream.channel.removeprefix("kline_")
-            self._feeds[name] = KlineFeed(self._market, stream.symbol, interval, self._clock.now())
-        elif stream.channel in ("ticker", "miniTicker", "bookTicker"):
-            self._feeds[name] = TickerFeed(self._market, stream.symbol, stream.channel)
+        if name not in self._feeds and (feed := feed_of(self._market, stream, self._kind, self._clock.now())):
+            self._feeds[name] = feed
 
     def _send(self, event: Event) -> None:
         for connection in self._listeners.get(event.stream, ()):

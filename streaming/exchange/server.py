@@ -23,10 +23,11 @@ from streaming.exchange.control import Control
 from streaming.exchange.faults import Faults
 from streaming.exchange.market import Market
 from streaming.exchange.publisher import Publisher
-from streaming.exchange.rest import Rest
+from streaming.exchange.rest import PATIENCE, Rest
 from streaming.exchange.sockets import Sockets
 from streaming.exchange.truth import Truth
-from streaming.exchange.weights import LIMIT_A_MINUTE, Allowance
+from streaming.exchange.venue import SPOT, Venue
+from streaming.exchange.weights import Allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ class Options:
 
     host: str = "127.0.0.1"
     port: int = 0
-    weight_limit: int = LIMIT_A_MINUTE
+    venue: Venue = SPOT
+    weight_limit: int | None = None  # as the venue's
     data_only: bool = False
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules | None = None  # as the venue's
     waits_for_listener: bool = False
+    patience: float = PATIENCE
     clock_file: Path | None = None
     truth_file: Path | None = None
     identity: dict[str, str | int | float] = field(default_factory=dict)
@@ -67,10 +70,13 @@ async def serve(
     faults = faults or Faults(random.Random(0))
     async with contextlib.AsyncExitStack() as stack:
         truth = stack.enter_context(contextlib.closing(Truth(options.truth_file))) if options.truth_file else None
-        publisher = Publisher(market, clock, faults, truth)
-        sockets = Sockets(publisher, clock, options.rules)
+        venue = options.venue
+        publisher = Publisher(market, clock, faults, truth, venue.kind)
+        sockets = Sockets(publisher, clock, options.rules or venue.rules, venue)
+        allowance = Allowance(venue.weight_limit if options.weight_limit is None else options.weight_limit)
+        rest = Rest(market, clock, faults, allowance, options.data_only, venue, options.patience)
         app = web.Application()
-        app.add_routes(Rest(market, clock, faults, Allowance(options.weight_limit), options.data_only).routes())
+        app.add_routes(rest.routes())
         app.add_routes(sockets.routes())
         app.add_routes(Control(faults, publisher, clock).routes())
         port = await _listening(app, options, stack)

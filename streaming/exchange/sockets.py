@@ -6,20 +6,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from quantstream.market import MICROSECOND
 from streaming.exchange.clock import Clock
-from streaming.exchange.connection import Connection, Rules, TooManyMessages
+from streaming.exchange.connection import Connection, Event, Rules, TooManyMessages
 from streaming.exchange.publisher import Publisher
 from streaming.exchange.refusals import Refused
+from streaming.exchange.stream_names import why_not_offered
 from streaming.exchange.streams import MAX_STREAMS, Subscriptions
+from streaming.exchange.venue import SPOT, Venue
 from streaming.exchange.weights import Attempts
-from streaming.exchange.wire import MILLISECONDS
+from streaming.exchange.wire import MILLISECONDS, unit_named
 
 log = logging.getLogger(__name__)
+MAX_REASON = 123  # bytes that a close frame has room for
+TIME_TO_READ = (
+    1.0  # seconds until who is turned away is cut: some clients lose what comes with the end, or are back at once
+)
 FAREWELL = 0.05  # seconds for the announcement to go out
 ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
@@ -27,19 +33,29 @@ ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 class Sockets:
     """All connections."""
 
-    def __init__(self, publisher: Publisher, clock: Clock, rules: Rules) -> None:
+    def __init__(self, publisher: Publisher, clock: Clock, rules: Rules, venue: Venue = SPOT) -> None:
         self._publisher = publisher
         self._clock = clock
         self._rules = rules
+        self._venue = venue
         self._attempts = Attempts(rules.attempts, rules.attempts_within)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
+        return [route for prefix in self._venue.routes for route in self._routes_at(prefix)]
+
+    def _routes_at(self, prefix: str) -> list[web.RouteDef]:
+        async def raw(request: web.Request) -> web.StreamResponse:
+            return await self._open(request, prefix, request.match_info.get("streams", ""), combined=False)
+
+        async def combined(request: web.Request) -> web.StreamResponse:
+            return await self._open(request, prefix, _asked_for(request), combined=True)
+
         return [
-            web.get("/ws", self._open_raw),
-            web.get("/ws/{streams:.*}", self._open_raw),
-            web.get("/stream", self._open_combined),
-            web.get("/stream/", self._open_combined),
+            web.get(f"{prefix}/ws", raw),
+            web.get(prefix + "/ws/{streams:.*}", raw),
+            web.get(f"{prefix}/stream", combined),
+            web.get(f"{prefix}/stream/", combined),
         ]
 
     async def shut_down(self) -> None:
@@ -55,26 +71,23 @@ class Sockets:
         with contextlib.suppress(ConnectionError, TimeoutError):  # it left by itself, or does not answer
             await asyncio.wait_for(connection.close(WSCloseCode.GOING_AWAY, "Server shutdown"), 1.0)
 
-    async def _open_raw(self, request: web.Request) -> web.StreamResponse:
-        return await self._open(request, request.match_info.get("streams", ""), combined=False)
-
-    async def _open_combined(self, request: web.Request) -> web.StreamResponse:
-        return await self._open(request, request.query.get("streams", ""), combined=True)
-
-    async def _open(self, request: web.Request, streams: str, combined: bool) -> web.StreamResponse:
+    async def _open(self, request: web.Request, prefix: str, streams: str, combined: bool) -> web.StreamResponse:
+        names = [name for name in streams.split("/") if name]
         try:
             self._attempts.count(request.remote or "")
+            unit = unit_named(request.query.get("timeUnit")) if self._venue.takes_micros else MILLISECONDS
         except Refused as refused:
             log.warning("connection refused", extra={"reason": str(refused)})
             return web.Response(status=refused.status, text=refused.body, headers=refused.headers)
-        names = [name for name in streams.split("/") if name]
         if len(names) > MAX_STREAMS:
             return web.Response(status=400, text=f"a connection may listen to at most {MAX_STREAMS} streams")
-        in_micros = request.query.get("timeUnit", "").upper() == "MICROSECOND"
         socket = web.WebSocketResponse(autoping=False, compress=False, timeout=1.0)
         await socket.prepare(request)
-        unit = MICROSECOND if in_micros else MILLISECONDS
-        connection = Connection(socket, Subscriptions(names, combined), unit, self._rules)
+        names_and_keys = [*names, *request.query.getall("listenKey", [])]
+        if reason := next((why for name in names_and_keys if (why := why_not_offered(name, self._venue.kind))), None):
+            return await _turn_away(socket, reason)
+        subscriptions = Subscriptions(names, combined, self._venue.kind)
+        connection = Connection(socket, subscriptions, unit, self._rules, self._venue.routes[prefix])
         connection.attach(request.transport)
         self._publisher.listen(connection, names)
         log.info("client connected", extra={"streams": len(names)})
@@ -123,10 +136,30 @@ class Sockets:
         await cut_after_notice(connection, self._clock, notice)
 
 
+def _asked_for(request: web.Request) -> str:
+    """Return the parameter `streams` of an address, in which a plus is a plus: clients do not escape that of a time zone."""
+    for parameter in request.rel_url.raw_query_string.split("&"):
+        name, _, value = parameter.partition("=")
+        if name == "streams":
+            return unquote(value)
+    return ""
+
+
+async def _turn_away(socket: web.WebSocketResponse, reason: str) -> web.WebSocketResponse:
+    """Say in words, in a frame and in the goodbye, that a stream of the address is not offered."""
+    log.warning("connection refused", extra={"reason": reason})
+    error = {"error": {"code": 2, "msg": f"Invalid request: {reason}"}, "id": None}
+    await socket.send_str(msgspec.json.encode(error).decode())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(socket.receive(), TIME_TO_READ)
+    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason.encode()[:MAX_REASON])
+    return socket
+
+
 def announce_shutdown(connection: Connection, clock: Clock) -> None:
-    """Send the event that precedes a planned cut."""
-    event = {"e": "serverShutdown", "E": clock.now() // connection.unit}
-    connection.send(msgspec.json.encode(event).decode())
+    """Send the event that precedes a planned cut, in the connection's form."""
+    raw = msgspec.json.encode({"e": "serverShutdown", "E": clock.now() // connection.unit}).decode()
+    connection.send_event(Event("!serverShutdown", {connection.unit: raw}))
 
 
 async def cut_after_notice(connection: Connection, clock: Clock, seconds: float) -> None:

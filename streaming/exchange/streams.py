@@ -7,33 +7,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
-from streaming.exchange.candles import INTERVALS
+from streaming.exchange.stream_names import Kind, why_not_offered
 
 MAX_STREAMS = 1024
-CHANNELS = ("trade", "aggTrade", "miniTicker", "ticker", "bookTicker", *(f"kline_{name}" for name in INTERVALS))
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
-_NAME = re.compile(r"^[^@/\s]{1,20}@[A-Za-z0-9_]+(@[A-Za-z0-9+:]+)?$")
-
-
-class Stream(NamedTuple):
-    """A symbol's channel; the symbol in upper case."""
-
-    symbol: str
-    channel: str
-
-
-def parse_stream(name: str) -> Stream | None:
-    """Return what a stream's name means, or None when no such stream is offered; symbols in names are lower case."""
-    symbol, _, channel = name.partition("@")
-    return Stream(symbol.upper(), channel) if channel in CHANNELS and symbol == symbol.lower() else None
+_NAME = re.compile(r"^(![A-Za-z]+|[^@/\s]{1,50}@[A-Za-z0-9_]+(@[A-Za-z0-9+:]+)?)$")
 
 
 class Subscriptions:
     """What one connection listens to, in the order of subscription, and whether its events come wrapped (`combined`)."""
 
-    def __init__(self, names: list[str], combined: bool) -> None:
+    def __init__(self, names: list[str], combined: bool, kind: Kind = "spot") -> None:
+        self._kind = kind
         self.names: dict[str, None] = dict.fromkeys(names)
         self.combined = combined
 
@@ -79,6 +66,9 @@ class Subscriptions:
         if not params:
             raise _Wrong(2, "Invalid request: empty parameters")
         _check_names(params)
+        for name in params:
+            if reason := why_not_offered(name, self._kind):
+                raise _Wrong(2, f"Invalid request: {reason}")
         names = {**self.names, **dict.fromkeys(params)}
         if len(names) > MAX_STREAMS:
             raise _Wrong(2, f"Invalid request: a connection may listen to at most {MAX_STREAMS} streams")

@@ -36,6 +36,7 @@ class MarketSeed:
     starts_at: int
     history_days: int = 60
     trades_per_second: float = HISTORY_RATE
+    off_book_a_minute: float = 0.0  # trades that no order book saw: a futures market has some
 
 
 class SyntheticMarket:
@@ -49,6 +50,7 @@ class SyntheticMarket:
         self._present = market.starts_at - market.starts_at % MINUTE
         self._seed = market.seed
         self._rates = (min(HISTORY_RATE, market.trades_per_second), market.trades_per_second)
+        self._off_book_rate = market.off_book_a_minute
         self._minutes: _Recent[Minutes] = _Recent(KEPT_MINUTES)
         self._paths: dict[str, SymbolPath] = {}
         self._block_minutes: dict[str, int] = {}
@@ -67,7 +69,9 @@ class SyntheticMarket:
 
         fits = [minutes for minutes in BLOCK_MINUTES if minutes * 60 * present <= BLOCK_TRADES]
         self._block_minutes[symbol] = fits[0] if fits else 1
-        self._paths[symbol] = SymbolPath(symbol, character, self._seed, climate, self.begins_at, trade_rate)
+        self._paths[symbol] = SymbolPath(
+            symbol, character, self._seed, climate, self.begins_at, trade_rate, self._off_book_rate
+        )
 
     def bounds_at(self, symbol: str, at: int) -> tuple[int, int]:
         """Return when the block that covers `at` opens and closes: a day of history, less where trades are dense."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,12 +31,37 @@ class FatFinger:
     times: float
 
 
+class OffBook(NamedTuple):
+    """Trades of a futures market that no order book saw, in the order of their ids: only its trade stream tells of them.
+
+    `kinds` are INSURANCE_FUND, ADL, or NA, the last of which have neither price nor quantity. Each came just before a market
+    trade of the same time.
+    """
+
+    ids: Ints
+    at: Ints
+    price: Ints
+    quantity: Ints
+    buyer_is_maker: Bools
+    kinds: tuple[str, ...]
+
+    def between(self, start: int, end: int) -> slice:
+        """Return the rows that traded in `[start, end)`, µs."""
+        low, high = np.searchsorted(self.at, [start, end]).tolist()
+        return slice(low, high)
+
+
+NOTHING = np.empty(0, dtype=np.int64)
+ALL_ON_BOOK = OffBook(NOTHING, NOTHING, NOTHING, NOTHING, NOTHING.astype(bool), ())
+
+
 @dataclass(frozen=True)
 class Tape:
     """Trades of one symbol over `[opened_at, closed_at)`, whole minutes, in order of time and id.
 
     `order` numbers the taker order (row-wise, rising) that each trade filled: trades of one order are one aggregate.
-    Recorded aggregates are their own single trade here, of ids `first_ids` to `last_ids`.
+    Recorded aggregates are their own single trade here, of ids `first_ids` to `last_ids`. A futures market numbers the trades
+    `off_book` too, so that the ids here skip; they are in no candle, no aggregate and no ticker.
     """
 
     listing: Listing
@@ -51,6 +77,7 @@ class Tape:
     first_ids: Ints
     last_ids: Ints
     fat_fingers: tuple[FatFinger, ...] = field(default=())
+    off_book: OffBook = ALL_ON_BOOK
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,12 +106,12 @@ class Tape:
 
     def minutes(self, until: int | None = None) -> Minutes:
         """Return the minutes with trades before `until` (default: all)."""
-        return minutes_of(self, self.rows_until(until) if until is not None else len(self))
+        return bars_of(self, 0, self.rows_until(until) if until is not None else len(self))
 
 
 @dataclass(frozen=True, slots=True)
 class Minutes:
-    """One-minute candles of the minutes that had trades, columns as in the exchange's klines."""
+    """Candles of the minutes (or seconds) that had trades, columns as in the exchange's klines."""
 
     opened_at: Ints
     open: Ints
@@ -133,25 +160,27 @@ def _int_sums(values: Ints, starts: Ints) -> Ints:
     return sums
 
 
-def minutes_of(tape: Tape, rows: int) -> Minutes:
-    """Return the minutes of a tape's first `rows` trades."""
-    at = tape.at[:rows]
-    edges = np.searchsorted(at, np.arange(tape.opened_at, tape.closed_at + 1, MINUTE))
-    filled = np.flatnonzero(edges[1:] > edges[:-1])
-    starts, ends = edges[:-1][filled], edges[1:][filled]
-    quantity, quote = tape.quantity[:rows], tape.quote(slice(rows))
-    taken = ~tape.buyer_is_maker[:rows]
+def bars_of(tape: Tape, start: int, stop: int, width: int = MINUTE) -> Minutes:
+    """Return the candles of `width` µs (minutes, seconds) that the rows `[start, stop)` of a tape make."""
+    rows = slice(start, stop)
+    at, price = tape.at[rows], tape.price[rows]
+    window = at - at % width
+    starts = np.flatnonzero(np.diff(window, prepend=-1))
+    ends = np.append(starts[1:], len(at)) if len(starts) else starts
+    quantity, quote = tape.quantity[rows], tape.quote(rows)
+    taken = ~tape.buyer_is_maker[rows]
+    first_ids, last_ids = tape.first_ids[rows], tape.last_ids[rows]
     return Minutes(
-        opened_at=tape.opened_at + filled * MINUTE,
-        open=tape.price[starts],
-        high=np.maximum.reduceat(tape.price[:rows], starts) if len(starts) else tape.price[:0],
-        low=np.minimum.reduceat(tape.price[:rows], starts) if len(starts) else tape.price[:0],
-        close=tape.price[ends - 1],
+        opened_at=window[starts],
+        open=price[starts],
+        high=np.maximum.reduceat(price, starts) if len(starts) else price,
+        low=np.minimum.reduceat(price, starts) if len(starts) else price,
+        close=price[ends - 1],
         volume=exact_sums(quantity, starts),
         quote_volume=exact_sums(quote, starts),
-        trade_count=_int_sums(tape.last_ids[:rows] - tape.first_ids[:rows] + 1, starts),
+        trade_count=_int_sums(last_ids - first_ids + 1, starts),
         taker_buy_volume=exact_sums(quantity * taken, starts),
         taker_buy_quote_volume=exact_sums(quote * taken, starts),
-        first_id=tape.first_ids[starts],
-        last_id=tape.last_ids[ends - 1],
+        first_id=first_ids[starts],
+        last_id=last_ids[ends - 1],
     )

@@ -1,48 +1,21 @@
-"""Rolling day statistics, last prices and a plausible order book of a symbol, all of them from its trades."""
+"""The exchange's ticker rows, spot's and futures', full and mini: each a wording of the same exact statistics."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from quantstream.market import MINUTE, units_text
-from streaming.exchange.candles import DAY, minutes_between
-from streaming.exchange.market import Market, latest_trades
-from streaming.exchange.refusals import Refused
-
-
-class Last(NamedTuple):
-    """The newest trade of a symbol, 10⁻⁸ and µs."""
-
-    id: int
-    price: int
-    quantity: int
-    at: int
-
-
-def last_trade(market: Market, symbol: str, now: int) -> Last:
-    """Return the newest trade before `now`.
-
-    Raises: Refused when nothing has traded yet.
-    """
-    for tape, row, _ in latest_trades(market, symbol, 1, now):
-        return Last(int(tape.ids[row]), int(tape.price[row]), int(tape.quantity[row]), int(tape.at[row]))
-    raise Refused(-1000, f"{symbol} has not traded yet.", 400)
-
-
-def quotes(market: Market, symbol: str, now: int) -> tuple[int, int]:
-    """Return the best bid and ask around the last price: a tick apart, as in a liquid book."""
-    tick = market.listings[symbol].tick
-    price = last_trade(market, symbol, now).price
-    return max(price - tick, tick), max(price, 2 * tick)
-
-
-def book_quantity(market: Market, symbol: str, price: int, level: int) -> int:
-    """Return the quantity at a price level of the invented book: steady for a price, larger further away."""
-    lot = market.listings[symbol].lot
-    worth = (200 + price % 977 * (1 + level)) * 10**16  # 10⁻¹⁶ of the quote asset
-    return max(1, worth // price // lot) * lot
+from quantstream.market import units_text
+from streaming.exchange import book
+from streaming.exchange.market import Market
+from streaming.exchange.statistics import (
+    AVERAGE_MINUTES,
+    Statistics,
+    average_stretch,
+    last_trade,
+    previous_close,
+    rolling_day,
+    statistics,
+)
 
 
 def price_row(market: Market, symbol: str, now: int) -> dict[str, Any]:
@@ -52,67 +25,60 @@ def price_row(market: Market, symbol: str, now: int) -> dict[str, Any]:
 
 def book_row(market: Market, symbol: str, now: int) -> dict[str, Any]:
     """Return a row of `/ticker/bookTicker`."""
-    bid, ask = quotes(market, symbol, now)
+    _, [bid], [ask] = book.snapshot(market, symbol, 1, now)
+    return {"symbol": symbol, "bidPrice": bid[0], "bidQty": bid[1], "askPrice": ask[0], "askQty": ask[1]}
+
+
+def mini_row(symbol: str, found: Statistics, unit: int) -> dict[str, Any]:
+    """Return the row of `type=MINI`; `unit` is 1000 for times in ms, 1 for µs."""
     return {
         "symbol": symbol,
-        "bidPrice": units_text(bid),
-        "bidQty": units_text(book_quantity(market, symbol, bid, 0)),
-        "askPrice": units_text(ask),
-        "askQty": units_text(book_quantity(market, symbol, ask, 0)),
+        "openPrice": units_text(found.open),
+        "highPrice": units_text(found.high),
+        "lowPrice": units_text(found.low),
+        "lastPrice": units_text(found.last.price),
+        "volume": units_text(found.volume),
+        "quoteVolume": units_text(found.quote_volume),
+        "openTime": found.stretch.opened_at // unit,
+        "closeTime": found.stretch.closed_at // unit - 1,
+        "firstId": found.first_id,
+        "lastId": found.last_id,
+        "count": found.count,
     }
 
 
-def depth(market: Market, symbol: str, limit: int, now: int) -> dict[str, Any]:
-    """Return the answer of `/depth`: an invented book a tick a level around the last price."""
-    tick = market.listings[symbol].tick
-    bid, ask = quotes(market, symbol, now)
-    bids = [price for level in range(limit) if (price := bid - level * tick) > 0]
-    asks = [ask + level * tick for level in range(limit)]
-    return {
-        "lastUpdateId": last_trade(market, symbol, now).id * 10,
-        "bids": [[units_text(p), units_text(book_quantity(market, symbol, p, i))] for i, p in enumerate(bids)],
-        "asks": [[units_text(p), units_text(book_quantity(market, symbol, p, i))] for i, p in enumerate(asks)],
+def full_row(symbol: str, found: Statistics, unit: int) -> dict[str, Any]:
+    """Return the row of `/ticker` and `/ticker/tradingDay`."""
+    changes = {
+        "symbol": symbol,
+        "priceChange": units_text(found.change),
+        "priceChangePercent": found.change_percent,
+        "weightedAvgPrice": units_text(found.average),
     }
+    return changes | mini_row(symbol, found, unit)
 
 
 def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
-    """Return a row of `/ticker/24hr`: the last day up to `now`, from whole minutes on."""
-    start = now - DAY - (now - DAY) % MINUTE
-    minutes = minutes_between(market, symbol, start, now)
-    last = last_trade(market, symbol, now)
-    volume, quote = int(minutes.volume.sum()), int(minutes.quote_volume.sum())
-    prices = (
-        [int(minutes.open[0]), int(minutes.high.max()), int(minutes.low.min())] if len(minutes) else [last.price] * 3
-    )
-    opening, high, low = prices
-    change = last.price - opening
-    bid_and_ask = {key: value for key, value in book_row(market, symbol, now).items() if key != "symbol"}
-    return {
-        "symbol": symbol,
-        "priceChange": units_text(change),
-        "priceChangePercent": f"{100 * change / opening:.3f}",
-        "weightedAvgPrice": units_text(quote * 10**8 // volume if volume else last.price),
-        "prevClosePrice": units_text(opening),
-        "lastPrice": units_text(last.price),
-        "lastQty": units_text(last.quantity),
-        **bid_and_ask,
-        "openPrice": units_text(opening),
-        "highPrice": units_text(high),
-        "lowPrice": units_text(low),
-        "volume": units_text(volume),
-        "quoteVolume": units_text(quote),
-        "openTime": start // unit,
-        "closeTime": now // unit,
-        "firstId": int(minutes.first_id[0]) if len(minutes) else -1,
-        "lastId": int(minutes.last_id[-1]) if len(minutes) else -1,
-        "count": int(np.sum(minutes.trade_count)),
-    }
+    """Return a row of `/ticker/24hr`."""
+    found = statistics(market, symbol, rolling_day(now))
+    best = book_row(market, symbol, found.stretch.until)
+    return full_row(symbol, found, unit) | best | _last_ones(market, symbol, found)
+
+
+def futures_day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
+    """Return a row of the futures' `/ticker/24hr`: without the book and without the price before."""
+    found = statistics(market, symbol, rolling_day(now))
+    return full_row(symbol, found, unit) | {"lastQty": units_text(found.last.quantity)}
 
 
 def average_price(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
     """Return the answer of `/avgPrice`: weighted by volume over five minutes."""
-    minutes = minutes_between(market, symbol, now - now % MINUTE - 4 * MINUTE, now)
-    last = last_trade(market, symbol, now)
-    volume = int(minutes.volume.sum())
-    price = int(minutes.quote_volume.sum()) * 10**8 // volume if volume else last.price
-    return {"mins": 5, "price": units_text(price), "closeTime": last.at // unit}
+    found = statistics(market, symbol, average_stretch(now))
+    return {"mins": AVERAGE_MINUTES, "price": units_text(found.average), "closeTime": found.last.at // unit}
+
+
+def _last_ones(market: Market, symbol: str, found: Statistics) -> dict[str, Any]:
+    return {
+        "prevClosePrice": units_text(previous_close(market, symbol, found)),
+        "lastQty": units_text(found.last.quantity),
+    }

@@ -38,6 +38,8 @@ def weight_of(endpoint: str, query: Mapping[str, str]) -> int:
     if endpoint == "depth":
         limit = int(query["limit"]) if query.get("limit", "").isdecimal() else 100
         return next((weight for most, weight in _BY_DEPTH if limit <= most), 250)
+    if endpoint in ("ticker", "ticker/tradingDay"):
+        return min(200, 4 * (query["symbols"].count(",") + 1 if "symbols" in query else 1))
     if endpoint in ("ticker/price", "ticker/bookTicker"):
         return 2 if "symbol" in query else 4
     if endpoint == "ticker/24hr":
@@ -64,7 +66,7 @@ class Allowance:
         """
         now = self._wall()
         if (left := self._banned_until.get(address, 0.0) - now) > 0:
-            raise banned(math.ceil(left))
+            raise banned(math.ceil(left), self._used.get(address, 0))
         if int(now // 60) != self._minute:
             self._minute = int(now // 60)
             self._used.clear()
@@ -75,7 +77,7 @@ class Allowance:
         refused = self._refused[address] = self._refused.get(address, 0) + 1
         if refused > REFUSALS:
             self._banned_until[address] = now + BAN
-            raise banned(math.ceil(BAN))
+            raise banned(math.ceil(BAN), used)
         raise too_much(self.limit, math.ceil(60 - now % 60), used)
 
 
@@ -103,12 +105,17 @@ class Attempts:
             raise Refused(-1003, "Too many connection attempts.", 429, {"Retry-After": str(math.ceil(self._window))})
 
 
-def banned(retry_after: int) -> Refused:
+def used_weight(used: int) -> dict[str, str]:
+    """Return the headers that tell an address, in every answer, what it has used in this minute."""
+    return {"X-MBX-USED-WEIGHT": str(used), "X-MBX-USED-WEIGHT-1M": str(used)}
+
+
+def banned(retry_after: int, used: int) -> Refused:
     """Return the refusal of an address that went on asking after it was told to stop."""
     message = (
         "Way too much request weight used; IP banned. Please use WebSocket Streams for live updates to avoid bans."
     )
-    return Refused(-1003, message, 418, {"Retry-After": str(retry_after)})
+    return Refused(-1003, message, 418, {"Retry-After": str(retry_after), **used_weight(used)})
 
 
 def too_much(limit: int, retry_after: int, used: int) -> Refused:
@@ -117,5 +124,4 @@ def too_much(limit: int, retry_after: int, used: int) -> Refused:
         f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE. "
         "Please use WebSocket Streams for live updates to avoid polling the API."
     )
-    headers = {"Retry-After": str(retry_after), "X-MBX-USED-WEIGHT-1M": str(used), "X-MBX-USED-WEIGHT": str(used)}
-    return Refused(-1003, message, 429, headers)
+    return Refused(-1003, message, 429, {"Retry-After": str(retry_after), **used_weight(used)})

@@ -10,10 +10,28 @@ from collections.abc import Iterable, Iterator
 from quantstream.market import MICROSECOND, units_text
 from streaming.exchange.candles import Kline
 from streaming.exchange.market import Span
+from streaming.exchange.refusals import INVALID_TIME_UNIT, Refused
 
 MILLISECONDS = 1000 * MICROSECOND
 MICROSECONDS = MICROSECOND
+_UNITS = {
+    None: MILLISECONDS,
+    "MILLISECOND": MILLISECONDS,
+    "millisecond": MILLISECONDS,
+    "MICROSECOND": MICROSECONDS,
+    "microsecond": MICROSECONDS,
+}
 _BOOL = ("false", "true")
+
+
+def unit_named(name: str | None) -> int:
+    """Return the unit of time that a header or an address asks for.
+
+    Raises: Refused for a word that is none.
+    """
+    if name not in _UNITS:
+        raise Refused(*INVALID_TIME_UNIT)
+    return _UNITS[name]
 
 
 def trade_events(span: Span, unit: int) -> list[str]:
@@ -34,16 +52,17 @@ def aggregate_events(span: Span, unit: int) -> list[str]:
     """Return the `aggTrade` events of a run of aggregates."""
     symbol = span.tape.listing.symbol
     head = f'{{"e":"aggTrade","E":%d,"s":"{symbol}","a":%d,"p":"%s","q":"%s","f":%d,"l":%d,"T":%d,"m":%s,"M":true}}'
-    return [head % (row[5], *row[:5], row[5], row[6]) for row in _aggregates(span, unit)]
+    return [head % (row[5], *row[:5], row[5], row[6]) for row in aggregate_values(span, unit)]
 
 
 def aggregate_rows(spans: Iterable[Span], unit: int) -> str:
     """Return the answer of `/aggTrades`."""
     row = '{"a":%d,"p":"%s","q":"%s","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
-    return "[" + ",".join(row % values for span in spans for values in _aggregates(span, unit)) + "]"
+    return "[" + ",".join(row % values for span in spans for values in aggregate_values(span, unit)) + "]"
 
 
-def _aggregates(span: Span, unit: int) -> Iterator[tuple[int, str, str, int, int, int, str]]:
+def aggregate_values(span: Span, unit: int) -> Iterator[tuple[int, str, str, int, int, int, str]]:
+    """Yield id, price, quantity, first and last trade id, time and side of each aggregate, as text where JSON has text."""
     tape, start, stop = span
     firsts, lasts = tape.aggregate_starts[start:stop], tape.aggregate_last_rows[start:stop]
     columns = (
@@ -98,12 +117,18 @@ def _kline_row(kline: Kline, unit: int) -> str:
 
 def kline_event(symbol: str, interval: str, kline: Kline, now: int, unit: int) -> str:
     """Return the `kline` event of a window as it stands `now`; it is closed once its time is over."""
+    return f'{{"e":"kline","E":{now // unit},"s":"{symbol}","k":{kline_json(interval, kline, now, unit, symbol)}}}'
+
+
+def kline_json(interval: str, kline: Kline, now: int, unit: int, symbol: str | None) -> str:
+    """Return what such an event says of the window itself."""
     k = kline
     closed = _BOOL[now >= k.closed_at]
+    named = "" if symbol is None else f'"s":"{symbol}",'
     return (
-        f'{{"e":"kline","E":{now // unit},"s":"{symbol}","k":{{"t":{k.opened_at // unit},"T":{k.closed_at // unit - 1},'
-        f'"s":"{symbol}","i":"{interval}","f":{k.first_id},"L":{k.last_id},"o":"{units_text(k.open)}",'
-        f'"c":"{units_text(k.close)}","h":"{units_text(k.high)}","l":"{units_text(k.low)}","v":"{units_text(k.volume)}",'
-        f'"n":{k.trade_count},"x":{closed},"q":"{units_text(k.quote_volume)}","V":"{units_text(k.taker_buy_volume)}",'
-        f'"Q":"{units_text(k.taker_buy_quote_volume)}","B":"0"}}}}'
+        f'{{"t":{k.opened_at // unit},"T":{k.closed_at // unit - 1},{named}"i":"{interval}",'
+        f'"f":{k.first_id},"L":{k.last_id},"o":"{units_text(k.open)}","c":"{units_text(k.close)}",'
+        f'"h":"{units_text(k.high)}","l":"{units_text(k.low)}","v":"{units_text(k.volume)}","n":{k.trade_count},'
+        f'"x":{closed},"q":"{units_text(k.quote_volume)}","V":"{units_text(k.taker_buy_volume)}",'
+        f'"Q":"{units_text(k.taker_buy_quote_volume)}","B":"0"}}'
     )

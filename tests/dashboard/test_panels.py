@@ -10,6 +10,15 @@ from dashboard.tables import SymbolLine
 from quantstream.topics import DeadRecord, Event
 
 
+def test_any_symbol_has_a_link_that_leads_to_it() -> None:
+    html = tables.symbols(
+        [SymbolLine("币安人生USDT", None, 2, None, 0), SymbolLine("BTCUSDT_240628", None, 2, None, 0)]
+    )
+    assert "?symbol=%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT" in html
+    assert "<b>币安人生USDT</b>" in html
+    assert "?symbol=BTCUSDT_240628" in html
+
+
 def test_the_signal_shows_its_action_shares_and_reasons_escaped(score) -> None:
     html = panels.signal_card(score())
     assert '<div class="qs-action up" data-testid="action">BUY</div>' in html

@@ -237,11 +237,13 @@ def test_archives_that_lie_are_said_to_be_damaged(tmp_path: Path) -> None:
             list(read_trades(path))
 
 
-def test_an_archive_of_several_files_or_of_none_says_what_to_give(tmp_path: Path) -> None:
+def test_an_archive_of_several_files_is_read_whole_and_one_of_none_says_what_to_give(tmp_path: Path) -> None:
     path = tmp_path / "BTCUSDT-trades.zip"
-    for members in ({"a.csv": ROW, "b.csv": ROW}, {"readme.txt": b"hello"}):
+    zipped(path, **{"a.csv": ROW, "__MACOSX/._a.csv": b"\0\5\x16", "b.csv": ROW, "readme.md": b"hello"})
+    assert len(read(path)) == 2
+    for members in ({"readme.md": b"hello"}, {}):
         zipped(path, **members)
-        with pytest.raises(Misconfigured, match="an archive of trades holds one"):
+        with pytest.raises(Misconfigured, match="holds no file of trades"):
             list(read_trades(path))
 
 

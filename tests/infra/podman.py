@@ -58,7 +58,11 @@ class Played:
         (container,) = spec["containers"]
         container["image"] = f"localhost/{container['image']}"
         container.pop("envFrom", None)
-        instance = {"QUANTSTREAM_HTTP_PORT": str(self.port), "QUANTSTREAM_INSTANCE": self.name}
+        instance = {
+            "QUANTSTREAM_HTTP_PORT": str(self.port),
+            "QUANTSTREAM_HTTP_HOST": "0.0.0.0",
+            "QUANTSTREAM_INSTANCE": self.name,
+        }
         container["env"] = [{"name": key, "value": value} for key, value in {**self.settings, **instance}.items()]
         for key in ("startupProbe", "readinessProbe", "livenessProbe"):
             container.pop(key)  # asked from here: podman needs systemd for it, and a curl in the image

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from infra.local.airflow_api import Run, Task
 from infra.local.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
+from ml.enough import shortfall
 from quantstream.errors import Unavailable
 
 
@@ -71,6 +72,13 @@ def test_training_without_enough_history_is_one_sentence_with_the_reason() -> No
 
 def test_history_too_short_to_train_on_is_said_at_once() -> None:
     assert follow(FakeAirflow({HISTORY: "success", VALIDATE: "skipped"})) == Outcome(False, TOO_SHORT)
+
+
+def test_history_too_short_to_train_on_is_said_with_how_much_it_would_take() -> None:
+    api = FakeAirflow({HISTORY: "success", VALIDATE: "skipped"})
+    found = first_run(api, Console(file=io.StringIO()), lambda _: None, lambda: shortfall(40))  # type: ignore[arg-type]
+    assert found.note.startswith(TOO_SHORT)
+    assert "no model can learn from 40 candles of 5 minutes" in found.note
 
 
 def test_who_does_not_wait_has_the_backfill_triggered_all_the_same() -> None:

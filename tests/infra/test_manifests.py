@@ -82,6 +82,9 @@ def test_a_stage_is_asked_where_it_answers(whole: list[Object], name: str) -> No
     (container,) = pod(stage(whole, name))["containers"]
     (port,) = container["ports"]
     assert variables(stage(whole, name))["QUANTSTREAM_HTTP_PORT"] == str(port["containerPort"])
+    assert (
+        variables(stage(whole, name))["QUANTSTREAM_HTTP_HOST"] == "0.0.0.0"
+    )  # loopback elsewhere: probes come from outside
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     assert container["startupProbe"]["httpGet"]["path"] in ("/healthz", "/readyz")

@@ -70,6 +70,7 @@ def test_stage_is_told_where_everything_is(plan: Plan) -> None:
         "QUANTSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:9092",
         "QUANTSTREAM_MLFLOW": "http://127.0.0.1:5000",
         "QUANTSTREAM_HTTP_PORT": "9105",
+        "QUANTSTREAM_HTTP_HOST": "127.0.0.1",
         "QUANTSTREAM_LOG_FORMAT": "json",
         "QUANTSTREAM_PORTS__DASHBOARD": "8501",
         "QUANTSTREAM_PORTS__AIRFLOW": "8080",

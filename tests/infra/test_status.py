@@ -7,14 +7,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pytest
 from rich.console import Console
 
-from infra.local import status
+from infra.local import lag, status
+from infra.local.broker import free_port
 from infra.local.plan import Plan
 from infra.local.processes import process_table
 from infra.local.state import Stack, State, write_private
 from infra.local.status import ProcessStatus, Status, SymbolStatus
 from infra.local.tables import print_status
+from quantstream.kafka import Reader, Writer
+from quantstream.lake import Lake
+from quantstream.market import SECOND, UNIT, Trade
+from quantstream.metrics import Health, Metrics
+from quantstream.settings import Kafka
+from quantstream.topics import TRADES
+from streaming.binance import trade_event
+from streaming.sink import SinkStage
 
 SEEN = Status(
     processes={
@@ -85,12 +95,61 @@ def test_revised_candle_is_counted_once(plan: Plan) -> None:
     assert status.look(plan.state).symbols["BTCUSDT"].candles == 2
 
 
-def test_lag_of_the_sink_is_its_own_number(plan: Plan) -> None:
+def test_lag_of_the_sink_is_its_own_number_while_it_tells_one(plan: Plan) -> None:
     stack = written(plan)
     metrics = b"# HELP quantstream_sink_lag_records x\nquantstream_sink_lag_records 42.0\nquantstream_sink_other 1.0\n"
-    assert status.sink_lag(stack, lambda url: metrics if url == "http://127.0.0.1:9104/metrics" else None) == 42
-    assert status.sink_lag(stack, lambda _: None) == 0
-    assert status.sink_lag(replace(stack, processes={}), lambda _: metrics) == 0
+    assert lag.of_sink(stack, lambda url: metrics if url == "http://127.0.0.1:9104/metrics" else None) == 42
+    assert lag.of_sink(stack, lambda _: None) is None
+    assert lag.of_sink(stack, lambda _: b"not metrics \xff") is None
+    assert lag.of_sink(replace(stack, processes={}), lambda _: metrics) is None
+
+
+@pytest.mark.broker
+def test_lag_of_a_sink_that_is_down_is_asked_of_the_broker_and_the_lake(plan: Plan, fresh_broker: Kafka) -> None:
+    lake, writer = Lake(str(plan.state.folder / "lake")), Writer(fresh_broker)
+    stack = replace(written(plan), kafka=fresh_broker.bootstrap, processes={"sink": {"http_port": free_port()}})
+
+    def send(first: int, last: int) -> None:
+        for number in range(first, last + 1):
+            trade = Trade("BTCUSDT", number, number, number, UNIT, UNIT, (1_723_161_600 + number) * SECOND, False)
+            writer.send(TRADES, trade.symbol, trade_event(trade))
+        writer.flush()
+
+    send(1, 5)
+    notes: list[str] = []
+    assert lag.total(stack, False, notes) == 5
+    assert notes == ["the sink is not at work: its part of the lag is all that came after its last rows in the lake"]
+    sink = SinkStage(lake, Reader(fresh_broker, "quantstream-sink"), writer, Metrics("sink"), Health(), 0.1, lambda: 0)
+    sink.start()
+    while lake.table("trades").to_pyarrow_table().num_rows < 5:
+        sink.turn()
+    sink.reader.close()
+    assert lag.total(stack, False, []) == 0
+    send(6, 12)
+    assert lag.total(stack, False, []) == 7
+    assert lag.total(replace(stack, processes={"aggregate": {}}), False, []) == 12  # its group never began
+
+
+def test_a_market_too_young_to_learn_from_says_how_much_it_would_take(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = written(plan)
+    _store_candles(plan)
+    ready = {name: ProcessStatus("running", True, 1, 0) for name in stack.processes}
+    monkeypatch.setattr(status, "look_at_processes", lambda *_: ready)
+    monkeypatch.setattr(status.lags, "total", lambda *_: 0)
+    champion = {"quantstream-risk": "4"}
+    for serving, said in (({}, "no model can learn from 2 candles of 5 minutes"), (champion, "")):
+        monkeypatch.setattr(status, "_models", lambda _, serving=serving: serving)
+        notes = status.look(plan.state).notes
+        assert "".join(notes).startswith(said)
+        assert len(notes) == bool(said)
+
+
+def test_lag_that_is_not_known_is_not_zero() -> None:
+    console = Console(record=True, width=100, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_status(replace(SEEN, lag=None), console)
+    assert "Lag        not known" in console.export_text()
 
 
 def test_table_tells_a_person_the_same() -> None:
@@ -108,7 +167,6 @@ def test_registry_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
 
 
 def _store_candles(plan: Plan, revision: int = 0) -> None:
-    from quantstream.lake import Lake
     from quantstream.market import Candle
     from quantstream.tables import candle_rows
 

@@ -264,3 +264,11 @@ def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(
     assert said["risk", "crash"] > 0.5
     assert np.ptp(said["forecast", "crash"][2]) > 2 * np.ptp(said["forecast", "calm"][2])
     assert said["anomaly", "crash"] > 0.5 > said["anomaly", "calm"]
+
+
+def test_a_warm_anomaly_model_has_laid_out_the_trades_forest_too(models: dict[str, base.Model], tmp_path: Path) -> None:
+    base.save(models["anomaly"], tmp_path / "cold")
+    cold = base.load(tmp_path / "cold")
+    cold.warm()
+    assert isinstance(cold, AnomalyModel)
+    assert all("_flat" in vars(forest) for forest in (cold.trades, cold.candles))

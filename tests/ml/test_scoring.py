@@ -147,6 +147,53 @@ def test_odd_data_abstains_with_a_reason_and_spares_the_others(
     assert good == score(champions, {"ETHUSDT": histories["ETHUSDT"]}, NOW)[0]
 
 
+class Moody(base.Model):
+    """Raises for candles that it cannot stand: those dearer than its limit. Stands for a library's own error."""
+
+    kind = "risk"
+    names = ("momentum_5m", "log_rms_1h")
+
+    def __init__(self, bad: float) -> None:
+        self.bad = bad
+
+    def predict(self, windows: np.ndarray) -> np.ndarray:
+        if (windows[:, -1, 1] == self.bad).any():
+            raise RuntimeError("no leaf for this row")
+        return np.full(len(windows), 0.25)
+
+    def write(self, folder: object) -> dict[str, object]:  # type: ignore[override]
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, folder: object, state: object) -> Moody:  # type: ignore[override]
+        raise NotImplementedError
+
+
+def test_a_model_that_raises_for_one_symbol_scores_the_others(histories: dict[str, pd.DataFrame]) -> None:
+    row = features.newest([features.series_of(histories["BTCUSDT"])], 1, ("log_rms_1h",))
+    moody = ModelSet(risk=LoadedModel("quantstream-risk", "7", features.FEATURE_HASH, Moody(float(row[0, 0, 0]))))
+    odd, good = score(moody, histories, NOW)
+    assert (odd.risk, odd.models) == (None, {})
+    assert "risk: quantstream-risk 7 failed: RuntimeError: no leaf for this row" in odd.abstained
+    assert (good.risk, "failed" in good.abstained) == (25.0, False)
+
+
+def test_features_that_raise_for_one_symbol_leave_the_others(
+    champions: ModelSet, histories: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest, bad = features.newest, float(histories["BTCUSDT"]["close"].iloc[-1])
+
+    def odd(series: list[features.Series], *more: object) -> object:
+        if any(one.columns["close"][-1] == bad for one in series):
+            raise IndexError("beyond the grid")
+        return newest(series, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("ml.inputs.features.newest", odd)
+    left, good = score(champions, histories, NOW)
+    assert "its features failed: IndexError: beyond the grid" in left.abstained
+    assert (left.models, good.abstained) == ({}, "")
+
+
 def test_the_revision_of_the_candle_is_named(champions: ModelSet, histories: dict[str, pd.DataFrame]) -> None:
     (plain,) = score(champions, {"BTCUSDT": histories["BTCUSDT"]}, NOW)
     (revised,) = score(champions, {"BTCUSDT": histories["BTCUSDT"].assign(revision=2)}, NOW)

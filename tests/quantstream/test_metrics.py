@@ -74,3 +74,9 @@ def test_two_stages_in_one_process_do_not_share_numbers() -> None:
     first, second = Metrics("a"), Metrics("a")
     first.dead.inc()
     assert second.registry.get_sample_value("quantstream_a_dead_letters_total") == pytest.approx(0)
+
+
+def test_it_listens_on_loopback_unless_told_otherwise() -> None:
+    server = HealthServer(Health(), Metrics("sink"))
+    with server:
+        assert server._server.server_address[0] == "127.0.0.1"

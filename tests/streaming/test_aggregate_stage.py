@@ -12,7 +12,7 @@ from quantstream.kafka import ANY_PARTITION, Message, Partition
 from quantstream.market import SECOND, UNIT, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import OPEN_CANDLES, TRADES, OpenCandles, decode
-from streaming.aggregate import AggregateStage
+from streaming.aggregate import AggregateStage, read_snapshots
 from streaming.aggregator import Aggregator
 from streaming.binance import trade_event
 
@@ -46,7 +46,7 @@ class FakeReader:
                 item()
         return found
 
-    def committed(self, partitions: list[Partition]) -> dict[Partition, int | None]:
+    def committed(self, partitions: list[Partition], waiting: Any = None) -> dict[Partition, int | None]:
         return dict.fromkeys(partitions)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
@@ -61,6 +61,45 @@ class FakeReader:
 
     def lag(self) -> int:
         return 0
+
+
+class SlowSnapshots:
+    """A snapshot topic that comes a little at a time, and from some point on not at all."""
+
+    def __init__(self, looks: list[int]) -> None:
+        """`looks` tell how many offsets each look gets on, by transaction markers alone."""
+        self.looks, self.position = looks, 0
+
+    def ends(self, topic: str, partition: int) -> tuple[int, int]:
+        return 0, 100
+
+    def written_end(self, topic: str, partition: int) -> int:
+        return 100
+
+    def assign(self, offsets: Mapping[Partition, int]) -> None:
+        assert list(offsets) == [(OPEN_CANDLES.name, 0)]
+
+    def poll(self, timeout: float, limit: int = 0) -> list[Message]:
+        if not self.looks:
+            raise Unavailable("the test has seen enough")
+        self.position += self.looks.pop(0)
+        return []
+
+    def positions(self) -> dict[Partition, int]:
+        return {(OPEN_CANDLES.name, 0): self.position}
+
+
+def test_a_restore_of_any_length_is_work_as_long_as_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[int] = []
+    steady: Any = SlowSnapshots([10] * 10)
+    assert list(read_snapshots(steady, 0, working=lambda: beats.append(1))) == []
+    assert len(beats) == 10
+    beats.clear()
+    monkeypatch.setattr("streaming.aggregate.TRANSACTION_PATIENCE", 0.0)  # no transaction can be open any more
+    stuck: Any = SlowSnapshots([10, 0, 0, 0, 10, 0, 0])
+    with pytest.raises(Unavailable):
+        list(read_snapshots(stuck, 0, working=lambda: beats.append(1)))
+    assert len(beats) == 2  # a broker that brings nothing is no work: the watchdog ends it
 
 
 class FakeWriter:

@@ -15,7 +15,7 @@ from quantstream.errors import Misconfigured, Unavailable
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
 from streaming import connection, ingest, rest
-from streaming.binance import parse_record
+from streaming.binance import parse_record, parse_trade, split_frame
 from streaming.connection import Plan, keep_connected
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
@@ -116,6 +116,18 @@ async def test_an_exchange_that_stays_away_is_unavailable(monkeypatch: pytest.Mo
             await history.time()
     with pytest.raises(Unavailable, match="does not answer at ws"):
         await connect("ws://127.0.0.1:9", ["btcusdt@trade"], opener(library))
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+async def test_any_symbol_that_the_exchange_has_can_be_asked_for_by_address(library: Library) -> None:
+    names = ["币安人生USDT", "BTCUSDT_240628", "1000SATSUSDT"]
+    odd = SyntheticMarket(MarketSeed(seed=3, starts_at=STARTS_AT, history_days=1), names)
+    seen: set[str] = set()
+    async with exchange(odd, speed=2_000) as served:
+        feed = await connect(served.ws, [f"{name.lower()}@trade" for name in names], opener(library))
+        while seen != set(names):
+            seen |= {parse_trade(split_frame(raw)[1]).symbol for raw in await feed.read()}
+        await feed.close()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -17,7 +17,7 @@ from quantstream.features import COLUMNS, Series
 from quantstream.lake import Lake, utc
 from quantstream.market import MINUTE, SECOND, UNIT, Candle
 from quantstream.tables import candle_rows
-from streaming.histories import ROOM, CandleHistories, CandleHistory
+from streaming.histories import FIRST_RELOAD, LAST_RELOAD, MOST_EDITS, ROOM, SLOW, CandleHistories, CandleHistory
 
 T0 = 1_723_161_600 * SECOND
 STEP = 5 * MINUTE
@@ -58,7 +58,7 @@ def test_a_history_that_outgrew_its_room_goes_on_where_it_was() -> None:
         history.add(candle(number))
     series = history.series()
     assert closes(series) == [ROOM + 7, ROOM + 8, ROOM + 9]
-    assert (series.edits, series.is_whole(3)) == (0, True)
+    assert (series.edits % MOST_EDITS, series.is_whole(3)) == (0, True)
 
 
 def test_whatever_is_not_an_append_is_an_edit_and_holes_are_seen() -> None:
@@ -67,7 +67,9 @@ def test_whatever_is_not_an_append_is_an_edit_and_holes_are_seen() -> None:
     for item in (candle(0), candle(1), candle(3), candle(1, close=5 * UNIT), candle(2), candle(4)):
         history.add(item)
         series = history.series()
-        seen.append((series.edits, [series.is_whole(count) for count in range(1, len(series) + 1)].count(True)))
+        seen.append(
+            (series.edits % MOST_EDITS, [series.is_whole(count) for count in range(1, len(series) + 1)].count(True))
+        )
     assert seen == [(0, 1), (0, 2), (0, 1), (1, 1), (2, 4), (2, 5)]
 
 
@@ -180,12 +182,95 @@ def test_a_slow_lake_holds_up_no_candle() -> None:
     assert not histories.refresh()
 
 
-def test_a_lake_that_cannot_be_read_is_told_where_the_stage_can_act() -> None:
-    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
-        raise Unavailable("the lake is away")
+class Lakes:
+    """A lake that holds six candles of each symbol, and can be away; what was asked of it and told of it."""
 
-    histories = CandleHistories("5m", 4, load, aside=AtOnce())
-    histories.add(candle(5))
-    assert histories.refresh()
-    with pytest.raises(Unavailable, match="away"):
-        histories.refresh()
+    def __init__(self) -> None:
+        self.is_away = False
+        self.asked: list[str] = []
+        self.told: list[str] = []
+        self.now = 0.0
+        self.histories = CandleHistories("5m", 4, self.load, lambda: self.now, AtOnce(), self.told.append)
+
+    def load(self, symbol: str, start: int, end: int) -> pd.DataFrame:
+        self.asked.append(symbol)
+        if self.is_away:
+            raise Unavailable("the lake is away")
+        rows = candle_rows([candle(number) for number in range(6)]).to_pandas()
+        return rows.assign(**{name: rows[name].astype(float) for name in COLUMNS})
+
+
+def test_a_lake_that_is_away_ends_nothing_is_told_once_and_asked_again_later() -> None:
+    lake = Lakes()
+    lake.is_away = True
+    for number, name in enumerate(("A1", "B1", "C1")):
+        lake.histories.add(msgspec.structs.replace(candle(5), symbol=name))
+        assert closes(lake.histories.series(msgspec.structs.replace(candle(5), symbol=name))) == [5]
+        assert "away" in lake.histories.lacks(name), number
+    assert (lake.asked, lake.told) == (["A1"], ["the lake is away"])  # no candle of the others waits for it
+    assert not lake.histories.refresh()
+    lake.now = FIRST_RELOAD
+    assert lake.histories.refresh()  # asked
+    assert not lake.histories.refresh()  # in vain
+    lake.is_away = False
+    lake.now = 60.0
+    while lake.histories.refresh():
+        pass
+    assert [closes(series) for _, series in lake.histories.newest()] == [[2, 3, 4, 5]] * 3
+    assert lake.told == ["the lake is away", ""]
+    assert lake.histories.lacks("A1") == ""
+
+
+def test_a_lake_that_hangs_keeps_no_candle_longer_than_it_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streaming.histories.PATIENCE", 0.01)
+    answered, told, now = Event(), [], [0.0]
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        assert answered.wait(30)
+        return pd.DataFrame(columns=["opened_at", *COLUMNS]).astype({"opened_at": "datetime64[us, UTC]"})
+
+    with ThreadPoolExecutor(1) as thread:
+        histories = CandleHistories("5m", 4, load, lambda: now[0], thread, told.append)
+        histories.add(candle(5))
+        assert closes(histories.series(candle(5))) == [5]
+        assert (told, "not answered" in histories.lacks("A1")) == (["the lake has not answered yet"], True)
+        now[0] = SLOW + 1
+        assert not histories.refresh()  # other work goes on meanwhile
+        answered.set()
+    histories.refresh()
+    assert told == ["the lake has not answered yet", ""]
+
+
+def test_an_odd_history_in_the_lake_sets_its_own_symbol_aside() -> None:
+    lake = Lakes()
+
+    def odd(symbol: str, start: int, end: int) -> pd.DataFrame:
+        return pd.DataFrame({"opened_at": ["never"]}) if symbol == "A1" else lake.load(symbol, start, end)
+
+    lake.histories.load = odd
+    for name in ("A1", "B1"):
+        lake.histories.add(msgspec.structs.replace(candle(5), symbol=name))
+        lake.histories.series(msgspec.structs.replace(candle(5), symbol=name))
+    assert [closes(series) for _, series in lake.histories.newest()] == [[5], [2, 3, 4, 5]]
+    assert "its history cannot be taken from the lake: ValueError" in lake.histories.lacks("A1")
+    assert lake.told == []
+    lake.now, lake.histories.load = LAST_RELOAD, lake.load
+    while lake.histories.refresh():
+        pass
+    assert lake.histories.lacks("A1") == ""
+
+
+def test_of_two_revisions_the_higher_one_counts_whichever_comes_first() -> None:
+    history = CandleHistory("A1", "5m", 4)
+    for number in range(3):
+        history.add(candle(number))
+    begun = history.series().edits
+    for revision, close in ((1000, 7), (1, 6), (1000, 7), (1001, 7)):
+        history.add(msgspec.structs.replace(candle(1, close=close * UNIT), revision=revision))
+    assert closes(history.series()) == [0, 6 * UNIT, 2]
+    assert history.series().edits == begun + 1  # what says the same again is no edit
+    frame = pd.DataFrame(
+        {"opened_at": pd.to_datetime([T0 + STEP, T0 + 2 * STEP], unit="us", utc=True), "revision": [1000, 1]}
+    )
+    assert history.fill(frame.assign(**dict.fromkeys(COLUMNS, 5.0))) == 1
+    assert closes(history.series()) == [0, 6 * UNIT, 4 * UNIT]

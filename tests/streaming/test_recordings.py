@@ -92,9 +92,9 @@ def test_what_is_missing_or_no_recording_says_what_to_give(tmp_path: Path) -> No
         list(read_trades(tmp_path / "trades.csv"))
 
 
-def test_a_broken_file_writes_no_candles(tmp_path: Path) -> None:
-    (tmp_path / "frames").write_bytes(FRAME + b"garbage\n")
-    with pytest.raises(BadRecord):
+def test_a_file_of_which_nothing_can_be_read_writes_no_candles(tmp_path: Path) -> None:
+    (tmp_path / "frames").write_bytes(b"garbage {\n")
+    with pytest.raises(BadRecord, match=r"no trades to make candles of: .*line 1"):
         write_candles([tmp_path / "frames"], tmp_path / "out.parquet")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames"]
 

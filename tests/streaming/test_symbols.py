@@ -11,14 +11,27 @@ from streaming.digits import Page
 from streaming.symbols import SYMBOL_BYTES, SymbolTable
 
 texts = st.one_of(
-    st.sampled_from([b"BTCUSDT", b"BTCUSD", b"A", b"", b"1000CHEEMSUSDT", b"ABCDEFGH", b"ABCDEFGHI", b"A-B"]),
+    st.sampled_from(
+        [
+            b"BTCUSDT",
+            b"BTCUSD",
+            b"A",
+            b"",
+            b"1000CHEEMSUSDT",
+            b"ABCDEFGH",
+            b"ABCDEFGHI",
+            b"A-B",
+            b"BTCUSDT_240628",
+            b"BTCUSD_PERP",
+        ]
+    ),
     st.binary(min_size=1, max_size=18).map(lambda raw: bytes(65 + byte % 26 for byte in raw)),
 )
 keys = st.one_of(texts, st.none(), st.sampled_from([b"A\0", b"\0", b"BTCUSDT\0", b"A\0B"]))
 
 
 def is_symbol(key: bytes | None) -> bool:
-    return bool(key) and len(key or b"") <= SYMBOL_BYTES and (key or b"").isalnum()
+    return bool(key) and len(key or b"") <= SYMBOL_BYTES and (key or b"").replace(b"_", b"0").isalnum()
 
 
 def printed(table: SymbolTable, pairs: list[tuple[bytes, bytes | None]]) -> list[int]:

@@ -138,7 +138,7 @@ async def test_tickers_agree_with_the_trades(exchange: Any) -> None:
         ("klines", {"interval": "5m"}, -1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."),
         ("klines", {"symbol": "BTCUSDT"}, -1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed."),
         ("trades", {"symbol": "btcusdt"}, -1100,
-         "Illegal characters found in parameter 'symbol'; legal range is '^[A-Z0-9-_.]{1,20}$'."),
+         "Illegal characters found in parameter 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'."),
         ("aggTrades", {"symbol": "BTCUSDT", "fromId": "x"}, -1100,
          "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'."),
         ("aggTrades", {"symbol": "BTCUSDT", "fromId": "1", "startTime": "1"}, -1128,

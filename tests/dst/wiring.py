@@ -1,0 +1,183 @@
+"""The stages as `streaming/__main__.py` wires them, over the models; champions are rules that need no training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import ml.trade_features
+import streaming.aggregate
+import streaming.detect
+import streaming.score
+import streaming.sink
+from quantstream.features import Series
+from quantstream.kafka import Reader, Writer
+from quantstream.metrics import Health, Metrics
+from quantstream.settings import Kafka
+from quantstream.topics import Score
+from streaming.aggregator import Aggregator
+from streaming.histories import CandleHistories
+from streaming.pipeline import AGGREGATE, DETECT, SCORE, SINK
+from tests.dst import simulation
+from tests.dst.broker import Broker
+from tests.dst.consumer import Consumer
+from tests.dst.lake import Lake
+from tests.dst.producer import AdminClient, Producer
+
+KAFKA = Kafka(bootstrap="model:9092")
+LOOK = 3  # candles that a score of the rule depends on
+KEPT = 64  # candles of a history
+ml.trade_features.FEWEST = 3  # of 64: the symbols of a world trade some dozens of times
+
+
+def wall_clock() -> int:
+    """Return the wall clock, µs."""
+    sim = simulation.world()
+    assert sim is not None
+    return simulation.EPOCH + sim.now
+
+
+def connect(broker: Broker) -> None:
+    """Put the models in the place of confluent-kafka's clients, wherever the kernel's Kafka modules name them."""
+    made: dict[Any, Callable[..., Any]] = {
+        "Consumer": lambda config: Consumer(broker, config),
+        "Producer": lambda config: Producer(broker, config),
+        "AdminClient": lambda config: AdminClient(broker, config),
+    }
+    for name, module in list(sys.modules.items()):
+        if name.startswith("quantstream.kafka"):
+            for kind, make in made.items():
+                if hasattr(module, kind):
+                    setattr(module, kind, make)
+
+
+class AtOnce(Executor):
+    """Runs what it is given in the process that asks."""
+
+    def submit(self, act: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(act(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Sieve:
+    """In the anomaly champion's place: flags every fourth trade by all of its features, so that any other state shows."""
+
+    name, version, threshold = "quantstream-anomaly", "0", 0.5
+
+    def score_trades(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return 1 for what is flagged."""
+        sums = (sum(map(abs, row)) for row in np.asarray(rows).tolist())
+        return np.array([float(total > 0 and int(total * 1e6) % 4 == 0) for total in sums])
+
+    def explain(self, row: Sequence[float]) -> list[str]:
+        """Return no reason."""
+        return []
+
+
+def rule_of(times: Sequence[int], closes: Sequence[float]) -> float:
+    """Return the risk that the rule in the champions' place says of the last candle: its own history decides it."""
+    last = list(zip(times, closes, strict=True))[-LOOK:]
+    return float(sum(close * (place + 1) + at // 60_000_000 % 997 for place, (at, close) in enumerate(last)))
+
+
+def score_by_rule(interval: str) -> Callable[[Mapping[str, Series]], list[Score]]:
+    """Return what scores the newest candle of each history."""
+
+    def score(histories: Mapping[str, Series]) -> list[Score]:
+        found = []
+        for symbol, series in histories.items():
+            closes, times = series.columns["close"], series.at
+            risk = rule_of(times[-LOOK:].tolist(), closes[-LOOK:].tolist())
+            found.append(
+                Score(symbol, interval, int(times[-1]), 0, float(closes[-1]), wall_clock(), "rule", risk=risk)
+            )
+        return found
+
+    return score
+
+
+def aggregate(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
+    """Return the stage."""
+    return streaming.aggregate.AggregateStage(
+        Aggregator((interval,), 500_000),
+        Reader(KAFKA, AGGREGATE.group, instance),
+        Reader(KAFKA),
+        Writer(KAFKA, f"{AGGREGATE.group}-{instance}"),
+        Metrics("aggregate"),
+        health,
+        commit_s,
+        wall_clock,
+    )
+
+
+def sink(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
+    """Return the stage."""
+    return streaming.sink.SinkStage(
+        lake,  # type: ignore[arg-type]
+        Reader(KAFKA, SINK.group, instance),
+        Writer(KAFKA),
+        Metrics("sink"),
+        health,
+        commit_s * 5,
+        wall_clock,
+    )
+
+
+def detect(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
+    """Return the stage."""
+    sieve = Sieve()
+    return streaming.detect.DetectStage(
+        Reader(KAFKA, DETECT.group, instance),
+        Writer(KAFKA, f"{DETECT.group}-{instance}"),
+        lambda: sieve,
+        Metrics("detect"),
+        health,
+        commit_s,
+        wall_clock,
+    )
+
+
+def score(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
+    """Return the stage."""
+    return streaming.score.ScoreStage(
+        Reader(KAFKA, SCORE.group, instance),
+        Writer(KAFKA, f"{SCORE.group}-{instance}"),
+        CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), aside=AtOnce()),
+        score_by_rule(interval),
+        lambda symbol, series: False,
+        Metrics("score"),
+        health,
+        commit_s,
+        wall_clock,
+    )
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {"aggregate": aggregate, "sink": sink, "detect": detect, "score": score}
+
+
+def run_stage(name: str, lake: Lake, instance: str, commit_s: float, interval: str) -> Callable[[Any], None]:
+    """Return what the process of a stage does: as `_turn` of `streaming/__main__.py`."""
+
+    def work(process: Any) -> None:
+        health = process.told["health"] = Health()
+        stage = process.told["stage"] = BUILDERS[name](lake, instance, commit_s, interval, health)
+        health.beat()
+        stage.start()
+        try:
+            while not process.told.get("stop"):
+                stage.turn()
+        finally:
+            stage.reader.close()
+
+    return work
