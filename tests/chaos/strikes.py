@@ -98,6 +98,8 @@ class Striker:
         return time.monotonic() - self.started
 
     def _strike(self, blow: Blow) -> None:
+        if blow.kind == PAUSE and not self._can_pause(blow):
+            return
         self.say(
             f"{self._passed():6.1f} s  {blow.kind} {blow.target}" + (f" {blow.seconds:.0f} s" * (blow.seconds > 0))
         )
