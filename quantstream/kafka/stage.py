@@ -207,7 +207,8 @@ class PartitionedStage(ABC):
         self._has_moved = True
         self.rebalances.labels("lost").inc(len(partitions))
         log.warning("partitions lost", extra={"partitions": _names(partitions)})
-        self._abandon()
+        if not self._has_failed:  # else an abort would hide why
+            self._abandon()
         self._leave(partitions)
 
     def _leave(self, partitions: list[Partition]) -> None:

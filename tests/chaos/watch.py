@@ -20,7 +20,15 @@ ENDINGS = ("stage ends", "stage hangs and is ended")  # what a stage says last
 MOVES = {"partitions assigned": "assigned", "partitions revoked": "revoked", "partitions lost": "lost"}
 OUTRUN = "partitions moved before a commit"
 # No reason to end: a stage that partitions were taken from goes on.
-OF_REBALANCE = ("rebalance", "generation", "fenced", "unknown member", "counted this member out", "outrun")
+OF_REBALANCE = (
+    "rebalance",
+    "generation",
+    "fenced",
+    "unknown member",
+    "counted this member out",
+    "outrun",
+    "conflicting",
+)
 
 
 @dataclass

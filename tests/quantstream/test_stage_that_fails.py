@@ -22,11 +22,10 @@ class FakeReader:
         self.batches = batches
         self.assigned: Callable[..., Any] = lambda parts: {}
         self.revoked: Callable[..., Any] = lambda parts: None
+        self.lost: Callable[..., Any] = lambda parts: None
 
-    def subscribe(
-        self, topics: object, assigned: Callable[..., Any], revoked: Callable[..., Any], lost: object
-    ) -> None:
-        self.assigned, self.revoked = assigned, revoked
+    def subscribe(self, topics: object, *told: Callable[..., Any]) -> None:
+        self.assigned, self.revoked, self.lost = told
 
     def poll(self, timeout: float, limit: int) -> list[Any]:
         return self.batches.pop(0) if self.batches else []
@@ -46,7 +45,7 @@ class FailingStage(PartitionedStage):
         self.taken: list[object] = []
         self.offset = 0
         self.committed: list[int] = []
-        self.told_next_holder = 0
+        self.told_next_holder = self.discarded = 0
 
     def restore(self, partitions: Sequence[tuple[str, int]]) -> Mapping[tuple[str, int], int]:
         return {}
@@ -65,7 +64,7 @@ class FailingStage(PartitionedStage):
         self.committed.append(self.offset)
 
     def discard(self) -> None:
-        self.taken.clear()
+        self.discarded += 1
 
     def revoked(self, partitions: Sequence[tuple[str, int]]) -> None:
         self.told_next_holder += 1
@@ -82,6 +81,18 @@ def test_a_stage_that_fails_within_a_batch_commits_nothing_of_it_when_it_leaves(
     reader.close()
     assert stage.committed == [2]
     assert stage.told_next_holder == 0
+
+
+def test_a_stage_that_fails_and_hears_then_that_its_partitions_are_lost_aborts_nothing_more() -> None:
+    reader = FakeReader([[None]])
+    stage = FailingStage(reader)
+    stage.start()
+    reader.assigned([PART])
+    with pytest.raises(Unavailable):
+        stage.turn()
+    reader.lost([PART])
+    assert stage.discarded == 0
+    assert stage.held == set()
 
 
 def test_a_stage_that_is_told_to_stop_commits_what_it_took_when_it_leaves() -> None:
