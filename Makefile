@@ -43,7 +43,7 @@ check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, 
 bench: jars ## Measure beside floors and peers, and write bench/RESULTS.md
 	@exec $(BIN)/python -m bench $(ARGS)
 
-chaos: jars ## Kill stages and broker under a faulty exchange for minutes; nothing may be lost, repeated or wrong
+chaos: jars ## Kill, pause and double every process for minutes, with all around them failing; nothing may be lost, repeated or wrong
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 dst: $(STAMP) ## Ten thousand worlds from seeds: the stages over a model of broker, lake and exchange, on virtual time
@@ -52,7 +52,7 @@ dst: $(STAMP) ## Ten thousand worlds from seeds: the stages over a model of brok
 fuzz: $(STAMP) ## A hundred thousand hostile inputs for every parser, under a memory limit
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
-soak: jars ## Half an hour at 5,000 trades a second: memory, lag and delays
+soak: jars ## Half an hour at 5,000 trades a second: memory, lag and delays; ARGS=--replicas lets replicas come and go
 	@exec $(BIN)/python -m bench.soak $(ARGS)
 
 images: ## Build the images streaming and dashboard without a daemon; ROLES='…' for others

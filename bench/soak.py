@@ -5,7 +5,8 @@
 Broker, simulated exchange (its clock at the wall's pace) and the five stages run as the embedded stack runs them. An observer
 outside of them reads what was committed: open candles, to tell how long after the exchange printed a trade it is in one; scores,
 to tell how long after the watermark passed a window's end its score was there. The lake is compacted every ten minutes, as the
-pipeline `lake_compact` does. The scorer has no champions here: what they take, `bench.score` measures.
+pipeline `lake_compact` does. The scorer has no champions here: what they take, `bench.score` measures. With `--replicas`, a
+second process of one consuming stage after the other joins each minute and leaves half a minute later.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from quantstream.tables import SCHEMAS
 from quantstream.topics import OPEN_CANDLES, SCORES, OpenCandles, Score, decode
 from streaming.pipeline import STAGES
 from tests.chaos.platform import Platform, Size, running
+from tests.chaos.schedule import replica
+from tests.chaos.watch import by_stage, moves
 
 SYMBOLS = (
     *("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "AVAXUSDT", "DOTUSDT", "LINKUSDT", "LTCUSDT"),
@@ -50,6 +53,9 @@ WARM_UP = 0.2  # of the run: imports, caches and buffers fill
 WARM_CYCLE = (
     COMPACT_EVERY + 120.0
 )  # seconds, for memory: from then on the lake's list of files has been as long as it gets
+VISIT_EVERY, VISIT = 60.0, 30.0  # seconds: how often a replica comes, and how long it stays
+VISITED = tuple(name for name, stage in STAGES.items() if stage.reads)  # partitions move between those alone
+SECOND = 2  # a replica's number
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
 POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
 OFF_LINE = re.compile(rb"^quantstream_\w+_unbalanced_symbols ([\d.e+]+)", re.M)
@@ -138,6 +144,34 @@ class Observer:
             self.score.add(now - closed_at - self.lateness - self.offset)
 
 
+@dataclass
+class Visits:
+    """Replicas that come and go, one stage after the other."""
+
+    platform: Platform
+    present: str = ""
+    joins: Counter[str] = field(default_factory=Counter)
+
+    def go_on(self, passed: float) -> None:
+        """Let one come or go if it is time, `passed` seconds after the start."""
+        number, into = divmod(passed, VISIT_EVERY)
+        due = replica(VISITED[int(number) % len(VISITED)], SECOND) if into < VISIT else ""
+        if due == self.present:
+            return
+        if self.present:
+            self.platform.supervisor.stop(self.present)
+        if due:
+            self.platform.supervisor.start(due)
+            self.joins[due] += 1
+        self.present = due
+
+    def told(self) -> dict[str, dict[str, int]]:
+        """Return what came of it: how often each came, and how often partitions moved, by stage."""
+        names = [*STAGES, *(replica(name, SECOND) for name in VISITED)]
+        moved = by_stage((name, moves(self.platform.log(name))) for name in names)
+        return {"joins": dict(self.joins), **{name: dict(count) for name, count in moved.items() if count}}
+
+
 def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> None:
     """Note the memory and the lag of each stage."""
     row: dict[str, Any] = {"at_s": round(time.monotonic() - started, 1), "load": os.getloadavg()[0]}
@@ -147,11 +181,16 @@ def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> No
             process = psutil.Process(pid)
             times = process.cpu_times()
             row[name] = {"pid": pid, "rss": process.memory_info().rss, "cpu_s": round(times.user + times.system, 2)}
-            page = platform.metrics(name) if name in STAGES else b""
+            pages = [platform.metrics(one) for one in _processes_of(platform, name)]
             for key, line in (("lag", LAG_LINE), ("unbalanced", OFF_LINE)):
-                if found := line.search(page):
-                    row[name][key] = float(found[1])
+                if found := [match for page in pages if (match := line.search(page))]:
+                    row[name][key] = sum(float(one[1]) for one in found)
     rows.append(row)
+
+
+def _processes_of(platform: Platform, name: str) -> list[str]:
+    """Return the names of a stage's processes, which share its lag."""
+    return [one for one in (name, replica(name, SECOND)) if one in platform.processes] if name in STAGES else []
 
 
 def judge_stage(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -175,8 +214,8 @@ def judge_stage(rows: Sequence[dict[str, Any]], name: str) -> dict[str, Any]:
     }
 
 
-def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> dict[str, Any]:
-    """Run the platform for so long and return the report."""
+def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None, replicas: bool = False) -> dict[str, Any]:
+    """Run the platform for so long and return the report; with `replicas` that come and go."""
     settings = Settings()
     size = Size(
         symbols=SYMBOLS,
@@ -185,10 +224,12 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> di
         trades_per_second=busiest_rate(SYMBOLS, rate, minutes * 60),
         sink_commit_ms=settings.sink_commit_ms,
         commit_ms=commit_ms or settings.commit_ms,
+        replicas=(SECOND,) if replicas else (),
     )
     rows: list[dict[str, Any]] = []
     with running(folder, size, seed=SEED) as platform:
         observer = Observer(platform, clock_offset(platform.exchange.base), settings.lateness_ms * 1000)
+        visits = Visits(platform)
         thread = threading.Thread(target=observer.run)
         thread.start()
         started = compacted = time.monotonic()
@@ -197,14 +238,17 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None) -> di
                 if time.monotonic() - compacted >= COMPACT_EVERY:
                     compacted = time.monotonic()
                     _compact_aside(platform.lake.url)
+                if replicas:
+                    visits.go_on(passed)
                 observer.is_warm = passed >= WARM_UP * minutes * 60
                 sample(platform, rows, started)
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
             seconds = time.monotonic() - started
+            came = visits.told() if replicas else {}
         finally:
             observer.stop.set()
             thread.join()
-    return _report(rows, observer, minutes, rate, seconds, size.commit_ms)
+    return _report(rows, observer, minutes, rate, seconds, size.commit_ms) | {"replicas": came}
 
 
 def _compact_aside(lake: str) -> None:
@@ -266,6 +310,8 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"  {name}: p50 {delay['p50_ms']:.0f}, p99 {delay['p99_ms']:.0f}, longest {delay['longest_ms']:.0f} ms "
             f"of {delay['count']}"
         )
+    if found["replicas"]:
+        told.append(f"  replicas: {found['replicas']}")
     told.append(f"  reached: {found['reached']}")
     return told
 
@@ -276,11 +322,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=5000.0, help="trades a second, of all symbols together")
     parser.add_argument("--commit-ms", type=int, help="QUANTSTREAM_COMMIT_MS (default: the platform's)")
+    parser.add_argument(
+        "--replicas", action="store_true", help="let a second process of a stage come and go every minute"
+    )
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     try:
-        found = soak(folder / "state", given.minutes, given.rate, given.commit_ms)
+        found = soak(folder / "state", given.minutes, given.rate, given.commit_ms, given.replicas)
     finally:
         shutil.rmtree(folder)
     print(json.dumps(found, indent=1) if given.json else "\n".join(lines(found)))

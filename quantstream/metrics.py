@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
@@ -12,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # seconds
+STOPPED = 3.0  # seconds by which the watchdog wakes too late: the process was stopped, not only busy
 STALLED_AFTER = 30.0  # seconds without a turn of the loop: the process hangs; every call it makes gives up before that
 
 
@@ -86,6 +88,10 @@ class Health:
         """Note a turn of the main loop."""
         self._beat_at = self._clock()
 
+    def stood_still(self, seconds: float) -> None:
+        """Leave out of account a time in which the whole process was stopped: nothing could turn."""
+        self._beat_at = min(self._beat_at + seconds, self._clock())
+
     def ready(self) -> None:
         """Say that the stage does its work."""
         self.is_ready, self.reason = True, "ready"
@@ -100,15 +106,26 @@ class Health:
         return self._clock() - self._beat_at < STALLED_AFTER
 
 
-def end_when_stalled(health: Health, end: Callable[[], None], every: float = 1.0) -> threading.Thread:
+def end_when_stalled(
+    health: Health,
+    end: Callable[[], None],
+    every: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> threading.Thread:
     """Call `end` once the loop has not turned for too long: a successor does better than a process that hangs.
 
-    Client libraries do hang at times (librdkafka inside a transaction whose broker was killed, timeout or not).
+    Client libraries do hang at times (librdkafka inside a transaction whose broker was killed, timeout or not). A process that
+    was stopped as a whole, this thread with it, does not hang: what it slept through does not count.
     """
 
     def watch() -> None:
         while health.is_alive:
-            time.sleep(every)
+            begun = clock()
+            sleep(every)
+            late = clock() - begun - every
+            if late > STOPPED:
+                health.stood_still(late)
         end()
 
     thread = threading.Thread(target=watch, name="watchdog", daemon=True)
@@ -137,11 +154,12 @@ class HealthServer:
                     self._answer(404, b"try /healthz, /readyz or /metrics")
 
             def _answer(self, status: int, body: bytes, kind: str = "text/plain; charset=utf-8") -> None:
-                self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                with suppress(ConnectionError):  # whoever asked has given up: this process was paused
+                    self.send_response(status)
+                    self.send_header("Content-Type", kind)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Probes every few seconds are not news."""

@@ -112,7 +112,7 @@ def _run(stage: str, settings: Settings) -> int:
                 DETECT.name: _detect,
                 SCORE.name: _score,
             }[stage]
-            _turn(build(settings, metrics, health), health, stop)
+            _turn(build(settings, metrics, health, stop), health, stop)
     log.info("stopped")
     return 0
 
@@ -152,7 +152,7 @@ def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
     stage.stop()
 
 
-def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from streaming.aggregate import AggregateStage
     from streaming.aggregator import Aggregator
 
@@ -168,7 +168,7 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     )
 
 
-def _sink(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake import Lake
     from streaming.sink import SinkStage
 
@@ -220,11 +220,20 @@ def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], oper
     return swap
 
 
-def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: threading.Event) -> None:
+    """Return when it is known who the champions are, before any group is joined: what waits in the log is theirs to judge."""
+    health.not_ready(f"waiting for the model registry at {settings.mlflow_url}")
+    health.beat()
+    if not swap.wait(health.beat, stop.is_set):
+        log.info("stopped while waiting for the model registry")
+
+
+def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from streaming.detect import DetectStage
 
     name = "quantstream-anomaly"
     swap = _hot_swap(settings, metrics, (name,), _operators(settings, DETECT.name))
+    _wait_for_champions(swap, settings, health, stop)
     return DetectStage(
         Reader(settings.kafka, DETECT.group, settings.instance),
         Writer(settings.kafka, f"{DETECT.group}-{settings.instance}"),
@@ -236,7 +245,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     )
 
 
-def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
+def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from ml.memory import HISTORY, Memory
     from ml.scoring import ModelSet, score
     from ml.warming import Warming
@@ -247,6 +256,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health) -> Turning:
     kinds = ("forecast", "signal", "risk", "anomaly")
     operators = _operators(settings, SCORE.name)
     swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), operators)
+    _wait_for_champions(swap, settings, health, stop)
     lake, memory = Lake(settings.lake_url), Memory(health.beat)
 
     lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")

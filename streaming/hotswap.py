@@ -70,6 +70,7 @@ class HotSwap:
     refused: dict[tuple[str, str], float] = field(default_factory=dict)  # until when, by `clock`
     _stop: threading.Event = field(default_factory=threading.Event)
     _is_unreachable: bool = False
+    _has_answered: threading.Event = field(default_factory=threading.Event)
     _trouble: str = ""
 
     def start(self) -> None:
@@ -79,6 +80,17 @@ class HotSwap:
     def stop(self) -> None:
         """End the watching."""
         self._stop.set()
+
+    def wait(self, beat: Callable[[], None], is_over: Callable[[], bool], every: float = 1.0) -> bool:
+        """Return once the registry has answered for every name; False when `is_over` says so first. Calls `beat` meanwhile.
+
+        What a stage judges before that, it would judge without a champion that there is.
+        """
+        while not self._has_answered.wait(every):
+            if is_over():
+                return False
+            beat()
+        return True
 
     def look(self) -> None:
         """Look once and swap what moved. Never raises: a registry that is away, a bad model or an odd answer changes nothing."""
@@ -97,6 +109,7 @@ class HotSwap:
             except Exception as error:  # noqa: BLE001  one model's oddity must not end the watching of the others
                 is_whole = False
                 self._note_trouble(f"{name} could not be looked up: {_said(error)}", error)
+        self._has_answered.set()  # whoever answers oddly must not hold the others up
         if is_whole:
             self._trouble = ""
             self._call(self.on_look)

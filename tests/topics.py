@@ -8,11 +8,11 @@ from quantstream.topics import Topic
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> list[Message]:
-    """Return every committed record of a topic as it is now, partition by partition."""
+    """Return every committed record of a topic as it is now, partition by partition, as many as the broker has."""
     reader = Reader(kafka)
     found: list[Message] = []
     try:
-        for partition in range(topic.partitions):
+        for partition in reader.partitions(topic):
             low, high = reader.ends(topic.name, partition)
             reader.assign({(topic.name, partition): low})
             while low < high:

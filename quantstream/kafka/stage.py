@@ -47,6 +47,7 @@ class PartitionedStage(ABC):
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
         self._left: set[Partition] = set()  # partitions given up in this turn
         self._has_moved = False  # partitions came or went during the reading in hand
+        self._has_failed = False  # the process ends: nothing that was taken half is committed on the way out
 
     @abstractmethod
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
@@ -134,6 +135,13 @@ class PartitionedStage(ABC):
 
         Raises: Unavailable; the process then ends and its successor restores the committed state.
         """
+        try:
+            self._turn()
+        except BaseException:
+            self._has_failed = True
+            raise
+
+    def _turn(self) -> None:
         self._left.clear()
         count = 0
         for messages in self._readings():
@@ -166,7 +174,7 @@ class PartitionedStage(ABC):
 
         Raises: Unavailable.
         """
-        if self.is_behind:
+        if self.is_behind or self._has_failed:
             return
         try:
             self.flush()
@@ -211,13 +219,15 @@ class PartitionedStage(ABC):
         self.rebalances.labels("revoked").inc(len(partitions))
         log.info("partitions revoked", extra={"partitions": _names(partitions)})
         self._leave(partitions)
-        self.revoked(partitions)
+        if not self._has_failed:  # a broker that is away would hang it until the watchdog's patience is over
+            self.revoked(partitions)
 
     def _lost(self, partitions: list[Partition]) -> None:
         self._has_moved = True
         self.rebalances.labels("lost").inc(len(partitions))
         log.warning("partitions lost", extra={"partitions": _names(partitions)})
-        self._abandon()
+        if not self._has_failed:  # else an abort would hide why
+            self._abandon()
         self._leave(partitions)
 
     def _leave(self, partitions: list[Partition]) -> None:

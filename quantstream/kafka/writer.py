@@ -16,6 +16,7 @@ from quantstream.topics import Topic
 MOVED = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 ANY_PARTITION = -1  # as the key says
 COMMIT_TIMEOUT = 10.0  # seconds for each of the two steps of a commit: together within the watchdog's patience
+RESUME_TIMEOUT = 4.0  # seconds more for a step that a process slept through; with both, still within it
 
 
 class Writer:
@@ -135,8 +136,9 @@ class Writer:
 
         def act() -> None:
             if parts:
-                self.producer.send_offsets_to_transaction(parts, reader.group_metadata(), COMMIT_TIMEOUT)
-            self.producer.commit_transaction(COMMIT_TIMEOUT)
+                metadata = reader.group_metadata()
+                _resumed(lambda timeout: self.producer.send_offsets_to_transaction(parts, metadata, timeout))
+            _resumed(self.producer.commit_transaction)
 
         self._guard(act)
 
@@ -145,7 +147,7 @@ class Writer:
 
         Raises: Unavailable.
         """
-        self._guard(lambda: self.producer.abort_transaction(COMMIT_TIMEOUT))
+        self._guard(lambda: _resumed(self.producer.abort_transaction))
         self.producer.poll(0)
         self.failed.clear()  # what was still queued was taken back, on purpose
 
@@ -164,3 +166,16 @@ class Writer:
             has_moved = first.code() in MOVED and first.txn_requires_abort()
             kind = Outrun if has_moved else Unavailable
             raise kind(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error
+
+
+def _resumed(step: Callable[[float], Any]) -> None:
+    """Do a step of a transaction, and take it up once more when its time ran out: perhaps the process was paused within it.
+
+    librdkafka goes on with a step in the background and allows nothing but to ask for its end again.
+    """
+    try:
+        step(COMMIT_TIMEOUT)
+    except KafkaException as error:
+        if not error.args[0].retriable():
+            raise
+        step(RESUME_TIMEOUT)

@@ -11,31 +11,47 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.platform import Size
-from tests.chaos.run import run
+from tests.chaos.run import partitions_of, run
+from tests.chaos.schedule import PARTITIONS, Trouble
 
-LEAST_KILLS = 20
+MINUTES = 6.0
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run once; print lines for people, or JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="draws the market, the faults and the kills")
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long the trouble lasts")
-    parser.add_argument("--kills", type=int, help="stages killed (default: 8 a minute, at least 20)")
-    parser.add_argument("--broker-restarts", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1, help="draws the market, the faults and every blow")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="how long the trouble lasts (default: 6)")
+    parser.add_argument("--kills", type=int, help="processes killed (default: 5 a minute, at least 25)")
+    parser.add_argument("--pauses", type=int, help="processes stopped past their session and woken (default: as kills)")
+    parser.add_argument(
+        "--visits", type=int, help="times that a second or third replica comes and goes (default: 3 a minute)"
+    )
+    parser.add_argument(
+        "--broker",
+        type=int,
+        default=4,
+        help="times that the broker is killed or restarted, half of them in a rebalance",
+    )
+    parser.add_argument(
+        "--outages", type=int, default=1, help="times that the lake, and the registry, are away for a minute"
+    )
+    parser.add_argument(
+        "--delistings", type=int, default=1, help="times that the exchange does not know a symbol for a while"
+    )
+    parser.add_argument(
+        "--partitions", type=int, choices=PARTITIONS, help="of the topics (default: drawn from the seed)"
+    )
     parser.add_argument("--speed", type=float, default=Size.speed, help="exchange seconds in one second")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--keep", action="store_true", help="leave the state folder, for a look at its logs")
     given = parser.parse_args(argv)
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
-    kills = given.kills or max(LEAST_KILLS, round(8 * given.minutes))
-    size = replace(Size(), speed=given.speed)
+    size = replace(Size(), speed=given.speed, partitions=given.partitions or partitions_of(given.seed))
     report = run(
         folder / "state",
         given.seed,
-        given.minutes * 60,
-        kills,
-        given.broker_restarts,
+        _trouble(given),
         size,
         lambda text: print(text, file=sys.stderr, flush=True),
     )
@@ -45,6 +61,20 @@ def main(argv: list[str] | None = None) -> int:
     else:
         shutil.rmtree(folder)
     return 0 if report.survived else 1
+
+
+def _trouble(given: argparse.Namespace) -> Trouble:
+    often = max(25, round(5 * given.minutes))
+    kills = often if given.kills is None else given.kills
+    return Trouble(
+        seconds=given.minutes * 60,
+        kills=kills,
+        pauses=max(25, kills) if given.pauses is None else given.pauses,
+        visits=max(10, round(3 * given.minutes)) if given.visits is None else given.visits,
+        broker=given.broker,
+        outages=given.outages,
+        delistings=given.delistings,
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The verdict: every trade of the exchange in the lake once, every candle its kline, every closed candle scored once.
 
+What topics hold must be in the lake, once; progress that was recorded, in the lake or with the broker, never goes back; no record
+that ingest let in was refused later.
+
 It counts raw rows against the exchange's own answers, with none of the platform's code between them but the reading of tables
 and topics.
 """
@@ -10,17 +13,21 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from quantstream.lake import Lake, micros
 from quantstream.market import INTERVALS, Trade
 from quantstream.settings import Kafka
-from quantstream.topics import ANOMALIES, CANDLES, SCORES, TRADES, Anomaly, Candle, Score, decode
+from quantstream.tables import SCHEMAS
+from quantstream.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Anomaly, Candle, DeadRecord, Score, decode
 from streaming.binance import parse_record
 from streaming.detect import Detector
+from streaming.pipeline import INGEST
 from tests.chaos.exchange import Exchange
+from tests.chaos.progress import Step, group_steps, lake_steps, went_back
 from tests.chaos.stage import Rule
 from tests.topics import read_topic
 
@@ -47,26 +54,39 @@ class Verdict:
     candles: int = 0
     scored_once: int = 0
     anomalies: int = 0
+    trades_repeated_in_log: int = 0  # by a second ingest, or one that was woken: told by their ids, no wrong
     trades_missing: int = 0
     trades_duplicate: int = 0
     trades_different: int = 0
+    trades_missing_in_log: int = 0
     candles_missing: int = 0
     candles_duplicate: int = 0
     candles_different: int = 0
     candles_incomplete: int = 0
+    candles_duplicate_in_topic: int = 0
+    candles_unlike_topic: int = 0
     not_scored: int = 0
     scored_twice: int = 0
+    scored_for_nothing: int = 0
     anomalies_missing: int = 0
     anomalies_duplicate: int = 0
     anomalies_extra: int = 0
+    records_refused: int = 0
+    progress_back: int = 0
     differences: list[str] = field(default_factory=list)
+
+    GOOD: ClassVar = ("trades", "candles", "scored_once")
+    NEITHER: ClassVar = ("anomalies", "trades_repeated_in_log", "differences")
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """What must be zero and is not."""
+        return {name: n for name, n in asdict(self).items() if name not in (*self.GOOD, *self.NEITHER) and n}
 
     @property
     def is_right(self) -> bool:
         """Whether nothing at all is wrong, and something was judged."""
-        good = ("trades", "candles", "scored_once")
-        wrong = {name: n for name, n in asdict(self).items() if name not in (*good, "anomalies", "differences")}
-        return not any(wrong.values()) and all(getattr(self, name) for name in good)
+        return not self.wrong and all(getattr(self, name) for name in self.GOOD)
 
     def tell(self, text: str) -> None:
         """Keep a difference in words, of the first ones."""
@@ -79,12 +99,24 @@ def judge(
 ) -> Verdict:
     """Compare everything that traded before `end` (ms, on a boundary of every interval)."""
     verdict = Verdict()
+    candles = [decode(message.value() or b"", Candle) for message in read_topic(kafka, CANDLES)]
+    candles = [candle for candle in candles if candle.opened_at < end * MS]
+    scores = [decode(message.value() or b"", Score) for message in read_topic(kafka, SCORES)]
+    records = [(message.key() or b"", message.value() or b"") for message in read_topic(kafka, TRADES)]
+    told = [decode(message.value() or b"", Anomaly) for message in read_topic(kafka, ANOMALIES)]
+    dead = [decode(message.value() or b"", DeadRecord) for message in read_topic(kafka, DEAD)]
+    logged = [item for key, raw in records if isinstance(item := parse_record(raw, key.decode()), Trade)]
     for symbol in symbols:
         truth = _judge_trades(verdict, lake, exchange, symbol, end)
+        _judge_log(verdict, logged, symbol, truth)
         for interval in intervals:
             _judge_candles(verdict, lake, exchange, symbol, interval, truth, end)
-    _judge_scores(verdict, lake, kafka, end)
-    _judge_anomalies(verdict, lake, kafka, end)
+    _judge_topic_of_candles(verdict, candles, lake, end)
+    _judge_scores(verdict, candles, scores, lake, end)
+    _judge_anomalies(verdict, logged, told, lake, end)
+    _judge_refusals(verdict, dead)
+    steps = [step for table in SCHEMAS for step in lake_steps(Path(lake.url) / table)]
+    _judge_progress(verdict, [*steps, *group_steps(kafka)])
     return verdict
 
 
@@ -112,6 +144,15 @@ def _judge_trades(verdict: Verdict, lake: Lake, exchange: Exchange, symbol: str,
         if count > 1:
             verdict.tell(f"{symbol} trade {number} is there {count} times")
     return truth
+
+
+def _judge_log(verdict: Verdict, logged: list[Trade], symbol: str, truth: list[dict[str, Any]]) -> None:
+    counts = Counter(trade.id for trade in logged if trade.symbol == symbol)
+    verdict.trades_repeated_in_log += sum(count - 1 for count in counts.values())
+    missing = [trade["id"] for trade in truth if trade["id"] not in counts]
+    verdict.trades_missing_in_log += len(missing)
+    for number in missing[:3]:
+        verdict.tell(f"{symbol} trade {number} is not in the topic")
 
 
 def _differs(row: dict[str, Any], trade: dict[str, Any]) -> bool:
@@ -159,36 +200,49 @@ def _wrong_fields(row: dict[str, Any], kline: list[Any], ids: list[int]) -> str:
     return ", ".join(f"{name} {row[name]} not {value}" for name, value in expected.items() if row[name] != value)
 
 
-def _judge_scores(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> None:
-    candles = {
-        (candle.symbol, candle.opened_at)
-        for candle in (decode(message.value() or b"", Candle) for message in read_topic(kafka, CANDLES))
-        if candle.interval == "5m" and candle.opened_at < end * MS
-    }
-    scores = [decode(message.value() or b"", Score) for message in read_topic(kafka, SCORES)]
-    counts = Counter((score.symbol, score.opened_at) for score in scores)
-    in_lake = Counter((row["symbol"], micros(row["opened_at"])) for row in lake.read("scores").to_pylist())
-    for key in candles:
+def _judge_topic_of_candles(verdict: Verdict, candles: list[Candle], lake: Lake, end: int) -> None:
+    """Each revision was told once, and each is a row: no more and no others."""
+    told = Counter((candle.symbol, candle.interval, candle.opened_at, candle.revision) for candle in candles)
+    rows = lake.read("candles", columns=["symbol", "interval", "opened_at", "revision"]).to_pylist()
+    stored = {(row["symbol"], row["interval"], micros(row["opened_at"]), row["revision"]) for row in rows}
+    stored = {key for key in stored if key[2] < end * MS}
+    verdict.candles_duplicate_in_topic += sum(count - 1 for count in told.values())
+    verdict.candles_unlike_topic += len(stored ^ set(told))
+    for key in [*(key for key, count in told.items() if count > 1)][:3]:
+        verdict.tell(f"{key[0]} {key[1]} candle at {key[2] // MS}, revision {key[3]}, was told {told[key]} times")
+    for key in sorted(stored ^ set(told))[:3]:
+        verdict.tell(
+            f"{key[0]} {key[1]} candle at {key[2] // MS}, revision {key[3]}, is in the topic or in the lake alone"
+        )
+
+
+def _judge_scores(verdict: Verdict, candles: list[Candle], scores: list[Score], lake: Lake, end: int) -> None:
+    due = {(candle.symbol, candle.opened_at) for candle in candles if candle.interval == "5m"}
+    counts = Counter((score.symbol, score.opened_at) for score in scores if score.opened_at < end * MS)
+    rows = lake.read("scores", columns=["symbol", "opened_at"]).to_pylist()
+    in_lake = Counter((row["symbol"], micros(row["opened_at"])) for row in rows)
+    in_lake = Counter({key: count for key, count in in_lake.items() if key[1] < end * MS})
+    for key in sorted(due | set(counts) | set(in_lake)):
         times = counts[key], in_lake[key]
-        verdict.scored_once += times == (1, 1)
+        verdict.scored_once += times == (1, 1) and key in due
         verdict.not_scored += 0 in times
         verdict.scored_twice += max(times) > 1
-        if times != (1, 1):
+        verdict.scored_for_nothing += key not in due
+        if times != (1, 1) or key not in due:
             verdict.tell(
                 f"{key[0]} candle at {key[1] // MS} was scored {times[0]} times, {times[1]} of them in the lake"
+                + ("" if key in due else ", and was never told")
             )
 
 
-def _judge_anomalies(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> None:
+def _judge_anomalies(verdict: Verdict, logged: list[Trade], told: list[Anomaly], lake: Lake, end: int) -> None:
     """What one uninterrupted reading of the log flags, that and nothing else must have been flagged, once."""
     detector, rule, expected = Detector(), Rule(), set()
-    for message in read_topic(kafka, TRADES):
-        item = parse_record(message.value() or b"", (message.key() or b"").decode())
-        row = detector.push(item) if isinstance(item, Trade) else None
-        if row is not None and isinstance(item, Trade) and rule.score_trades(np.asarray([row]))[0] > rule.threshold:
-            expected.add((item.symbol, item.id, item.traded_at))
+    for trade in logged:
+        row = detector.push(trade)
+        if row is not None and rule.score_trades(np.asarray([row]))[0] > rule.threshold:
+            expected.add((trade.symbol, trade.id, trade.traded_at))
     wanted = {(symbol, number) for symbol, number, at in expected if at < end * MS}
-    told = [decode(message.value() or b"", Anomaly) for message in read_topic(kafka, ANOMALIES)]
     told = [anomaly for anomaly in told if anomaly.traded_at < end * MS]  # the market goes on while the judge reads
     stored = Counter((row["symbol"], row["trade_id"]) for row in lake.read("anomalies").to_pylist())
     counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in told)
@@ -197,7 +251,26 @@ def _judge_anomalies(verdict: Verdict, lake: Lake, kafka: Kafka, end: int) -> No
     verdict.anomalies_duplicate = sum(n - 1 for n in counts.values()) + sum(n - 1 for n in stored.values())
     extra = set(counts) - {(symbol, number) for symbol, number, _ in expected}
     verdict.anomalies_extra = len(extra)
-    for symbol, number in sorted(wanted ^ (wanted & set(counts)))[:3]:
+    for symbol, number in sorted(wanted - set(counts))[:3]:
         verdict.tell(f"{symbol} trade {number} was not flagged")
+    for symbol, number in sorted(wanted & set(counts) - set(stored))[:3]:
+        verdict.tell(f"{symbol} trade {number} was flagged and is not in the lake")
     for symbol, number in sorted(extra)[:3]:
         verdict.tell(f"{symbol} trade {number} was flagged for no reason")
+    for symbol, number in sorted(key for key, n in (counts | stored).items() if n > 1)[:3]:
+        verdict.tell(f"{symbol} trade {number} was flagged {counts[symbol, number]} times")
+
+
+def _judge_refusals(verdict: Verdict, dead: list[DeadRecord]) -> None:
+    """The exchange spoils frames, which ingest puts aside; what it let in is whole."""
+    refused = [record for record in dead if record.source.partition(" ")[0] != INGEST.name]
+    verdict.records_refused = len(refused)
+    for record in refused[:3]:
+        verdict.tell(f"{record.source} was refused: {record.reason}")
+
+
+def _judge_progress(verdict: Verdict, steps: Iterable[Step]) -> None:
+    found = went_back(steps)
+    verdict.progress_back = len(found)
+    for text in found[:3]:
+        verdict.tell(text)

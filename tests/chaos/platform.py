@@ -11,6 +11,7 @@ from pathlib import Path
 
 from infra.local import stack
 from infra.local.plan import Market, Plan, make_plan
+from infra.local.ports import free_ports
 from infra.local.processes import Process, process_table
 from infra.local.readiness import fetch, is_ready
 from infra.local.startup import Startup
@@ -18,16 +19,20 @@ from infra.local.state import State, write_private
 from infra.local.supervisor import Supervisor, start_supervisor
 from quantstream.kafka import ensure_topics
 from quantstream.lake import Lake
-from quantstream.settings import Kafka, load_settings
+from quantstream.settings import PARTITIONS, Kafka, load_settings
 from tests.chaos.exchange import Exchange
-from tests.chaos.schedule import STAGES
+from tests.chaos.schedule import STAGES, replica
 
 WITH_RULE = ("detect", "score")
+WHOLE = ("broker", "exchange", *STAGES)
 
 
 @dataclass(frozen=True)
 class Size:
-    """What runs: symbols, how fast the exchange's clock goes, trades per exchange second of the busiest symbol."""
+    """What runs: symbols, how fast the exchange's clock goes, trades per exchange second of the busiest symbol.
+
+    `replicas` are the numbers of those that each stage has beside its first process; they are not started.
+    """
 
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
     intervals: tuple[str, ...] = ("1m", "5m")
@@ -35,6 +40,8 @@ class Size:
     trades_per_second: float = 4.0
     sink_commit_ms: int = 1000
     commit_ms: int = 100
+    partitions: int = PARTITIONS
+    replicas: tuple[int, ...] = ()
 
 
 @dataclass
@@ -66,6 +73,14 @@ class Platform:
         """Return the living process's pid."""
         return self.supervisor.processes()[name].pid
 
+    def log(self, name: str, since: int = 0) -> str:
+        """Return what a process said after so many characters; those that are not text count as one each."""
+        whole = ""
+        for suffix in (".log.2", ".log.1", ".log"):
+            path = self.state.logs / f"{name}{suffix}"
+            whole += path.read_text(errors="replace") if path.exists() else ""
+        return whole[since:]
+
     def is_ready(self, name: str) -> bool:
         """Whether a process says that it does its work."""
         return is_ready(self.processes[name].ready)
@@ -77,7 +92,7 @@ class Platform:
     def wait_until_ready(self, seconds: float = 120) -> list[str]:
         """Wait for all of them; return those that are not ready in time."""
         deadline = time.monotonic() + seconds
-        left = list(self.processes)
+        left = [name for name in self.processes if name in WHOLE]
         while left and time.monotonic() < deadline:
             left = [name for name in left if not self.is_ready(name)]
             time.sleep(0.2)
@@ -85,35 +100,43 @@ class Platform:
 
 
 @contextmanager
-def running(folder: Path, size: Size, seed: int, module: str = "tests.chaos.stage") -> Iterator[Platform]:
-    """Run the platform on a state folder of its own; leave nothing running."""
+def running(
+    folder: Path,
+    size: Size,
+    seed: int,
+    module: str = "tests.chaos.stage",
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Platform]:
+    """Run the platform on a state folder of its own; leave nothing running. `env` is the stages' alone."""
     state = State.at(folder)
     settings = load_settings(state=state.folder, symbols=",".join(size.symbols))
     plan = make_plan(settings, Market(speed=size.speed, seed=seed), {})
     state.make()
     for name in ("kafka", "lake", "exchange"):
         (state.folder / name).mkdir(exist_ok=True)
-    processes = {process.name: process for process in _processes(plan, size, module)}
+    processes = {process.name: process for process in _processes(plan, size, module, env or {})}
     write_private(state.processes_file, {name: process.described() for name, process in processes.items()})
     try:
         supervisor = start_supervisor(state, processes.values())
-        topics = {"broker": lambda: ensure_topics(Kafka(bootstrap=plan.kafka))}
-        Startup(list(processes.values()), supervisor, topics).run(lambda _: None)
+        topics = {"broker": lambda: ensure_topics(Kafka(bootstrap=plan.kafka, partitions=size.partitions))}
+        first = [process for name, process in processes.items() if name in WHOLE]
+        Startup(first, supervisor, topics).run(lambda _: None)
         yield Platform(state, plan, processes, supervisor, size)
     finally:
         stack.stop(state)
 
 
-def _processes(plan: Plan, size: Size, module: str) -> list[Process]:
+def _processes(plan: Plan, size: Size, module: str, env: Mapping[str, str]) -> list[Process]:
     own = {
         "QUANTSTREAM_INTERVALS": ",".join(size.intervals),
         "QUANTSTREAM_SINK_COMMIT_MS": str(size.sink_commit_ms),
         "QUANTSTREAM_COMMIT_MS": str(size.commit_ms),
+        "QUANTSTREAM_KAFKA__PARTITIONS": str(size.partitions),
+        **env,
     }
-    wanted = ("broker", "exchange", *STAGES)
     processes = []
     for process in process_table(plan):
-        if process.name not in wanted:
+        if process.name not in WHOLE:
             continue
         argv = list(process.argv)
         if process.name == "exchange":
@@ -122,6 +145,21 @@ def _processes(plan: Plan, size: Size, module: str) -> list[Process]:
             argv = [part for part in argv if part != "--truth" and not part.endswith("truth.jsonl")]
         if process.name in WITH_RULE:
             argv = [sys.executable, "-m", module, process.name]
-        after = [name for name in process.after if name in wanted]
+        after = [name for name in process.after if name in WHOLE]
         processes.append(replace(process, argv=argv, after=after, env={**process.env, **own}))
-    return processes
+    return processes + _replicas(plan, size, processes)
+
+
+def _replicas(plan: Plan, size: Size, processes: list[Process]) -> list[Process]:
+    """The stages' further processes, told apart as pods are."""
+    stages = [process for process in processes if process.name in STAGES]
+    used = {plan.kafka_port, plan.controller_port, plan.exchange_port, *plan.http_ports.values(), *plan.pages.values()}
+    ports = iter(free_ports(len(stages) * len(size.replicas), used))
+    found = []
+    for number in size.replicas:
+        for stage in stages:
+            port = next(ports)
+            env = {**stage.env, "QUANTSTREAM_HTTP_PORT": str(port), "QUANTSTREAM_INSTANCE": str(number)}
+            ready = f"http://127.0.0.1:{port}/readyz"
+            found.append(replace(stage, name=replica(stage.name, number), ready=ready, env=env, http_port=port))
+    return found

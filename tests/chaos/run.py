@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
+import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.error import URLError
 
-from infra.local.supervisor import Supervisor
 from quantstream.errors import Unavailable
 from quantstream.lake import micros
 from quantstream.market import INTERVALS
+from streaming.exchange.faults import KINDS
 from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge
+from tests.chaos.outages import ADDRESS, LakeFolder, RegistryServer
 from tests.chaos.platform import Platform, Size, running
-from tests.chaos.schedule import BLOWS, BROKER_KILL, BROKER_RESTART, FAULT, KILL, PROBABILITIES, STAGES, Blow, draw
+from tests.chaos.schedule import PARTITIONS, PROBABILITIES, REPLICAS, STAGES, Trouble, draw, stage_of
+from tests.chaos.stage import Rule
+from tests.chaos.strikes import Done, Striker
+from tests.chaos.watch import TICK, Recoveries, by_stage, endings, moves, without_a_word
 
-TICK = 0.1  # seconds
-PATIENCE = 180.0  # seconds for the platform to come to rest: the longest back-offs, twice, on a busy machine
+PATIENCE = 180.0  # seconds without any progress towards rest: the longest back-offs, twice, on a busy machine
+LEAST = {"kills": 20, "pauses": 20, "rebalances": 10}  # of a run that proves something
 Say = Callable[[str], None]
 
 
@@ -34,11 +36,17 @@ class Report:
 
     seed: int
     seconds: float
+    partitions: int
     kills: Counter[str] = field(default_factory=Counter)
-    broker: Counter[str] = field(default_factory=Counter)
+    pauses: Counter[str] = field(default_factory=Counter)
+    joins: Counter[str] = field(default_factory=Counter)
+    others: Counter[str] = field(default_factory=Counter)
+    not_done: Counter[str] = field(default_factory=Counter)
+    rebalances: dict[str, dict[str, int]] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     recovery_s: dict[str, dict[str, float]] = field(default_factory=dict)
-    self_ended: dict[str, int] = field(default_factory=dict)
+    self_ended: dict[str, list[str]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
     not_ready: list[str] = field(default_factory=list)
     settled_s: float = 0.0
     balance_looks: dict[str, int] = field(default_factory=dict)
@@ -48,135 +56,120 @@ class Report:
     @property
     def survived(self) -> bool:
         """Whether everything came back and nothing was lost, repeated or wrong."""
-        return not self.not_ready and not self.unbalanced and self.verdict.is_right
+        return not self.not_ready and not self.wrong and not self.unbalanced and self.verdict.is_right
+
+    @property
+    def reached(self) -> dict[str, int]:
+        """How much of what makes a run hard there was; a rebalance counts when a living process gave partitions up."""
+        moved = sum(count.get(kind, 0) for count in self.rebalances.values() for kind in ("revoked", "lost"))
+        return {"kills": self.kills.total(), "pauses": self.pauses.total(), "rebalances": moved}
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether there was enough of it."""
+        return all(self.reached[name] >= least for name, least in LEAST.items())
 
     def as_json(self) -> dict[str, Any]:
         """Return plain data."""
-        counts = {"kills": dict(self.kills), "broker": dict(self.broker)}  # asdict cannot copy a Counter
-        rest = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in (*counts, "verdict")}
-        return {"survived": self.survived, **rest, **counts, "verdict": asdict(self.verdict)}
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "verdict"}
+        plain = {name: dict(value) if isinstance(value, Counter) else value for name, value in plain.items()}
+        return {
+            "survived": self.survived,
+            "is_hard": self.is_hard,
+            "reached": self.reached,
+            **plain,
+            "verdict": asdict(self.verdict),
+        }
 
     def lines(self) -> list[str]:
         """Return what a person reads."""
-        right = self.verdict
-        kills = ", ".join(f"{name} {count}" for name, count in sorted(self.kills.items()))
-        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        right, reached = self.verdict, self.reached
         back = ", ".join(f"{name} {s['median']:.1f}/{s['longest']:.1f}" for name, s in sorted(self.recovery_s.items()))
-        wrong = {name: n for name, n in asdict(right).items() if name.endswith(tuple(WRONG)) and n}
+        moved = "; ".join(f"{stage} {_told(count)}" for stage, count in sorted(self.rebalances.items()))
         return [
-            f"seed {self.seed}, {self.seconds:.0f} s of trouble: {'SURVIVED' if self.survived else 'FAILED'}",
-            f"killed: {sum(self.kills.values())} ({kills}); {', '.join(f'{k} {n}' for k, n in self.broker.items())}",
-            f"faults injected: {sum(self.faults.values())} ({faults})",
+            f"seed {self.seed}, {self.seconds:.0f} s of trouble, {self.partitions} partitions: "
+            f"{'SURVIVED' if self.survived else 'FAILED'}{'' if self.is_hard else f' (less trouble than {LEAST})'}",
+            f"killed: {reached['kills']} ({_told(self.kills)})",
+            f"paused past the session: {reached['pauses']} ({_told(self.pauses)})",
+            f"replicas came and went: {self.joins.total()} ({_told(self.joins)})",
+            f"rebalances: {reached['rebalances']} ({moved})",
+            f"away and restarted: {_told(self.others)}"
+            + (f"; no occasion for: {_told(self.not_done)}" * bool(self.not_done)),
+            f"faults injected: {sum(self.faults.values())} ({_told(self.faults)})",
             f"recovery, median/longest seconds: {back}; at rest after {self.settled_s:.0f} s",
-            f"ended by themselves and started again: {self.self_ended}",
+            f"ended by themselves and started again: { ({name: len(why) for name, why in self.self_ended.items()}) }",
             f"right: {right.trades} trades, {right.candles} candles equal to klines, "
-            f"{right.scored_once} candles scored once, {right.anomalies} anomalies told once",
-            f"wrong: {wrong or 'nothing'}" + (f"; not ready: {self.not_ready}" if self.not_ready else ""),
+            f"{right.scored_once} candles scored once, {right.anomalies} anomalies told once"
+            f" ({right.trades_repeated_in_log} trades twice in the log, told by their ids)",
+            f"wrong: {right.wrong or 'nothing'}" + (f"; not ready: {self.not_ready}" if self.not_ready else ""),
             f"balance: {'closed' if not self.unbalanced else 'OFF'} at {sum(self.balance_looks.values())} looks",
-            *(f"  {text}" for text in [*right.differences, *self.unbalanced[:20]]),
+            *(f"  {text}" for text in (*self.wrong, *right.differences, *self.unbalanced[:20])),
         ]
 
 
-WRONG = ("missing", "duplicate", "different", "incomplete", "not_scored", "scored_twice", "extra")
+def _told(counts: Any) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
-class Recoveries:
-    """Watches for each process that was hit until a new one says that it is ready."""
-
-    def __init__(self, platform: Platform) -> None:
-        self.platform = platform
-        self.supervisor = Supervisor(platform.state)  # its connection is not for two threads
-        self.pending: dict[str, tuple[float, int | None]] = {}
-        self.took: dict[str, list[float]] = defaultdict(list)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def hit(self, name: str, pid: int | None) -> None:
-        """Note a blow; one that falls before the last was recovered from counts from the first."""
-        since = self.pending.get(name, (time.monotonic(), None))[0]
-        self.pending[name] = since, pid
-
-    def __enter__(self) -> Recoveries:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(TICK):
-            for name, (since, pid) in list(self.pending.items()):
-                try:
-                    now = self.supervisor.processes()[name].pid
-                except Unavailable:
-                    continue
-                if now not in (None, pid) and self.platform.is_ready(name) and self.pending.get(name) == (since, pid):
-                    self.took[name].append(time.monotonic() - since)
-                    del self.pending[name]
-
-
-def run(folder: Path, seed: int, seconds: float, kills: int, broker_restarts: int, size: Size, say: Say) -> Report:
-    """Make trouble for `seconds` and return the report."""
-    report = Report(seed, seconds)
-    with running(folder, size, seed) as platform:
+def run(folder: Path, seed: int, trouble: Trouble, size: Size, say: Say) -> Report:
+    """Make the trouble and return the report. A delisting is left out where the exchange cannot do it."""
+    folder.mkdir(parents=True)
+    lake, registry = LakeFolder(folder / "lake"), RegistryServer({Rule.name: Rule.version})
+    trouble = trouble if DELIST_FAULT in KINDS else replace(trouble, delistings=0)
+    blows = draw(seed, trouble, size.symbols)
+    say(f"seed {seed}: {size.partitions} partitions, {len(blows)} blows")
+    for blow in blows:
+        say(f"  planned {blow.at:6.1f} s  {blow.kind} {blow.target}" + f" {blow.seconds:.0f} s" * (blow.seconds > 0))
+    size = replace(size, replicas=REPLICAS)
+    with registry.serving(), running(folder, size, seed, env={ADDRESS: registry.url}) as platform:
         say(f"up in {folder}; trouble begins")
+        report = Report(seed, trouble.seconds, size.partitions)
+        for kind, (probability, seconds) in PROBABILITIES.items():
+            platform.exchange.order(kind=kind, probability=probability, seconds=seconds)
         watch = BalanceWatch(STAGES, platform.metrics)
         with watch, Recoveries(platform) as recoveries:
-            _make_trouble(platform, draw(seed, seconds, kills, broker_restarts), report, recoveries, say)
+            striker = Striker(platform, recoveries, lake, registry, say)
+            striker.run(blows, trouble.seconds)
             report.faults = platform.exchange.injected()
             platform.exchange.withdraw()
             report.not_ready = platform.wait_until_ready()
             _wait(lambda: not recoveries.pending, 30)
-        report.recovery_s = {
-            name: {"median": round(median(took), 2), "longest": round(max(took), 2)}
-            for name, took in sorted(recoveries.took.items())
-        }
-        lives = platform.supervisor.lives()
-        hits = report.kills + Counter({"broker": sum(report.broker.values())})
-        report.self_ended = {name: max(0, lives[name].restarts - hits[name]) for name in (*STAGES, "broker")}
         end, report.settled_s = _settle(platform, say)
         watch.look()
         report.balance_looks = watch.looks
         unseen = [f"{name}: its balance was never seen" for name in watch.unseen()]
         report.unbalanced = [*watch.off, *unseen, *lake_off(platform.lake)]
+        striker.look_at_woken()
+        _take_down(report, platform, recoveries, striker.done)
         report.verdict = judge(platform.lake, platform.kafka, platform.exchange, size.symbols, size.intervals, end)
     return report
 
 
-def _make_trouble(platform: Platform, blows: list[Blow], report: Report, recoveries: Recoveries, say: Say) -> None:
-    for kind, (probability, seconds) in PROBABILITIES.items():
-        platform.exchange.order(kind=kind, probability=probability, seconds=seconds)
-    started = time.monotonic()
-    for blow in blows:
-        time.sleep(max(0.0, started + blow.at - time.monotonic()))
-        say(f"{time.monotonic() - started:6.1f} s  {blow.kind} {blow.target}")
-        _strike(platform, blow, report, recoveries)
-    time.sleep(max(0.0, started + report.seconds - time.monotonic()))
+DELIST_FAULT = "delist"
 
 
-def _strike(platform: Platform, blow: Blow, report: Report, recoveries: Recoveries) -> None:
-    if blow.kind == FAULT:
-        platform.exchange.order(kind=blow.target, count=1, seconds=BLOWS[blow.target])
-        return
-    pid = platform.pid(blow.target)
-    if blow.kind == BROKER_RESTART:
-        recoveries.hit(blow.target, pid)
-        platform.supervisor.stop(blow.target)
-        _wait(lambda: platform.pid(blow.target) is None, 60)
-        platform.supervisor.start(blow.target)
-        report.broker[blow.kind] += 1
-        return
-    if not _wait(lambda: platform.pid(blow.target) is not None, 60):
-        raise Unavailable(f"{blow.target} was not started again within 60 s")
-    pid = platform.pid(blow.target)
-    assert pid is not None
-    recoveries.hit(blow.target, pid)
-    os.kill(pid, signal.SIGKILL)
-    if blow.kind == BROKER_KILL:
-        report.broker[blow.kind] += 1
-    elif blow.kind == KILL:
-        report.kills[blow.target] += 1
+def partitions_of(seed: int) -> int:
+    """Return how many partitions a run has."""
+    return random.Random(seed).choice(PARTITIONS)
+
+
+def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done: Done) -> None:
+    report.kills, report.pauses, report.joins = done.kills, done.pauses, done.joins
+    report.others, report.not_done, report.wrong = done.others, +done.not_done, done.wrong
+    report.recovery_s = {
+        name: {"median": round(median(took), 2), "longest": round(max(took), 2)}
+        for name, took in sorted(recoveries.took.items())
+    }
+    lives = platform.supervisor.lives()
+    said = {name: platform.log(name) for name in lives if stage_of(name) in STAGES}
+    moved = by_stage((name, moves(text)) for name, text in said.items())
+    report.rebalances = {stage: dict(count) for stage, count in moved.items() if count}
+    for name, text in said.items():
+        deliberate = done.kills[name] + max(0, done.joins[name] - 1)
+        if count := without_a_word(lives[name].restarts, deliberate, text):
+            report.wrong.append(f"{name} ended {count} times without a word")
+        if reasons := endings(text):
+            report.self_ended[name] = reasons
 
 
 def _settle(platform: Platform, say: Say) -> tuple[int, float]:
@@ -186,37 +179,42 @@ def _settle(platform: Platform, say: Say) -> tuple[int, float]:
     end = now - now % longest + longest
     started = time.monotonic()
     say("quiet; waiting until all of it is in the lake")
-    _wait(lambda: _is_whole(platform, end), PATIENCE)
+    least, since = float("inf"), started
+    while time.monotonic() - since < PATIENCE:  # as long as it gets less
+        try:
+            lacking = _lacking(platform, end)
+        except (Unavailable, URLError):
+            lacking = None  # of a part that is down just now
+        if lacking == 0:
+            break
+        if lacking is not None and lacking < least:
+            least, since = lacking, time.monotonic()
+        time.sleep(TICK)
     return end, time.monotonic() - started
 
 
-def _is_whole(platform: Platform, end: int) -> bool:
-    lake, symbols = platform.lake, platform.size.symbols
+def _lacking(platform: Platform, end: int) -> float:
+    """Return how much is not there yet: windows to close, to fill, to score."""
+    lake, symbols, lacking = platform.lake, platform.size.symbols, 0.0
     for interval in platform.size.intervals:
-        newest = lake.candles(symbols, interval)
-        rows = newest.select(["symbol", "opened_at", "is_complete"]).to_pylist()
-        due = [row for row in rows if micros(row["opened_at"]) < end * 1000]
-        last = {row["symbol"]: micros(row["opened_at"]) + INTERVALS[interval] for row in due}
-        if set(last.values()) != {end * 1000} or set(last) != set(symbols):
-            return False
-        if not all(row["is_complete"] for row in due):
-            return False
-    scored = {
-        row["symbol"]
-        for row in lake.read("scores").to_pylist()
-        if micros(row["opened_at"]) == end * 1000 - INTERVALS["5m"]
-    }
-    traded = lake.extent("trades")
-    return scored == set(symbols) and all(name in traded for name in symbols)
+        length = INTERVALS[interval]
+        rows = lake.candles(symbols, interval).select(["symbol", "opened_at", "is_complete"]).to_pylist()
+        due = [(row["symbol"], micros(row["opened_at"]), row["is_complete"]) for row in rows]
+        due = [row for row in due if row[1] < end * 1000]
+        lacking += sum(not is_complete for _, _, is_complete in due)
+        for symbol in symbols:
+            newest = max((at for name, at, _ in due if name == symbol), default=None)
+            lacking += end * 1000 / length if newest is None else (end * 1000 - newest) // length - 1
+        if interval == "5m":
+            scored = {(row["symbol"], micros(row["opened_at"])) for row in lake.read("scores").to_pylist()}
+            lacking += sum((name, at) not in scored for name, at, _ in due)
+    return lacking
 
 
 def _wait(what: Callable[[], bool], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            if what():
-                return True
-        except (Unavailable, URLError):
-            pass  # of a part that is down just now; the deadline decides
+        if what():
+            return True
         time.sleep(TICK)
     return False

@@ -1,19 +1,23 @@
-"""`python -m tests.chaos.stage STAGE`: the stage as it is, but for a champion that needs no registry.
+"""`python -m tests.chaos.stage STAGE`: the stage as it is, but for champions that need no MLflow.
 
 Training is not what chaos is about. Detect gets a rule in the anomaly champion's place, which the judge applies to the log as
-well; score gets none and abstains, which is a score of its candle like any other.
+well; score gets none and abstains, which is a score of its candle like any other. Where the environment names a registry
+(`tests.chaos.outages`), the stage's own watcher asks it; where not, the rule is simply there.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml import trade_features
+from tests.chaos.outages import ADDRESS, champion
 
 SIZE = trade_features.NAMES.index("relative_size")
 
@@ -21,7 +25,7 @@ SIZE = trade_features.NAMES.index("relative_size")
 class Rule:
     """Flags trades of ten times the usual size: some of every thousand."""
 
-    name, version, threshold = "quantstream-anomaly", "0", 0.5
+    name, version, threshold = "quantstream-anomaly", "1", 0.5
 
     def score_trades(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return 1 for what is flagged."""
@@ -31,6 +35,9 @@ class Rule:
         """Return the reason."""
         return [f"size {row[SIZE]:.6f}"]
 
+    def warm(self) -> None:
+        """There is nothing to prepare."""
+
 
 class Champions:
     """In the place of the registry's watcher."""
@@ -39,12 +46,38 @@ class Champions:
         alone = list(names) == [Rule.name]
         self.current: dict[str, Any] = {Rule.name: Rule()} if alone else {}
 
+    def wait(self, *_: object) -> bool:
+        """Return at once: they are here."""
+        return True
+
+
+class OneRule:
+    """In the place of MLflow's client: asks the registry of the run, which knows one rule."""
+
+    def __init__(self, alone: bool) -> None:
+        """`alone` says that the stage asks for nothing else: detect."""
+        self.alone = alone
+
+    def alias_version(self, name: str, alias: str) -> str | None:
+        """Return the version behind an alias. Raises: Unavailable."""
+        version = champion(os.environ[ADDRESS], name)
+        return version if self.alone else None
+
+    def load(self, name: str, version: str) -> Rule:
+        """Return the rule."""
+        return Rule()
+
 
 def main() -> int:
     """Run the stage that the first argument names."""
     import streaming.__main__ as entry
 
-    entry._hot_swap = lambda settings, metrics, names, *_, **__: Champions(names)
+    if ADDRESS in os.environ:
+        module = ModuleType("ml.registry")  # without MLflow's, which takes seconds to import
+        vars(module)["Registry"] = lambda _: OneRule(sys.argv[1:] == ["detect"])
+        sys.modules[module.__name__] = module
+    else:
+        entry._hot_swap = lambda settings, metrics, names, *_, **__: Champions(names)
     return entry.main(sys.argv[1:])
 
 

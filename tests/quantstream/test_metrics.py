@@ -80,3 +80,17 @@ def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     server = HealthServer(Health(), Metrics("sink"))
     with server:
         assert server._server.server_address[0] == "127.0.0.1"
+
+
+def test_a_process_that_was_stopped_as_a_whole_does_not_hang_and_one_that_hangs_is_ended_all_the_same() -> None:
+    now, ended, slept = [0.0], threading.Event(), list[float]()
+    health = Health(lambda: now[0])
+
+    def sleep(seconds: float) -> None:
+        slept.append(40.0 if len(slept) in (3, 5) else seconds)  # the third and the fifth time it is stopped
+        now[0] += slept[-1]
+
+    end_when_stalled(health, ended.set, clock=lambda: now[0], sleep=sleep).join(30)
+    assert ended.is_set()
+    assert slept.count(40.0) == 2
+    assert sum(slept) == STALLED_AFTER + 2 * 39  # it turned in none of them

@@ -107,6 +107,33 @@ def test_readers_that_hold_the_old_set_are_not_disturbed() -> None:
     assert held["signal"].version == "1"
 
 
+def test_a_stage_waits_for_the_registrys_first_answer_before_it_judges_anything() -> None:
+    registry = FakeRegistry({"signal": "1"}, is_down=True)
+    swap, _ = make(registry)
+    beats: list[int] = []
+
+    def beat() -> None:
+        beats.append(len(beats))
+        registry.is_down = len(beats) < 3
+        swap.look()
+
+    swap.look()
+    assert swap.wait(beat, lambda: False, every=0)
+    assert len(beats) == 3
+    assert swap.current["signal"].version == "1"
+    assert swap.wait(beat, lambda: False, every=0)
+    assert len(beats) == 3
+
+
+def test_a_registry_that_knows_no_champion_has_answered_and_a_stop_ends_the_waiting() -> None:
+    swap, _ = make(FakeRegistry())
+    swap.look()
+    assert swap.wait(lambda: None, lambda: False, every=0)
+    swap, _ = make(FakeRegistry(is_down=True))
+    swap.look()
+    assert not swap.wait(lambda: None, lambda: True, every=0)
+
+
 @dataclass
 class Watch:
     """A swap whose looks, troubles and clock are seen."""
