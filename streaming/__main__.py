@@ -45,6 +45,10 @@ class Turning(Protocol):
         """Do one round of work."""
         ...
 
+    def stop(self) -> None:
+        """Commit what was taken and leave the group."""
+        ...
+
 
 def wall_clock() -> int:
     """Return the wall clock, µs."""
@@ -142,8 +146,10 @@ def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
     try:
         while not stop.is_set():
             stage.turn()
-    finally:
-        stage.reader.close()
+    except BaseException:
+        stage.reader.close()  # what was not committed, the successor does again
+        raise
+    stage.stop()
 
 
 def _aggregate(settings: Settings, metrics: Metrics, health: Health) -> Turning:
@@ -295,7 +301,9 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
         )
         trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
         ahead = settings.max_ahead_s * SECOND
-        ingest = Ingest(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, ahead=ahead)
+        ingest = Ingest(
+            symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead
+        )
         ingest.resume(tails(settings.kafka, symbols))
         health.beat()
         end_when_stalled(health, _abandon)

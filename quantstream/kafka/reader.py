@@ -17,6 +17,7 @@ from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way
+NOBODY = "-"  # in the place of a member's name, where the group has none for it any more
 UNASSIGNED = (
     KafkaError._STATE,
     KafkaError._UNKNOWN_PARTITION,
@@ -57,6 +58,10 @@ class Reader:
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         self._admin: AdminClient | None = None
         self._member: str | None = None  # as the group named this one when it last gave it partitions
+        self._is_named = (
+            True  # that name is not to be asked for: a call of the client that must not be made in its callbacks
+        )
+        self._is_closing = False
 
     def subscribe(
         self,
@@ -65,20 +70,21 @@ class Reader:
         on_revoke: Callable[[list[Partition]], None] | None = None,
         on_lost: Callable[[list[Partition]], None] | None = None,
     ) -> None:
-        """Join the group. The callbacks run inside `poll`; `on_assign` may say at which offsets to begin.
+        """Join the group. The callbacks run inside `poll`, none while closing; `on_assign` may say at which offsets to begin.
 
         `on_lost`, else `on_revoke`, is told of partitions that are others' already.
         """
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
-            offsets = on_assign([(part.topic, part.partition) for part in parts]) if on_assign else None
+            tell = on_assign if not self._is_closing else None
+            offsets = tell([(part.topic, part.partition) for part in parts]) if tell else None
             for part in parts if offsets else ():
                 part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
             consumer.incremental_assign(parts)
-            self._member = consumer.memberid()
+            self._is_named = False
 
         def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
-            if tell:
+            if tell and not self._is_closing:
                 tell([(part.topic, part.partition) for part in parts])
             consumer.incremental_unassign(parts)
 
@@ -211,6 +217,8 @@ class Reader:
         Raises: Unavailable on an error that retrying inside the client does not mend.
         """
         messages: list[Message] = self.consumer.consume(limit, timeout)
+        if not self._is_named:
+            self._member, self._is_named = self.consumer.memberid() or NOBODY, True
         if not any(map(Message.error, messages)):
             return messages
         good = []
@@ -225,5 +233,6 @@ class Reader:
         return good
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; whoever has something to commit does so before."""
+        self._is_closing = True
         self.consumer.close()

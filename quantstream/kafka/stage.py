@@ -142,6 +142,16 @@ class PartitionedStage(ABC):
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
 
+    def stop(self) -> None:
+        """Commit what was taken and leave the group.
+
+        Raises: Unavailable.
+        """
+        try:
+            self._revoked(sorted(self.held))
+        finally:
+            self.reader.close()
+
     def commit(self) -> None:
         """Commit what was taken, unless it does not count any more.
 

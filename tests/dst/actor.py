@@ -21,9 +21,7 @@ READ = {
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 300,
 }
-NAMES = {
-    getattr(KafkaError, name): name for name in dir(KafkaError) if isinstance(getattr(KafkaError, name), int)
-}
+NAMES = {getattr(KafkaError, name): name for name in dir(KafkaError) if isinstance(getattr(KafkaError, name), int)}
 
 
 class Actor:

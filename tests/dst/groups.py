@@ -153,8 +153,11 @@ class Group:
         for name in names:
             for part in sorted(self.members[name].owned):
                 claims.setdefault(part, name)
-        everything = [(t, n) for t in sorted({t for m in names for t in self.members[m].client.topics})
-                      for n in range(self.topics[t])]
+        everything = [
+            (t, n)
+            for t in sorted({t for m in names for t in self.members[m].client.topics})
+            for n in range(self.topics[t])
+        ]
         share, extra = divmod(len(everything), len(names))
         kept = {name: [p for p in everything if claims.get(p) == name] for name in names}
         order = sorted(names, key=lambda name: (-len(kept[name]), name))

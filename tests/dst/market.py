@@ -69,11 +69,19 @@ def draw_market(rng: random.Random, symbols: int, trades: int, windows: int, spe
         if rng.random() < 0.3:  # a quiet stretch
             start = rng.randrange(windows) * length
             times = [at for at in times if not start <= at < start + 2 * length] or times[:2]
+        times = [rng.randrange(2_000) * MS, *times[1:]]  # at the very beginning: who is there from then on knows it all
+        times.sort()
         usual = [1 + rng.randrange(9) for _ in range(7)]
         drawn[name] = [
             Trade(
-                name, n, n, n, (100 + rng.randrange(50)) * UNIT,
-                usual[n % 7] * UNIT * (60 if rng.random() < 0.04 else 1), EPOCH + at, rng.random() < 0.5,
+                name,
+                n,
+                n,
+                n,
+                (100 + rng.randrange(50)) * UNIT,
+                usual[n % 7] * UNIT * (60 if rng.random() < 0.04 else 1),
+                EPOCH + at,
+                rng.random() < 0.5,
             )
             for n, at in enumerate(times)
         ]
@@ -95,6 +103,8 @@ def records(market: Market, lateness: int) -> list[tuple[int, str, bytes]]:
 def _standing(trades: Sequence[Trade], at: int) -> Standing:
     before = [trade for trade in trades if trade.traded_at < at]
     last = before[-1] if before else None
-    return Standing() if last is None else msgspec.structs.replace(
-        Standing(), last=last.id, last_at=last.traded_at, next=last.id + 1
+    return (
+        Standing()
+        if last is None
+        else msgspec.structs.replace(Standing(), last=last.id, last_at=last.traded_at, next=last.id + 1)
     )

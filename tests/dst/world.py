@@ -7,9 +7,22 @@ from dataclasses import dataclass, field
 from quantstream.errors import QuantStreamError, Unavailable
 from quantstream.kafka import Writer
 from quantstream.market import UNIT, Candle
-from quantstream.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES, TOPICS, TRADES, Anomaly, Score, encode
+from quantstream.topics import (
+    ANOMALIES,
+    CANDLES,
+    DEAD,
+    EVENTS,
+    OPEN_CANDLES,
+    SCORES,
+    TOPICS,
+    TRADES,
+    Anomaly,
+    Score,
+    encode,
+)
 from tests.dst import faults, judge, simulation, wiring
 from tests.dst.broker import Broker
+from tests.dst.exchange import Exchange
 from tests.dst.lake import Lake
 from tests.dst.market import Market, draw_market, records
 from tests.dst.simulation import MS, SECOND, Process, Simulation, Wedged
@@ -21,6 +34,7 @@ Record = tuple[int, str, str, bytes]  # from when, topic, key, value
 STAGES = (
     *(("aggregate",), ("aggregate",), ("aggregate",), ("sink",), ("sink",), ("sink",), ("sink",)),
     *(("detect",), ("detect",), ("score",), ("score",), ("aggregate", "score", "sink")),
+    *(("ingest", "aggregate"), ("ingest", "aggregate")),
 )
 
 
@@ -50,7 +64,10 @@ class World:
         self.stages = rng.choice(STAGES)
         self.partitions = rng.choice((1, 2, 2, 3, 4, 4, 12))
         sim.slowness = rng.choice((1, 1, 6, 40))
-        windows, self.active = rng.randrange(20, 50) if self.stages == ("score",) else rng.randrange(3, 9), rng.randrange(20, 50) * SECOND
+        windows, self.active = (
+            rng.randrange(20, 50) if self.stages == ("score",) else rng.randrange(3, 9),
+            rng.randrange(20, 50) * SECOND,
+        )
         speed = max(1, windows * 60 * SECOND // self.active)
         self.market: Market = draw_market(rng, rng.randrange(1, 5), rng.randrange(60, 260), windows, speed)
         self.commit_s, self.bursts = rng.choice((0.2, 0.5, 1.0)), rng.choice((500, 1_500, 3_000)) * MS
@@ -58,7 +75,9 @@ class World:
         self.broker = Broker(sim, {**by_symbol, DEAD.name: 1, EVENTS.name: 1}, rng.choice((2, 50, 600, 2500)) * MS)
         self.lake = Lake(sim, rng.choice((1_000, 1_000, 4)))
         self.slots = [Slot(stage, str(n)) for stage in self.stages for n in range(rng.choice((1, 2, 2, 3)))]
-        self.sources = [Source(self, f"ingest{n}", trade_records(self.market)) for n in range(rng.choice((1, 1, 2)))]
+        self.exchange = Exchange(sim, self.market, rng.random() < 0.7)
+        writers = range(0 if "ingest" in self.stages else rng.choice((1, 1, 2)))
+        self.sources = [Source(self, f"ingest{n}", trade_records(self.market)) for n in writers]
         self.upstream = Source(self, "upstream", upstream(self.market, self.stages))
         self.crashes: list[str] = []
         sim.note("world", "is", (self.stages, self.partitions, list(self.market.trades), speed, self.commit_s))
@@ -102,7 +121,10 @@ class World:
 
     def launch(self, slot: Slot) -> None:
         """Start a process of a replica, whatever else lives."""
-        work = wiring.run_stage(slot.stage, self.lake, slot.instance, self.commit_s, self.market.interval)
+        if slot.stage == "ingest":
+            work = wiring.run_ingest(self.exchange)
+        else:
+            work = wiring.run_stage(slot.stage, self.lake, slot.instance, self.commit_s, self.market.interval)
         name = f"{slot.stage}{slot.instance}.{len(slot.processes)}"
         slot.processes.append(self.sim.spawn(name, work, lambda process: self._ended(slot, process)))
 
