@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import typer
@@ -36,14 +37,19 @@ def make(files: Sequence[Path], out: Path, interval: str, symbol: str | None, co
 
 def _name(account: Account, out: Path) -> None:
     """Say what was refused or is missing, one sentence each; where there are very many, all are in a file."""
-    names = account.names()
-    for _, sentence in zip(range(SHOWN), names, strict=False):
+    shown = list(islice(account.names(), SHOWN))
+    for sentence in sorted(shown, key=_symbol_of_gap):  # rows as they stand in their files, then gaps symbol by symbol
         typer.echo(sentence)
     if account.named > SHOWN:
         beside = out.with_name(out.name + ".account.txt")
         with beside.open("w", encoding="utf-8") as file:
             file.writelines(sentence + "\n" for sentence in account.names())
         typer.echo(f"… and {account.named - SHOWN:,} more: all of them are in {beside}")
+
+
+def _symbol_of_gap(sentence: str) -> str:
+    symbol, _, rest = sentence.partition(": ")
+    return symbol if " trade ids missing, " in rest else ""
 
 
 def _total(summary: Summary) -> None:
@@ -58,6 +64,6 @@ def _total(summary: Summary) -> None:
     )
     if not account.is_whole:
         typer.echo(
-            f"not whole: {account.refused} rows refused, {account.missing:,} trade ids missing in {account.gap_count} gaps, "
+            f"not whole: {account.refused} rows refused, {account.missing:,} trade ids lost in {account.gap_count} gaps, "
             f"{len(account.set_aside)} files not read"
         )

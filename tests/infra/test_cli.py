@@ -137,8 +137,10 @@ def test_broken_line_of_a_recording_is_named(cli: Cli, tmp_path: Path) -> None:
     file = tmp_path / "BTCUSDT-trades.csv"
     file.write_text("1,100.0,1.0,100.0,1723161300000,True,True\n2,abc,1.0,100.0,1723161300001,True,True\n")
     done = cli("candles", str(file), "--out", str(tmp_path / "out.csv"))
-    refused(done, "BTCUSDT-trades.csv", code=1)
-    assert not (tmp_path / "out.csv").exists()
+    assert done.returncode == 3, done.stderr
+    assert "BTCUSDT-trades.csv, line 2: not a row of trades" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("not whole: 1 rows refused")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 2
 
 
 @pytest.mark.data

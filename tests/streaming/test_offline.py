@@ -433,7 +433,7 @@ def test_the_command_says_at_the_end_what_was_refused_and_exits_with_3(
     assert len((tmp_path / "o.csv.account.txt").read_text().splitlines()) == 3000
     assert lines[-2:] == [
         "3400 rows read = 400 in candles + 0 duplicates + 3000 refused + 0 left out",
-        "not whole: 3000 rows refused, 0 trade ids missing in 0 gaps, 0 files not read",
+        "not whole: 3000 rows refused, 0 trade ids lost in 0 gaps, 0 files not read",
     ]
     with pytest.raises(Misconfigured, match="--symbol"):
         make([good], tmp_path / "o.csv", "5m", "btc usdt", None)
