@@ -156,7 +156,7 @@ def unplaced(stage: AggregateStage) -> int:
 
 def read_to(stage: AggregateStage) -> dict[int, int]:
     """Return the committed offset of each partition that a stage holds, and end the stage."""
-    parts = [TopicPartition(stage.route.trades.name, number) for number in stage.held]
+    parts = [TopicPartition(*part) for part in stage.held]
     found = {part.partition: part.offset for part in stage.reader.consumer.committed(parts)}
     stage.reader.close()
     return found

@@ -63,6 +63,11 @@ class Reader:
         )
         self._is_closing = False
 
+    @property
+    def member(self) -> str:
+        """As the group named this one when it last gave it partitions; empty before."""
+        return self._member or ""
+
     def subscribe(
         self,
         topics: Sequence[Topic],
@@ -226,7 +231,7 @@ class Reader:
             error = message.error()
             if error is None:
                 good.append(message)
-            elif error.fatal():
+            elif error.fatal() or error.code() == KafkaError._FATAL:  # the latter does not claim to be fatal, and is
                 raise Unavailable(f"Kafka consumer failed: {error.str()}")
             elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN):
                 log.warning("kafka notice", extra={"reason": error.str()})

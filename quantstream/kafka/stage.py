@@ -19,6 +19,7 @@ from quantstream.accounts import Account
 from quantstream.balance import BalanceSheet
 from quantstream.errors import Outrun
 from quantstream.kafka.connection import Partition
+from quantstream.kafka.orphans import OrphanWatch
 from quantstream.kafka.reader import BATCH, Reader
 from quantstream.metrics import Health, Metrics
 from quantstream.topics import Topic
@@ -43,6 +44,7 @@ class PartitionedStage(ABC):
             "gone_records_total", "records deleted unread, or read and no longer in their topic"
         )
         self.balance = BalanceSheet(metrics)
+        self.orphans = OrphanWatch(reader, self.read_topics)
         self.held: set[Partition] = set()
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
         self._left: set[Partition] = set()  # partitions given up in this turn
@@ -158,6 +160,9 @@ class PartitionedStage(ABC):
             self.balance.show(self.accounts())
         self.health.beat()
         self.metrics.lag.set(self.reader.lag())
+        if orphans := self.orphans.look():
+            self.rebalances.labels("orphaned").inc(len(orphans))
+            log.warning("nobody reads partitions; they are shared out again", extra={"partitions": _names(orphans)})
 
     def stop(self) -> None:
         """Commit what was taken and leave the group.
@@ -167,6 +172,7 @@ class PartitionedStage(ABC):
         try:
             self._revoked(sorted(self.held))
         finally:
+            self.orphans.close()
             self.reader.close()
 
     def commit(self) -> None:
@@ -253,5 +259,5 @@ class PartitionedStage(ABC):
         return self.restore(partitions) if partitions else {}
 
 
-def _names(partitions: Sequence[Partition]) -> str:
+def _names(partitions: Iterable[Partition]) -> str:
     return " ".join(f"{topic}-{number}" for topic, number in sorted(partitions))
