@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos fuzz soak check lock clean images pods manifests promtool monitor audit
+.PHONY: help setup jars browser run test bench chaos dst fuzz soak check lock clean images pods manifests promtool monitor audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: jars ## Measure beside floors and peers, and write bench/RESULTS.md
 
 chaos: jars ## Kill stages and broker under a faulty exchange for minutes; nothing may be lost, repeated or wrong
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+dst: $(STAMP) ## Ten thousand worlds from seeds: the stages over a model of broker, lake and exchange, on virtual time
+	@exec $(BIN)/python -m tests.dst $(or $(ARGS),--seeds 10000)
 
 fuzz: $(STAMP) ## A hundred thousand hostile inputs for every parser, under a memory limit
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)

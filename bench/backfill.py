@@ -17,7 +17,7 @@ from bench import machine, result
 from bench.floors import Rate, Stopwatch
 from quantstream.candles import CandleBuilder
 from quantstream.market import DECIMALS, UNIT, Candle
-from streaming.offline import build_candles
+from streaming.offline import build_candles, write_candles
 from streaming.recordings import read_blocks, read_trades
 
 ROWS, QUICK = 2_000_000, 50_000
@@ -66,7 +66,9 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
     make_archive(plain, packed, trades)
     read, _ = timed(trades, lambda: pyarrow.csv.read_csv(plain, pyarrow.csv.ReadOptions(column_names=NAMES)))
     floats, rows = timed(trades, lambda: duckdb_candles(plain))
-    ours, (candles, builders) = timed(trades, lambda: build_candles(read_blocks(packed)))
+    ours, summary = timed(trades, lambda: write_candles([packed], folder / "candles.parquet"))
+    sorted_, _ = timed(trades, lambda: write_candles([disordered(plain)], folder / "again.parquet"))
+    candles, builders = build_candles(read_blocks(packed))
     row = result.Row(
         "backfill: zipped aggTrades to exact candles",
         "trades per second of a core",
@@ -85,13 +87,27 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
         quick,
         trades=trades,
         candles=len(candles),
-        trades_in_candles=sum(candle.trade_count for candle in candles),
+        trades_in_candles=summary.trades,
+        rows_accounted_for=summary.account.placed,
+        out_of_order_per_cpu_s=round(sorted_.per_cpu_s),
+        out_of_order_equals=(folder / "again.parquet").read_bytes() == (folder / "candles.parquet").read_bytes(),
         equals_one_by_one=_equals_one_by_one(folder, min(trades, QUICK)),
         equals_floats=_near(candles, rows),
         trades_per_s=round(ours.per_s),
         floor_per_s=round(floats.per_s),
         symbols=len(builders),
     )
+
+
+def disordered(plain: Path) -> Path:
+    """Return an archive whose first and second half alternate row by row, made once."""
+    path = plain.with_name("BTCUSDT-aggTrades-alternating.csv")
+    if not path.exists():
+        lines = plain.read_bytes().splitlines(keepends=True)
+        half = len(lines) // 2
+        pairs = zip(lines[:half], lines[half:], strict=False)
+        path.write_bytes(b"".join([line for pair in pairs for line in pair] + lines[2 * half :]))
+    return path
 
 
 def timed(trades: int, act: Callable[[], Any]) -> tuple[Rate, Any]:

@@ -66,6 +66,14 @@ class _NoHistory:
     async def latest_trade(self, symbol: str) -> None:
         return None
 
+    async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
+        return {}
+
+    def seconds_a_look(self, symbols: int) -> float:
+        return 60.0
+
+    seconds_a_fill = seconds_a_look
+
     async def trades_from(self, symbol: str, trade_id: int) -> list[Any]:
         return []
 

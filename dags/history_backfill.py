@@ -18,7 +18,8 @@ at any time.
 **Parameters.** `symbols`: leave empty for all configured ones.
 
 **When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
-or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless.
+or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless. A single
+row that is no kline is left out, counted and named in the task's log; it does not bar its symbol.
 """
 
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from ml.klines import PAGE, exchange_time, fetch_klines
 from ml.rest import Rest
+from quantstream.errors import BadRecord
 from quantstream.lake import Lake, micros, utc
 from quantstream.market import Candle, interval_length, window_start
 from quantstream.settings import Settings
@@ -25,6 +26,7 @@ from quantstream.tables import candle_rows
 log = logging.getLogger(__name__)
 INTERVAL = "5m"
 DAY = 86_400_000_000  # µs
+SHOWN = 20  # odd rows that the log names one by one
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,16 @@ class BackfillResult:
     written: int
     present: int
     missing: int  # windows for which the exchange has no kline
+    odd: tuple[str, ...] = ()  # rows of the exchange that are no klines: why, one by one
 
     def __str__(self) -> str:
         """Say it in one sentence."""
         span = f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
-        if not self.written and not self.present:
+        odd = f"; left out {len(self.odd)} that are no klines, the first: {self.odd[0]}" if self.odd else ""
+        if not self.written and not self.present and not odd:
             return f"{self.symbol}: the exchange has no history from {span}"
         gaps = f", {self.missing} that the exchange does not have" if self.missing else ""
-        return f"{self.symbol}: {self.written} candles written, {self.present} were there already{gaps}, {span}"
+        return f"{self.symbol}: {self.written} candles written, {self.present} were there already{gaps}, {span}{odd}"
 
 
 def backfill(
@@ -55,8 +59,8 @@ def backfill(
 ) -> BackfillResult:
     """Bring the candles of one symbol before the live path's first window into the lake.
 
-    Raises: Misconfigured for a symbol the exchange does not know, Unavailable when it or the lake does not answer for long,
-    DataRejected for klines that contradict themselves (then nothing is written).
+    A kline that contradicts itself is left out, named and counted. Raises: Misconfigured for a symbol the exchange does not
+    know, Unavailable when it or the lake does not answer for long, DataRejected for answers that are no klines at all.
     """
     lake = Lake(settings.lake_url)
     rest = Rest(settings.endpoints.rest + settings.endpoints.api, sleep=sleep, rng=rng or random.Random())
@@ -68,19 +72,24 @@ def backfill(
         return BackfillResult(symbol, utc(start), utc(start), 0, 0, 0)
     present = _present(lake, symbol, start, end)
     wanted = [at for at in range(start, end, length) if at not in present]
-    candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page, length)]
+    odd: list[BadRecord] = []
+    candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page, length, odd.append)]
     fresh = {candle.opened_at: candle for candle in candles}
     if fresh:
         lake.append("candles", candle_rows([fresh[at] for at in sorted(fresh)]), metadata={"backfill": symbol})
-    result = BackfillResult(symbol, utc(start), utc(end), len(fresh), len(present), len(wanted) - len(fresh))
+    for error in odd[:SHOWN]:
+        log.warning("%s: left out, %s", symbol, error)
+    missing = max(0, len(wanted) - len(fresh) - len(odd))
+    reasons = tuple(map(str, odd))
+    result = BackfillResult(symbol, utc(start), utc(end), len(fresh), len(present), missing, reasons)
     log.info("%s", result)
     return result
 
 
-def _fetch(rest: Rest, symbol: str, page: list[int], length: int) -> list[Candle]:
+def _fetch(rest: Rest, symbol: str, page: list[int], length: int, on_odd: Callable[[BadRecord], None]) -> list[Candle]:
     """Return the candles of the wanted windows of one page that the exchange has."""
     wanted = set(page)
-    found = fetch_klines(rest, symbol, INTERVAL, page[0], page[-1] + length)
+    found = fetch_klines(rest, symbol, INTERVAL, page[0], page[-1] + length, on_odd)
     return [candle for candle in found if candle.opened_at in wanted]
 
 

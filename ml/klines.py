@@ -5,7 +5,7 @@ Source of every field: github.com/binance/binance-spot-api-docs, rest-api.md, "K
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ml.rest import Rest
@@ -59,20 +59,29 @@ def exchange_time(rest: Rest) -> int:
         ) from error
 
 
-def fetch_klines(rest: Rest, symbol: str, interval: str, start: int, end: int) -> Iterator[Candle]:
+def fetch_klines(
+    rest: Rest, symbol: str, interval: str, start: int, end: int, on_odd: Callable[[BadRecord], None] | None = None
+) -> Iterator[Candle]:
     """Yield the exchange's candles that open in `[start, end)` (µs, on window boundaries), oldest first.
 
-    The last may still be building when `end` lies in the future. Raises: Unavailable, Misconfigured, DataRejected for
-    klines that contradict themselves.
+    The last may still be building when `end` lies in the future. A row that is no kline is told to `on_odd` and left out.
+    Raises: Unavailable, Misconfigured, DataRejected for an answer that is no list, and for an odd row when nobody is told.
     """
     length = interval_length(interval)
     for first in range(start, end, PAGE * length):
         last = min(first + (PAGE - 1) * length, end - length)
         query = {"symbol": symbol, "interval": interval, "limit": PAGE}
         rows = rest.get("/klines", {**query, "startTime": first // 1000, "endTime": last // 1000})
-        try:
-            yield from [parse_kline(symbol, row, interval) for row in rows]
-        except (BadRecord, TypeError) as error:
+        if not isinstance(rows, list):
             raise DataRejected(
-                f"the exchange's history of {symbol} is not usable, nothing was written: {error}"
-            ) from error
+                f"the exchange's history of {symbol} is not usable: {str(rows)[:120]} is no list of klines"
+            )
+        for row in rows:
+            try:
+                candle = parse_kline(symbol, row, interval)
+            except BadRecord as error:
+                if on_odd is None:
+                    raise DataRejected(f"the exchange's history of {symbol} is not usable: {error}") from error
+                on_odd(error)
+            else:
+                yield candle

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pandas as pd
@@ -183,7 +183,7 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
     Raises: DataRejected when there are fewer than `FEWEST_TRADES`, Unavailable when the lake cannot be read.
     """
     newest = pd.Timestamp(int(data.opened_at.max()), unit="us", tz="UTC").date()
-    stored = StoredTrades(lake, symbols, newest - TRADES_BACK, newest + timedelta(days=1))
+    stored = StoredTrades(lake, symbols, newest - TRADES_BACK, date.max)
     count = sum(day.count for day in stored.days)
     if count < FEWEST_TRADES:
         raise DataRejected(

@@ -125,6 +125,9 @@ class SymbolState(msgspec.Struct):
     next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
     unplaced: int = 0  # trades too late for any retained window
     alive_from: int = 0  # first heartbeat before any trade, µs: the log has everything from then on
+    late: dict[str, list[int]] = msgspec.field(
+        default_factory=dict
+    )  # windows closed as flat that trades came to, untold
     lost: int = 0  # new trades that no interval had a window for
     account: Account = msgspec.field(default_factory=Account)  # of the records; `settle` completes it
 

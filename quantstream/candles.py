@@ -53,13 +53,17 @@ class CandleBuilder:
     def add(self, trade: Trade) -> list[Candle]:
         """Take one trade in and return the candles it closed or revised, oldest first."""
         state = self.state
+        newest_at = state.ids.last_at
         seen, hole = state.ids.take(trade, state.alive_from)
         if not seen.is_new:
             return []
         if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
             self._damage(lost)
-        unplaced = state.unplaced
-        revised = self._place(trade, hole if seen is Seen.FILLED else None)
+        revised, unplaced = self._told(trade.traded_at) if state.late else [], state.unplaced
+        if seen is Seen.FILLED:
+            revised += self._place(trade, hole)
+        else:
+            revised += self._place(trade, None, newest_at)
         if state.unplaced - unplaced < len(self.lengths):
             state.account.stored += 1
         else:
@@ -70,6 +74,8 @@ class CandleBuilder:
     def add_stretch(self, stretch: Stretch) -> list[Candle] | None:
         """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None."""
         state, slices = self.state, stretch.slices
+        if state.late:
+            return None
         is_first = state.ids.last_id == NO_TRADE_ID
         if state.latest_at if is_first else slices[0].first_trade_id != state.ids.last_id + 1:
             return None  # of the first trades none may come after a heartbeat: it might close windows at once
@@ -108,12 +114,13 @@ class CandleBuilder:
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
         self.state.account.passed += 1
+        told = self._told() if self.state.late else []
         if at <= self.state.latest_at:
-            return []
+            return told
         if self.state.ids.last_id == NO_TRADE_ID:
             self.state.alive_from = self.state.alive_from or at
         self.state.latest_at = at
-        return self._close_due()
+        return told + self._close_due()
 
     def open_candles(self) -> list[Candle]:
         """Return the candles being built, incomplete by definition."""
@@ -130,22 +137,56 @@ class CandleBuilder:
             for window in self.state.windows[interval].values():
                 window.is_damaged = window.is_damaged or hole.touches(window.opened_at, length)
 
-    def _place(self, trade: Trade, hole: Hole | None) -> list[Candle]:
+    def _place(self, trade: Trade, hole: Hole | None, newest_at: int = 0) -> list[Candle]:
         """Add a trade to its window at each interval; return the closed candles that it changed.
 
-        Candles of a `hole` are silent until nothing of them is missing: one revision, however many trades filled it.
+        Candles of a `hole` are silent until nothing of them is missing: one revision, however many trades filled it. So are those
+        closed as flat, though trades come now (`newest_at`, µs, is when the newest one before traded): see `_told`.
         """
         revised: list[Candle] = []
         for interval, length in self.lengths.items():
-            window = self._window(interval, window_start(trade.traded_at, length))
+            opened_at = window_start(trade.traded_at, length)
+            window = self._window(interval, opened_at) or self._reopened(interval, opened_at, newest_at)
             if window is None:
                 self.state.unplaced += 1
                 continue
+            was_flat = window.revision >= 0 and not window.trade_count
             window.add(trade)
+            late = self.state.late.get(interval, ())
             if hole is not None:
                 revised += self._mended(interval, hole, trade)
+            elif was_flat or opened_at in late:
+                self.state.late[interval] = sorted({*late, opened_at})
             elif window.revision >= 0:
                 revised += self._revise(interval, [window])
+        return revised
+
+    def _reopened(self, interval: str, opened_at: int, newest_at: int) -> Window | None:
+        """Return a window that was closed as flat, with those after it, though it is kept no more: what it held is known.
+
+        All windows since the newest trade were flat. If they should not have been (the feed was mute, and nobody knew), their
+        trades come now.
+        """
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        end = self.state.next_open.get(interval, 0)
+        is_flat = newest_at > 0 and window_start(newest_at, length) < opened_at < end
+        if not is_flat or end - opened_at > MAX_TOUCHED_WINDOWS * length or end - length not in windows:
+            return None
+        close = windows[end - length].close
+        for at in range(opened_at, end, length):
+            if at not in windows:
+                windows[at] = Window(at, close, close, close, close, revision=0)
+        return windows[opened_at]
+
+    def _told(self, at: int = 0) -> list[Candle]:
+        """Return revisions of the windows that trades came late to, unless the next trade (of time `at`, µs) is such a one."""
+        revised: list[Candle] = []
+        for interval, late in list(self.state.late.items()):
+            opened_at = window_start(at, self.lengths[interval])
+            if not at or opened_at >= self.state.next_open[interval]:
+                del self.state.late[interval]
+                windows = self.state.windows[interval]
+                revised += self._revise(interval, [windows[each] for each in late if each in windows])
         return revised
 
     def _window(self, interval: str, opened_at: int) -> Window | None:

@@ -24,13 +24,13 @@ AT_ONCE = 16_384  # rows of a file that are decoded at once
 Day = tuple[str, date]  # a symbol and a day: one partition of the table
 
 
-def trades_of(rows: pa.Table) -> Iterator[Trade]:
-    """Yield the trades of rows of the lake's table."""
+def trades_of(rows: pa.Table, skips: bool = False) -> Iterator[Trade]:
+    """Yield the trades of rows of the lake's table; of aggregates whose trades' ids skip, the own ids count."""
     names = ("symbol", "id", "first_trade_id", "last_trade_id")
     plain = [rows[name].to_pylist() for name in names]
     exact = [units(rows[name]) for name in ("price", "quantity")]
     at = rows["traded_at"].cast(pa.int64()).to_pylist()
-    for values in zip(*plain, *exact, at, rows["buyer_is_maker"].to_pylist(), strict=True):
+    for values in zip(*plain, *exact, at, rows["buyer_is_maker"].to_pylist(), [skips] * len(at), strict=True):
         yield Trade(*values)
 
 

@@ -98,7 +98,8 @@ def units_decimal(units: int, decimals: int = DECIMALS) -> Decimal:
 class Trade(msgspec.Struct, frozen=True, gc=False):
     """One aggregated or single trade as the exchange numbered it; for single trades the three ids are equal.
 
-    `price` and `quantity` in 10⁻⁸, `traded_at` in µs UTC.
+    `price` and `quantity` in 10⁻⁸, `traded_at` in µs UTC. Of a trade `by_id` only `id` runs without a gap: the ids of its single
+    trades skip those that are no market trades (aggregates of futures).
     """
 
     symbol: str
@@ -109,6 +110,7 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     quantity: int
     traded_at: int
     buyer_is_maker: bool
+    by_id: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.first_trade_id <= self.last_trade_id < 2**62 or not 0 <= self.id < 2**62:
@@ -124,6 +126,16 @@ class Trade(msgspec.Struct, frozen=True, gc=False):
     def trade_count(self) -> int:
         """Number of single trades in it."""
         return self.last_trade_id - self.first_trade_id + 1
+
+    @property
+    def first_number(self) -> int:
+        """Its first id in the numbering that has no gaps."""
+        return self.id if self.by_id else self.first_trade_id
+
+    @property
+    def last_number(self) -> int:
+        """Its last id in that numbering."""
+        return self.id if self.by_id else self.last_trade_id
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):

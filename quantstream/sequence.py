@@ -1,6 +1,7 @@
 """Which trade ids of a symbol were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
 
-The exchange numbers a symbol's trades without gaps, so ids alone decide; ingest, aggregate and sink all ask this one.
+The exchange numbers a symbol's trades without gaps, so ids alone decide; ingest, aggregate and sink all ask this one. Of futures
+it is the aggregates that are numbered so (`Trade.by_id`).
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class Hole(msgspec.Struct, array_like=True, frozen=True):
 
     def without(self, trade: Trade) -> list[Hole]:
         """Return what is left of the hole once `trade` has filled a part of it; ids and times run alike."""
-        left = Hole(self.first, trade.first_trade_id - 1, self.after, min(self.before, trade.traded_at))
-        right = Hole(trade.last_trade_id + 1, self.last, max(self.after, trade.traded_at), self.before)
+        left = Hole(self.first, trade.first_number - 1, self.after, min(self.before, trade.traded_at))
+        right = Hole(trade.last_number + 1, self.last, max(self.after, trade.traded_at), self.before)
         return [part for part in (left, right) if part.first <= part.last]
 
 
@@ -83,6 +84,8 @@ class Sequence(msgspec.Struct):
         `alive_from` (µs) is when the feed was first known to be alive: it bounds the hole before the first trade.
         """
         first, last = trade.first_trade_id, trade.last_trade_id
+        if trade.by_id:
+            first = last = trade.id
         if first == self.last_id + 1:
             self.last_id, self.last_at = last, trade.traded_at
             return Seen.NEXT, None
@@ -91,7 +94,7 @@ class Sequence(msgspec.Struct):
         for index, hole in enumerate(self.holes):
             if hole.first <= first and last <= hole.last:
                 self.holes[index : index + 1] = hole.without(trade)
-                self.recovered += trade.trade_count if hole.after else 0  # what came before the log was never lost
+                self.recovered += last - first + 1 if hole.after else 0  # what came before the log was never lost
                 return Seen.FILLED, hole
         if last > self.last_id or any(hole.first <= last and first <= hole.last for hole in self.holes):
             self.overlaps += 1
@@ -136,11 +139,11 @@ class Sequence(msgspec.Struct):
 
     def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
         before, after = self.last_id, min(self.last_at, trade.traded_at)
-        self.last_id, self.last_at = trade.last_trade_id, trade.traded_at
+        self.last_id, self.last_at = trade.last_number, trade.traded_at
         if before == NO_TRADE_ID:
-            self.begin(trade.first_trade_id, min(alive_from or trade.traded_at, trade.traded_at))
+            self.begin(trade.first_number, min(alive_from or trade.traded_at, trade.traded_at))
             return Seen.NEXT, None
-        hole = Hole(before + 1, trade.first_trade_id - 1, after, trade.traded_at)
+        hole = Hole(before + 1, trade.first_number - 1, after, trade.traded_at)
         self.holes.append(hole)
         self.gaps += 1
         self.missing += hole.missing

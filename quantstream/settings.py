@@ -21,7 +21,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from quantstream.errors import Misconfigured
 from quantstream.market import INTERVALS, is_symbol
@@ -35,6 +35,7 @@ NOT_SETTINGS = {
     "QUANTSTREAM_PODS",
 }  # read by make and tests
 FULL_REST = "https://api.binance.com"
+UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 MOST_SYMBOLS = 10_000  # five times what the exchange trades
 SCORED = "5m"  # the interval that models judge
@@ -77,14 +78,17 @@ class _Group(BaseModel):
 
 
 class Endpoints(_Group):
-    """Base addresses of the exchange. The market-data-only hosts need no key and no account."""
+    """Base addresses of the exchange. The market-data-only hosts need no key and no account.
+
+    USD-M futures: wss://fstream.binance.com/market, https://fapi.binance.com and /fapi/v1.
+    """
 
     ws: Annotated[str, _base("wss", "ws")] = "wss://data-stream.binance.vision"
     rest: Annotated[str, _base("https", "http")] = "https://data-api.binance.vision"
     history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
     )
-    api: str = Field(default="/api/v3", max_length=100)  # /fapi/v1 for USD-M futures
+    api: str = Field(default="/api/v3", max_length=100)
 
     @field_validator("api")
     @classmethod
@@ -280,6 +284,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{part!r} is not NAME=http://HOST:PORT")
         return value
 
+    @model_validator(mode="after")
+    def _futures(self) -> Self:
+        if self.endpoints.api != Endpoints().api and self.stream != "aggTrade":
+            raise ValueError(
+                "futures give out no single trades by id, their ids have gaps; set QUANTSTREAM_STREAM=aggTrade"
+            )
+        if self.endpoints.ws.rstrip("/") == UNROUTED:
+            raise ValueError(
+                f"{UNROUTED} accepts streams and brings nothing since 23 April 2026; "
+                f"set QUANTSTREAM_ENDPOINTS__WS={UNROUTED}/market"
+            )
+        return self
+
     @property
     def history_rest(self) -> str:
         """Base address that answers historicalTrades."""
@@ -310,10 +327,15 @@ def load_settings(**overrides: Any) -> Settings:
                 raise Misconfigured(f"{name} is not a setting; known are {', '.join(sorted(known))}")
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})
+    except SettingsError as error:  # a group is given as a whole, and not as JSON
+        raise Misconfigured(
+            f"{error}; set its parts instead, with __ between levels, e.g. {PREFIX}KAFKA__BOOTSTRAP"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise Misconfigured(f"{place}: {_sentence(first)}") from None
+        text = _sentence(first)
+        raise Misconfigured(f"{place}: {text}" if first["loc"] else text) from None
 
 
 def _sentence(error: Any) -> str:

@@ -133,6 +133,12 @@ class EventKind(StrEnum):
 
     FEED_STALLED = "feed_stalled"  # a connection was dead, not only quiet
     FEED_RECOVERED = "feed_recovered"
+    STREAM_MUTE = "stream_mute"  # a stream brought nothing though REST had trades
+    STREAM_RECOVERED = "stream_recovered"
+    SILENCE_UNPROVEN = "silence_unproven"  # REST does not say whether silent symbols are quiet
+    SILENCE_PROVEN = "silence_proven"
+    SYMBOL_SET_ASIDE = "symbol_set_aside"  # the exchange knows it no more; it is asked for again
+    SYMBOL_BACK = "symbol_back"
     GAP_FOUND = "gap_found"
     GAP_REPAIRED = "gap_repaired"
     GAP_GIVEN_UP = "gap_given_up"  # left to the repair from the exchange's archive
@@ -150,6 +156,9 @@ class EventKind(StrEnum):
 GRAVE = frozenset(
     {
         EventKind.FEED_STALLED,
+        EventKind.STREAM_MUTE,
+        EventKind.SILENCE_UNPROVEN,
+        EventKind.SYMBOL_SET_ASIDE,
         EventKind.GAP_FOUND,
         EventKind.GAP_GIVEN_UP,
         EventKind.CANDLES_DIFFER,

@@ -312,7 +312,9 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
         )
         trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
         ahead = settings.max_ahead_s * SECOND
-        ingest = Ingest(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, ahead=ahead)
+        ingest = Ingest(
+            symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead
+        )
         _tell_of_balance(settings, INGEST.name, ingest.balance)
         ingest.resume(tails(settings.kafka, symbols))
         health.beat()

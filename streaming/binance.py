@@ -5,6 +5,8 @@ Source of every field: github.com/binance/binance-spot-api-docs, web-socket-stre
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from quantstream.errors import BadRecord
@@ -13,6 +15,13 @@ from quantstream.sequence import Hole
 
 MICROSECONDS_FROM = 10**14  # a time this large is in µs: as ms it would be the year 5138
 MAX_FRAME = 1 << 20  # bytes; the exchange's own frames stay far below
+
+
+MARKET = "MARKET"
+
+
+class NotMarketTrade(BadRecord):
+    """A trade of a futures market that no market order made (insurance fund, deleveraging, settlement): it is in no candle."""
 
 
 class _Frame(msgspec.Struct):
@@ -34,6 +43,8 @@ class _Event(msgspec.Struct):
     q: str = ""
     T: int = 0
     m: bool = False
+    M: Any = None  # only in spot's
+    X: str = MARKET  # only in futures' single trades: how it came about
     id: int = -1
     price: str = ""
     qty: str = ""
@@ -84,9 +95,12 @@ def is_trade_stream(stream: str) -> bool:
 def parse_trade(raw: bytes, symbol: str = "") -> Trade:
     """Return the trade of a stream event, or of a REST row when its `symbol` is given.
 
-    Raises: BadRecord.
+    An aggregate without `M` is one of futures: `a` runs without a gap, `f` and `l` skip (developers.binance.com, USDⓈ-M futures,
+    "insurance fund trades and ADL trades won't be aggregated"). Raises: BadRecord, NotMarketTrade.
     """
     event = _event(raw)
+    if event.X != MARKET:
+        raise NotMarketTrade(f"a trade of {event.s[:40]} that is no market trade but {event.X[:40]!r}")
     if event.e:
         if event.e not in TRADE_EVENTS:
             raise BadRecord(f"event {event.e[:40]!r} is not a trade")
@@ -99,15 +113,16 @@ def parse_trade(raw: bytes, symbol: str = "") -> Trade:
         ids, number = (event.a, event.f, event.l), (event.p, event.q)
     else:
         ids, number = (event.id, event.id, event.id), (event.price, event.qty)
-    return Trade(
-        symbol=symbol,
-        id=ids[0],
-        first_trade_id=ids[1],
-        last_trade_id=ids[2],
-        price=_units(number[0]),
-        quantity=_units(number[1]),
-        traded_at=to_micros(event.T or event.time),
-        buyer_is_maker=event.m or event.isBuyerMaker,
+    return Trade(  # in the order of its fields: to name each would cost more than to make it
+        symbol,
+        ids[0],
+        ids[1],
+        ids[2],
+        _units(number[0]),
+        _units(number[1]),
+        to_micros(event.T or event.time),
+        event.m or event.isBuyerMaker,
+        event.M is None and event.t < 0 <= event.a,
     )
 
 

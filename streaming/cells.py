@@ -39,10 +39,11 @@ def whole(value: object) -> int:
     Raises: BadRecord, also for a negative one: nothing that the exchange counts is below zero.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
-    is_digits = isinstance(value, str) and len(value) <= SHOWN and value.isascii() and value.strip().isdigit()
+    text = value.strip() if isinstance(value, str) and len(value) <= SHOWN and value.isascii() else ""
+    is_digits = text.removeprefix("-").isdigit()
     if not (is_number or is_digits):
         raise BadRecord(f"{shown(value)} should be a whole number")
-    number = int(str(value) if isinstance(value, str) else cast(float, value))
+    number = int(text if is_digits else cast(float, value))
     if not 0 <= number < 2**63:
         raise BadRecord(f"{shown(value)} is no number that the exchange counts by")
     return number
@@ -143,6 +144,9 @@ def symbol_of(*names: str) -> str:
     raise Misconfigured(
         f"cannot tell whose trades {names[-1]} holds; name it like BTCUSDT-trades-2024-08-08.csv, or give --symbol"
     )
+
+
+CONTRACTS = "a COIN-M contract: its quantities are contracts, not coins, and would make false volumes"
 
 
 def counts_contracts(name: str) -> bool:

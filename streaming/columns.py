@@ -180,7 +180,8 @@ class Parser:
         except BadRecord as error:
             columns.items[row] = key, error
             return
-        if not isinstance(item, Trade) or columns.code[row] < 0 or max(item.price, item.quantity) > MOST_UNITS:
+        is_plain = isinstance(item, Trade) and not item.by_id and max(item.price, item.quantity) <= MOST_UNITS
+        if not isinstance(item, Trade) or not is_plain or columns.code[row] < 0:
             columns.items[row] = key, item
             return
         columns.id[row], columns.first[row], columns.last[row] = item.id, item.first_trade_id, item.last_trade_id

@@ -30,6 +30,7 @@ from streaming.sockets import Library, opener
 
 log = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between attempts that fail
+FIRST_REPLACE_PAUSE, LONGEST_REPLACE_PAUSE = 30.0, 600.0  # seconds between replacements for mute streams
 LASTING = 30.0  # seconds after which a connection counts as a good one and the back-off starts over
 HEARTBEAT_EVERY = 1.0  # seconds
 STREAMS_A_LINE = 1_000  # of the 1,024 that a connection may have
@@ -93,6 +94,8 @@ class Line:
         self.counts = counts
         self.is_up = False
         self._is_told = False
+        self._feed: Feed | None = None  # the one that is read
+        self._replaced_at, self._replace_pause = 0.0, 0.0  # for bringing nothing
 
     async def run(self) -> None:
         """Be connected for ever.
@@ -123,6 +126,7 @@ class Line:
 
     async def _until_replaced(self, feed: Feed) -> Feed:
         """Read one connection until another is ready to take over; return that one."""
+        self._feed = feed
         working = [asyncio.create_task(work) for work in (self._read(feed), self._beat(feed))]
         replacing = asyncio.create_task(self._replacement(feed))
         try:
@@ -140,6 +144,7 @@ class Line:
         else:
             return new
         finally:
+            self._feed = None
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
@@ -169,12 +174,38 @@ class Line:
             at, started = self.ingest.clock.at, time.monotonic()
             await feed.barrier()
             self.counts.round_trip.labels(str(self.number)).set(time.monotonic() - started)
-            if self.ingest.log.has_room:
-                self.ingest.take(feed.taken(), feed)
-                if not feed.waiting:
-                    self.ingest.heartbeats(self.symbols, earlier)
-                    earlier = at
+            if self._has_taken_all(feed):
+                self.ingest.heartbeats(self.symbols, earlier)
+                earlier = at
             await asyncio.sleep(HEARTBEAT_EVERY)
+
+    def _has_taken_all(self, feed: Feed) -> bool:
+        """Take in what waits now, if the broker takes it, and tell whether nothing is left."""
+        if not self.ingest.log.has_room:
+            return False
+        self.ingest.take(feed.taken(), feed)
+        return not feed.waiting
+
+    async def settled(self) -> bool:
+        """Tell whether all was taken in that the exchange had sent on this line before this call.
+
+        Raises: Unavailable.
+        """
+        feed = self._feed
+        if feed is None:
+            return False
+        await feed.barrier()
+        return feed is self._feed and self._has_taken_all(feed)
+
+    def replace(self) -> None:
+        """Have the connection replaced: some of its streams bring nothing. Each time in vain makes the next one rarer."""
+        now = time.monotonic()
+        if now - self._replaced_at > 2 * LONGEST_REPLACE_PAUSE:
+            self._replace_pause = 0.0
+        if self._feed is not None and now - self._replaced_at >= self._replace_pause:
+            self._replaced_at = now
+            self._replace_pause = min(max(2 * self._replace_pause, FIRST_REPLACE_PAUSE), LONGEST_REPLACE_PAUSE)
+            self._feed.leaving.set()
 
     async def _replacement(self, feed: Feed) -> Feed:
         """Return a new connection once the old one is old or leaves, and has brought all that the new one did not see."""
@@ -213,8 +244,7 @@ class Line:
             self.counts.connections.dec()
         self.is_up = False
         self.ingest.health.not_ready(reason)
-        for symbol in self.symbols:
-            self.ingest.feeds[symbol].is_whole = False
+        self.ingest.disconnected(self.symbols)
         if not self._is_told:
             self.ingest.forwarder.event(EventKind.FEED_STALLED, reason, detail=self._detail())
             self._is_told = True
@@ -246,10 +276,12 @@ async def keep_lines(
     symbols, counts = list(ingest.feeds), LineMetrics.declared(ingest.metrics)
     shares = [symbols[start : start + plan.streams] for start in range(0, len(symbols), plan.streams)]
     lines = [Line(number, share, ingest, connecting(share), plan, counts) for number, share in enumerate(shares)]
+    ingest.silence.lines = {symbol: line for line in lines for symbol in line.symbols}
     try:
         async with asyncio.TaskGroup() as group:
-            ingest.spawn = group.create_task
-            for work in (*(line.run() for line in lines), ingest.keep_time(), ingest.retry_holes()):
+            ingest.spawn = ingest.silence.spawn = group.create_task
+            works = (ingest.keep_time(), ingest.retry_holes(), ingest.silence.watch(), ingest.delisted.ask_again())
+            for work in (*(line.run() for line in lines), *works):
                 group.create_task(work)
             await _until_stopped(ingest, lines, stop)
             raise _Stopped

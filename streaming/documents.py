@@ -25,6 +25,7 @@ NO_FRAME = "not `<receive_ns> {frame}`, nor any other document"
 _LINE = re.compile(rb"\S[^\n]*")
 # Between two rows, of one list or of two that were glued together; or inside a row that holds a list of objects.
 _BOUNDARY = re.compile(rb"[\]}]\s*(?:,|\]\s*\[)\s*(?=[\[{])")
+_RECEIVED = re.compile(rb"(?:\d{1,30}(?:\.\d{1,20})?:?[ \t]+)?(?=[{\[])")  # as most recorders print it, or nothing
 _ADDRESS = re.compile(rb"\s*(?:wss?|https?)://")
 RECORDERS_NOTES = "notes of the recorder"
 
@@ -46,7 +47,8 @@ def lines(read: Read) -> Iterator[tuple[int, bytes]]:
         for match in _LINE.finditer(text):
             number += text.count(b"\n", place, match.start())
             place = match.start()
-            yield number, text[text.rfind(b"\n", 0, place) + 1 : match.end()].rstrip()
+            start = text.rfind(b"\n", 0, place) + 1
+            yield number, (match[0] if start == place else text[start : match.end()]).rstrip()
         number += text.count(b"\n", place)
     if len(rest) > MAX_LINE:
         yield number, b""
@@ -82,13 +84,12 @@ def documents(read: Read, named: NameOf) -> Iterator[Found]:
 
 def _start(line: bytes) -> int:
     """Return where a line's document begins; -1 where it has none, or where what stands before it belongs to another."""
-    if line[:1] in (b"{", b"["):
-        return 0
+    received = _RECEIVED.match(line)
+    if received:
+        return received.end()
     places = [place for place in (line.find(b"{"), line.find(b"[")) if place >= 0]
     before = line[: min(places, default=0)]
-    is_time = 0 < len(before) <= MOST_BEFORE and not {b'"', b"}", b"]"} & {
-        before[i : i + 1] for i in range(len(before))
-    }
+    is_time = 0 < len(before) <= MOST_BEFORE and not any(mark in before for mark in (b'"', b"}", b"]"))
     return len(before) if is_time or (before and _ADDRESS.match(line)) else -1
 
 

@@ -69,20 +69,27 @@ class Forwarder:
         live, self._live = self._live, 0
         self.sent.inc(live)
 
-    def heartbeats(self, states: Collection[SymbolFeed], at: int) -> None:
-        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, but for the holes named."""
+    def heartbeats(self, states: Collection[SymbolFeed], at: int, grid: int) -> None:
+        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, but for the holes named.
+
+        Past the end of a window, which lies on `grid`, only what is proven is said: see `streaming.silence`.
+        """
         for state in states:
-            if at and state.is_whole and state.pending is None:
-                self.heartbeat(state, at)
+            if at and state.pending is None and state.has_history and (state.is_whole or state.silence.mute_since):
+                self.heartbeat(state, state.sayable(at, grid))
 
     def heartbeat(self, state: SymbolFeed, at: int) -> None:
         """Write a heartbeat if it says anything new; a restart reads from it which holes are still open."""
         holes = state.open_holes
         if holes or at > max(state.ids.last_at, state.last_heartbeat):
             state.last_heartbeat = max(at, state.last_heartbeat)
-            standing = Standing(state.ids.last_id, state.ids.last_at, state.next_id, holes)
-            raw = heartbeat_event(state.symbol, state.last_heartbeat, standing)
-            self.log.send(state.symbol, raw, "heartbeat", self.now(), "live")
+            self.standing(state)
+
+    def standing(self, state: SymbolFeed) -> None:
+        """Write once more what the last heartbeat said."""
+        at = max(state.last_heartbeat, state.ids.last_at)
+        standing = Standing(state.ids.last_id, state.ids.last_at, state.next_id, state.open_holes)
+        self.log.send(state.symbol, heartbeat_event(state.symbol, at, standing), "heartbeat", self.now(), "live")
 
     def event(self, kind: str, text: str, symbol: str = "", detail: dict[str, str | int | float] | None = None) -> None:
         """Tell the operators something."""

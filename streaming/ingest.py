@@ -10,17 +10,27 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from math import gcd
 
 from quantstream.accounts import NO_SYMBOL, Account
 from quantstream.balance import BalanceSheet
 from quantstream.errors import BadRecord, Unavailable
 from quantstream.market import NO_TRADE_ID, SECOND, Trade, interval_length
 from quantstream.metrics import Health, Metrics
-from streaming.binance import Standing, announces_shutdown, is_trade_stream, parse_trade, split_frame
+from streaming.binance import (
+    NotMarketTrade,
+    Standing,
+    announces_shutdown,
+    is_trade_stream,
+    parse_trade,
+    split_frame,
+)
+from streaming.delisted import Delisted
 from streaming.forward import Forwarder
 from streaming.marketclock import MarketClock
 from streaming.ports import Feed, MarketHistory, TradeLog
 from streaming.refill import Repairs
+from streaming.silence import SilenceWatch
 from streaming.symbolfeed import SymbolFeed
 
 log = logging.getLogger(__name__)
@@ -45,10 +55,10 @@ class Ingest:
         health: Health,
         now: Callable[[], int],
         stream: str = "trade",
-        interval: str = "5m",
+        intervals: Sequence[str] = ("5m",),
         ahead: int = HOUR,
     ) -> None:
-        """`now` is the receiver's clock, µs. A new log begins with the window of `interval` that is open.
+        """`now` is the receiver's clock, µs. A new log begins with the window of the shortest of `intervals` that is open.
 
         A trade dated more than `ahead` (µs) after the exchange's clock is put aside.
         """
@@ -58,7 +68,15 @@ class Ingest:
         self.stream = stream
         self.clock = MarketClock()
         self.forwarder = Forwarder(trade_log, metrics, now, lambda: self.clock.horizon(ahead, self.now()))
-        self.repairs = Repairs(self.forwarder, history, stream, interval_length(interval), self.feeds.values())
+        lengths = [interval_length(interval) for interval in intervals]
+        self.grid = gcd(*lengths)  # a window ends nowhere else
+        states = self.feeds.values()
+        self.delisted = Delisted(states, history, self.forwarder, metrics)
+        self.repairs = Repairs(self.forwarder, history, stream, min(lengths), states, self.delisted.put)
+        self.silence = SilenceWatch(
+            *(self.feeds, history, self.forwarder, self.repairs, self.delisted, self.clock, metrics, self.grid)
+        )
+        self.not_market = metrics.records.labels("not_market")
         self.strangers = Account()  # frames that nobody can read, or of symbols that nobody asked for
         self.balance = BalanceSheet(metrics)
         self.frames = metrics.counter("frames_total", "frames received")
@@ -67,7 +85,7 @@ class Ingest:
         self.waiting = metrics.gauge("waiting_trades", "trades that wait for what is missing before them")
         self.waiting.set_function(lambda: sum(len(state.pending or ()) for state in list(self.feeds.values())))
         metrics.open_gaps.set_function(lambda: sum(len(state.open_holes) for state in list(self.feeds.values())))
-        self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
+        self.spawn: Callable[[Coroutine[None, None, object]], object] = asyncio.ensure_future
         self._beginnings = MAX_BEGINNINGS
         self._pending = 0  # an upper bound of all that waits
 
@@ -81,22 +99,21 @@ class Ingest:
             state = self.feeds[symbol]
             for item in tails[symbol]:
                 state.recall(item)
-            if state.by_aggregate and state.next_id == state.ids.last_id + 1:
+            if state.by_aggregate and not state.by_id and state.next_id == state.ids.last_id + 1:
                 state.next_id = NO_TRADE_ID  # the log's end are single trades: the aggregates' ids are unknown
 
     def connected(self, symbols: Sequence[str]) -> None:
-        """Take note of a new connection: what came before it may have been missed."""
+        """Take note of a new connection: what came before it may have been missed, REST is asked about that."""
         for state in [self.feeds[symbol] for symbol in symbols]:
-            state.is_whole = False
-            if state.pending is not None:
-                continue
-            if state.has_history:
-                self.spawn(self.repairs.verify(state))
-            elif self._beginnings:
+            state.is_whole, state.is_up = False, True
+            if not state.has_history and state.pending is None and self._beginnings:
                 self._beginnings -= 1
                 self._repair(state)
-            else:
-                state.is_whole = True  # its log begins with the next trade
+
+    def disconnected(self, symbols: Sequence[str]) -> None:
+        """Take note that nothing brings these symbols now."""
+        for state in [self.feeds[symbol] for symbol in symbols]:
+            state.is_whole = state.is_up = False
 
     def take(self, frames: Sequence[bytes], feed: Feed) -> None:
         """Sort frames: forward their trades, let them wait, or put them aside."""
@@ -116,6 +133,11 @@ class Ingest:
                     raise BadRecord(f"a trade of {trade.symbol}, which nobody asked for")
                 state.account.read += 1
                 self.forwarder.refuse_beyond(horizon, trade)
+            except NotMarketTrade:
+                self.not_market.inc()
+                self.strangers.read += 1
+                self.strangers.passed += 1
+                continue
             except BadRecord as error:
                 self._put_aside(error, frame, state)
                 continue
@@ -168,16 +190,18 @@ class Ingest:
         await self.repairs.retry_for_ever(lambda: self.clock.at)
 
     def heartbeats(self, symbols: Sequence[str], at: int) -> None:
-        """Say of each whole symbol that all before exchange time `at` (µs) is in the log."""
-        self.forwarder.heartbeats([self.feeds[symbol] for symbol in symbols], at)
+        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, as far as that is proven."""
+        self.forwarder.heartbeats([self.feeds[symbol] for symbol in symbols], at, self.grid)
 
     def _repair(self, state: SymbolFeed, *waiting: tuple[Trade, bytes, int]) -> None:
         state.pending = deque(waiting)
+        state.silence.was_heard = bool(waiting)
         self.spawn(self.repairs.catch_up(state))
 
     def _wait(self, state: SymbolFeed, trade: Trade, raw: bytes, received_at: int) -> None:
         assert state.pending is not None
         state.pending.append((trade, raw, received_at))
+        state.silence.was_heard = True
         self._pending += 1
         if len(state.pending) > MAX_PENDING:
             self.repairs.go_on(state, "too many trades wait for its repair")

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from quantstream.errors import BadRecord
-from quantstream.market import Trade, to_units
+from quantstream.market import Trade, is_symbol, to_units
 from streaming.binance import MAX_FRAME, TRADE_EVENTS, is_trade_stream, parse_trade
 from streaming.cells import maker_of_side, moment, plain, shown, symbol, truth, whole
 from streaming.found import LeftOut, Refused, Row
@@ -28,7 +28,7 @@ NameOf = Callable[[], str]  # the symbol where a row does not tell it
 
 class _Document(msgspec.Struct):
     stream: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     e: str | None = None
     X: str | None = None
 
@@ -73,7 +73,7 @@ def _one(raw: bytes, line: int, named: NameOf) -> Row | LeftOut | Refused:
         raise BadRecord(f"a document of {len(raw)} bytes is larger than any the exchange sends")
     try:
         found = _documents.decode(raw)
-        if found.data is not None and found.stream is not None:
+        if found.stream is not None and len(found.data):
             if not is_trade_stream(found.stream):
                 return LeftOut(line, OTHER_STREAMS)
             raw = bytes(found.data)
@@ -90,7 +90,10 @@ def _event(raw: bytes, kind: str, execution: str | None, line: int) -> Row | Lef
         return LeftOut(line, OTHER_STREAMS)
     if execution not in (None, MARKET):
         return _off_market(decoded(raw), line)
-    return Row(line, parse_trade(raw), kind)
+    trade = parse_trade(raw)
+    if not is_symbol(trade.symbol):
+        raise BadRecord(f"{shown(trade.symbol)} is no symbol")
+    return Row(line, trade, kind)
 
 
 def _off_market(event: Mapping[str, Any], line: int) -> LeftOut:

@@ -73,7 +73,7 @@ def repair(
         repairs: list[Repair] = []
         try:
             for interval in intervals:
-                repairs += find_repairs(known, _klines(rest, known, symbol, interval, until))
+                repairs += find_repairs(known, _klines(rest, known, symbol, interval, until, troubles))
         except (Misconfigured, DataRejected) as error:
             troubles.append(str(error))
             continue
@@ -82,11 +82,16 @@ def repair(
     return mended, troubles
 
 
-def _klines(rest: Rest, known: Mapping[Key, Known], symbol: str, interval: str, until: int) -> list[Candle]:
-    """Return the klines of the windows from the first to the last that the live path has closed and left alone since."""
+def _klines(
+    rest: Rest, known: Mapping[Key, Known], symbol: str, interval: str, until: int, troubles: list[str]
+) -> list[Candle]:
+    """Return the klines of the windows from the first to the last that the live path has closed and left alone since.
+
+    Odd rows are left out and told in `troubles`.
+    """
     opened = [opened_at for of, at, opened_at in known if (of, at) == (symbol, interval)]
     if not opened:
         return []
     length = interval_length(interval)
     end = min(max(opened) + length, until - until % length)
-    return list(fetch_klines(rest, symbol, interval, min(opened), end))
+    return list(fetch_klines(rest, symbol, interval, min(opened), end, lambda error: troubles.append(str(error))))

@@ -23,14 +23,13 @@ from quantstream.market import Candle, Trade, interval_length
 from quantstream.sequence import Hole
 from quantstream.tables import candle_rows
 from streaming.account import Account, clock
-from streaming.cells import counts_contracts
+from streaming.cells import CONTRACTS, counts_contracts
 from streaming.found import Block, Found, LeftOut, Part, Refused, Row
 from streaming.ordered import Disorder, OrderedSymbol, taken
 from streaming.reconcile import Reconciler
 from streaming.recordings import Given, read_found
 from streaming.sorting import Sorter, row_of, rows_of, void_row
 
-CONTRACTS = "its quantities are contracts, not coins, and would make false volumes"
 NOTED = 5  # files or windows of a kind that a note names
 
 
@@ -136,13 +135,13 @@ class _Run:
 
     def _by_time(self) -> list[Path]:
         """Return the files that can be read by the time of their first trade."""
-        first: dict[Path, int] = {}
+        first: list[tuple[int, Path]] = []
         for file in self.files:
             try:
-                first[file] = next(_times(read_found(file, self.given)), 0)
+                first.append((next(_times(read_found(file, self.given)), 0), file))
             except (BadRecord, Misconfigured) as error:
                 self._set_aside(file, error)
-        return sorted(first, key=lambda file: first[file])
+        return [file for _, file in sorted(first, key=lambda each: each[0])]
 
     def _set_aside(self, file: Path, error: BadRecord | Misconfigured) -> None:
         self.aside[file] = str(error) if str(file) in str(error) else f"{file}: {error}"
@@ -279,7 +278,7 @@ def _file_rows(file: Path, given: Given, account: Account) -> Iterator[tuple[str
             else:
                 yield place, found
     for (where, symbol), rows in contracts.items():
-        account.refuse(where, f"{rows} rows of {symbol}, a COIN-M contract: {CONTRACTS}", rows)
+        account.refuse(where, f"{rows} rows of {symbol}, {CONTRACTS}", rows)
     _note_quiet(place, trades, account)
 
 

@@ -53,12 +53,15 @@ class Weight:
         """Weight used in this minute."""
         return self._used if int(self._wall() // 60) == self._minute else 0
 
-    def reserve(self, weight: int) -> float:
-        """Count a request and return 0, or count nothing and return the seconds until the next minute."""
+    def reserve(self, weight: int, spare: float = 0.0) -> float:
+        """Count a request and return 0, or count nothing and return the seconds until the next minute.
+
+        `spare` is the share of the weight that this request leaves to those that must not wait.
+        """
         now = self._wall()
         if int(now // 60) != self._minute:
             self._minute, self._used = int(now // 60), 0
-        if self._used and self._used + weight > self.most:
+        if self._used and self._used + weight > self.most * (1 - spare):
             return 60.0 - now % 60
         self._used += weight
         return 0.0
@@ -68,7 +71,7 @@ class Weight:
         if int(self._wall() // 60) == self._minute:
             self._used = max(self._used, used)
 
-    async def spend(self, weight: int) -> None:
+    async def spend(self, weight: int, spare: float = 0.0) -> None:
         """Return when a request of this weight may be sent."""
-        while (wait := self.reserve(weight)) > 0:  # noqa: ASYNC110 (others may have taken the next minute's)
+        while (wait := self.reserve(weight, spare)) > 0:  # noqa: ASYNC110 (others may have taken the next minute's)
             await asyncio.sleep(wait)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Misconfigured, Unavailable
 from quantstream.market import Trade
 from quantstream.topics import Event
 
@@ -16,11 +17,33 @@ class NotOffered(Unavailable):
     """The exchange's host does not offer this at all: asking again does not help, asking otherwise may."""
 
 
+class UnknownSymbol(Misconfigured):
+    """The exchange refuses a symbol: it was misspelt, or is delisted. Others are not concerned."""
+
+
 class MarketHistory(Protocol):
-    """The exchange's REST side, as far as ingest asks it. All raise Unavailable when it does not answer."""
+    """The exchange's REST side, as far as ingest asks it. All raise Unavailable when it does not answer.
+
+    All that ask for one symbol raise UnknownSymbol when the exchange refuses it.
+    """
 
     async def time(self) -> int:
         """Return the exchange's clock, µs."""
+        ...
+
+    async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
+        """Return the id of the newest single trade of each symbol, -1 when it did not trade for a day.
+
+        One answer for many, soon and cheap, or none: it waits for nothing. Symbols that it cannot tell of are left out.
+        """
+        ...
+
+    def seconds_a_look(self, symbols: int) -> float:
+        """Return how many seconds apart `newest_ids` of so many symbols may be asked for, for good."""
+        ...
+
+    def seconds_a_fill(self, symbols: int) -> float:
+        """Return how many seconds apart the newest trades of so many symbols may be asked for, for good."""
         ...
 
     async def latest_trade(self, symbol: str) -> Trade | None:

@@ -19,15 +19,28 @@ from quantstream.sequence import Sequence
 LOOK_BACK = (timedelta(hours=1), timedelta(days=1), timedelta(days=7))  # for the last price before a range
 
 
+def trade_ids_skip(rows: pa.Table) -> bool:
+    """Tell whether these are a futures market's aggregates: each has an id of its own, which run on where trades' ids skip."""
+    ids, firsts, lasts = (rows[name].to_pylist() for name in ("id", "first_trade_id", "last_trade_id"))
+    ranks = sorted(zip(ids, firsts, lasts, strict=True))
+    follows = [(one, other) for one, other in pairwise(ranks) if other[0] == one[0] + 1]
+    is_aggregate = all(number != first for number, first, _ in ranks)
+    return is_aggregate and any(other[1] > one[2] + 1 for one, other in follows)
+
+
 class DayOfTrades:
     """The trades of one symbol over (a part of) a day in their windows, and which of them are there twice."""
 
-    def __init__(self, rows: pa.Table, lengths: Mapping[str, int], seen: Sequence) -> None:
-        """`seen` goes on from day to day: it tells what is repeated and, in its holes, what is missing."""
+    def __init__(self, rows: pa.Table, lengths: Mapping[str, int], seen: Sequence, skips: bool | None = None) -> None:
+        """`seen` goes on from day to day: it tells what is repeated and, in its holes, what is missing.
+
+        `skips` is what an earlier day of the symbol said of its ids, None when there was none.
+        """
+        self.skips = trade_ids_skip(rows) if skips is None else skips
         self.windows: dict[str, dict[int, Window]] = {interval: {} for interval in lengths}
         self.count = 0
         self.repeated: list[int] = []
-        for trade in sorted(trades_of(rows), key=lambda trade: trade.first_trade_id):
+        for trade in sorted(trades_of(rows, self.skips), key=lambda trade: trade.first_trade_id):
             if not seen.take(trade)[0].is_new:
                 self.repeated.append(trade.id)
                 continue

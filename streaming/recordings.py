@@ -9,11 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import logging
 import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +24,16 @@ from quantstream.errors import BadRecord, Misconfigured
 from quantstream.market import Trade
 from streaming import archive, inflate
 from streaming.archive import Read
-from streaming.cells import symbol_of
+from streaming.cells import CONTRACTS, counts_contracts, symbol_of
 from streaming.documents import array, documents
 from streaming.found import Block, Found, Part, Refused, Row
 from streaming.json_rows import decoded
 from streaming.layouts import Layout, layout_of
-from streaming.table import Table
+from streaming.table import SEPARATORS, Table
 
-__all__ = ["Block", "Given", "NoTrades", "read_blocks", "read_found", "read_trades"]
+__all__ = ["Block", "Given", "NoTrades", "read_all", "read_blocks", "read_found", "read_trades"]
 
+log = logging.getLogger(__name__)
 MAX_SUMS = 4096  # bytes of a check sum file
 HEAD = 1 << 16  # bytes by which a shape is told
 LOOKED_AT = 20  # lines of them
@@ -74,6 +76,23 @@ def read_trades(path: Path, given: Given | None = None) -> Iterator[Trade]:
         yield from [item] if isinstance(item, Trade) else _trades_of(item)
 
 
+def read_all(files: Iterable[Path]) -> Iterator[Trade]:
+    """Yield the trades of several files, one after the other; one without a row, as of a quiet day, is told of and passed over.
+
+    Raises: as `read_trades`, NoTrades when no file has a row.
+    """
+    empty, is_any = "", False
+    for path in files:
+        try:
+            yield from read_trades(path)
+            is_any = True
+        except NoTrades as error:
+            log.warning("a recording without trades is passed over", extra={"file": str(path)})
+            empty = empty or str(error)
+    if empty and not is_any:
+        raise NoTrades(empty)
+
+
 def _trades_of(block: Block) -> Iterator[Trade]:
     return (block.columns.trade(row, block.symbol) for row in range(len(block.columns)))
 
@@ -91,6 +110,10 @@ def read_blocks(path: Path, given: Given | None = None) -> Iterator[Trade | Bloc
         is_empty = False
         if isinstance(found, Refused):
             raise BadRecord(f"{place}, line {found.line}: {found.reason}")
+        if isinstance(found, Row | Block):
+            symbol = found.trade.symbol if isinstance(found, Row) else found.symbol
+            if counts_contracts(symbol):
+                raise BadRecord(f"{place}, line {found.line}: {symbol} is {CONTRACTS}")
         if isinstance(found, Row):
             if not found.event or kinds.setdefault(found.trade.symbol, found.event) == found.event:
                 yield found.trade
@@ -179,7 +202,9 @@ def _part(stream: BinaryIO, place: str, names: tuple[str, ...], given: Given) ->
         yield from array(read, named)
     elif any(b"{" in line for line in rows) or rows[0].startswith(b"["):
         yield from documents(read, named)
-    elif any(b"," in line for line in rows) or names[0].removesuffix(".gz").lower().endswith(".csv"):
+    elif any(mark in line for line in rows for mark in SEPARATORS) or names[0].removesuffix(".gz").lower().endswith(
+        ".csv"
+    ):
         table = Table(place, named, given.layout)
         for block in archive.blocks(read):
             yield from table.take(block)

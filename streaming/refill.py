@@ -7,6 +7,7 @@ and one that reaches into what the log has already is cut to what is missing, or
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection
@@ -17,7 +18,7 @@ from quantstream.sequence import Hole
 from quantstream.topics import EventKind
 from streaming.binance import aggregate_row
 from streaming.forward import Forwarder
-from streaming.ports import MarketHistory, NotOffered, Row
+from streaming.ports import MarketHistory, NotOffered, Row, UnknownSymbol
 from streaming.splits import remainder
 from streaming.symbolfeed import SymbolFeed
 
@@ -28,7 +29,6 @@ REPAIR_PAUSE = 0.5  # seconds between them, doubled each time
 RETRY_EVERY = 30.0  # seconds between tries for remembered holes
 GIVE_UP_AFTER = 86_400 * SECOND  # by then the exchange's daily archive has it
 AT_ONCE = 8  # repairs that ask at the same time
-CHECKS_AT_ONCE = 2  # symbols that did not trade are asked about without holding up those with a gap
 PAGE = 1000  # rows of one REST answer: fewer mean that there are no more
 
 
@@ -36,38 +36,39 @@ class Repairs:
     """Repairs of all symbols of a process; each is a task beside the reading."""
 
     def __init__(
-        self, forwarder: Forwarder, history: MarketHistory, stream: str, window: int, states: Collection[SymbolFeed]
+        self,
+        forwarder: Forwarder,
+        history: MarketHistory,
+        stream: str,
+        window: int,
+        states: Collection[SymbolFeed],
+        on_unknown: Callable[[SymbolFeed, UnknownSymbol], None],
     ) -> None:
-        """`stream` is trade or aggTrade; a new log begins with the open window of length `window` (µs)."""
+        """`stream` is trade or aggTrade; a new log begins with the open window of length `window` (µs).
+
+        `on_unknown` sees to a symbol that the exchange refuses.
+        """
         self.forwarder, self.history, self.stream, self.window = forwarder, history, stream, window
         self.states = states
         self.has_singles = stream == "trade"  # until the exchange says otherwise
+        self.on_unknown = on_unknown
+        self.wake = asyncio.Event()  # set when what could not be had may be there now
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._checks = asyncio.Semaphore(CHECKS_AT_ONCE)
 
-    async def verify(self, state: SymbolFeed) -> None:
-        """Make sure, for a symbol that has not traded on a new connection, that nothing was missed before it."""
-        async with self._checks:
-            if state.is_whole or state.pending is not None or not state.has_history:
-                return
-            try:
-                latest = await self.history.latest_trade(state.symbol) if self.has_singles else None
-            except Unavailable as error:
-                log.warning("not known to be whole", extra={"symbol": state.symbol, "reason": str(error)})
-                return
-        if latest is not None and latest.last_trade_id <= state.ids.last_id:
-            state.is_whole = True
-        if not state.is_whole and state.pending is None:
-            state.pending = deque()
-            await self.catch_up(state)
+    async def catch_up(self, state: SymbolFeed) -> str:
+        """Fetch what lies between the log's last trade and the waiting ones, and let those go that then follow it.
 
-    async def catch_up(self, state: SymbolFeed) -> None:
-        """Fetch what lies between the log's last trade and the waiting ones, and let those go that then follow it."""
+        Return why some could not be had; nothing when all is whole.
+        """
         try:
             reason = await self._catch_up(state)
+        except UnknownSymbol as error:
+            reason = str(error)
+            self.on_unknown(state, error)
         except Unavailable as error:
             reason = str(error)
         self.go_on(state, reason)
+        return reason
 
     async def _catch_up(self, state: SymbolFeed) -> str:
         """Return why newer trades must go without those before them; nothing when all is whole."""
@@ -95,23 +96,24 @@ class Repairs:
     def go_on(self, state: SymbolFeed, reason: str) -> None:
         """Let the waiting trades go; if some before them are still missing, the hole is remembered by their ids."""
         waiting, state.pending = state.pending or deque(), None
-        state.is_whole = True
+        state.is_whole = not state.set_aside
         if reason:
             log.warning("repair incomplete", extra={"symbol": state.symbol, "reason": reason})
         for trade, raw, received_at in sorted(waiting, key=lambda item: item[0].id):
             self.forwarder.forward(state, trade, raw, self.stream, "live", received_at)
 
     async def retry_for_ever(self, exchange_time: Callable[[], int]) -> None:
-        """Ask again and again for what is still missing, and about symbols that are not known to be whole."""
+        """Ask again and again for what is still missing."""
         while True:
-            await asyncio.sleep(RETRY_EVERY)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), RETRY_EVERY)
+            self.wake.clear()
             for state in self.states:
-                await self.verify(state)
                 for hole in state.open_holes:
                     if exchange_time() - hole.before > GIVE_UP_AFTER:
                         state.ids.holes.remove(hole)
                         self.forwarder.give_up(state, hole, "they have been missing for a day")
-                    elif state.pending is None:
+                    elif state.pending is None and not state.set_aside:
                         await self.refill(state, hole)
 
     async def refill(self, state: SymbolFeed, hole: Hole) -> None:
@@ -119,10 +121,13 @@ class Repairs:
         recovered = 0
         try:
             async with self._slots:
-                async for page, kind in self._pages(state, hole.first if self.has_singles else NO_TRADE_ID, hole.after):
+                is_named = self.has_singles or state.by_id
+                async for page, kind in self._pages(state, hole.first if is_named else NO_TRADE_ID, hole.after):
                     recovered += sum(self._fill(state, hole, trade, raw, kind) for trade, raw in page)
-                    if page[-1][0].last_trade_id >= hole.last:
+                    if page[-1][0].last_number >= hole.last:
                         break
+        except UnknownSymbol as error:
+            self.on_unknown(state, error)
         except Unavailable as error:
             log.warning("gap still open", extra={"symbol": state.symbol, "reason": str(error)})
         if recovered:
@@ -133,7 +138,7 @@ class Repairs:
 
     def _fill(self, state: SymbolFeed, hole: Hole, trade: Trade, raw: bytes, kind: str) -> int:
         """Forward what a row has of a hole; return how many trades that was."""
-        if trade.last_trade_id < hole.first or trade.first_trade_id > hole.last:
+        if trade.last_number < hole.first or trade.first_number > hole.last:
             return 0
         known = (*state.before.get(hole.first, ()), *state.after.get(hole.last, ()))
         return self._forward_missing(state, trade, raw, kind, hole.first, hole.last, known)
@@ -148,7 +153,7 @@ class Repairs:
             state.account.refused += 1
             return 0
         part, origin = trade, "repaired"
-        if trade.first_trade_id < first or trade.last_trade_id > last:
+        if trade.first_number < first or trade.last_number > last:
             cut = remainder(trade, first, last, known) if self.stream == "trade" else None
             if cut is None:
                 log.warning("an aggregate cannot be split", extra={"symbol": state.symbol, "aggregate": trade.id})
@@ -156,7 +161,7 @@ class Repairs:
                 return 0
             part, raw, origin = cut, aggregate_row(cut), "split"
         seen = self.forwarder.forward(state, part, raw, kind, origin)
-        return part.trade_count if seen.is_new else 0
+        return part.last_number - part.first_number + 1 if seen.is_new else 0
 
     async def _begin(self, state: SymbolFeed) -> None:
         """Start a new log with the open window, so that its first candle is whole where the exchange can still tell."""
@@ -172,7 +177,7 @@ class Repairs:
             before and before[0][0].id < first.id
         ):  # the exchange knows what came before: nothing of the window is missing
             state.starts_at = opened_at - 1
-        state.begin(first.first_trade_id, first.id, opened_at - 1)
+        state.begin(first.first_number, first.id, opened_at - 1)
 
     async def _begin_quietly(self, state: SymbolFeed, opened_at: int) -> bool:
         """Nobody has traded in the window yet: the next trade is the first of it. Return False when that is not so."""
@@ -180,7 +185,7 @@ class Repairs:
         if last is None or last.traded_at >= opened_at:  # no market yet, or one trade just now
             return False
         self.forwarder.heartbeat(state, opened_at - 1)
-        state.begin(last.last_trade_id + 1, last.id + 1, opened_at - 1)
+        state.begin(last.last_number + 1, last.id + 1, opened_at - 1)
         return True
 
     async def _fetch(self, state: SymbolFeed) -> None:
@@ -194,8 +199,8 @@ class Repairs:
 
     def _forward_new(self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str) -> None:
         """Forward a row that goes beyond the log's end; of an aggregate that began before it, what is beyond."""
-        if trade.last_trade_id > state.ids.last_id:
-            first, last = state.ids.last_id + 1, trade.last_trade_id
+        if trade.last_number > state.ids.last_id:
+            first, last = state.ids.last_id + 1, trade.last_number
             self._forward_missing(state, trade, raw, kind, first, last, tuple(state.run))
 
     async def _pages(self, state: SymbolFeed, next_id: int, since: int) -> AsyncIterator[tuple[list[Row], str]]:
@@ -247,5 +252,5 @@ def _before_waiting(state: SymbolFeed, page: list[Row]) -> int:
         return 0
     if not state.pending:
         return len(page)
-    stop = min(trade.first_trade_id for trade, _, _ in state.pending)
-    return next((row for row, (trade, _) in enumerate(page) if trade.first_trade_id >= stop), len(page))
+    stop = min(trade.first_number for trade, _, _ in state.pending)
+    return next((row for row, (trade, _) in enumerate(page) if trade.first_number >= stop), len(page))

@@ -108,7 +108,9 @@ def _is_trade(raw: bytes, pairs: Mapping[str, tuple[str, int, int]]) -> bool:
     """Tell whether the values make a trade, by the rules of `parse_trade`."""
     names = set(pairs)
     numbers = {"t", "p", "q"} if "t" in names else {"a", "f", "l", "p", "q"} if "a" in names else {"id", "price", "qty"}
-    if not numbers <= names or not names & {"T", "time"}:
+    if not numbers <= names or not names & {"T", "time"} or "X" in names:
+        return False
+    if "a" in numbers and "M" not in names:  # an aggregate of futures, whose trades are numbered otherwise
         return False
     return "e" not in names or ("s" in names and _text(raw, pairs["e"]) in TRADE_EVENTS)
 

@@ -127,11 +127,12 @@ class Sorter:
             runs = [run for run in runs if len(run.rows)]
             if not runs:
                 return
-            ends = [run.end for run in runs if run.left]
-            cuts = [run.before(min(ends)) if ends else len(run.rows) for run in runs]
-            if not any(cuts):  # one id fills whole buffers: its rows belong together
+            end = min((run.end for run in runs if run.left), default=None)
+            cuts = [run.before(end) if end else len(run.rows) for run in runs]
+            if not any(cuts):  # the last id at hand of some run may have more rows in it
                 for run in runs:
-                    run.grow()
+                    if run.left and run.end == end:
+                        run.grow()
                 continue
             yield in_order(np.concatenate([run.take(cut) for run, cut in zip(runs, cuts, strict=True)]))
 

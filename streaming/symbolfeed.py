@@ -1,4 +1,4 @@
-"""Where one symbol stands in the log: its ids, what waits for a repair, and the trades around its holes."""
+"""Where one symbol stands in the log: its ids, what waits for a repair, the trades around its holes, and how silent it is."""
 
 from __future__ import annotations
 
@@ -6,14 +6,47 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from quantstream.accounts import Account
-from quantstream.market import NO_TRADE_ID, Trade
+from quantstream.market import NO_TRADE_ID, SECOND, Trade
 from quantstream.sequence import MAX_HOLES, Hole, Seen
 from quantstream.sequence import Sequence as TradeSequence
 from streaming.binance import Standing
 from streaming.splits import alike
 
+LEARNING = 8  # looks over which the usual spacing is learnt
+UNUSUAL = 8  # times the usual spacing: as long without a trade is one silence in 3,000 where trades come at random
+LEAST_PATIENCE, MOST_PATIENCE = 5 * SECOND, 20 * SECOND  # so that a mute stream is found within a minute of the market
 MAX_RUN = 1_000  # trades of one order at one price that are remembered: more are hardly ever seen
 Pending = tuple[Trade, bytes, int]  # and when it was received, µs
+
+
+@dataclass
+class Silence:
+    """What is known of a symbol that brings nothing: until when that was proven to be all there is. Times by the exchange, µs."""
+
+    proven_at: int = 0  # until then the log has all, as REST says
+    newest_single: int = NO_TRADE_ID  # the single trade that the log ends with, where the log is numbered by aggregates
+    dismissed: int = NO_TRADE_ID  # single trades up to it are known to be none of the log's
+    suspect_id: int = NO_TRADE_ID  # a newer trade than any that the stream has brought
+    suspected: tuple[int, float] = (0, 0.0)  # with which last id, and when (monotonic, s)
+    mute_since: int = 0  # 0: it is not
+    is_idle: bool = False  # it has not traded for a day
+    next_fill: float = 0.0  # when REST may be asked to fill in for it again (monotonic, s)
+    was_heard: bool = False  # its stream has brought something since it was found mute
+    usual: float = 0.0  # µs from one trade to the next, lately
+    looked: tuple[int, int] = (NO_TRADE_ID, 0)  # id and time of the newest trade at the last look
+
+    def learn(self, last_id: int, last_at: int) -> None:
+        """Note the newest trade, now and then: how far apart trades usually are follows from it."""
+        before_id, before_at = self.looked
+        if last_id > before_id:
+            self.looked, self.is_idle = (last_id, last_at), False
+            if before_at and last_at >= before_at:
+                spacing = (last_at - before_at) / (last_id - before_id)
+                self.usual += (spacing - self.usual) / LEARNING if self.usual else spacing
+
+    def patience(self) -> float:
+        """Return after how long a silence (µs) is longer than usual."""
+        return min(max(UNUSUAL * self.usual, LEAST_PATIENCE), MOST_PATIENCE)
 
 
 @dataclass
@@ -22,11 +55,16 @@ class SymbolFeed:
 
     symbol: str
     by_aggregate: bool = False  # the stream numbers aggregates, not single trades
+    by_id: bool = False  # and their single trades' ids skip: `ids` are those of the aggregates
     ids: TradeSequence = field(default_factory=TradeSequence)
     next_id: int = NO_TRADE_ID  # in the stream's own numbering: what to ask the exchange for next
     starts_at: int = 0  # µs: if the next trade follows, a new log has all since then, and its first heartbeat says so
     pending: deque[Pending] | None = None
     is_whole: bool = False  # known to have all since this connection was opened, and all before it that can be had
+    was_known: bool = False  # the exchange, or the log, has known the symbol
+    set_aside: str = ""  # why the exchange knows it no more
+    is_up: bool = False  # its connection is
+    silence: Silence = field(default_factory=Silence)
     last_heartbeat: int = 0  # µs
     account: Account = field(default_factory=Account)  # of the trades received since the start, live and over REST
     keeps_runs: bool = False  # remember the trades around holes: needed where only aggregates fill them
@@ -55,6 +93,8 @@ class SymbolFeed:
         seen, hole = self.ids.take(trade)
         if seen is Seen.NEXT or seen is Seen.JUMP:
             self.next_id = (trade.id if self.by_aggregate else trade.last_trade_id) + 1
+            if trade.by_id:
+                self.by_id, self.silence.newest_single = True, trade.last_trade_id
         if self.keeps_runs:
             self._remember(seen, hole, trade)
         return seen, hole
@@ -66,6 +106,7 @@ class SymbolFeed:
 
     def recall(self, item: Trade | Standing) -> None:
         """Take into account what the log's end says, oldest first: a trade, or where the symbol stood at a heartbeat."""
+        self.was_known = True
         if isinstance(item, Trade):
             self.note(item)
         elif item.last >= self.ids.last_id:
@@ -74,7 +115,24 @@ class SymbolFeed:
 
     def follows(self, trade: Trade) -> bool:
         """Tell whether nothing is missing between the log and a trade."""
-        return self.ids.last_id == NO_TRADE_ID or trade.first_trade_id <= self.ids.last_id + 1
+        return self.ids.last_id == NO_TRADE_ID or trade.first_number <= self.ids.last_id + 1
+
+    @property
+    def newest_single(self) -> int:
+        """The id of the newest single trade that the log has, or is known not to want."""
+        return max(
+            self.silence.newest_single if self.silence.newest_single > 0 else self.ids.last_id, self.silence.dismissed
+        )
+
+    def sayable(self, at: int, grid: int) -> int:
+        """Return up to which time before `at` (µs) a heartbeat may say that all is in the log; the ends of windows lie on `grid`.
+
+        Past the end of a window only what is proven: by a later trade, or by REST.
+        """
+        if self.silence.mute_since:
+            return min(at, self.silence.proven_at)
+        known = max(self.ids.last_at, self.silence.proven_at)
+        return min(at, known - known % grid + grid - 1)
 
     def _remember(self, seen: Seen, hole: Hole | None, trade: Trade) -> None:
         if seen is Seen.NEXT:

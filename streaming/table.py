@@ -15,6 +15,7 @@ from streaming.found import Block, Refused, Row
 from streaming.layouts import Layout, cells_of, is_header, layout_of, trade_of
 
 LONGEST_ROW = 1 << 16  # bytes; no exporter writes as much for one trade
+SEPARATORS = (b",", b"\t", b";")  # the first of them that the first line has
 WORTH_IT = 0.5  # of a block's rows must be plain, or it is read line by line
 
 
@@ -25,11 +26,17 @@ class Table:
         """`named` tells the symbol where the columns do not; a `layout` that is given wins over any header."""
         self.place, self.named, self.layout, self.is_given = place, named, layout, layout is not None
         self.line = 1
+        self.separator = b","
         self._symbol = ""
 
     def take(self, block: bytes) -> Iterator[Block | Row | Refused]:
         """Yield the rows of a block of whole lines. Raises: Misconfigured for a header that tells too little."""
         block = block.replace(b"\r\n", b"\n") if b"\r" in block else block
+        if self.line == 1:
+            first = block[: block.find(b"\n") + 1] or block
+            self.separator = next((mark for mark in SEPARATORS if mark in first), b",")
+        if self.separator != b",":  # a comma in such a row then makes a cell too many: it is refused, not guessed
+            block = block.replace(self.separator, b",")
         if self.line == 1:
             cut = block.find(b"\n") + 1 or len(block)
             yield from self._rows([block[:cut].rstrip(b"\n")])

@@ -143,10 +143,11 @@ def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | Stand
     found: dict[str, deque[Trade | Standing]] = {}
     reader = Reader(kafka)
     try:
-        for partition in reader.partitions(TRADES):
+        partitions = reader.partitions(TRADES)
+        for partition in partitions:
             low, high = reader.ends(TRADES.name, partition)
             chunk, end = TAIL_CHUNK, high
-            here = {symbol for symbol in wanted if crc32(symbol.encode()) % TRADES.partitions == partition}
+            here = {symbol for symbol in wanted if crc32(symbol.encode()) % len(partitions) == partition}
             while end > max(low, high - MAX_LOOK_BACK) and (here - found.keys() or end == high):
                 start = max(low, end - chunk)
                 older: dict[str, deque[Trade | Standing]] = {}

@@ -119,6 +119,7 @@ class SymbolRun:
     spans: dict[str, Span] = field(default_factory=dict)
     not_compared: list[str] = field(default_factory=list)
     ids: Ids = field(default_factory=Ids)
+    ids_skip: bool | None = None  # what the first day with trades says
     days: dict[int, DayProof] = field(default_factory=dict)
     first: int = 0  # opening of the symbol's first candle, as far as was asked, µs
 
@@ -209,9 +210,9 @@ class SymbolRun:
     def _day(self, start: int, end: int) -> None:
         bounds = (utc(start), utc(end))
         candles = self.lake.read("candles", [self.symbol], *bounds)
-        trades = DayOfTrades(
-            self.lake.read("trades", [self.symbol], *bounds, columns=COLUMNS), lengths_of(self.intervals), self.ids
-        )
+        found = self.lake.read("trades", [self.symbol], *bounds, columns=COLUMNS)
+        trades = DayOfTrades(found, lengths_of(self.intervals), self.ids, self.ids_skip)
+        self.ids_skip = trades.skips if trades.count else self.ids_skip
         rows = stored_candles(candles)
         for interval, length in lengths_of(self.intervals).items():
             span = self.spans[interval]

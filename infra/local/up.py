@@ -73,7 +73,7 @@ def _start(request: Request, state: State, console: Console) -> None:
     if found := leftovers.find(state):
         console.print(f"Ending {len(found)} processes that an earlier start left behind.")
         leftovers.end(found)
-    request = _checked(request)
+    request = _checked(request, console)
     plan = make_plan(request.settings, _market(request), {page: _is_named(page, request) for page in PAGES})
     for note in plan.notes:
         console.print(f"Note: {note}.")
@@ -84,13 +84,16 @@ def _start(request: Request, state: State, console: Console) -> None:
     _greet(plan, console, waits=request.wait or not request.detach)
 
 
-def _checked(request: Request) -> Request:
+def _checked(request: Request, console: Console) -> Request:
     """Return the request with its symbols settled, having asked the exchange or the recordings."""
     is_real = request.settings.exchange == "binance"
     symbols = recorded_symbols(request.recordings) if request.recordings else request.settings.symbols
     check_same_market(State.at(request.settings.state).folder, None if is_real else request.recordings)
     if is_real:
-        check_exchange(request.settings)
+        trades = Path(request.settings.lake_url, "trades")
+        seen = {path.name.removeprefix("symbol=") for path in trades.glob("symbol=*")}
+        if gone := check_exchange(request.settings, seen=seen):
+            console.print(f"No longer traded, so set aside until they are again: {', '.join(gone)}.")
     if request.names_symbols:
         symbols = request.settings.symbols
     return Request(**(vars(request) | {"settings": request.settings.model_copy(update={"symbols": symbols})}))

@@ -1,1 +1,1 @@
-"""A simulated exchange that speaks Binance's spot protocol over a real WebSocket and REST, for work without a network."""
+"""A simulated exchange that speaks Binance's protocol, spot and futures, over a real WebSocket and REST, without a network."""

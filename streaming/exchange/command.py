@@ -45,7 +45,7 @@ class Chosen:
 
 def main(argv: Sequence[str]) -> int:
     """Serve until SIGTERM or SIGINT; print the base addresses as one JSON line. Exit code 2 says that a setting is wrong."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     handler = logging.StreamHandler(sys.stderr)  # stdout carries the addresses
     handler.setFormatter(TextFormatter() if sys.stderr.isatty() else JsonFormatter("exchange"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -169,7 +169,8 @@ def _instant(text: str) -> int:
     return micros
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
     parser = argparse.ArgumentParser("python -m streaming simulate", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
@@ -185,7 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
     parser.add_argument("--weight-limit", type=int, help="REST weight a minute and address (6000, futures 2400)")
     parser.add_argument(
-        "--data-only", action="store_true", help="no historicalTrades, as on the market-data-only hosts"
+        "--data-only",
+        action="store_true",
+        help="no historicalTrades and no ticker/tradingDay, as on the market-data-only hosts",
     )
     parser.add_argument("--faults", default="", metavar="KIND=P[:SECONDS],…", help=", ".join(KINDS))
     parser.add_argument("--faults-seed", type=int, default=0)

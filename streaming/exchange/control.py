@@ -16,7 +16,8 @@ from streaming.exchange.sockets import cut_after_notice
 class Control:
     """`POST /control/faults` orders one, `GET` shows what was injected and what still holds, `DELETE` withdraws all.
 
-    `drop`, `stall` and `shutdown` with a count and without a stream happen at once, to every connection.
+    `drop`, `stall` and `shutdown` with a count and without a stream happen at once, to every connection; `mute` and `delist`
+    with a count begin at once.
     """
 
     def __init__(self, faults: Faults, publisher: Publisher, clock: Clock) -> None:
@@ -35,7 +36,11 @@ class Control:
             fault = parse_order(await request.read())
         except (msgspec.MsgspecError, ValueError) as error:
             return web.json_response({"error": str(error)}, status=400)
-        if fault.count is not None and not fault.stream and fault.kind in ("drop", "stall", "shutdown"):
+        if fault.count is not None and fault.kind == "mute":
+            self._faults.mute(fault, self._clock.now())
+        elif fault.kind == "delist":
+            self._faults.delist(fault, self._clock.now())
+        elif fault.count is not None and not fault.stream and fault.kind in ("drop", "stall", "shutdown"):
             self._strike_now(fault)
         else:
             self._faults.order(fault)

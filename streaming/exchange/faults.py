@@ -1,8 +1,8 @@
 """Faults on demand: what goes wrong, how often, and how often it did.
 
 An order for a fault holds for a number of occasions (`count`), or for each occasion with a `probability`. An occasion is a
-trade event about to be sent (`skip`, `duplicate`, `reorder`, `malformed`; `drop` and `stall` of the connection it goes to) or a
-REST request.
+trade event about to be sent (`skip`, `duplicate`, `reorder`, `malformed`, `mute`; `drop` and `stall` of its connection) or a
+REST request. `mute` and `delist` last for a stretch of the exchange's own time, whatever its speed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 
 from quantstream.errors import Misconfigured
+from quantstream.market import LATEST, SECOND
 
+L = TypeVar("L")
 KINDS = {
     "drop": "the connection is cut without a close frame",
     "skip": "a trade is not sent; REST has it",
@@ -22,6 +25,8 @@ KINDS = {
     "reorder": "a trade is sent after the one that follows it on its stream",
     "malformed": "a trade's frame is cut in half",
     "stall": "nothing is sent for some seconds, not even pings unless `pings` is true; then all of it",
+    "mute": "streams bring nothing for some seconds of exchange time, though pings are answered and REST has it all",
+    "delist": "a symbol is unknown for some seconds of exchange time: REST refuses it, its streams bring nothing",
     "shutdown": "serverShutdown is announced, and the connection cut after some seconds",
     "rest_429": "a request is refused, with Retry-After of some seconds",
     "rest_418": "a request is refused as from a banned address, with Retry-After of some seconds",
@@ -31,7 +36,10 @@ KINDS = {
 
 
 class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """One order. `seconds` is how long a stall, a shutdown's notice, a timeout or a Retry-After lasts, in wall time."""
+    """One order. `seconds` is how long a stall, a shutdown's notice, a timeout or a Retry-After lasts, in wall time.
+
+    Of `mute` and `delist` it is exchange time, 0 for until further notice; with a count they begin at once.
+    """
 
     kind: str
     count: int | None = None
@@ -39,6 +47,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     seconds: float = 1.0
     pings: bool = False
     stream: str = ""  # only on this stream; on any when empty
+    streams: list[str] = []  # of mute: these; all when neither is given
+    symbol: str = ""  # of delist
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -47,6 +57,8 @@ class Fault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("give either a count or a probability")
         if (self.count or 0) < 0 or not 0 <= (self.probability or 0) <= 1 or self.seconds < 0:
             raise ValueError("count and seconds are not negative, a probability lies between 0 and 1")
+        if (self.kind == "delist") != bool(self.symbol) or (self.kind == "delist" and self.count is None):
+            raise ValueError('delist needs a symbol and a count, like {"kind":"delist","symbol":"XRPUSDT","count":1}')
 
 
 class Faults:
@@ -56,6 +68,30 @@ class Faults:
         self._rng = rng or random.Random(0)
         self.active = list(orders)
         self.injected: Counter[str] = Counter()
+        self.muted: dict[str, int] = {}  # by stream, or "" for all: until when, µs by the exchange
+        self.delisted: dict[str, int] = {}  # by symbol, likewise
+
+    def mute(self, fault: Fault, now: int, stream: str = "") -> None:
+        """Let streams bring nothing from `now` (µs) on: those the fault names, else `stream`, else all."""
+        for name in fault.streams or [fault.stream or stream]:
+            self.muted[name] = _until(fault, now)
+
+    def delist(self, fault: Fault, now: int) -> None:
+        """Let a symbol be unknown from `now` (µs) on."""
+        self.injected["delist"] += 1
+        self.delisted[fault.symbol] = _until(fault, now)
+
+    def mutes(self, stream: str, now: int) -> bool:
+        """Tell whether an event of a stream is not to be sent, and count it."""
+        symbol = stream.partition("@")[0].upper()
+        is_muted = max(self.muted.get(stream, 0), self.muted.get("", 0)) > now or self.delisted.get(symbol, 0) > now
+        self.injected["mute"] += is_muted
+        return is_muted
+
+    def listed(self, listings: Mapping[str, L], now: int) -> Mapping[str, L]:
+        """Return the listings without those that are delisted."""
+        gone = {symbol for symbol, until in self.delisted.items() if until > now}
+        return {symbol: listing for symbol, listing in listings.items() if symbol not in gone} if gone else listings
 
     def order(self, fault: Fault) -> None:
         """Add an order."""
@@ -64,6 +100,8 @@ class Faults:
     def clear(self) -> None:
         """Withdraw all orders; the counts stay."""
         self.active.clear()
+        self.muted.clear()
+        self.delisted.clear()
 
     def strike(self, kind: str, stream: str = "") -> Fault | None:
         """Return the fault that happens on this occasion, if one does, and count it."""
@@ -80,6 +118,10 @@ class Faults:
         if fault.count <= 0:
             self.active.remove(fault)
         return fault.count >= 0
+
+
+def _until(fault: Fault, now: int) -> int:
+    return now + int(fault.seconds * SECOND) if fault.seconds else LATEST
 
 
 def parse_faults(text: str) -> list[Fault]:
@@ -109,4 +151,9 @@ def parse_order(raw: bytes) -> Fault:
 
 def describe(faults: Faults) -> Mapping[str, object]:
     """Return what the control endpoint shows."""
-    return {"injected": dict(faults.injected), "active": [msgspec.to_builtins(fault) for fault in faults.active]}
+    return {
+        "injected": dict(faults.injected),
+        "active": [msgspec.to_builtins(fault) for fault in faults.active],
+        "muted": dict(faults.muted),
+        "delisted": dict(faults.delisted),
+    }

@@ -27,6 +27,7 @@ from streaming.exchange.listing import Listing
 from streaming.exchange.market import Market
 from streaming.exchange.refusals import Refused
 from streaming.exchange.statistics import last_trade
+from streaming.exchange.wire import MILLISECONDS
 
 OFF_BOOK_A_MINUTE = 0.05  # insurance fund and auto-deleveraging: some seventy a day and symbol
 PERPETUAL = 4_133_404_800_000  # the delivery date of what is never delivered: 2100-12-25
@@ -51,7 +52,8 @@ def weight_of(endpoint: str, query: Mapping[str, str]) -> int:
 
 def _exchange_info(asked: Asked) -> Any:
     asked.query.finish()
-    return futures_info(asked.market.listings.values(), asked.now, asked.weight_limit, asked.market.begins_at)
+    listings = [asked.market.listings[symbol] for symbol in asked.query.listed]
+    return futures_info(listings, asked.now, asked.weight_limit, asked.market.begins_at)
 
 
 def futures_info(listings: Iterable[Listing], now: int, weight_limit: int, listed_at: int) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def _aggregates(asked: Asked) -> Any:
     if start is not None and end is not None:
         if start >= end:
             raise Refused(-1023, "Start time is greater than end time.")
-        if end - start > HOUR:
+        if end - start > HOUR + MILLISECONDS:  # the end is inclusive: an hour between the two is taken
             raise Refused(-1127, "More than 1 hours between startTime and endTime.")
     return futures_wire.aggregate_rows(aggregate_spans(asked), asked.unit)
 
@@ -186,7 +188,7 @@ def _ticker(row: Callable[[Market, str, int], dict[str, Any]]) -> Endpoint:
     def answer(asked: Asked) -> Any:
         one = asked.query.symbol() if "symbol" in asked.query.given else None
         asked.query.finish()
-        symbols = [one] if one is not None else list(asked.market.listings)
+        symbols = [one] if one is not None else list(asked.query.listed)
         return rows_of(symbols, one is not None, lambda symbol: row(asked.market, symbol, asked.now))
 
     return answer

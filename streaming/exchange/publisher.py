@@ -34,7 +34,7 @@ class Publisher:
         self._clock = clock
         self._faults = faults
         self._truth = truth
-        self._sent_until = clock.now()
+        self._sent_until = self._now = clock.now()
         self._listeners: dict[str, dict[Connection, None]] = defaultdict(dict)
         self._feeds: dict[str, Feed] = {}
         self._held: dict[str, Event] = {}  # by stream: events kept back to be sent after the next one
@@ -81,6 +81,7 @@ class Publisher:
 
     def step(self, now: int) -> None:
         """Send what happened before `now`."""
+        self._now = now
         due: list[tuple[int, Event]] = []
         for symbol in self._market.listings:
             due += self._due(symbol, now)
@@ -133,6 +134,8 @@ class Publisher:
             self._feeds[name] = feed
 
     def _send(self, event: Event) -> None:
+        if (self._faults.muted or self._faults.delisted) and self._faults.mutes(event.stream, self._now):
+            return
         for connection in self._listeners.get(event.stream, ()):
             connection.send_event(event)
 
@@ -143,6 +146,8 @@ class Publisher:
         strike, stream = self._faults.strike, event.stream
         if strike("skip", stream):
             return
+        if fault := strike("mute", stream):
+            self._faults.mute(fault, self._now, stream)
         if strike("malformed", stream):
             event = event.broken()
         held = self._held.pop(stream, None)

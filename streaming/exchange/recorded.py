@@ -11,7 +11,7 @@ from quantstream.errors import BadRecord, Misconfigured
 from quantstream.market import MINUTE, Trade
 from streaming.exchange.listing import Listing, recorded_listing
 from streaming.exchange.tape import Ints, Minutes, Tape
-from streaming.recordings import read_trades
+from streaming.recordings import read_all
 
 END_MARGIN = 1000  # µs after the last trade: a time in ms that lies after it
 
@@ -97,7 +97,7 @@ def read_recordings(files: Sequence[Path]) -> RecordedMarket:
     Raises: Misconfigured when a file is missing, broken, or without trades.
     """
     try:
-        return RecordedMarket(trade for path in files for trade in read_trades(path))
+        return RecordedMarket(read_all(files))
     except BadRecord as error:
         raise Misconfigured(str(error)) from None
 

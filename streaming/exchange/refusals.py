@@ -71,6 +71,11 @@ class Query:
             raise Refused(*DUPLICATE_PARAMETER)
 
     @property
+    def listed(self) -> Collection[str]:
+        """The symbols that may be asked for."""
+        return self._listed
+
+    @property
     def given(self) -> set[str]:
         """The names of the parameters that were sent."""
         return set(self._given)

@@ -22,10 +22,10 @@ from streaming.exchange.refusals import Query, Refused
 from streaming.exchange.venue import SPOT, Venue
 from streaming.exchange.weights import Allowance, banned, too_much, used_weight
 
-FULL_ONLY = ("historicalTrades",)  # not on the market-data-only hosts: faqs/market_data_only.md
+FULL_ONLY = ("historicalTrades", "ticker/tradingDay")  # not on the market-data-only hosts: faqs/market_data_only.md
 OTHER_APIS = {"/api/v3": ("/fapi/v1", "/dapi/v1"), "/fapi/v1": ("/api/v3", "/dapi/v1")}
 WITHOUT_DATA = ("ping", "time", "exchangeInfo")  # whoever asks these wants no trades yet
-PATIENCE = 3.0  # seconds of wall time that a recording waits for a listener, once REST asked for data
+PATIENCE = 5.0  # seconds of wall time that a recording waits for a listener, once REST asked for data
 NOT_OFFERED = (
     "This operation is not supported. The simulated exchange offers market data of {kind}, at {api}/: {names}; "
     "it has no accounts, no orders and no WebSocket API."
@@ -105,11 +105,12 @@ class Rest:
             self._start = asyncio.get_running_loop().call_later(self._patience, self._clock.start)
 
     def _asked(self, request: web.Request) -> Asked:
-        unit = wire.MILLISECONDS
+        unit, now = wire.MILLISECONDS, self._clock.now()
         if self._venue.takes_micros:
             unit = wire.unit_named(request.headers.get("X-MBX-TIME-UNIT"))
-        query = Query(request.query, self._market.listings, self._venue.takes_micros)
-        return Asked(self._market, query, self._clock.now(), unit, self._allowance.limit, request.headers)
+        listings = self._faults.listed(self._market.listings, now)
+        query = Query(request.query, listings, self._venue.takes_micros)
+        return Asked(self._market, query, now, unit, self._allowance.limit, request.headers)
 
     async def _fail_if_ordered(self, request: web.Request, used: int) -> None:
         if fault := self._faults.strike("rest_429"):

@@ -23,9 +23,7 @@ from streaming.exchange.wire import MILLISECONDS, unit_named
 
 log = logging.getLogger(__name__)
 MAX_REASON = 123  # bytes that a close frame has room for
-TIME_TO_READ = (
-    1.0  # seconds until who is turned away is cut: some clients lose what comes with the end, or are back at once
-)
+TIME_TO_READ = 1.0  # seconds until who is turned away is cut: some clients lose what comes with the end
 FAREWELL = 0.05  # seconds for the announcement to go out
 ENDED = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 

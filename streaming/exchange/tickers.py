@@ -7,6 +7,7 @@ from typing import Any
 from quantstream.market import units_text
 from streaming.exchange import book
 from streaming.exchange.market import Market
+from streaming.exchange.refusals import NotTraded
 from streaming.exchange.statistics import (
     AVERAGE_MINUTES,
     Statistics,
@@ -60,7 +61,10 @@ def full_row(symbol: str, found: Statistics, unit: int) -> dict[str, Any]:
 
 def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
     """Return a row of `/ticker/24hr`."""
-    found = statistics(market, symbol, rolling_day(now))
+    try:
+        found = statistics(market, symbol, rolling_day(now))
+    except NotTraded:
+        return _no_trades(symbol, rolling_day(now).opened_at // unit, rolling_day(now).closed_at // unit - 1)
     best = book_row(market, symbol, found.stretch.until)
     return full_row(symbol, found, unit) | best | _last_ones(market, symbol, found)
 
@@ -69,6 +73,23 @@ def futures_day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> 
     """Return a row of the futures' `/ticker/24hr`: without the book and without the price before."""
     found = statistics(market, symbol, rolling_day(now))
     return full_row(symbol, found, unit) | {"lastQty": units_text(found.last.quantity)}
+
+
+def _no_trades(symbol: str, opened_at: int, closed_at: int) -> dict[str, Any]:
+    """Return the row of a symbol that has never traded."""
+    names = (
+        "priceChange",
+        "priceChangePercent",
+        "weightedAvgPrice",
+        "prevClosePrice",
+        "lastPrice",
+        "lastQty",
+        "bidPrice",
+    )
+    more = ("bidQty", "askPrice", "askQty", "openPrice", "highPrice", "lowPrice", "volume", "quoteVolume")
+    zeros = dict.fromkeys(names + more, units_text(0))
+    ids = {"firstId": -1, "lastId": -1, "count": 0}
+    return {"symbol": symbol, **zeros, "openTime": opened_at, "closeTime": closed_at, **ids}
 
 
 def average_price(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:

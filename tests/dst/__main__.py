@@ -14,6 +14,6 @@ from tests.dst import clock
 
 clock.install()
 
-from tests.dst.command import main
+from tests.dst.command import main  # noqa: E402 (the stages come after virtual time)
 
 sys.exit(main())

@@ -1,4 +1,4 @@
-"""A model of `confluent_kafka.Consumer` over the model broker, callbacks inside `consume`, heartbeats behind the process's back."""
+"""A model of `confluent_kafka.Consumer` over the model broker, callbacks inside `consume`, heartbeats in the background."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ class Consumer:
         parts = sorted(self.owned)
         if len(parts) > 1:
             self.sim.rng.shuffle(parts)
-        if 1 < most and not waits_long and self.sim.rng.random() < 0.2:  # not all of it was fetched yet
+        if most > 1 and not waits_long and self.sim.rng.random() < 0.2:  # not all of it was fetched yet
             most = len(taken) + self.sim.rng.randrange(1, 40)
         for part in parts:
             if len(taken) >= most:

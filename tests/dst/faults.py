@@ -13,6 +13,12 @@ KINDS = (
     *("pause", "pause", "long pause", "long pause", "kill", "stop", "join", "join"),
     *("twin", "broker", "lake", "source", "ambush", "ambush", "ambush", "stall"),
 )
+STANDSTILLS = {  # how long, at least and at most
+    "pause": (100 * MS, 9 * SECOND),
+    "stall": (SECOND, 12 * SECOND),
+    "long pause": (10 * SECOND, 26 * SECOND),
+    "twin": (3 * SECOND, 26 * SECOND),
+}
 NEAR = (
     14  # calls of the outside until armed trouble strikes, at most: between any two of them is the instant that matters
 )
@@ -32,6 +38,8 @@ def _strike(world: World, kind: str) -> None:
         world.broker.go_down(rng.choice((300 * MS, 2 * SECOND, 6 * SECOND, 13 * SECOND)))
     elif kind == "lake":
         world.lake.down_until = sim.now + rng.randrange(SECOND, 8 * SECOND)
+    elif kind == "source" and not world.sources:
+        world.exchange.away_until = sim.now + rng.randrange(SECOND, 10 * SECOND)
     elif kind == "source":
         source = rng.choice(world.sources)
         if source.process is not None:
@@ -49,15 +57,13 @@ def _strike_replica(world: World, slot: Slot, kind: str) -> None:
         world.start(slot)
         return
     calls = process.calls + rng.randrange(1, NEAR)
-    if kind == "pause":
-        process.armed.append((calls, lambda p, d=rng.randrange(100 * MS, 9 * SECOND): p.pause(d)))  # type: ignore[misc]
-    elif kind == "stall":  # one call takes long; its heartbeats go on
-        process.armed.append((calls, lambda p, d=rng.randrange(SECOND, 12 * SECOND): p.wait(d)))  # type: ignore[misc]
-    elif kind == "long pause":
-        process.armed.append((calls, lambda p, d=rng.randrange(10 * SECOND, 26 * SECOND): p.pause(d)))  # type: ignore[misc]
-    elif kind == "twin":  # it stands still, is thought dead, and another begins under its name
-        process.armed.append((calls, lambda p, d=rng.randrange(3 * SECOND, 26 * SECOND): p.pause(d)))  # type: ignore[misc]
-        sim.after(rng.randrange(2 * SECOND, 9 * SECOND), _double, world, slot, process)
+    if kind in STANDSTILLS:
+        least, most = STANDSTILLS[kind]
+        # all of it stands still, or (a slow call) its work but not its heartbeats
+        stop, duration = Process.wait if kind == "stall" else Process.pause, rng.randrange(least, most)
+        process.armed.append((calls, lambda p: stop(p, duration)))
+        if kind == "twin":  # it is thought dead, and another begins under its name
+            sim.after(rng.randrange(2 * SECOND, 9 * SECOND), _double, world, slot, process)
     elif kind == "kill":
         process.armed.append((calls, lambda p: _kill(world, slot, p)))
     elif kind == "stop":
@@ -109,7 +115,8 @@ def _leave(slot: Slot) -> None:
 def heal(world: World) -> None:
     """End all trouble: everyone who should be there is, or soon."""
     world.sim.note("fault", "healed", "")
-    world.lake.down_until = 0
+    world.lake.down_until = world.exchange.away_until = 0
+    world.exchange.breaks = False
     for slot in world.slots:
         for process in slot.processes:
             process.armed.clear()

@@ -1,4 +1,4 @@
-"""A model of the lake's commits: optimistic, each with its progress and metadata, a history that is looked back into so far only."""
+"""A model of the lake's commits: optimistic, each with its progress and metadata; its history is looked back into so far only."""
 
 from __future__ import annotations
 

@@ -69,6 +69,8 @@ def draw_market(rng: random.Random, symbols: int, trades: int, windows: int, spe
         if rng.random() < 0.3:  # a quiet stretch
             start = rng.randrange(windows) * length
             times = [at for at in times if not start <= at < start + 2 * length] or times[:2]
+        times = [rng.randrange(2_000) * MS, *times[1:]]  # at the very beginning: who is there from then on knows it all
+        times.sort()
         usual = [1 + rng.randrange(9) for _ in range(7)]
         drawn[name] = [
             Trade(

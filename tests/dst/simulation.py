@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import random
+from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable
 from typing import Any
 
@@ -102,7 +103,10 @@ class Process:
         self._ticket += 1
         self._is_waiting = can_be_woken
         self.sim.after(duration, self._go_on, self._ticket, False)
+        loop = _get_running_loop()
+        _set_running_loop(None)  # asyncio knows one a thread; here each process may have one
         was_woken = bool(self.sim.hub.switch())
+        _set_running_loop(loop)
         if self.is_dead:
             raise Killed
         return was_woken
@@ -189,7 +193,7 @@ class Simulation:
                 work(process)
             except Killed:
                 return
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 (whatever ends a process is what the world judges)
                 process.error = error
             if not process.is_dead:
                 process.is_dead = True

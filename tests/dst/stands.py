@@ -114,12 +114,13 @@ class ModelHand:
         actor = Actor("model", lambda c: Consumer(self.broker, c), lambda c: Producer(self.broker, c))
         while True:
             while not self.asked:
-                process.wait(SECOND // 1000)
+                process.wait(3600 * SECOND, can_be_woken=True)
             what, arguments = self.asked.pop(0)
             self.answers.append(actor.do(what, *arguments))
 
     def do(self, what: str, *arguments: Any) -> Any:
         self.asked.append((what, arguments))
+        self.process.wake()
         self.sim.run(self.sim.now + 120 * SECOND, lambda: bool(self.answers), every=1)
         assert not self.process.is_dead, self.process.error
         return self.answers.pop(0)

@@ -13,26 +13,35 @@ from numpy.typing import NDArray
 
 import ml.trade_features
 import streaming.aggregate
+import streaming.connection
 import streaming.detect
 import streaming.score
 import streaming.sink
+import streaming.tradelog
 from quantstream.features import Series
 from quantstream.kafka import Reader, Writer
 from quantstream.metrics import Health, Metrics
 from quantstream.settings import Kafka
 from quantstream.topics import Score
 from streaming.aggregator import Aggregator
+from streaming.connection import Plan, keep_lines
 from streaming.histories import CandleHistories
+from streaming.ingest import Ingest
 from streaming.pipeline import AGGREGATE, DETECT, SCORE, SINK
+from streaming.tradelog import KafkaTradeLog, tails, trade_writer
 from tests.dst import simulation
 from tests.dst.broker import Broker
 from tests.dst.consumer import Consumer
+from tests.dst.exchange import Exchange, run, seeded
 from tests.dst.lake import Lake
 from tests.dst.producer import AdminClient, Producer
+from tests.dst.simulation import Process
 
 KAFKA = Kafka(bootstrap="model:9092")
 LOOK = 3  # candles that a score of the rule depends on
 KEPT = 64  # candles of a history
+streaming.connection.TURN = 1.0  # of 0.1 s: how often a loop that has nothing to do turns
+streaming.tradelog.TAIL_CHUNK = 12  # of 20,000 records: how far ingest looks back first
 ml.trade_features.FEWEST = 3  # of 64: the symbols of a world trade some dozens of times
 
 
@@ -65,7 +74,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(act(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (as an executor does)
             future.set_exception(error)
         return future
 
@@ -159,6 +168,43 @@ def score(lake: Lake, instance: str, commit_s: float, interval: str, health: Hea
         commit_s,
         wall_clock,
     )
+
+
+async def _ingest(process: Process, exchange: Exchange, health: Health) -> None:
+    symbols = list(exchange.market.trades)
+    writer = trade_writer(KAFKA)
+    trade_log = KafkaTradeLog(writer, wall_clock)
+    ingest = Ingest(
+        symbols, exchange, trade_log, Metrics("ingest"), health, wall_clock, interval=exchange.market.interval
+    )
+    ingest.resume(tails(KAFKA, symbols))
+    health.beat()
+    plan = Plan(lifetime=float(process.sim.rng.choice((20, 82_800))), rng=seeded(process.sim.rng))
+    try:
+        await keep_lines(ingest, exchange.connecting, Stop(process), plan)  # type: ignore[arg-type]
+    finally:
+        writer.flush()
+
+
+class Stop:
+    """Tells a process whether it was told to stop, as a threading.Event does."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+
+    def is_set(self) -> bool:
+        """Whether it was."""
+        return bool(self.process.told.get("stop"))
+
+
+def run_ingest(exchange: Exchange) -> Callable[[Process], None]:
+    """Return what the process of an ingest does: as `_ingest` of `streaming/__main__.py`."""
+
+    def work(process: Process) -> None:
+        health = process.told["health"] = Health()
+        run(process, _ingest(process, exchange, health))
+
+    return work
 
 
 BUILDERS: dict[str, Callable[..., Any]] = {"aggregate": aggregate, "sink": sink, "detect": detect, "score": score}

@@ -22,6 +22,7 @@ from quantstream.topics import (
 )
 from tests.dst import faults, judge, simulation, wiring
 from tests.dst.broker import Broker
+from tests.dst.exchange import Exchange
 from tests.dst.lake import Lake
 from tests.dst.market import Market, draw_market, records
 from tests.dst.simulation import MS, SECOND, Process, Simulation, Wedged
@@ -33,6 +34,7 @@ Record = tuple[int, str, str, bytes]  # from when, topic, key, value
 STAGES = (
     *(("aggregate",), ("aggregate",), ("aggregate",), ("sink",), ("sink",), ("sink",), ("sink",)),
     *(("detect",), ("detect",), ("score",), ("score",), ("aggregate", "score", "sink")),
+    *(("ingest", "aggregate"), ("ingest", "aggregate")),
 )
 
 
@@ -73,7 +75,9 @@ class World:
         self.broker = Broker(sim, {**by_symbol, DEAD.name: 1, EVENTS.name: 1}, rng.choice((2, 50, 600, 2500)) * MS)
         self.lake = Lake(sim, rng.choice((1_000, 1_000, 4)))
         self.slots = [Slot(stage, str(n)) for stage in self.stages for n in range(rng.choice((1, 2, 2, 3)))]
-        self.sources = [Source(self, f"ingest{n}", trade_records(self.market)) for n in range(rng.choice((1, 1, 2)))]
+        self.exchange = Exchange(sim, self.market, rng.random() < 0.7)
+        writers = range(0 if "ingest" in self.stages else rng.choice((1, 1, 2)))
+        self.sources = [Source(self, f"ingest{n}", trade_records(self.market)) for n in writers]
         self.upstream = Source(self, "upstream", upstream(self.market, self.stages))
         self.crashes: list[str] = []
         sim.note("world", "is", (self.stages, self.partitions, list(self.market.trades), speed, self.commit_s))
@@ -117,7 +121,10 @@ class World:
 
     def launch(self, slot: Slot) -> None:
         """Start a process of a replica, whatever else lives."""
-        work = wiring.run_stage(slot.stage, self.lake, slot.instance, self.commit_s, self.market.interval)
+        if slot.stage == "ingest":
+            work = wiring.run_ingest(self.exchange)
+        else:
+            work = wiring.run_stage(slot.stage, self.lake, slot.instance, self.commit_s, self.market.interval)
         name = f"{slot.stage}{slot.instance}.{len(slot.processes)}"
         slot.processes.append(self.sim.spawn(name, work, lambda process: self._ended(slot, process)))
 

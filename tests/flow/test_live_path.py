@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
 import pyarrow.parquet
@@ -174,6 +174,23 @@ def test_two_replicas_of_ingest_share_the_work_and_one_goes_on_without_the_other
         wait_for(lambda seen=seen: lake.candles().num_rows >= seen + 4)  # type: ignore[misc]
         processes.start("ingest", replica)
     assert_equals_the_exchange(lake, rest)
+
+
+def test_streams_that_are_mute_for_25_minutes_leave_no_trace_in_the_lake(processes: Processes, tmp_path: Path) -> None:
+    processes.env["QUANTSTREAM_SYMBOLS"] = "BTCUSDT,ETHUSDT"
+    rest = processes.exchange("--symbols", "BTCUSDT,ETHUSDT", "--speed", "60", "--history-days", "1", "--seed", "11")
+    for stage in ("aggregate", "sink"):
+        processes.start(stage)
+    processes.start("ingest", QUANTSTREAM_HTTP_PORT=str(port := free_port()))
+    lake = Lake(str(tmp_path / "lake"))
+    wait_for(lambda: lake.candles().num_rows >= 4)
+    order = json.dumps({"kind": "mute", "count": 1, "seconds": 1500}).encode()
+    urlopen(Request(f"{rest}/control/faults", order, method="POST")).close()
+    wait_for(lambda: sample(port, "quantstream_ingest_mute_streams") == 2)
+    wait_for(lambda: sample(port, "quantstream_ingest_mute_streams") == 0)
+    seen = lake.candles().num_rows
+    wait_for(lambda: lake.candles().num_rows >= seen + 4)
+    assert_equals_the_exchange(lake, rest)  # and no candle was ever published otherwise
 
 
 def test_a_broker_that_stands_still_costs_no_trade_and_no_memory(

@@ -107,6 +107,7 @@ def test_each_closed_candle_is_scored_once_with_its_history_through_a_restart(fr
     assert Counter((score.symbol, (score.opened_at - T0) // (5 * MINUTE)) for score in scores) == Counter(
         [("A1", 0), ("A1", 1), ("A1", 2), ("A1", 3), ("B1", 0), ("B1", 1), ("B1", 2)]
     )
+    assert all(score.elapsed_ms > 0 for score in scores)
     assert {score.opened_at: score.risk for score in scores if score.symbol == "A1"}[T0 + 15 * MINUTE] == 4
     successor.reader.close()
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import random
 import tempfile
 import zipfile
@@ -15,17 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ml.klines import fetch_klines
 from ml.rest import Rest
 from quantstream.candles import CandleBuilder
 from quantstream.errors import BadRecord, Misconfigured, QuantStreamError
-from quantstream.market import MINUTE, Trade
-from quantstream.settings import Settings
+from quantstream.market import MINUTE, Trade, is_symbol
+from quantstream.settings import Settings, load_settings
 from quantstream.tables import candle_rows
 from streaming.aggregator import Aggregator
 from streaming.binance import heartbeat_event, is_trade_stream, parse_record, parse_trade, split_frame, split_rows
 from streaming.columns import Parser
-from streaming.recordings import read_blocks, read_trades
+from streaming.connection import share_of
+from streaming.offline import write_candles
+from streaming.recordings import Given, read_blocks, read_trades
 from streaming.rest import BinanceRest
 from tests.fuzz.mutate import mutate
 
@@ -56,6 +61,28 @@ LONG_NAMES = (
 ROW = b"3735683259,61837.63000000,0.02000000,1236.75260000,1723161255342,True,True\n"
 AGGREGATE_ROW = b"3735683259,61837.63000000,0.02000000,3735683259,3735683260,1723161255342,true,true\n"
 HEARTBEAT = heartbeat_event(SYMBOL, 1_723_161_255_342_000)
+SETTINGS = (
+    *(
+        b"SYMBOLS=BTCUSDT,ETHUSDT",
+        b"INTERVALS=1m,5m",
+        b"SHARD=1/3",
+        b"ROTATE_HOURS=23",
+        b"LATENESS_MS=500",
+        b"MAX_AHEAD_S=60",
+    ),
+    *(
+        b"KAFKA__BOOTSTRAP=a:1",
+        b"KAFKA__PARTITIONS=4",
+        b"PORTS__MLFLOW=5000",
+        b"ENDPOINTS__WS=wss://x",
+        b"STREAM=aggTrade",
+    ),
+)
+UNIFIED = (
+    b'{"info":{"a":"1","f":"7","l":"9"},"timestamp":1723161255342,"datetime":"2024-08-08T23:54:15.342Z","symbol":"BTC/USDT",'
+    b'"id":"1","side":"sell","price":61837.63,"amount":1e-05,"cost":0.6,"fees":[{"cost":null},{"cost":1}]}'
+)
+FUTURES = TRADE.replace(b'"m":true', b'"X":"NA","m":true')
 HEADER = b"id,price,qty,quote_qty,time,is_buyer_maker,is_best_match\n"
 
 
@@ -101,17 +128,28 @@ def _record(raw: bytes) -> None:
         candle_rows(CandleBuilder(SYMBOL).heartbeat(item))
 
 
-def _aggregate(raw: bytes) -> None:
-    """A stage that lives on: what one record does must not spoil the next."""
-    aggregator = Aggregator(("5m",), 0)
-    try:
-        aggregator.take(0, SYMBOL, raw)
-    finally:
-        for _, snapshot in aggregator.snapshots():
-            assert snapshot.state.symbol == SYMBOL
-
-
 PLAIN = [TRADE.replace(b"3735683259", str(number).encode()) for number in range(1000, 1060)]
+
+
+def _aggregate(raw: bytes) -> None:
+    """A batch as production takes it: what one record does must not spoil the others, and each ends as something."""
+    aggregator = Aggregator(("5m",), 0)
+    values = [*PLAIN[:30], raw, *PLAIN[30:], raw]
+    columns = aggregator.parser.parse(values, [SYMBOL.encode()] * len(values), [0] * len(values))
+    aggregator.take_batch(columns)
+    expected, items = CandleBuilder(SYMBOL, ("5m",), 0), [_parsed(value) for value in values]
+    newest, new = {}, 0
+    for item in items:
+        before = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
+        candles = expected.add(item) if isinstance(item, Trade) else []
+        candles += expected.heartbeat(item) if isinstance(item, int) else []
+        newest |= {candle.opened_at: candle for candle in candles}
+        after = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
+        new += item.trade_count if isinstance(item, Trade) and before == after else 0
+    newest |= {candle.opened_at: candle for candle in expected.open_candles()}
+    assert sum(candle.trade_count for candle in newest.values()) == new
+    ((_, snapshot),) = aggregator.snapshots()
+    assert msgspec.json.encode(snapshot.state) == msgspec.json.encode(expected.state)
 
 
 def _columns(raw: bytes) -> None:
@@ -173,6 +211,8 @@ def _live_rest(raw: bytes) -> None:
     for call in (rest.time, lambda: rest.trades_from(SYMBOL, 1), lambda: rest.latest_trade(SYMBOL)):
         try:
             found = _loop.run_until_complete(call())
+            if isinstance(found, list):
+                assert len(found) == len(split_rows(raw))  # every row of an answer, or none
             for trade, _ in found if isinstance(found, list) else ():
                 _use(trade)
         except QuantStreamError:
@@ -215,12 +255,53 @@ def _file(name: str, raw: bytes) -> Path:
 
 
 def _read(path: Path) -> None:
+    _account(path)
     for trade in read_trades(path):
         _use(trade)
     for item in read_blocks(path):  # the quick way over whole blocks says the same, or a test of its own would be red
         if not isinstance(item, Trade):
             for row in range(len(item.columns)):
                 _use(item.columns.trade(row, item.symbol))
+
+
+def _account(path: Path) -> None:
+    """Every row of the file ends as something, whatever the file holds, and what is found there is good for candles."""
+    try:
+        summary = write_candles([path], Path(_folder.name) / "candles.csv")
+    except (BadRecord, Misconfigured):
+        return
+    account = summary.account
+    assert account.rows == account.placed + account.duplicates + account.refused + account.left_out.total()
+    assert account.named >= min(account.refused, 1)
+    assert account.is_whole == (account.refused == account.gap_count == 0)
+    assert summary.candles > 0 < account.placed
+
+
+def _settings(raw: bytes) -> None:
+    """Every setting from the environment, as text of anybody's."""
+    text = raw.decode("utf-8", "replace").replace("\0", "")
+    name, _, value = text.partition("=")
+    name = "QUANTSTREAM_" + name.upper()
+    before = dict(os.environ)
+    os.environ[name] = value
+    try:
+        found = load_settings()
+        assert all(is_symbol(symbol) for symbol in found.symbols)
+        assert found.intervals
+        assert found.history_rest.strip()
+        assert found.lake_url.strip()
+        share_of(found.symbols, *map(int, found.shard.split("/")))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _columns_option(raw: bytes) -> None:
+    """What a person may write for `--columns` and `--symbol`."""
+    names = tuple(raw.decode("utf-8", "replace").split(","))
+    path = _file("BTCUSDT-rows.csv", ROW * 3)
+    for trade in read_trades(path, Given(columns=names)):
+        _use(trade)
 
 
 def _recording(raw: bytes) -> None:
@@ -258,6 +339,11 @@ def targets(extra: Iterable[bytes] = ()) -> list[Target]:
             b"[" + REST_TRADE + b"," + REST_TRADE + b"]",
             b"[" + CCXT + b", " + CCXT + b"]",
             LONG_NAMES + b"\n" + REST_TRADE,
+            b"[" + UNIFIED + b"," + UNIFIED + b"]",
+            UNIFIED + b"\n" + UNIFIED,
+            b'{"result":null,"id":1}\n' + TRADE + b"\n" + FUTURES,
+            json.dumps(json.loads(framed(TRADE)), indent=2).encode(),
+            b"time,id,side,price,qty,symbol\n1723161255342,5,sell,1.5,2,BTC/USDT\n1723161255342,6,buy,1.5,2,ETHUSDT\n",
         ),
     )
     sums = hashlib.sha256(WHOLE).hexdigest().encode() + b"  BTCUSDT-trades-2024-08-09.zip\n"
@@ -275,5 +361,9 @@ def targets(extra: Iterable[bytes] = ()) -> list[Target]:
         Target("exchangeInfo", (b'{"code":-1121,"msg":"Invalid symbol."}', b'{"symbols":[]}'), _exchange_info),
         Target("recording", files, _recording, in_files),
         Target("archive", containers, _archive, in_files),
+        Target("settings", SETTINGS, _settings, (Misconfigured,)),
+        Target(
+            "columns named", (b"id,price,qty,quote_qty,time,is_buyer_maker,is_best_match",), _columns_option, in_files
+        ),
         Target("checksum file", (sums,), _checksum, in_files),
     ]

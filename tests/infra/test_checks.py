@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -19,27 +22,100 @@ def real(symbols: str, rest: str = "https://exchange.example") -> Settings:
     return load_settings(exchange="binance", symbols=symbols, endpoints=Endpoints(rest=rest))
 
 
+def info(**statuses: str) -> bytes:
+    return json.dumps({"symbols": [{"symbol": name, "status": status} for name, status in statuses.items()]}).encode()
+
+
+def asked_of(url: str) -> list[str]:
+    query = parse_qs(urlsplit(url).query)
+    return list(json.loads(query["symbols"][0])) if "symbols" in query else query.get("symbol", [])
+
+
+def listing(**statuses: str) -> Callable[[str], tuple[int, bytes]]:
+    """Return an exchange that lists these."""
+
+    def get(url: str) -> tuple[int, bytes]:
+        names = asked_of(url)
+        if any(name not in statuses for name in names):
+            return 400, UNKNOWN
+        return 200, info(**{name: status for name, status in statuses.items() if name in names or not names})
+
+    return get
+
+
 def test_symbols_that_the_exchange_trades_pass() -> None:
     asked: list[str] = []
 
     def get(url: str) -> tuple[int, bytes]:
         asked.append(url)
-        return 200, b"{}"
+        return 200, info(BTCUSDT="TRADING", ETHUSDT="TRADING")
 
-    check_exchange(real("BTCUSDT,ETHUSDT"), get)
+    assert check_exchange(real("BTCUSDT,ETHUSDT"), get) == []
     assert asked == [
         "https://exchange.example/api/v3/exchangeInfo?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D",
     ]
 
 
 def test_unknown_symbol_is_named_among_the_known_ones() -> None:
-    def get(url: str) -> tuple[int, bytes]:
-        return (400, UNKNOWN) if "NOPE" in url else (200, b"{}")
-
     with pytest.raises(
         Misconfigured, match=r"^the exchange at https://exchange\.example does not trade NOPE; check --symbols$"
     ):
-        check_exchange(real("BTCUSDT,NOPE"), get)
+        check_exchange(real("BTCUSDT,NOPE"), listing(BTCUSDT="TRADING"))
+
+
+def test_a_symbol_that_is_listed_and_not_traded_is_named_with_its_status() -> None:
+    get = listing(BTCUSDT="TRADING", LUNAUSDT="BREAK", FTTUSDT="HALT")
+    with pytest.raises(Misconfigured, match=r"does not trade LUNAUSDT \(BREAK\), FTTUSDT \(HALT\); check --symbols$"):
+        check_exchange(real("BTCUSDT,LUNAUSDT,FTTUSDT"), get)
+
+
+def test_a_symbol_that_was_followed_before_and_is_delisted_is_told_and_not_refused() -> None:
+    get = listing(BTCUSDT="TRADING", LUNAUSDT="BREAK")
+    assert check_exchange(real("BTCUSDT,LUNAUSDT,GONEUSDT"), get, seen={"LUNAUSDT", "GONEUSDT"}) == [
+        "LUNAUSDT",
+        "GONEUSDT",
+    ]
+    with pytest.raises(Misconfigured, match=r"does not trade GONEUSDT; check"):
+        check_exchange(real("BTCUSDT,LUNAUSDT,GONEUSDT"), get, seen={"LUNAUSDT"})
+
+
+def test_two_thousand_symbols_are_asked_for_in_addresses_that_servers_take() -> None:
+    names = [f"S{number:04}USDT" for number in range(2_000)]
+    asked: list[str] = []
+
+    def get(url: str) -> tuple[int, bytes]:
+        asked.append(url)
+        return listing(**dict.fromkeys(names, "TRADING"))(url)
+
+    assert check_exchange(real(",".join(names)), get) == []
+    assert len(asked) == 20
+    assert max(map(len, asked)) < 4_000
+    with pytest.raises(Misconfigured, match=r"does not trade S0007USDT; check --symbols$"):
+        check_exchange(real(",".join(names)), listing(**dict.fromkeys([*names[:7], *names[8:]], "TRADING")))
+
+
+@pytest.mark.parametrize("body", [b"{}", b"<html>", b"[]", b'{"symbols":[{}]}', b'{"symbols":7}'])
+def test_an_answer_that_is_not_the_exchanges_is_not_taken_for_a_yes(body: bytes) -> None:
+    with pytest.raises(Misconfigured, match=r"is not the exchange: .*QUANTSTREAM_ENDPOINTS__REST"):
+        check_exchange(real("BTCUSDT"), lambda _: (200, body))
+
+
+def test_futures_are_asked_for_all_at_once_as_they_know_no_choice() -> None:
+    settings = load_settings(
+        exchange="binance",
+        symbols="BTCUSDT,DEADUSDT",
+        stream="aggTrade",
+        endpoints=Endpoints(rest="https://fapi.example", api="/fapi/v1"),
+    )
+    asked: list[str] = []
+
+    def get(url: str) -> tuple[int, bytes]:
+        asked.append(url)
+        return 200, info(BTCUSDT="TRADING", DEADUSDT="SETTLING", ETHUSDT="TRADING")
+
+    with pytest.raises(Misconfigured, match=r"does not trade DEADUSDT \(SETTLING\); check --symbols$"):
+        check_exchange(settings, get)
+    assert asked == ["https://fapi.example/fapi/v1/exchangeInfo"]
 
 
 def test_refusal_for_another_reason_is_not_blamed_on_the_symbols() -> None:

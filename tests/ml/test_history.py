@@ -16,10 +16,10 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from ml.history import backfill
+from ml.history import BackfillResult, backfill
 from ml.klines import parse_kline
 from quantstream.errors import BadRecord, DataRejected, Misconfigured, Unavailable
-from quantstream.lake import Lake, micros
+from quantstream.lake import Lake, micros, utc
 from quantstream.market import MINUTE, Candle
 from quantstream.settings import Endpoints, Settings
 from quantstream.tables import candle_rows
@@ -110,7 +110,7 @@ class Bench:
     settings: Settings
     pauses: list[float] = field(default_factory=list)
 
-    def run(self, symbol: str = "BTCUSDT") -> object:
+    def run(self, symbol: str = "BTCUSDT") -> BackfillResult:
         """Backfill without waiting."""
         return backfill(symbol, self.settings, sleep=self.pauses.append, rng=random.Random(1))
 
@@ -269,11 +269,25 @@ def test_a_refusal_for_good_says_what_to_set(bench: Bench, exchange: tuple[Excha
         bench.run()
 
 
-def test_a_kline_that_contradicts_itself_writes_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
-    bad = kline(micros(datetime(2026, 2, 19, 12, 0, tzinfo=UTC)))
-    bad[3] = "999999.00000000"  # low above high
-    exchange[0].refusals = [(200, {}, [bad])]
-    with pytest.raises(DataRejected, match="history of BTCUSDT is not usable, nothing was written"):
+def test_a_kline_that_contradicts_itself_is_named_and_counted_and_the_rest_is_kept(
+    bench: Bench, exchange: tuple[Exchange, str]
+) -> None:
+    start = micros(datetime(2026, 2, 19, 12, 0, tzinfo=UTC))
+    rows = [kline(start + number * STEP) for number in range(1000)]
+    rows[17][3] = "999999.00000000"  # low above high
+    rows[18] = ["nothing"]
+    exchange[0].refusals = [(200, {}, rows)]
+    result = bench.run()
+    found = opened(bench.lake)
+    assert len(found) == 2878
+    assert utc(start + 17 * STEP) not in found
+    assert (result.written, result.missing, len(result.odd)) == (2878, 0, 2)
+    assert "left out 2 that are no klines, the first: candle of BTCUSDT" in str(result)
+
+
+def test_an_answer_that_is_no_list_of_klines_writes_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(200, {}, {"klines": []})]
+    with pytest.raises(DataRejected, match=r"history of BTCUSDT is not usable: .* is no list of klines"):
         bench.run()
     assert opened(bench.lake) == []
 

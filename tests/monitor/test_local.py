@@ -89,3 +89,16 @@ def test_usage_of_each_process(stack: FakeStack) -> None:
     (row,) = said["usage"]
     assert (row["process"], row["pid"], row["restarts"]) == ("sink", os.getpid(), 2)
     assert row["memory_mib"] > 10
+
+
+def test_mute_streams_and_silences_that_nothing_proves_are_critical_and_a_delisted_symbol_is_a_warning(
+    stack: FakeStack,
+) -> None:
+    well = stack.texts["ingest"]
+    stack.texts["ingest"] = well + "quantstream_ingest_mute_streams 2.0\nquantstream_ingest_unproven_symbols 3.0\n"
+    code, seen = findings(stack, "health", "--skip", "disk")
+    assert code == 2
+    assert {("critical", "streams", "ingest", "Mute"), ("critical", "streams", "ingest", "Unproven")} <= seen
+    stack.texts["ingest"] = well + "quantstream_ingest_mute_streams 0.0\nquantstream_ingest_symbols_set_aside 1.0\n"
+    code, seen = findings(stack, "health", "--skip", "disk")
+    assert (code, ("warning", "symbols", "ingest", "SetAside") in seen) == (1, True)

@@ -292,3 +292,40 @@ def test_the_state_stays_bounded_through_a_hundred_holes_and_days_of_silence() -
     assert len(builder.state.ids.holes) == 64
     assert len(builder.state.windows["5m"]) <= 300
     assert len(msgspec.json.encode(builder.state)) < 40_000
+
+
+def test_windows_closed_as_flat_are_corrected_when_their_trades_come_after_all() -> None:
+    first = Trade("BTCUSDT", 1, 1, 1, 100 * UNIT, UNIT, T0 + SECOND, False)
+    late = [
+        Trade("BTCUSDT", n, n, n, (100 + n) * UNIT, UNIT, T0 + (5 * n + 1) * MINUTE, n % 2 == 0) for n in range(2, 7)
+    ]
+    late += [Trade("BTCUSDT", 7, 7, 7, 90 * UNIT, UNIT, T0 + 33 * MINUTE, False)]
+    now = Trade("BTCUSDT", 8, 8, 8, 95 * UNIT, UNIT, T0 + 51 * MINUTE, False)
+    builder = CandleBuilder("BTCUSDT", ("5m",), 0)
+    said = [*builder.heartbeat(T0 - 1), *builder.add(first)]
+    for minute in range(1, 51):
+        said += builder.heartbeat(T0 + minute * MINUTE)
+    assert [(candle.trade_count, candle.is_complete) for candle in said] == [(1, True)] + [(0, True)] * 9
+    corrections = [candle for trade in late for candle in builder.add(trade)]
+    assert corrections == [], "told once, when all have come"
+    corrections = builder.add(now)
+    newest = {candle.opened_at: candle for candle in said + corrections}
+    right = CandleBuilder("BTCUSDT", ("5m",), 0)
+    right.heartbeat(T0 - 1)
+    expected = [candle for trade in [first, *late, now] for candle in right.add(trade)]
+    plain = {at: msgspec.structs.replace(candle, revision=0) for at, candle in newest.items()}
+    assert plain == {candle.opened_at: candle for candle in expected}
+    assert {candle.revision for candle in corrections} == {1}
+    assert builder.state.unplaced == 0
+    assert builder.state.late == {}
+
+
+def test_a_correction_of_flat_windows_is_told_by_the_next_heartbeat_too() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), 0)
+    builder.heartbeat(T0 - 1)
+    builder.add(Trade("BTCUSDT", 1, 1, 1, 100 * UNIT, UNIT, T0 + SECOND, False))
+    builder.heartbeat(T0 + 30 * MINUTE)
+    assert builder.add(Trade("BTCUSDT", 2, 2, 2, 200 * UNIT, UNIT, T0 + 7 * MINUTE, False)) == []
+    corrected = builder.heartbeat(T0 + 30 * MINUTE + 1)
+    assert [(c.opened_at - T0) // MINUTE for c in corrected] == [5, 10, 15, 20, 25]
+    assert {(c.close, c.revision, c.is_complete) for c in corrected} == {(200 * UNIT, 1, True)}

@@ -51,6 +51,9 @@ def test_the_page_colours_those_that_somebody_should_look_into() -> None:
         EventKind.GAP_REPAIRED,
         EventKind.MODEL_SWAPPED,
         EventKind.LAKE_BACK,
+        EventKind.STREAM_RECOVERED,
+        EventKind.SILENCE_PROVEN,
+        EventKind.SYMBOL_BACK,
     }
 
 

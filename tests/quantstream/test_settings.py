@@ -35,6 +35,7 @@ def test_nested_names(monkeypatch: pytest.MonkeyPatch) -> None:
         ("QUANTSTREAM_KAFKA__BOOTSTRAPS", "x", "QUANTSTREAM_KAFKA__BOOTSTRAPS: Extra inputs are not permitted"),
         ("QUANTSTREAM_SYMBOLS", "BTC/USDT", "QUANTSTREAM_SYMBOLS: 'BTC/USDT' is not a symbol"),
         ("QUANTSTREAM_SYMBOLS", "BTC USDT", "QUANTSTREAM_SYMBOLS: 'BTC USDT' is not a symbol"),
+        ("QUANTSTREAM_KAFKA", "broker:9092", 'error parsing value for field "kafka" from source'),
         ("QUANTSTREAM_SYMBOLS", "..", "QUANTSTREAM_SYMBOLS: '..' is not a symbol"),
         ("QUANTSTREAM_SYMBOLS", "", "QUANTSTREAM_SYMBOLS: name at least one symbol"),
         ("QUANTSTREAM_INTERVALS", "7m", "QUANTSTREAM_INTERVALS: '7m' is not an interval"),
@@ -184,6 +185,8 @@ def test_nonsense_is_refused_in_a_sentence_that_names_the_setting(
 @pytest.mark.parametrize("place", GOOD)
 def test_sense_is_taken(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     monkeypatch.setenv(variable(place), GOOD[place])
+    if place == "endpoints.api":
+        monkeypatch.setenv("QUANTSTREAM_STREAM", "aggTrade")  # futures have no other
     load_settings()
 
 

@@ -49,6 +49,16 @@ class FakeHistory:
         self._called("latest", 0)
         return next((trade for trade in reversed(self.trades) if trade.symbol == symbol), None)
 
+    async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
+        self._called("newest", len(symbols))
+        newest = {trade.symbol: trade.last_trade_id for trade in self.trades}
+        return {symbol: newest[symbol] for symbol in symbols if symbol in newest}
+
+    def seconds_a_look(self, symbols: int) -> float:
+        return 0.0
+
+    seconds_a_fill = seconds_a_look
+
     async def trades_from(self, symbol: str, trade_id: int) -> list[Row]:
         self._called("trades", trade_id)
         if not self.singles:

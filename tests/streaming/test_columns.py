@@ -37,7 +37,7 @@ def aggregate(symbol: str, number: int, price: str, quantity: str, at: int) -> b
         "f": number,
         "l": number + 2,
     }
-    return json.dumps(event | {"T": at, "m": bool(number % 3)}).encode()
+    return json.dumps(event | {"T": at, "m": bool(number % 3), "M": True}).encode()
 
 
 def rest_row(_: str, number: int, price: str, quantity: str, at: int) -> bytes:

@@ -88,6 +88,11 @@ def test_the_same_trades_twice_are_duplicates_also_in_ms_and_microseconds(tmp_pa
     assert summary.account.is_whole
 
 
+def test_one_file_named_twice_is_read_twice(tmp_path: Path) -> None:
+    path = file(tmp_path, "BTCUSDT-trades-1.csv", *ROWS)
+    assert counts(run(path, path)) == (800, 400, 400, 0)
+
+
 def test_rows_that_contradict_each_other_are_named_and_neither_counts(tmp_path: Path) -> None:
     rows = [*ROWS, trade(1100, price="1.0")]
     summary = run(file(tmp_path, "BTCUSDT-trades-1.csv", *rows))
@@ -164,6 +169,8 @@ def test_a_gap_over_hours_then_many_small_ones_leaves_no_candle_complete_that_is
         ("timestamp,datetime,symbol,id,side,price,amount,cost", "{ms},x,BTC/USDT,{n},sell,35000.1,0.5,1"),
         ("symbol,trade_id,price,size,timestamp,is_buyer_maker", "BTCUSDT,{n},35000.1,5e-01,{ms}000000,1"),
         ("trade_id,price,quantity,time,side", "{n},35000.1,0.5,{s},sell"),
+        ("id;price;qty;time;side", "{n};35000.1;0.5;{ms};sell"),
+        ("id\tprice\tqty\ttime\tside", "{n}\t35000.1\t0.5\t{ms}\tsell"),
     ],
 )
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

@@ -26,7 +26,7 @@ def single(number: int) -> bytes:
 
 def aggregate(number: int) -> bytes:
     event = {"e": "aggTrade", "s": "A", "a": number + 7, "f": number, "l": number + 2, "p": "1.5", "q": "2"}
-    return json.dumps(event | {"T": AT // 1000, "m": bool(number % 2)}).encode()
+    return json.dumps(event | {"T": AT // 1000, "m": bool(number % 2), "M": True}).encode()
 
 
 def batch(parser: Parser, make: Maker, begin: int, count: int = 2 * FEWEST) -> Columns:

@@ -22,7 +22,7 @@ from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.weights import Allowance, Attempts
 from streaming.feed import connect
 from streaming.pace import Weight
-from streaming.ports import NotOffered
+from streaming.ports import NotOffered, UnknownSymbol
 from streaming.rest import BinanceRest
 from streaming.sockets import opener
 
@@ -153,3 +153,42 @@ async def test_one_connection_attempt_too_many_is_refused(market: SyntheticMarke
             await connect(served.ws, ["btcusdt@trade"], opener("websockets"))
         for feed in feeds:
             await feed.close()
+
+
+async def test_who_traded_is_one_question_for_many_and_never_waits() -> None:
+    names = ["BTCUSDT", "ETHUSDT", "XRPUSDT"]
+    market = SyntheticMarket(MarketSeed(seed=3, starts_at=STARTS_AT, history_days=1), names)
+    async with asking(market) as (served, rest, _):
+        newest = await rest.newest_ids(names)
+        for name in names:
+            latest = await rest.latest_trade(name)
+            assert latest is not None
+            assert 0 <= latest.last_trade_id - newest[name] <= 5
+        assert rest.weights[f"{served.rest}/api/v3"].used <= 2 + 3 * 4
+        assert await rest.newest_ids(["NOPEUSDT"]) == {}, "of an unknown one it does not tell"
+        served.faults.order(Fault(kind="rest_429", count=1, seconds=30))
+        with pytest.raises(Unavailable):
+            await rest.newest_ids(names)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="refuses requests for a while"):
+            await rest.newest_ids(names)
+        assert time.monotonic() - began < 5
+
+
+async def test_an_unknown_symbol_is_its_own_kind_of_refusal(market: SyntheticMarket) -> None:
+    async with asking(market) as (_, rest, _told):
+        for ask in (
+            rest.latest_trade("NOPEUSDT"),
+            rest.aggregates_since("NOPEUSDT", STARTS_AT),
+            rest.trades_from("NOPEUSDT", 1),
+        ):
+            with pytest.raises(UnknownSymbol, match=r"knows no symbol NOPEUSDT \(-1121\)"):
+                await ask
+
+
+def test_repairs_leave_weight_to_the_clock_and_to_the_question_who_traded() -> None:
+    weight = Weight(1000, wall=lambda: 0.0)
+    while not weight.reserve(25, spare=0.1):
+        pass
+    assert 780 <= weight.used <= 810
+    assert weight.reserve(2) == 0

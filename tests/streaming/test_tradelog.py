@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from quantstream.errors import Broken
 from quantstream.kafka import Writer
@@ -43,6 +44,24 @@ def test_the_end_of_the_topic_says_where_each_symbol_stands(broker: Kafka, monke
     assert busy == list(range(busy[0], 401))
     assert 40 <= len(busy) <= 50
     assert "TAILNEWUSDT" not in found
+
+
+@pytest.mark.broker
+def test_the_tail_is_sought_in_as_many_partitions_as_the_broker_has(
+    fresh_broker: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tradelog, "TAIL_CHUNK", 3)
+    admin = AdminClient({"bootstrap.servers": fresh_broker.bootstrap})
+    for made in admin.create_partitions([NewPartitions(TRADES.name, 12)]).values():
+        made.result(30)
+    names = [f"TWELVE{number:03}USDT" for number in range(200)]
+    writer = trade_writer(fresh_broker)
+    log = KafkaTradeLog(writer, lambda: 0)
+    for name in names:
+        log.send(name, trade_event(trade(name, 6)), "trade", 1, "live")
+    writer.flush()
+    sought = tails(fresh_broker, names)
+    assert {name: list(items) for name, items in sought.items()} == {name: [trade(name, 6)] for name in names}
 
 
 async def test_only_so_many_records_wait_for_a_broker_and_not_for_ever() -> None:

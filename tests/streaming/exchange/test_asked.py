@@ -158,6 +158,15 @@ async def test_what_is_not_offered_is_refused_in_words(exchange: Any) -> None:
         assert (found.status, (await found.json())["code"]) == (404, -1020)
 
 
+async def test_the_data_only_hosts_have_no_single_trades_by_id_and_no_trading_days(
+    market: SyntheticMarket, run: Any
+) -> None:
+    async with run(market, data_only=True) as exchange:
+        for path in ("historicalTrades", "ticker/tradingDay"):
+            assert (await exchange.get(f"/api/v3/{path}", status=404, **BTC))["code"] == -1020
+        assert (await exchange.get("/api/v3/ticker", **BTC))["symbol"] == "BTCUSDT"
+
+
 @pytest.mark.parametrize(("count", "weight"), [(1, 4), (3, 12), (50, 200), (51, 200), (100, 200)])
 def test_a_window_ticker_weighs_four_a_symbol_up_to_200(count: int, weight: int) -> None:
     names = json.dumps([f"S{number}" for number in range(count)])

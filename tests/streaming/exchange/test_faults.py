@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from itertools import pairwise
@@ -120,9 +121,8 @@ async def test_rest_fails_as_ordered(exchange: Any) -> None:
 
 async def test_orders_can_be_seen_and_withdrawn(exchange: Any) -> None:
     shown = await exchange.order("skip", probability=0.5, stream=STREAM)
-    assert shown["active"] == [
-        {"kind": "skip", "count": None, "probability": 0.5, "seconds": 1.0, "pings": False, "stream": STREAM}
-    ]
+    order = {"kind": "skip", "count": None, "probability": 0.5, "seconds": 1.0, "pings": False, "stream": STREAM}
+    assert shown["active"] == [order | {"streams": [], "symbol": ""}]
     async with exchange.session.delete(f"{exchange.served.rest}/control/faults") as answer:
         assert (await answer.json())["active"] == []
 
@@ -188,3 +188,56 @@ async def test_a_client_that_falls_too_far_behind_is_cut_and_holds_up_nobody(mar
         await exchange.order("stall", count=1, seconds=30, stream=STREAM)
         assert await slow.ends() in (None, 1006)
         assert len(await other.events(5)) == 5
+
+
+async def test_a_muted_stream_brings_nothing_for_a_stretch_of_exchange_time_while_pings_and_rest_go_on(
+    exchange: Any,
+) -> None:
+    async with exchange.socket(f"/stream?streams={STREAM}/xrpusdt@trade/bnbusdt@trade") as socket:
+        await socket.events(3)
+        told = await exchange.order("mute", count=1, streams=[STREAM, "xrpusdt@trade"], seconds=300)
+        assert set(told["muted"]) == {STREAM, "xrpusdt@trade"}
+        until = told["muted"][STREAM] // 1000
+        newest = (await exchange.get("/api/v3/trades", symbol="BTCUSDT", limit=1))[0]["id"]
+        await socket.ws.ping(b"alive")
+        events: list[Any] = []
+        while not events or events[-1]["data"]["T"] < until + 60_000:
+            events += await socket.events(1)
+        times = [event["data"]["T"] for event in events if event["stream"] != "bnbusdt@trade"]
+        step = 30_000  # of the market in a look at it, on a busy machine
+        assert not [at for at in times if until - 300_000 < at < until - step]
+        assert [event for event in events if until - 300_000 < event["data"]["T"] < until - step]
+        assert max(times) > until
+        rows = await exchange.get("/api/v3/historicalTrades", symbol="BTCUSDT", fromId=newest, limit=10)
+        assert len(rows) == 10
+    assert (await exchange.injected())["mute"] > 0
+
+
+async def test_all_streams_can_be_muted_until_further_notice(exchange: Any) -> None:
+    async with exchange.socket(f"/ws/{STREAM}") as socket:
+        await socket.events(1)
+        await exchange.order("mute", count=1, seconds=0)
+        before = (await exchange.get("/api/v3/time"))["serverTime"]
+        while (await exchange.get("/api/v3/time"))["serverTime"] < before + 120_000:
+            await asyncio.sleep(0.01)
+        async with exchange.session.delete(f"{exchange.served.rest}/control/faults") as answer:
+            assert (await answer.json())["muted"] == {}
+        times = [event["T"] for event in await socket.events(60)]
+        assert not [at for at in times if before + 10_000 < at < before + 110_000]
+
+
+async def test_a_delisted_symbol_is_refused_over_rest_and_silent_until_it_is_listed_again(exchange: Any) -> None:
+    await exchange.order("delist", symbol="XRPUSDT", count=1, seconds=60)
+    refusal = await exchange.get("/api/v3/aggTrades", status=400, symbol="XRPUSDT")
+    assert refusal["code"] == -1121
+    names = {row["symbol"] for row in (await exchange.get("/api/v3/exchangeInfo"))["symbols"]}
+    assert names == {"BTCUSDT", "BNBUSDT"}
+    until = (await exchange.get("/control/faults"))["delisted"]["XRPUSDT"] // 1000
+    while (await exchange.get("/api/v3/time"))["serverTime"] < until:
+        await asyncio.sleep(0.01)
+    assert await exchange.get("/api/v3/aggTrades", symbol="XRPUSDT", limit=1)
+
+
+def test_a_delisting_names_its_symbol() -> None:
+    with pytest.raises(ValueError, match="delist needs a symbol and a count"):
+        Fault(kind="delist", count=1)

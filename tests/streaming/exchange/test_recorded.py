@@ -161,6 +161,18 @@ def test_a_broken_recording_is_said_to_be_broken(tmp_path: Path) -> None:
         read_recordings([tmp_path / "nothing"])
 
 
+def test_a_quiet_day_among_recordings_is_passed_over_and_contracts_are_no_coins(tmp_path: Path) -> None:
+    quiet, day, coins = (tmp_path / name for name in ("BTCUSDT-1.csv", "BTCUSDT-2.csv", "BTCUSD_PERP-2.csv"))
+    quiet.write_bytes(b"")
+    day.write_text(f"5,1.5,2,3,{START // 1000},true\n")
+    coins.write_text(f"5,1.5,2,3,{START // 1000},true\n")
+    assert read_recordings([quiet, day]).listings["BTCUSDT"].tick == 10**7
+    with pytest.raises(Misconfigured, match="is empty"):
+        read_recordings([quiet])
+    with pytest.raises(Misconfigured, match="contracts, not coins"):
+        read_recordings([coins])
+
+
 def test_json_stays_json(tmp_path: Path) -> None:
     path = tmp_path / "rest.json"
     path.write_text(

@@ -1,0 +1,104 @@
+"""The model of the lake's commits and Delta itself: the same steps, the same outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantstream import lake as delta
+from quantstream.errors import Unavailable
+from quantstream.market import Candle
+from quantstream.tables import candle_rows
+from tests.dst import lake as model
+from tests.dst import simulation
+from tests.dst.simulation import EPOCH, SECOND, Process, Simulation
+
+ROWS = candle_rows([Candle("S", "1m", EPOCH, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, True)])
+
+
+def steps(lake: Any) -> list[Any]:
+    """Write, go on, and be outrun between opening the table and the commit: what the lake says each time."""
+    seen: list[Any] = [lake.progress("candles", "a")]
+    lake.append("candles", ROWS, {"a": 3}, {"seen/0": "x"})
+    lake.append("candles", ROWS, {"b": 1})
+    seen += [lake.progress("candles", "a"), lake.progress("candles", "b"), lake.metadata("candles", "seen/0")]
+    seen.append(lake.metadata("candles", "seen/1"))
+    lake.append("candles", ROWS, {"a": 2})  # nothing but the caller keeps progress from going back
+    return [*seen, lake.progress("candles", "a")]
+
+
+EXPECTED = [None, 3, 1, "x", None, 2]
+
+
+def outrun(lake: Any, race: Callable[[Any, dict[str, int]], None], other: dict[str, int]) -> str:
+    """Commit `{"a": 5}` while another commits `other` between the opening of the table and the commit."""
+    try:
+        race(lake, other)
+    except Unavailable:
+        return "refused"
+    return "taken"
+
+
+@contextmanager
+def process(look_back: int = 1_000) -> Iterator[tuple[model.Lake, Callable[[Callable[[], None]], None]]]:
+    """Give the model's lake and what runs something in a process of its world, to the end."""
+    sim = Simulation(1)
+    simulation.entered(sim)
+
+    def run(act: Callable[[], None]) -> None:
+        def work(process: Process) -> None:
+            act()
+
+        done = sim.spawn("p", work, lambda process: None)
+        sim.run(sim.now + 60 * SECOND, lambda: done.is_dead, every=1)
+        if done.error:
+            raise done.error
+
+    try:
+        yield model.Lake(sim, look_back), run
+    finally:
+        sim.end()
+        simulation.entered(None)
+
+
+def test_progress_and_metadata_are_those_of_delta(tmp_path: Path) -> None:
+    assert steps(delta.Lake(str(tmp_path))) == EXPECTED
+    found: list[Any] = []
+    with process() as (lake, run):
+        run(lambda: found.extend(steps(lake)))
+    assert found == EXPECTED
+
+
+@pytest.mark.parametrize(("other", "expected"), [({"a": 4}, "refused"), ({"b": 4}, "taken")])
+def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
+    other: dict[str, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = delta.Lake(str(tmp_path))
+    real.append("candles", ROWS, {"a": 3, "b": 3})
+    write = delta.write_deltalake
+
+    def late(table: Any, rows: Any, **named: Any) -> None:
+        monkeypatch.setattr(delta, "write_deltalake", write)
+        real.append("candles", ROWS, other)
+        write(table, rows, **named)
+
+    monkeypatch.setattr(delta, "write_deltalake", late)
+    assert outrun(real, lambda lake, _: lake.append("candles", ROWS, {"a": 5}), other) == expected
+    with process() as (lake, run):
+        run(lambda: lake.append("candles", ROWS, {"a": 3, "b": 3}))
+        ask = lake._ask
+
+        def between(what: str, detail: object) -> None:
+            if what == "write":
+                lake._ask = ask  # type: ignore[method-assign]
+                lake.append("candles", ROWS, other)
+            ask(what, detail)
+
+        lake._ask = between  # type: ignore[method-assign]
+        found: list[str] = []
+        run(lambda: found.append(outrun(lake, lambda one, _: one.append("candles", ROWS, {"a": 5}), other)))
+    assert found == [expected]
