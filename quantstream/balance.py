@@ -12,6 +12,7 @@ from quantstream.accounts import Account
 from quantstream.metrics import Metrics
 
 log = logging.getLogger(__name__)
+MOST_TOLD = 20  # symbols at a look: the metric has them all
 EVERY = 1.0  # seconds between two looks at all accounts: thousands of them take a millisecond
 
 
@@ -21,6 +22,7 @@ class BalanceSheet:
     def __init__(self, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self.records, self.unbalanced = metrics.balance_records, metrics.unbalanced_symbols
         self.off: dict[str, Account] = {}
+        self.tell: Callable[[str, str], None] = lambda text, symbol: None  # tells the operators, beside the log
         self._clock, self._shown_at = clock, float("-inf")
 
     def is_due(self) -> bool:
@@ -37,6 +39,7 @@ class BalanceSheet:
             self.records.labels(name).set(total)
         off = {symbol: account for (symbol, account), row in zip(found, rows, strict=True) if 2 * row[0] != sum(row)}
         self.unbalanced.set(len(off))
-        for symbol in off.keys() - self.off.keys():
+        for symbol in sorted(off.keys() - self.off.keys())[:MOST_TOLD]:
             log.error("the balance does not close", extra={"symbol": symbol, "account": str(off[symbol])})
+            self.tell(f"the records of {symbol} do not add up: {off[symbol]}", symbol)
         self.off = off

@@ -149,6 +149,7 @@ class EventKind(StrEnum):
     LAKE_AWAY = "lake_away"  # score goes on with what it has in memory
     LAKE_BACK = "lake_back"
     SYMBOL_NOT_SCORED = "symbol_not_scored"  # its history or a model raised; the other symbols were scored
+    BALANCE_OFF = "balance_off"  # what a stage read of a symbol is not what became of it
     TOPIC_DIFFERS = "topic_differs"  # the broker's topic has another number of partitions than is set
 
 
@@ -165,6 +166,7 @@ GRAVE = frozenset(
         EventKind.CHAMPIONS_UNWATCHED,
         EventKind.LAKE_AWAY,
         EventKind.SYMBOL_NOT_SCORED,
+        EventKind.BALANCE_OFF,
         EventKind.TOPIC_DIFFERS,
     }
 )  # kinds that somebody should look into

@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from quantstream.balance import BalanceSheet
 from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.kafka import Reader, Writer, ensure_topics
 from quantstream.logs import set_up_logs
@@ -36,6 +38,7 @@ class Turning(Protocol):
     """A stage that consumes: joins its group, then turns until told to stop."""
 
     reader: Reader
+    balance: BalanceSheet
 
     def start(self) -> None:
         """Join the group."""
@@ -112,7 +115,9 @@ def _run(stage: str, settings: Settings) -> int:
                 DETECT.name: _detect,
                 SCORE.name: _score,
             }[stage]
-            _turn(build(settings, metrics, health, stop), health, stop)
+            turning = build(settings, metrics, health, stop)
+            _tell_of_balance(settings, stage, turning.balance)
+            _turn(turning, health, stop)
     log.info("stopped")
     return 0
 
@@ -187,6 +192,12 @@ def _operators(settings: Settings, source: str) -> Operators:
     from streaming.telling import Operators
 
     return Operators(Writer(settings.kafka), source, wall_clock)
+
+
+def _tell_of_balance(settings: Settings, stage: str, balance: BalanceSheet) -> None:
+    """Make an event of a balance that does not close; the writer for it is made when there is one."""
+    operators = cache(lambda: _operators(settings, stage))
+    balance.tell = lambda text, symbol: operators().tell(EventKind.BALANCE_OFF, text, symbol)
 
 
 def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators) -> Any:
@@ -314,6 +325,7 @@ async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: th
         ingest = Ingest(
             symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead
         )
+        _tell_of_balance(settings, INGEST.name, ingest.balance)
         ingest.resume(tails(settings.kafka, symbols))
         health.beat()
         end_when_stalled(health, _abandon)

@@ -194,7 +194,7 @@ class AggregateStage(PartitionedStage):
     def _settle(self) -> None:
         """Put what was read into the accounts; what became of it, the builders have counted."""
         for partition, symbol, more in self.tally.drain():
-            account = self.aggregator.account(partition, symbol)
+            account = self.aggregator.account(partition, symbol, more.dead > 0)
             if account is None:
                 self.strangers.add(partition, symbol, more)
             else:  # nothing else is counted here

@@ -75,12 +75,17 @@ class Aggregator:
             yield partition, OpenCandles.of(builder.state, builder.open_candles())
         self.touched.clear()
 
-    def account(self, partition: int, symbol: str) -> Account | None:
-        """Return the account that is kept with a symbol's state, to count what was read; None for a key without trades."""
-        builder = self.builders.get(partition, {}).get(symbol)
+    def account(self, partition: int, symbol: str, is_news: bool = True) -> Account | None:
+        """Return the account that is kept with a symbol's state, to count what was read; None for a key without trades.
+
+        Without `is_news` the symbol is known to be touched: whatever was read of it has gone to its builder.
+        """
+        builders = self.builders.get(partition)
+        builder = builders.get(symbol) if builders else None
         if builder is None:
             return None
-        self.touched.add((partition, symbol))
+        if is_news:
+            self.touched.add((partition, symbol))
         return builder.state.account
 
     def restore(self, partition: int, snapshots: Iterable[OpenCandles]) -> None:

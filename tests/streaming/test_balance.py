@@ -262,9 +262,15 @@ def test_a_planted_mistake_does_not_balance(
     broker = MemoryBroker()
     put(broker, *walk("BTCUSDT", *range(5, 50)), *walk("ETHUSDT", *range(5, 50)))
     monkeypatch.setattr(place, attribute, mistake(getattr(place, attribute)))
-    stage = started(STAGES[name], broker, str(tmp_path))
+    stage = STAGES[name](broker, str(tmp_path))
+    told: list[str] = []
+    stage.balance.tell = lambda text, symbol: told.append(symbol)
+    stage.start()
+    hand_over(PARTS, None, stage)
     assert off(stage)
     stage.balance.show(stage.accounts())
+    stage.balance.show(stage.accounts())
+    assert told == sorted(set(told)) != []  # once of each
     assert stage.metrics.unbalanced_symbols._value.get() >= 1
     assert "the balance does not close" in caplog.text
 
