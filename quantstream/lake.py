@@ -106,7 +106,7 @@ class Lake:
             self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         for application in states or {}:
-            self._drop_before(name, application, steps[application].expected)
+            self._drop_before(name, application, steps[application])
 
     def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
         """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
@@ -157,11 +157,12 @@ class Lake:
         ) as stream:
             stream.write(state)
 
-    def _drop_before(self, name: str, application: str, expected: int | None) -> None:
-        """Delete states older than the one a reader of the progress before may still ask for."""
+    def _drop_before(self, name: str, application: str, step: Step) -> None:
+        """Delete states older than the one that a reader of the progress before may still ask for."""
         files, folder = self._files(name), posixpath.dirname(_state_path(application, 0))
         for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
-            if expected is not None and int(info.base_name.split(".")[0]) < expected:
+            at = int(info.base_name.split(".")[0])
+            if step.expected is not None and at < step.expected and at != step.reached:
                 files.delete_file(posixpath.join(folder, info.base_name))
 
     def _files(self, name: str) -> FileSystem:

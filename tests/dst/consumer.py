@@ -81,11 +81,21 @@ class Consumer:
 
     # membership: in the background
 
-    def subscribe(self, topics: Sequence[str], on_assign: Callback, on_revoke: Callback, on_lost: Callback) -> None:
+    def subscribe(
+        self,
+        topics: Sequence[str],
+        on_assign: Callback | None = None,
+        on_revoke: Callback | None = None,
+        on_lost: Callback | None = None,
+    ) -> None:
         """Join the group with the next heartbeats."""
         self.process.call("subscribe", self.group_name)
         self.topics = list(topics)
-        self.callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
+        self.callbacks = {
+            "assign": on_assign or Consumer.incremental_assign,
+            "revoke": on_revoke or Consumer.incremental_unassign,
+            "lost": on_lost or Consumer.incremental_unassign,
+        }
         self.broker.clients.append(self._broker_away)
         self.process.at_death.append(self._absent)
         self.process.at_pause.append(self._absent)
@@ -412,6 +422,10 @@ class Consumer:
         """Return who this is to its group, as far as it has heard."""
         self.process.call("group metadata", self.generation)
         return GroupMetadata(self.group_name, self.member, self.generation, self.instance)
+
+    def memberid(self) -> str:
+        """Return its name as the group has it, as far as it has heard; empty when the group has none for it."""
+        return self.member
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
         """Return the topics."""

@@ -96,6 +96,16 @@ class Exchange:
         await self.answers()
         return self.now
 
+    async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
+        await self.answers()
+        return {symbol: trades[-1].id if (trades := self.printed(symbol)) else -1 for symbol in symbols}
+
+    def seconds_a_look(self, symbols: int) -> float:
+        return 0.5
+
+    def seconds_a_fill(self, symbols: int) -> float:
+        return 0.5
+
     async def latest_trade(self, symbol: str) -> Trade | None:
         await self.answers()
         trades = self.printed(symbol)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, Protocol
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 
 from tests.dst.simulation import MS, Process, Simulation
 
@@ -168,6 +169,18 @@ class Group:
         for part in free:
             name = min(names, key=lambda name: (len(self.members[name].target) - quota[name], name))
             self.members[name].target.add(part)
+
+    def described(self) -> SimpleNamespace:
+        """Return members and what each was given, as an administrator is told."""
+        state = ConsumerGroupState.PREPARING_REBALANCING if self.is_preparing else ConsumerGroupState.STABLE
+        members = [
+            SimpleNamespace(
+                member_id=name,
+                assignment=SimpleNamespace(topic_partitions=[TopicPartition(*part) for part in sorted(member.target)]),
+            )
+            for name, member in self.members.items()
+        ]
+        return SimpleNamespace(state=state, members=members)
 
     def orphans(self) -> list[Part]:
         """Return the partitions that no member was given, though there are members and no rebalance is under way."""

@@ -1,4 +1,4 @@
-"""A model of the lake's commits: optimistic, each with its progress and metadata; its history is looked back into so far only."""
+"""A model of the lake's commits: optimistic, each with its progress, and states beside it under the progress they belong to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun, Unavailable
+from quantstream.lake import Step
 from tests.dst.simulation import SECOND, Simulation, me
 
 
@@ -22,70 +23,117 @@ class Commit:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
+class Snapshot(list[Commit]):
+    """A table as it was when it was opened."""
+
+    def __init__(self, lake: Lake, name: str) -> None:
+        super().__init__(lake.commits[name])
+        self.at = dict(lake.latest[name])
+
+
 class Lake:
     """Tables in memory, with the interface of `quantstream.lake.Lake` as far as stages use it."""
 
     url = "memory"
 
-    def __init__(self, sim: Simulation, look_back: int) -> None:
-        """`look_back`: how many commits `metadata` looks through."""
-        self.sim, self.look_back = sim, look_back
+    def __init__(self, sim: Simulation) -> None:
+        self.sim = sim
         self.commits: dict[str, list[Commit]] = {}
         self.latest: dict[str, dict[str, int]] = {}
+        self.kept: dict[tuple[str, str, int], bytes] = {}  # states by table, application and progress
         self.went_back: list[str] = []  # progress that a commit moved backwards, in words
         self.down_until = 0
 
-    def table(self, name: str) -> list[Commit]:
-        """Open a table."""
+    def table(self, name: str) -> Snapshot:
+        """Open a table at its newest version."""
         self._ask("open", name)
         self.latest.setdefault(name, {})
-        return self.commits.setdefault(name, [])
+        self.commits.setdefault(name, [])
+        return Snapshot(self, name)
 
     def append(
         self,
         name: str,
         rows: pa.Table,
-        progress: Mapping[str, int] | None = None,
+        progress: Mapping[str, Step] | None = None,
+        states: Mapping[str, bytes] | None = None,
         metadata: Mapping[str, str] | None = None,
-        expected: Mapping[str, int | None] | None = None,
     ) -> None:
-        """Append rows in one transaction; a commit since this one began that moved the same progress refuses it.
+        """Append rows in one transaction; refused where the progress is another, also by a commit since this one began.
 
-        With `expected` it is refused, too, where the table's progress is another one. Raises: Unavailable.
+        Raises: Outrun, Unavailable.
         """
         table = self.table(name)
-        version = len(table)
+        version, steps = len(table), dict(progress or {})
+        self._compare(name, steps, table.at)
+        for application, state in (states or {}).items():
+            self._ask("keep", (name, application))
+            self.kept[name, application, steps[application].reached] = state
         self._ask("write", (name, rows.num_rows))
-        mine = dict(progress or {})
-        if any(mine.keys() & commit.progress.keys() for commit in table[version:]):
+        commits = self.commits[name]
+        if any(steps.keys() & commit.progress.keys() for commit in commits[version:]):
+            self._compare(name, steps, self.latest[name])
             raise Unavailable(f"the lake table {name} did not take a commit: a concurrent transaction")
         latest = self.latest[name]
-        for application, offset in (expected or {}).items():
-            if latest.get(application) != offset:
-                raise Unavailable(f"the lake table {name} is at {latest.get(application)} of {application}")
+        mine = {application: step.reached for application, step in steps.items()}
         for application, offset in mine.items():
             if offset < latest.get(application, 0):
                 self.went_back.append(f"{name}: progress of {application} from {latest[application]} to {offset}")
         latest.update(mine)
-        table.append(Commit(rows, mine, dict(metadata or {})))
+        commits.append(Commit(rows, mine, dict(metadata or {})))
         self.sim.note(me().name, "committed", (name, rows.num_rows, sorted(mine.items())))
         self._ask("commit answered", name)
+        for application in states or {}:
+            expected, reached = steps[application]
+            for key in [k for k in self.kept if k[:2] == (name, application)]:
+                if expected is not None and key[2] < expected and key[2] != reached:
+                    del self.kept[key]
 
-    def progress(self, name: str, application: str) -> int | None:
-        """Return the version that `application` last recorded."""
-        self.table(name)
-        return self.latest[name].get(application)
+    @staticmethod
+    def _compare(name: str, steps: Mapping[str, Step], latest: Mapping[str, int]) -> None:
+        for application, step in steps.items():
+            found = latest.get(application)
+            if found != step.expected:
+                raise Outrun(f"the lake table {name} has {application} at {found} instead of {step.expected}")
+
+    def progress(self, name: str, application: str, table: Snapshot | None = None) -> int | None:
+        """Return the version that `application` last recorded, as of `table` if that is open."""
+        return (table if table is not None else self.table(name)).at.get(application)
+
+    def state(self, name: str, application: str, reached: int) -> bytes | None:
+        """Return what an application kept beside the progress it reached."""
+        self._ask("read state", (name, application, reached))
+        return self.kept.get((name, application, reached))
+
+    def states(self, name: str, table: Snapshot | None = None) -> dict[str, bytes | None]:
+        """Return what every application kept beside its progress."""
+        table, found = table if table is not None else self.table(name), dict[str, bytes | None]()
+        self._ask("read states", name)
+        for application in sorted({key[1] for key in self.kept if key[0] == name}):
+            reached = self.progress(name, application, table)
+            if reached is not None:
+                found[application] = self.kept.get((name, application, reached))
+        return found
+
+    def rows(self, name: str, table: Snapshot | None = None) -> dict[str, int]:
+        """Return the number of rows of each symbol."""
+        found: Counter[str] = Counter()
+        for commit in table if table is not None else self.table(name):
+            if commit.rows is not None and commit.rows.num_rows:
+                found.update(commit.rows["symbol"].to_pylist())
+        return dict(found)
 
     def metadata(self, name: str, key: str) -> str | None:
         """Return the newest commit's metadata under `key`."""
-        for commit in self.table(name)[: -self.look_back - 1 : -1]:
+        for commit in reversed(self.table(name)):
             if key in commit.metadata:
                 return commit.metadata[key]
         return None
 
     def compact(self, name: str) -> None:
         """Merge files: a commit without rows, progress or metadata."""
-        self.table(name).append(Commit(None))
+        self.table(name)
+        self.commits[name].append(Commit(None))
 
     def counts(self, name: str, *columns: str) -> Counter[tuple[Any, ...]]:
         """Return how often each key is among the rows. For the judge."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 from zlib import crc32
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, Message
 
 from tests.dst.broker import ABORTED, COMMITTED, Broker, Entry, Identity, refusal
 from tests.dst.consumer import ClusterMetadata, GroupMetadata, topic_listing
@@ -214,6 +216,31 @@ class AdminClient:
         """Return the topics."""
         self.broker.ask("list topics", topic or "", timeout)
         return topic_listing(self.broker)
+
+    def list_offsets(
+        self, specs: dict[Any, Any], isolation_level: Any = None, request_timeout: float = -1
+    ) -> dict[Any, Future[Any]]:
+        """Return where logs end, open transactions counted in: as uncommitted reading sees it."""
+        assert isolation_level == IsolationLevel.READ_UNCOMMITTED
+        found = {}
+        for part in specs:
+            self.broker.ask("written end", (part.topic, part.partition), request_timeout)
+            found[part] = Future[Any]()
+            found[part].set_result(SimpleNamespace(offset=len(self.broker.logs[part.topic, part.partition].entries)))
+        return found
+
+    def describe_consumer_groups(self, names: list[str]) -> dict[str, Future[Any]]:
+        """Return what the coordinator knows of groups."""
+        found = {}
+        for name in names:
+            found[name] = Future[Any]()
+            try:
+                self.broker.ask("describe group", name, 1)
+            except KafkaException as error:
+                found[name].set_exception(error)
+            else:
+                found[name].set_result(self.broker.group(name).described())
+        return found
 
     def poll(self, timeout: float = 0) -> int:
         """Serve nothing."""

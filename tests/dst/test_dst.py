@@ -35,7 +35,6 @@ def simulate(*arguments: str, hash_seed: str = "0") -> tuple[int, str]:
     return run("-m", "tests.dst", *arguments, hash_seed=hash_seed)
 
 
-@pytest.mark.xfail(strict=True, reason="the stages as they were: tests/dst/known.py says what is wrong with them")
 def test_some_worlds_come_out_right() -> None:
     code, said = simulate("--seeds", "200")
     assert code == 0, said

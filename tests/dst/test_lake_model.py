@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from quantstream import lake as delta
-from quantstream.errors import Unavailable
+from quantstream.errors import Outrun
+from quantstream.lake import Step
 from quantstream.market import Candle
 from quantstream.tables import candle_rows
 from tests.dst import lake as model
@@ -21,30 +22,40 @@ ROWS = candle_rows([Candle("S", "1m", EPOCH, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, Tr
 
 
 def steps(lake: Any) -> list[Any]:
-    """Write, go on, and be outrun between opening the table and the commit: what the lake says each time."""
+    """Write, go on, say what is not so: what the lake says each time."""
     seen: list[Any] = [lake.progress("candles", "a")]
-    lake.append("candles", ROWS, {"a": 3}, {"seen/0": "x"})
-    lake.append("candles", ROWS, {"b": 1})
-    seen += [lake.progress("candles", "a"), lake.progress("candles", "b"), lake.metadata("candles", "seen/0")]
-    seen.append(lake.metadata("candles", "seen/1"))
-    lake.append("candles", ROWS, {"a": 2})  # nothing but the caller keeps progress from going back
-    return [*seen, lake.progress("candles", "a")]
+    lake.append("candles", ROWS, {"a": Step(None, 3)}, {"a": b"three"})
+    opened = lake.table("candles")
+    lake.append("candles", ROWS, {"b": Step(None, 1)})
+    lake.append("candles", ROWS, {"a": Step(3, 4)}, {"a": b"four"})
+    seen += [lake.progress("candles", "a"), lake.progress("candles", "b"), lake.progress("candles", "a", opened)]
+    seen += [lake.state("candles", "a", 3), lake.state("candles", "a", 4), lake.state("candles", "b", 1)]
+    seen += [lake.states("candles"), lake.rows("candles"), lake.rows("candles", opened)]
+    for late in (Step(3, 5), Step(None, 4)):
+        try:
+            lake.append("candles", ROWS, {"a": late})
+        except Outrun:
+            seen.append("outrun")
+    lake.append(
+        "candles", ROWS, {"a": Step(4, 2)}, {"a": b"two"}
+    )  # nothing but the caller keeps progress from going back
+    return [*seen, lake.progress("candles", "a"), lake.state("candles", "a", 2)]
 
 
-EXPECTED = [None, 3, 1, "x", None, 2]
+EXPECTED = [None, 4, 1, 3, b"three", b"four", None, {"a": b"four"}, {"S": 3}, {"S": 1}, "outrun", "outrun", 2, b"two"]
 
 
-def outrun(lake: Any, race: Callable[[Any, dict[str, int]], None], other: dict[str, int]) -> str:
-    """Commit `{"a": 5}` while another commits `other` between the opening of the table and the commit."""
+def outrun(lake: Any, race: Callable[[Any, dict[str, Step]], None], other: dict[str, Step]) -> str:
+    """Move the progress of `a` while another commits `other` between the opening of the table and the commit."""
     try:
         race(lake, other)
-    except Unavailable:
+    except Outrun:
         return "refused"
     return "taken"
 
 
 @contextmanager
-def process(look_back: int = 1_000) -> Iterator[tuple[model.Lake, Callable[[Callable[[], None]], None]]]:
+def process() -> Iterator[tuple[model.Lake, Callable[[Callable[[], None]], None]]]:
     """Give the model's lake and what runs something in a process of its world, to the end."""
     sim = Simulation(1)
     simulation.entered(sim)
@@ -59,7 +70,7 @@ def process(look_back: int = 1_000) -> Iterator[tuple[model.Lake, Callable[[Call
             raise done.error
 
     try:
-        yield model.Lake(sim, look_back), run
+        yield model.Lake(sim), run
     finally:
         sim.end()
         simulation.entered(None)
@@ -73,12 +84,12 @@ def test_progress_and_metadata_are_those_of_delta(tmp_path: Path) -> None:
     assert found == EXPECTED
 
 
-@pytest.mark.parametrize(("other", "expected"), [({"a": 4}, "refused"), ({"b": 4}, "taken")])
+@pytest.mark.parametrize(("other", "expected"), [({"a": Step(3, 4)}, "refused"), ({"b": Step(3, 4)}, "taken")])
 def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
-    other: dict[str, int], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    other: dict[str, Step], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = delta.Lake(str(tmp_path))
-    real.append("candles", ROWS, {"a": 3, "b": 3})
+    real.append("candles", ROWS, {"a": Step(None, 3), "b": Step(None, 3)})
     write = delta.write_deltalake
 
     def late(table: Any, rows: Any, **named: Any) -> None:
@@ -87,9 +98,9 @@ def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
         write(table, rows, **named)
 
     monkeypatch.setattr(delta, "write_deltalake", late)
-    assert outrun(real, lambda lake, _: lake.append("candles", ROWS, {"a": 5}), other) == expected
+    assert outrun(real, lambda lake, _: lake.append("candles", ROWS, {"a": Step(3, 5)}), other) == expected
     with process() as (lake, run):
-        run(lambda: lake.append("candles", ROWS, {"a": 3, "b": 3}))
+        run(lambda: lake.append("candles", ROWS, {"a": Step(None, 3), "b": Step(None, 3)}))
         ask = lake._ask
 
         def between(what: str, detail: object) -> None:
@@ -100,5 +111,5 @@ def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
 
         lake._ask = between  # type: ignore[method-assign]
         found: list[str] = []
-        run(lambda: found.append(outrun(lake, lambda one, _: one.append("candles", ROWS, {"a": 5}), other)))
+        run(lambda: found.append(outrun(lake, lambda one, _: one.append("candles", ROWS, {"a": Step(3, 5)}), other)))
     assert found == [expected]

@@ -175,7 +175,7 @@ async def _ingest(process: Process, exchange: Exchange, health: Health) -> None:
     writer = trade_writer(KAFKA)
     trade_log = KafkaTradeLog(writer, wall_clock)
     ingest = Ingest(
-        symbols, exchange, trade_log, Metrics("ingest"), health, wall_clock, interval=exchange.market.interval
+        symbols, exchange, trade_log, Metrics("ingest"), health, wall_clock, intervals=(exchange.market.interval,)
     )
     ingest.resume(tails(KAFKA, symbols))
     health.beat()
@@ -221,7 +221,11 @@ def run_stage(name: str, lake: Lake, instance: str, commit_s: float, interval: s
         try:
             while not process.told.get("stop"):
                 stage.turn()
-        finally:
+                off = [(symbol, str(account)) for symbol, account in stage.accounts() if not account.closes]
+                assert not off, f"the balance of {name} does not close: {off}"
+        except BaseException:
             stage.reader.close()
+            raise
+        stage.stop()
 
     return work

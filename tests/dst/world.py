@@ -73,7 +73,7 @@ class World:
         self.commit_s, self.bursts = rng.choice((0.2, 0.5, 1.0)), rng.choice((500, 1_500, 3_000)) * MS
         by_symbol = {t.name: self.partitions for t in (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES)}
         self.broker = Broker(sim, {**by_symbol, DEAD.name: 1, EVENTS.name: 1}, rng.choice((2, 50, 600, 2500)) * MS)
-        self.lake = Lake(sim, rng.choice((1_000, 1_000, 4)))
+        self.lake = Lake(sim)
         self.slots = [Slot(stage, str(n)) for stage in self.stages for n in range(rng.choice((1, 2, 2, 3)))]
         self.exchange = Exchange(sim, self.market, rng.random() < 0.7)
         writers = range(0 if "ingest" in self.stages else rng.choice((1, 1, 2)))
@@ -177,11 +177,17 @@ class Source:
                 _, topic, key, raw = left[end]
                 writer.send(NAMED[topic], key, raw, headers=HEADERS)
                 end += 1
-            try:
-                writer.flush()
-            except Unavailable:
-                continue  # it is sent again
+            while not _is_flushed(writer):
+                pass  # what is queued stays queued: sent again, it would be there twice
             self.place = end
+
+
+def _is_flushed(writer: Writer) -> bool:
+    try:
+        writer.flush()
+    except Unavailable:
+        return False
+    return True
 
 
 def trade_records(market: Market) -> list[Record]:
