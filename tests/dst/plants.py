@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from quantstream.kafka import Partition, Reader, Writer
+from quantstream.kafka import Partition, PartitionedStage, Reader, Writer
 from streaming.aggregator import Aggregator
-from streaming.detect import Detector
+from streaming.detect import DetectStage
 from tests.dst.lake import Lake
 
 STAGES = ("aggregate", "detect", "score", "sink")
@@ -42,8 +42,8 @@ def _offset_before_rows(stage: str) -> None:
     if stage == "sink":
         append = Lake.append
 
-        def in_two(self: Lake, name: str, rows: Any, progress: Any = None, metadata: Any = None, **more: Any) -> None:
-            append(self, name, rows.slice(0, 0), progress, metadata, **more)
+        def in_two(self: Lake, name: str, rows: Any, progress: Any = None, states: Any = None, **more: Any) -> None:
+            append(self, name, rows.slice(0, 0), progress, states, **more)
             append(self, name, rows)
 
         Lake.append = in_two  # type: ignore[method-assign]
@@ -88,8 +88,15 @@ def _state_kept(stage: str) -> None:
 
         Aggregator.restore = unless_known  # type: ignore[method-assign]
         Aggregator.forget = lambda self, partition: None  # type: ignore[method-assign]
-    elif stage == "detect":
-        Detector.forget = lambda self, partition: None  # type: ignore[method-assign]
+    elif stage == "detect":  # its features follow from what is read again; what it found is state as well
+
+        def keeps_what_it_found(self: DetectStage) -> None:
+            if self.in_transaction:
+                self.writer.abort()
+            self.in_transaction = False
+            self.offsets.clear()
+
+        DetectStage.discard = keeps_what_it_found  # type: ignore[method-assign]
     else:
         _commit_after_loss(stage)
 
@@ -106,27 +113,26 @@ def _id_forgotten(stage: str) -> None:
 
         Aggregator.restore = less_one  # type: ignore[method-assign,assignment]
     elif stage == "sink":
-        metadata = Lake.metadata
+        state = Lake.state
 
-        def forgetful(self: Lake, name: str, key: str) -> str | None:
-            found = metadata(self, name, key)
+        def forgetful(self: Lake, name: str, application: str, reached: int) -> bytes | None:
+            found = state(self, name, application, reached)
             if found is None:
                 return None
             ids = msgspec.json.decode(found)
-            for one in ids.values() if isinstance(ids, dict) else ():
-                if isinstance(one, dict) and "last_id" in one:
-                    one["last_id"] -= 1
-            return msgspec.json.encode(ids).decode()
+            for one in ids.values():
+                one["last_id"] -= 1
+            return msgspec.json.encode(ids)
 
-        Lake.metadata = forgetful  # type: ignore[method-assign]
+        Lake.state = forgetful  # type: ignore[method-assign]
     else:
-        rewound = Reader.rewound
+        rewound = PartitionedStage.rewound
 
-        def one_less(self: Reader, partitions: Any, records: int) -> Any:
+        def one_less(self: PartitionedStage, partitions: Any, records: int) -> Any:
             begin, new_from = rewound(self, partitions, records)
             return begin, {part: max(at - 1, 0) for part, at in new_from.items()}
 
-        Reader.rewound = one_less  # type: ignore[method-assign]
+        PartitionedStage.rewound = one_less  # type: ignore[method-assign]
 
 
 KINDS: dict[str, Callable[[str], None]] = {
