@@ -56,6 +56,7 @@ class Reader:
         self.consumer = Consumer(config)
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         self._admin: AdminClient | None = None
+        self._is_closing = False
         self._member: str | None = None  # as the group named this one when it last gave it partitions
 
     def subscribe(
@@ -71,7 +72,8 @@ class Reader:
         """
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
-            offsets = on_assign([(part.topic, part.partition) for part in parts]) if on_assign else None
+            tell = None if self._is_closing else on_assign
+            offsets = tell([(part.topic, part.partition) for part in parts]) if tell else None
             for part in parts if offsets else ():
                 part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
             consumer.incremental_assign(parts)
@@ -225,5 +227,6 @@ class Reader:
         return good
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; partitions that it still gives meanwhile are restored by nobody, for nobody will read them."""
+        self._is_closing = True
         self.consumer.close()
