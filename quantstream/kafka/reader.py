@@ -58,9 +58,7 @@ class Reader:
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         self._admin: AdminClient | None = None
         self._member: str | None = None  # as the group named this one when it last gave it partitions
-        self._is_named = (
-            True  # that name is not to be asked for: a call of the client that must not be made in its callbacks
-        )
+        self._is_named = True  # else it is to be asked for, which must not be done in the client's callbacks
         self._is_closing = False
 
     @property

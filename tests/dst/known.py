@@ -1,8 +1,9 @@
 """Seeds that failed on the stages as they were before they shared one partitioned stage, by defect; and planted defects' seeds.
 
-A seed means the same world for as long as models and stages draw the same. `FAILED` are those of the simulation's first version
-(commit 3fe65d4) over the stages of commit 9516ed0, 85 of 1,000 worlds; there
-`python -m tests.dst --seeds 1000 --most 1000 --kinds` says so again. `FOUND_BY` is of the stages as they are: with `--plant NAME --only STAGE`.
+A seed means the same world for as long as models and stages draw the same. `FAILED` are those of the simulation's first
+version (commit 3fe65d4) over the stages of commit 9516ed0, 85 of 1,000 worlds; there
+`python -m tests.dst --seeds 1000 --most 1000 --kinds` says so again. `FOUND_BY` is of the stages as they are: with
+`--plant NAME --only STAGE`.
 """
 
 from __future__ import annotations
