@@ -72,7 +72,7 @@ class Ingest:
         self.grid = gcd(*lengths)  # a window ends nowhere else
         states = self.feeds.values()
         self.delisted = Delisted(states, history, self.forwarder, metrics)
-        self.repairs = Repairs(self.forwarder, history, stream, min(lengths), states, self.delisted.put)
+        self.repairs = Repairs(self.forwarder, history, stream, max(lengths), states, self.delisted.put)
         self.silence = SilenceWatch(
             *(self.feeds, history, self.forwarder, self.repairs, self.delisted, self.clock, metrics, self.grid)
         )

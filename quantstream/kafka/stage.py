@@ -210,11 +210,12 @@ class PartitionedStage(ABC):
 
     def _assigned(self, partitions: list[Partition]) -> Mapping[Partition, int]:
         self._has_moved = True
+        is_repeated = bool((self._left | self.held).intersection(partitions))
         offsets = self._restored(partitions)
         self.held |= set(partitions)
         self.rebalances.labels("assigned").inc(len(partitions))
         log.info("partitions assigned", extra={"partitions": _names(partitions)})
-        if self._left.intersection(partitions):  # records of it from before may still be handed over
+        if is_repeated:  # records of them from before may still be handed over, or wait for the commit
             self._abandon()
         self.health.ready()
         return offsets

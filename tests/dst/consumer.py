@@ -117,7 +117,7 @@ class Consumer:
         elif self.member:
             self.least_generation = self.group.generation + 1
             self.group.rejoin(self.member, self.owned)
-        else:
+        elif self.joined_as not in self.group.members:  # else its joining is under way
             group = self.group
             is_replaced = bool(self.instance and self.instance in group.static) and not group.is_preparing
             self.least_generation = group.generation + (0 if is_replaced else 1)
@@ -125,7 +125,7 @@ class Consumer:
 
     def take_generation(self, member: str, generation: int) -> None:
         """Hear that a rebalance is complete."""
-        if generation >= self.least_generation and not self.is_closed:
+        if generation >= self.least_generation and not self.is_closed and member == self.joined_as:
             self.member, self.generation = member, generation
             if self.group.is_preparing:  # already the next one: a heartbeat says so
                 self.process.aside(self.sim.latency(), self.asked_to_join, self.group, self.group.round)
@@ -137,7 +137,8 @@ class Consumer:
         if gone := self.owned - parts:
             self._tell_application("revoke", gone)
             self.must_join = True
-        self._tell_application("assign", parts - self.owned)  # of none, too: each rebalance says so
+        coming = set().union(*(some for what, some in self.operations if what == "assign"))
+        self._tell_application("assign", parts - self.owned - coming)  # of none, too: each rebalance says so
 
     def asked_to_join(self, group: Group, round_: int) -> None:
         """Join again once the application has served what it was told."""
@@ -173,6 +174,11 @@ class Consumer:
     def is_rebalancing(self) -> bool:
         """Whether the application has yet to answer what it was told: nothing else happens meanwhile."""
         return self.is_serving or bool(self.operations)
+
+    def removed(self, member: str) -> None:
+        """Hear, with what it asked last, that its joining came to nothing: join again."""
+        if member == self.joined_as and self.member != member:
+            self._join()
 
     def fenced(self, member: str) -> None:
         """Hear that another has its instance's name: nothing mends that."""

@@ -35,6 +35,9 @@ class Client(Protocol):
     def lost(self) -> None:
         """Hear that it is a member no more."""
 
+    def removed(self, member: str) -> None:
+        """Hear, with what it asked last, that its joining came to nothing."""
+
     def fenced(self, member: str) -> None:
         """Hear that another has its instance's name."""
 
@@ -110,6 +113,7 @@ class Group:
         if member.client.instance and self.static.get(member.client.instance) == name:
             del self.static[member.client.instance]
         self.joined.discard(name)
+        member.client.process.aside(self._soon(), member.client.removed, name)
         if not self.members:
             self.generation += 1
             self.is_preparing = False

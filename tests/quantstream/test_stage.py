@@ -160,6 +160,12 @@ def test_a_partition_that_left_and_came_back_within_a_turn_is_read_from_what_is_
     assert stage.group.sought == [{(TRADES.name, 0): 0, (TRADES.name, 1): 0}]
 
 
+def test_a_partition_that_is_given_twice_is_read_from_what_is_committed(stage: Counting) -> None:
+    stage.group.script = [[message(0, 0), message(1, 0)], [lambda: stage.group.assigned(part(0))]]
+    stage.turn()
+    assert (stage.commits, stage.group.sought) == ([], [{(TRADES.name, 0): 0, (TRADES.name, 1): 0}])
+
+
 def test_where_the_client_cannot_go_back_yet_it_reads_on_to_hear_why(stage: Counting) -> None:
     stage.outrun, stage.group.is_seekable = [Outrun], False
     stage.group.script = [[message(0, 0)], [], [message(0, 1), lambda: stage.group.lost(part(0, 1))]]
