@@ -166,10 +166,12 @@ class Repairs:
     async def _begin(self, state: SymbolFeed) -> None:
         """Start a new log with the open window, so that its first candle is whole where the exchange can still tell."""
         opened_at = window_start(await self.history.time(), self.window)
+        opened_at = min(opened_at, state.empty_since or opened_at)
         rows = await self.history.aggregates_since(state.symbol, opened_at)
         if not rows and not await self._begin_quietly(state, opened_at):
             rows = await self.history.aggregates_since(state.symbol, opened_at)  # somebody has traded meanwhile
-        if not rows:
+        if not rows:  # it has never traded: its log begins with its first trade, however late that is asked for
+            state.empty_since = opened_at
             return
         first = rows[0][0]
         before = await self.history.aggregates_from(state.symbol, max(first.id - 1, 0))

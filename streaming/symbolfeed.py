@@ -59,6 +59,7 @@ class SymbolFeed:
     ids: TradeSequence = field(default_factory=TradeSequence)
     next_id: int = NO_TRADE_ID  # in the stream's own numbering: what to ask the exchange for next
     starts_at: int = 0  # µs: if the next trade follows, a new log has all since then, and its first heartbeat says so
+    empty_since: int = 0  # µs: it had never traded then
     pending: deque[Pending] | None = None
     is_whole: bool = False  # known to have all since this connection was opened, and all before it that can be had
     was_known: bool = False  # the exchange, or the log, has known the symbol

@@ -74,6 +74,20 @@ async def test_a_new_log_of_a_window_without_trades_begins_with_the_next_one() -
     assert parse_record(log.records[0][1], "BTCUSDT") == T0 + 10 * MINUTE - 1
 
 
+async def test_the_first_trades_of_a_new_symbol_are_fetched_though_its_connection_was_away_for_windows() -> None:
+    trades = market(900)
+    history, log, feed = FakeHistory([], now=T0 + SECOND), FakeLog(), FakeFeed()
+    work = make(history, log)
+    async with connected(work, [feed]):
+        await until(lambda: work.feeds["BTCUSDT"].empty_since)
+        work.disconnected(["BTCUSDT"])
+        history.trades, history.now = trades[:899], T0 + 899 * SECOND
+        work.connected(["BTCUSDT"])
+        feed.put(trades[899])
+        await until(lambda: len(ids(log)) >= 900)
+    assert ids(log) == list(range(1, 901))
+
+
 async def test_a_gap_on_the_stream_is_filled_before_newer_trades_go_on() -> None:
     trades = market(50)
     history, log, feed = FakeHistory(trades[:10]), FakeLog(), FakeFeed()
