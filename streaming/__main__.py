@@ -243,7 +243,8 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
     from streaming.detect import DetectStage
 
     name = "quantstream-anomaly"
-    swap = _hot_swap(settings, metrics, (name,), _operators(settings, DETECT.name))
+    operators = _operators(settings, DETECT.name)
+    swap = _hot_swap(settings, metrics, (name,), operators)
     _wait_for_champions(swap, settings, health, stop)
     return DetectStage(
         Reader(settings.kafka, DETECT.group, settings.instance),
@@ -253,6 +254,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
         health,
         settings.commit_ms / 1000,
         wall_clock,
+        tell=operators.tell,
     )
 
 

@@ -30,18 +30,22 @@ from quantstream.kafka import (
 from quantstream.market import SECOND, Trade
 from quantstream.metrics import Health, Metrics
 from quantstream.sequence import Sequence as TradeSequence
-from quantstream.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Anomaly, Topic, encode
+from quantstream.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Anomaly, EventKind, Topic, encode
 from quantstream.windows import Floats
 from streaming.columns import Columns, Parser
 from streaming.digits import Ints
 from streaming.runs import by_group
 from streaming.seen import Sequences, new_trades, note, trade_at
 from streaming.tally import Tally
+from streaming.telling import Tell
 
 log = logging.getLogger(__name__)
 REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
 LINGER = 0.02  # seconds to collect what comes when little is waiting
 BUSY = 0.5  # seconds of work in one transaction when much is waiting
+
+
+Failed = Callable[[str, Ints, str], None]  # told the symbol, the rows and why they were not judged
 
 
 class TradeModel(Protocol):
@@ -90,8 +94,26 @@ class Detector:
             features[row] = self.features.push(trade_at(columns, row, columns.items[row][0]))
         return new, features[new]
 
-    def judge(self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
-        """Return the anomalies among the rows `new` of a batch. `now` is the wall clock, µs."""
+    def judge(
+        self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int, failed: Failed
+    ) -> list[Anomaly]:
+        """Return the anomalies among the rows `new` of a batch. `now` is the wall clock, µs.
+
+        Where the model raises, each symbol is judged by itself, and `failed` is told of those that it raises for.
+        """
+        try:
+            return self._judged(model, columns, new, features, now)
+        except Exception as error:
+            symbols = np.array([self._symbol(columns, row) for row in new.tolist()], object)
+            names = sorted(set(symbols))
+            if len(names) == 1:
+                log.exception("a symbol's trades cannot be judged", extra={"symbol": names[0]})
+                failed(names[0], new, f"{type(error).__name__}: {error}")
+                return []
+        mine = [(new[symbols == name], features[symbols == name]) for name in names]
+        return [anomaly for rows, some in mine for anomaly in self.judge(model, columns, rows, some, now, failed)]
+
+    def _judged(self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
         scores = model.score_trades(features)
         return [
             self._anomaly(model, columns, int(new[place]), features[place], float(scores[place]), now)
@@ -103,6 +125,10 @@ class Detector:
         for symbol in self.seen.pop(partition, {}):
             self.features.forget(symbol)
 
+    def _symbol(self, columns: Columns, row: int) -> str:
+        code = columns.code[row]
+        return self.parser.symbols.names[code] if code >= 0 else columns.items[row][0]
+
     def _extend(self, columns: Columns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
         if columns.at[rows].min() == 0:  # a trade too large for the columns is among them
             return [self.features.push(trade_at(columns, row, symbol)) for row in rows.tolist()]
@@ -112,8 +138,7 @@ class Detector:
     def _anomaly(
         self, model: TradeModel, columns: Columns, row: int, features: Floats, score: float, now: int
     ) -> Anomaly:
-        code = columns.code[row]
-        trade = trade_at(columns, row, self.parser.symbols.names[code] if code >= 0 else columns.items[row][0])
+        trade = trade_at(columns, row, self._symbol(columns, row))
         return Anomaly(
             symbol=trade.symbol,
             trade_id=trade.id,
@@ -141,12 +166,15 @@ class DetectStage(PartitionedStage):
         commit_s: float,
         now: Callable[[], int],
         topics: tuple[Topic, Topic] = (TRADES, ANOMALIES),
+        tell: Tell = lambda kind, text, symbol: None,
     ) -> None:
+        """`now` is the wall clock, µs; operators are told by `tell` of symbols whose trades cannot be judged."""
         super().__init__(reader, topics[:1], commit_s, metrics, health)
         self.detector = Detector()
         self.writer, self.model, self.topics, self.now = writer, model, topics, now
         self.handled, self.flagged = metrics.records.labels("handled"), metrics.records.labels("flagged")
-        self.unscored = metrics.records.labels("without_model")
+        self.unscored, self.failed = metrics.records.labels("without_model"), metrics.records.labels("failed")
+        self.tell, self.told = tell, dict[str, str]()  # by symbol: the reason that was told
         self.new_from: dict[Partition, int] = {}
         self.offsets: dict[Partition, int] = {}
         self.tally, self.books = Tally(self.detector.parser.symbols), Accounts[int]()
@@ -184,9 +212,18 @@ class DetectStage(PartitionedStage):
         if messages:
             self.offsets |= next_offsets(messages, partitions)
             self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
-        model = self.model()
+        model, odd = self.model(), list[Ints]()
+
+        def failed(symbol: str, rows: Ints, reason: str) -> None:
+            odd.append(rows)
+            self._not_judged(symbol, reason)
+
         if model and len(new):
-            self.found += self.detector.judge(model, columns, new, features, self.now())
+            self.found += self.detector.judge(model, columns, new, features, self.now(), failed)
+        for rows in odd:
+            self.failed.inc(len(rows))
+            self.tally.add("refused", columns.partition[rows], columns.code[rows], keys, rows)
+            new = np.setdiff1d(new, rows)
         (self.handled if model else self.unscored).inc(len(new))
         self.tally.add("waiting" if model else "passed", columns.partition[new], columns.code[new], keys, new)
         self.health.beat()
@@ -222,6 +259,11 @@ class DetectStage(PartitionedStage):
         self.found.clear()
         self.tally.clear()
         self.awaiting.clear()
+
+    def _not_judged(self, symbol: str, reason: str) -> None:
+        if self.told.get(symbol) != reason:
+            self.told[symbol] = reason
+            self.tell(EventKind.SYMBOL_NOT_SCORED, f"trades of {symbol} are not judged: {reason}", symbol)
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
         """Return the account of each symbol since its partition was taken; what only refilled windows has passed."""

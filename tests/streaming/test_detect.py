@@ -32,6 +32,19 @@ class Deviations:
         return [str(row)]
 
 
+class Delicate(Deviations):
+    """It bears no number that is none."""
+
+    def score_trades(self, rows: Floats) -> Floats:
+        if np.isnan(rows).any():
+            raise ValueError("Input contains NaN")
+        return super().score_trades(rows)
+
+
+def never(symbol: str, rows: object, reason: str) -> None:
+    raise AssertionError(f"{symbol} was not judged: {reason}")
+
+
 @given(st.integers(0, 2**32))
 @settings(max_examples=100, deadline=None)
 def test_features_of_a_batch_are_those_of_its_trades_bit_for_bit(seed: int) -> None:
@@ -57,10 +70,25 @@ def test_a_flagged_trade_of_a_batch_is_told_with_all_that_it_was() -> None:
     odd = Trade("A", 200, 200, 200, 150 * UNIT, 3 * UNIT, T0 + 200, True)
     detector = Detector()
     columns = parsed(detector.parser, [(0, "A", trade_event(trade)) for trade in [*trades, odd]])
-    (anomaly,) = detector.judge(Deviations(), columns, *detector.rows(columns), now=7)  # type: ignore[arg-type]
+    (anomaly,) = detector.judge(Deviations(), columns, *detector.rows(columns), 7, never)  # type: ignore[arg-type]
     assert (anomaly.symbol, anomaly.trade_id, anomaly.price, anomaly.quantity) == ("A", 200, odd.price, odd.quantity)
     assert (anomaly.traded_at, anomaly.buyer_is_maker, anomaly.model) == (odd.traded_at // 1000 * 1000, True, "rule/1")
     assert (anomaly.detected_at, anomaly.score > 3) == (7, True)
+
+
+def test_a_symbol_that_the_model_cannot_judge_is_told_and_the_others_are_judged() -> None:
+    def trades(symbol: str) -> list[Trade]:
+        plain = [Trade(symbol, n, n, n, 100 * UNIT + n % 3, UNIT, T0 + n, False) for n in range(1, 200)]
+        return [*plain, Trade(symbol, 200, 200, 200, 150 * UNIT, 3 * UNIT, T0 + 200, True)]
+
+    detector, told = Detector(), list[tuple[str, int, str]]()
+    columns = parsed(detector.parser, [(0, s, trade_event(trade)) for s in ("A", "B", "C") for trade in trades(s)])
+    new, features = detector.rows(columns)
+    features[200:400] = np.nan  # of B
+    model, at = Delicate(), 7
+    found = detector.judge(model, columns, new, features, at, lambda *odd: told.append((odd[0], len(odd[1]), odd[2])))  # type: ignore[arg-type]
+    assert [(anomaly.symbol, anomaly.trade_id) for anomaly in found] == [("A", 200), ("C", 200)]
+    assert told == [("B", 200, "ValueError: Input contains NaN")]
 
 
 def test_a_partition_that_left_is_forgotten_and_begins_anew() -> None:
