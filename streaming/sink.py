@@ -78,6 +78,7 @@ class SinkStage(PartitionedStage):
         self.trades: list[pa.Table] = []
         self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values() if table != "trades"}
         self.progress: dict[Partition, int | None] = {}  # as the tables say
+        self.known: dict[Partition, int] = {}  # as they said before, of partitions that are others' now as well
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
         self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
         self.written = {table: metrics.records.labels(table) for table in TABLES.values()}
@@ -143,9 +144,22 @@ class SinkStage(PartitionedStage):
             self.health.beat()
             table = TABLES[part[0]]
             self.progress[part] = self.lake.progress(table, _application(part), tables[table])
+            self._compare(part)
             if table == "trades" and stored is not None:
                 self._open(part, stored)
         return self.resume({part: self.progress[part] for part in partitions})
+
+    def _compare(self, part: Partition) -> None:
+        """Tell of a table that says less than it did: somebody took it away or put an older one in its place."""
+        reached, known = self.progress[part], self.known.get(part)
+        if known is not None and (reached or 0) < known:
+            self.gone.inc(known - (reached or 0))
+            log.error(
+                "the lake holds less than it did; what its topic still has is stored again",
+                extra={"table": TABLES[part[0]], "partition": f"{part[0]}-{part[1]}", "from": known, "to": reached},
+            )
+        if reached is not None:
+            self.known[part] = reached
 
     def forget(self, partitions: Several[Partition]) -> None:
         """Drop what belongs to partitions."""
@@ -206,6 +220,7 @@ class SinkStage(PartitionedStage):
             states = {_application(part): self._state(part) for part in offsets}
         self.lake.append(table, rows, steps, states)
         self.progress |= offsets
+        self.known |= offsets
         self.commit_time.labels(table).observe(time.monotonic() - started)
         self.written[table].inc(count)
         (self.trades if table == "trades" else self.rows[table]).clear()

@@ -42,7 +42,8 @@ OTHERS = {
 def declared() -> set[str]:
     """Names of metrics that the code declares, without the stage's prefix."""
     names = set()
-    for path in [ROOT / "quantstream" / "metrics.py", *(ROOT / "streaming").glob("*.py")]:
+    kernel = [ROOT / "quantstream" / "metrics.py", *(ROOT / "quantstream" / "kafka").glob("*.py")]
+    for path in [*kernel, *(ROOT / "streaming").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
@@ -221,6 +222,8 @@ SICK: dict[str, dict[str, str | None]] = {
     "ModelRefused": {'quantstream_score_model_swaps_total{outcome="refused"}': "0x250 1x150"},
     "ChampionsUnwatched": {"quantstream_detect_last_look": "0x400"},
     "LakeAway": {"quantstream_score_lake_is_away": "1x400"},
+    "RecordsGone": {'quantstream_sink_gone_records_total{job="sink"}': "0x250 7x150"},
+    "PartitionsOrphaned": {'quantstream_sink_rebalances_total{job="sink", outcome="orphaned"}': "0x250 9x150"},
     "SymbolNotScored": {'quantstream_score_records_total{outcome="failed"}': "0x250 1x150"},
     "EverythingAbstains": {
         'quantstream_score_records_total{outcome="scored"}': "9x400",

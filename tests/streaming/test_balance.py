@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -351,3 +353,19 @@ def test_a_symbol_in_two_partitions_has_an_account_in_each_and_the_table_is_shar
     assert not off(again)
     accounts, rows = sink_accounts(lake)
     assert (accounts["BTCUSDT"].stored, rows) == (45, {"BTCUSDT": 45})
+
+
+def test_a_lake_that_holds_less_than_it_did_is_told_of_and_filled_up_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, broker = tmp_path / "lake", MemoryBroker()
+    stage = started(make_sink, broker, str(folder))
+    put(broker, *walk("A1", 1, 2, 3))
+    stage.turn()
+    shutil.rmtree(folder)  # somebody took it away
+    put(broker, *walk("A1", 4))
+    for _ in range(3):
+        stage.turn()
+    assert Lake(str(folder)).read("trades")["id"].to_pylist() == [1, 2, 3, 4]
+    assert "the lake holds less than it did" in caplog.text
+    assert stage.gone._value.get() == 3
