@@ -127,6 +127,7 @@ class Consumer:
         """Hear that a rebalance is complete."""
         if generation >= self.least_generation and not self.is_closed and member == self.joined_as:
             self.member, self.generation = member, generation
+            self.process.aside(self._soon(), self._heartbeat)  # which may find that the group has gone on since
             if self.group.is_preparing:  # already the next one: a heartbeat says so
                 self.process.aside(self.sim.latency(), self.asked_to_join, self.group, self.group.round)
 
