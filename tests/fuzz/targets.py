@@ -140,16 +140,22 @@ def _aggregate(raw: bytes) -> None:
     expected, items = CandleBuilder(SYMBOL, ("5m",), 0), [_parsed(value) for value in values]
     newest, new = {}, 0
     for item in items:
-        before = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
+        before = _not_placed(expected)
         candles = expected.add(item) if isinstance(item, Trade) else []
         candles += expected.heartbeat(item) if isinstance(item, int) else []
         newest |= {candle.opened_at: candle for candle in candles}
-        after = expected.state.ids.duplicates + expected.state.ids.overlaps + expected.state.unplaced
-        new += item.trade_count if isinstance(item, Trade) and before == after else 0
+        new += item.trade_count if isinstance(item, Trade) and before == _not_placed(expected) else 0
     newest |= {candle.opened_at: candle for candle in expected.open_candles()}
     assert sum(candle.trade_count for candle in newest.values()) == new
     ((_, snapshot),) = aggregator.snapshots()
+    account = expected.state.settle()
     assert msgspec.json.encode(snapshot.state) == msgspec.json.encode(expected.state)
+    assert account.explained == sum(not isinstance(item, BadRecord) for item in items)
+
+
+def _not_placed(builder: CandleBuilder) -> int:
+    ids = builder.state.ids
+    return ids.duplicates + ids.overlaps + ids.unknown + builder.state.unplaced
 
 
 def _columns(raw: bytes) -> None:
