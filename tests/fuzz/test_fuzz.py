@@ -78,7 +78,7 @@ def read(path: Path) -> list[Trade]:
 
 @pytest.mark.slow
 def test_thousands_of_hostile_inputs_break_no_parser_and_no_memory_limit() -> None:
-    command = [sys.executable, "-m", "tests.fuzz", "--inputs", "5500", "--seed", "20", "--json"]
+    command = [sys.executable, "-m", "tests.fuzz", "--inputs", "6600", "--seed", "20", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=280)
     assert done.stdout, done.stderr
     found = json.loads(done.stdout)
