@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
 
+from quantstream.accounts import Account
 from quantstream.errors import Unavailable
 from quantstream.kafka.stage import PartitionedStage
 from quantstream.metrics import Health, Metrics
@@ -65,6 +66,9 @@ class FailingStage(PartitionedStage):
 
     def discard(self) -> None:
         self.discarded += 1
+
+    def accounts(self) -> Iterator[tuple[str, Account]]:
+        return iter(())
 
     def revoked(self, partitions: Sequence[tuple[str, int]]) -> None:
         self.told_next_holder += 1
