@@ -114,6 +114,7 @@ class Ingest:
         """Take note that nothing brings these symbols now."""
         for state in [self.feeds[symbol] for symbol in symbols]:
             state.is_whole = state.is_up = False
+            self.silence.interrupted(state)
 
     def take(self, frames: Sequence[bytes], feed: Feed) -> None:
         """Sort frames: forward their trades, let them wait, or put them aside."""

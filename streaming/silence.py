@@ -149,14 +149,28 @@ class SilenceWatch:
             elif state.by_aggregate:
                 self._ask_alone(state, newest)
             else:
-                state.begin(newest + 1, newest + 1, asked_at)
-                self._prove(state, asked_at)
+                self._foresee(state, newest + 1, newest + 1, asked_at)
         elif newest <= state.newest_single:
             self._prove(state, asked_at)
         elif state.by_id and silence.suspect_id == NO_TRADE_ID and state.is_whole:
             self._ask_alone(state, newest)  # it may be no market trade
         else:
             self._lacks(state, newest)
+
+    def _foresee(self, state: SymbolFeed, trade_id: int, aggregate_id: int, asked_at: int) -> None:
+        """Note where the log of a symbol that has not traded here begins, if the trade before is not on its way on the stream."""
+        silence = state.silence
+        if silence.foreseen is None:
+            silence.foreseen = trade_id, aggregate_id, asked_at
+            silence.suspect_id, silence.suspected = trade_id - 1, (state.ids.last_id, self.monotonic())
+            self._suspects[state.symbol] = state
+
+    def interrupted(self, state: SymbolFeed) -> None:
+        """Let a log begin with the trade that may have been on its way when its connection broke: REST has it."""
+        foreseen, state.silence.foreseen = state.silence.foreseen, None
+        if foreseen is not None and not state.has_history:
+            trade_id, aggregate_id, asked_at = foreseen
+            state.begin(max(trade_id - 1, 0), max(aggregate_id - 1, 0), asked_at)
 
     def _lacks(self, state: SymbolFeed, newest: int) -> None:
         """See to a symbol of which REST has a trade that the log has not."""
@@ -221,9 +235,8 @@ class SilenceWatch:
         if latest is None:
             self._prove(state, asked_at)
         elif not state.has_history:
-            state.begin(latest.last_number + 1, latest.id + 1, asked_at)
             silence.dismissed = max(latest.last_trade_id, newest or 0)
-            self._prove(state, asked_at)
+            self._foresee(state, latest.last_number + 1, latest.id + 1, asked_at)
         elif latest.last_number <= state.ids.last_id:
             silence.dismissed, silence.is_idle = max(silence.dismissed, newest or 0), newest == NO_TRADE_ID
             self._prove(state, asked_at)
@@ -252,6 +265,11 @@ class SilenceWatch:
             silence = state.silence
             suspect_id, silence.suspect_id = silence.suspect_id, NO_TRADE_ID
             self._suspects.pop(state.symbol, None)
+            foreseen, silence.foreseen = silence.foreseen, None
+            if foreseen is not None and not state.has_history and state.is_up and state.pending is None:
+                state.begin(*foreseen)
+                self._prove(state, foreseen[2])
+                continue
             is_same = state.ids.last_id == silence.suspected[0] and suspect_id > state.newest_single
             if is_same and state.is_up and state.pending is None and state.is_whole:
                 silence.mute_since, silence.was_heard, state.is_whole = max(self.clock.now(), 1), False, False

@@ -33,6 +33,9 @@ class Silence:
     next_fill: float = 0.0  # when REST may be asked to fill in for it again (monotonic, s)
     was_heard: bool = False  # its stream has brought something since it was found mute
     usual: float = 0.0  # µs from one trade to the next, lately
+    foreseen: tuple[int, int, int] | None = (
+        None  # where a log without trades may begin: trade, aggregate, asked at (µs)
+    )
     looked: tuple[int, int] = (NO_TRADE_ID, 0)  # id and time of the newest trade at the last look
 
     def learn(self, last_id: int, last_at: int) -> None:

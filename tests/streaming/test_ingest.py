@@ -88,6 +88,34 @@ async def test_the_first_trades_of_a_new_symbol_are_fetched_though_its_connectio
     assert ids(log) == list(range(1, 901))
 
 
+async def test_a_first_trade_that_rest_tells_of_before_the_stream_brings_it_is_not_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ingest, "MAX_BEGINNINGS", 0)  # one of thousands of symbols
+    trades = market(3)
+    history, log, feed = FakeHistory(trades[:1], now=T0 + 3 * SECOND), FakeLog(), FakeFeed()
+    work = make(history, log)
+    async with connected(work, [feed]):
+        await until(lambda: work.feeds["BTCUSDT"].silence.foreseen)
+        feed.put(*trades)
+        await until(lambda: len(ids(log)) >= 3)
+    assert ids(log) == [1, 2, 3]
+
+
+async def test_a_first_trade_that_a_broken_connection_swallows_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "MAX_BEGINNINGS", 0)
+    trades = market(3)
+    history, log, feed = FakeHistory(trades[:1], now=T0 + 3 * SECOND), FakeLog(), FakeFeed()
+    work = make(history, log)
+    async with connected(work, [feed]):
+        await until(lambda: work.feeds["BTCUSDT"].silence.foreseen)
+        work.disconnected(["BTCUSDT"])
+        history.trades = trades
+        work.connected(["BTCUSDT"])
+        await until(lambda: len(ids(log)) >= 3)
+    assert ids(log) == [1, 2, 3]
+
+
 async def test_a_gap_on_the_stream_is_filled_before_newer_trades_go_on() -> None:
     trades = market(50)
     history, log, feed = FakeHistory(trades[:10]), FakeLog(), FakeFeed()
