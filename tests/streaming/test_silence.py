@@ -26,6 +26,7 @@ from streaming.exchange.market import Market
 from streaming.exchange.recorded import RecordedMarket
 from streaming.exchange.server import Options, Served, serve
 from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
+from streaming.exchange.venue import FUTURES, SPOT, Venue
 from streaming.ingest import Ingest
 from streaming.rest import BinanceRest
 from tests.streaming.fakes import FakeLog
@@ -54,6 +55,7 @@ class Bench:
     session: aiohttp.ClientSession
     log: FakeLog
     work: Ingest
+    venue: Venue = SPOT
     candles: dict[tuple[str, int], list[Candle]] = field(default_factory=dict)
     _builders: dict[str, CandleBuilder] = field(default_factory=dict)
     _read: int = 0
@@ -82,7 +84,7 @@ class Bench:
         wrong = []
         for symbol in among or {symbol for symbol, _ in self.candles}:
             query = f"symbol={symbol}&interval=5m&limit=1000&startTime={STARTS_AT // 1000 - 300_000}"
-            async with self.session.get(f"{self.served.rest}/api/v3/klines?{query}") as answer:
+            async with self.session.get(f"{self.served.rest}{self.venue.api}/klines?{query}") as answer:
                 klines = {kline.opened_at: kline for row in await answer.json() if (kline := parse_kline(symbol, row))}
             for (of, opened_at), revisions in self.candles.items():
                 if of == symbol:
@@ -114,18 +116,20 @@ async def bench(
     symbols: Sequence[str] = SYMBOLS,
     stream: str = "trade",
     mute: bool = False,
+    venue: Venue = SPOT,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """Run ingest over an exchange; `mute` from the beginning, as at an address that it does not serve any more."""
+    options, route = options | {"venue": venue}, "" if venue is SPOT else "/market"
     clock, log, stop = Clock(market.starts_at, speed, market.ends_at), FakeLog(), threading.Event()
     async with serve(market, clock, Options(**options)) as served, aiohttp.ClientSession() as session:
         if mute:
             served.faults.mute(Fault(kind="mute", count=1, seconds=0), clock.now())
-        history = BinanceRest(session, served.rest, served.rest, stream)
+        history = BinanceRest(session, served.rest, served.rest, stream, venue.api)
         work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
-        task = asyncio.create_task(keep_connected(work, served.ws, stop, Plan()))
+        task = asyncio.create_task(keep_connected(work, served.ws + route, stop, Plan()))
         try:
-            yield Bench(served, session, log, work)
+            yield Bench(served, session, log, work, venue)
         finally:
             stop.set()
             await task
@@ -231,6 +235,28 @@ async def test_mute_streams_of_aggregates_and_of_hosts_without_single_trades(
         await settle(it)
         assert await it.differing(every=True) == []
         assert it.incomplete(STARTS_AT + 2 * MINUTE) == []
+
+
+@pytest.mark.slow
+async def test_a_futures_market_whose_trade_ids_skip_comes_to_its_own_klines_through_faults_and_mute_streams() -> None:
+    """Trades of the insurance fund have ids and are in no aggregate: nothing of that is missing, and what is cut is fetched."""
+    seed = MarketSeed(seed=5, starts_at=STARTS_AT, history_days=1, off_book_a_minute=3.0)
+    market = SyntheticMarket(seed, list(SYMBOLS))
+    async with bench(market, 30.0, stream="aggTrade", venue=FUTURES) as it:
+        await until(lambda: is_going(it.work) and it.work.clock.speed > 2)
+        await it.order(kind="skip", count=40)
+        await it.order(kind="drop", count=1)
+        await until(lambda: it.metric("feed_breaks_total") >= 1)
+        told = await it.order(kind="mute", count=1, seconds=400)
+        await until(lambda: it.metric("mute_streams") == 3)
+        await until(lambda: it.work.clock.at > told["muted"][""])
+        await settle(it)
+        assert await it.differing(every=True) == []
+        assert it.incomplete(STARTS_AT + 5 * MINUTE) == []
+        assert len(it.candles) >= 12
+    trades = [parse_record(raw, symbol) for symbol, raw, kind, _ in it.log.records if kind != "heartbeat"]
+    assert all(isinstance(trade, Trade) and trade.by_id for trade in trades)
+    assert not it.metric("open_gaps")
 
 
 def quiet_market(count: int) -> RecordedMarket:
