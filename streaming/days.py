@@ -60,8 +60,8 @@ class DayProof(msgspec.Struct):
         why = [f"{count} {text}" for count, text in wrong if count] + ([trouble] if trouble else [])
         if why:
             return "degraded", "; ".join(why)
-        open_ = [f"{self.pending} candles are on their way"] if self.pending else []
-        open_ += [f"{self.unproved} candles could not be compared with anything"] if self.unproved else []
+        open_ = [f"candles on their way: {self.pending}"] if self.pending else []
+        open_ += [f"candles that nothing could be compared with: {self.unproved}"] if self.unproved else []
         open_ += [] if self.is_over else ["the day is not over"]
         return ("pending", "; ".join(open_)) if open_ else ("whole", "")
 

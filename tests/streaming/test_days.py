@@ -48,8 +48,8 @@ def kept(lake: Lake, now: int = NOW, symbols: tuple[str, ...] = (SYMBOL,), start
     [
         ({}, ("whole", "")),
         ({"is_over": False}, ("pending", "the day is not over")),
-        ({"equal": 287, "pending": 1}, ("pending", "1 candles are on their way")),
-        ({"equal": 286, "unproved": 2}, ("pending", "2 candles could not be compared with anything")),
+        ({"equal": 287, "pending": 1}, ("pending", "candles on their way: 1")),
+        ({"equal": 286, "unproved": 2}, ("pending", "candles that nothing could be compared with: 2")),
         ({"equal": 287, "missing": 1}, ("degraded", "1 of 288 candles are missing")),
         ({"equal": 286, "incomplete": 2}, ("degraded", "2 candles are incomplete")),
         ({"missing": 1, "missing_trades": 9}, ("degraded", "1 of 289 candles are missing; 9 ids of trades are missing")),
@@ -113,7 +113,7 @@ def test_a_symbol_that_stopped_a_day_ago_is_missing_and_one_that_never_came_as_w
 
 def test_young_candles_are_on_their_way_and_old_ones_are_missed(lake: Lake) -> None:
     lake.append("candles", candle_rows(CANDLES[:-1]))
-    assert kept(lake)[SYMBOL, "2024-08-09"] == ("pending", "1 candles are on their way; the day is not over")
+    assert kept(lake)[SYMBOL, "2024-08-09"] == ("pending", "candles on their way: 1; the day is not over")
     later = kept(lake, NOW + 70 * MINUTE)
     assert later[SYMBOL, "2024-08-09"][1].startswith("3 of 23 candles are missing")
 
