@@ -159,11 +159,15 @@ class Lake:
 
     def _drop_before(self, name: str, application: str, step: Step) -> None:
         """Delete states older than the one that a reader of the progress before may still ask for."""
-        files, folder = self._files(name), posixpath.dirname(_state_path(application, 0))
-        for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
-            at = int(info.base_name.split(".")[0])
-            if step.expected is not None and at < step.expected and at != step.reached:
-                files.delete_file(posixpath.join(folder, info.base_name))
+        folder = posixpath.dirname(_state_path(application, 0))
+        try:
+            files = self._files(name)
+            for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
+                at = int(info.base_name.split(".")[0])
+                if step.expected is not None and at < step.expected and at != step.reached:
+                    files.delete_file(posixpath.join(folder, info.base_name))
+        except (OSError, DeltaError) as error:  # what was committed stays committed; the next commit tidies up
+            log.warning("old states stay for now", extra={"table": name, "reason": str(error)})
 
     def _files(self, name: str) -> FileSystem:
         return PyFileSystem(DeltaStorageHandler(f"{self.url}/{name}", _dict(self.storage_options)))

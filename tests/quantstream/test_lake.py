@@ -156,6 +156,17 @@ def test_compaction_changes_no_row_and_keeps_progress(lake: Lake) -> None:
     assert lake.progress("candles", "sink") == 4
 
 
+def test_a_commit_counts_though_old_states_cannot_be_deleted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 3)}, {"sink/x/0": b"3"})
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(lake_module, "FileSelector", refuse)
+    lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": Step(3, 7)}, {"sink/x/0": b"7"})
+    assert (lake.progress("candles", "sink/x/0"), lake.state("candles", "sink/x/0", 7)) == (7, b"7")
+
+
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "BTCUSDT_240628", "币安人生USDT", "A B%C/D"])
 def test_compacted_files_say_the_same_bounds_for_any_symbol(lake: Lake, symbol: str) -> None:
     for number in range(4):
