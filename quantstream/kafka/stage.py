@@ -171,9 +171,12 @@ class PartitionedStage(ABC):
         """
         try:
             self._revoked(sorted(self.held))
-        finally:
+        except BaseException:
             self.orphans.close()
             self.reader.close()
+            raise
+        self.orphans.close()
+        self.reader.leave()
 
     def commit(self) -> None:
         """Commit what was taken, unless it does not count any more.

@@ -59,6 +59,13 @@ class Actor:
 
         self.consumer.subscribe([topic], on_assign=assigned, on_revoke=gone("revoke"), on_lost=gone("lost"))
 
+    def leave(self) -> None:
+        """Leave the group for good, as a named member."""
+        self.consumer.unsubscribe()
+        while self.consumer.memberid():
+            self.consumer.consume(1, 0.05)
+        self.consumer.close()
+
     def read(self, topic: str, partitions: int, group: str = "alone") -> None:
         """Read a topic from its beginning without a group."""
         self.consumer = self.make_consumer(READ | self.common | {"group.id": group})

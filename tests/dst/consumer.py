@@ -73,7 +73,7 @@ class Consumer:
         self.joined_as = ""
         self.operations: list[tuple[str, set[Part]]] = []  # for the application to serve
         self.is_closed = self.has_left = self.is_fenced = self.has_told_fatal = False
-        self.must_join = self.is_serving = self.is_lost_next = False
+        self.must_join = self.is_serving = self.is_lost_next = self.is_leaving = False
         self.callbacks: dict[str, Callback] = {}
         self._version = self._absence = 0
         self.asked_in = -1  # the rebalance that waits for the application's answer
@@ -108,7 +108,7 @@ class Consumer:
         return self.broker.group(self.group_name)
 
     def _join(self) -> None:
-        if self.is_closed or self.is_fenced:
+        if self.is_closed or self.is_fenced or self.is_leaving:
             return
         if self.broker.is_down:
             self.process.aside(self.broker.down_until - self.sim.now + 1, self._join)
@@ -133,7 +133,7 @@ class Consumer:
 
     def take_assignment(self, generation: int, parts: set[Part]) -> None:
         """Hear what is this member's; the application serves it."""
-        if generation < self.least_generation or self.is_closed or self.generation != generation:
+        if generation < self.least_generation or self.is_closed or self.is_leaving or self.generation != generation:
             return
         if gone := self.owned - parts:
             self._tell_application("revoke", gone)
@@ -158,7 +158,7 @@ class Consumer:
 
     def lost(self) -> None:
         """Hear that it is a member no more."""
-        if self.is_closed or self.is_fenced:
+        if self.is_closed or self.is_fenced or self.is_leaving:
             return
         self.sim.note(self.process.name, "membership lost", self.member)
         self.generation, self.member, self.joined_as = -1, "", ""
@@ -260,6 +260,9 @@ class Consumer:
         if ambush := self.process.told.pop("ambush", None):
             self.process.armed.append((self.process.calls + ambush[0], ambush[1]))
         if self.operations or self.is_closed:
+            return
+        if self.is_leaving:
+            self._leave()
             return
         if self.is_lost_next and self.owned:
             self._tell_application("lost", set(self.owned))
@@ -438,6 +441,21 @@ class Consumer:
         """Return the topics."""
         self.broker.ask("list topics", topic or "", timeout)
         return topic_listing(self.broker)
+
+    def unsubscribe(self) -> None:
+        """Leave the group once the application has given everything up."""
+        self.process.call("unsubscribe", self.group_name)
+        self.is_leaving = True
+        what = "lost" if self.generation < 0 or self.is_fenced else "revoke"
+        self.operations = [(what, set(self.owned))] if self.owned else []
+        if not self.operations:
+            self._leave()
+
+    def _leave(self) -> None:
+        name, self.member, self.joined_as, self.generation = self.member, "", "", -1
+        if name in self.group.members and not self.broker.is_down:
+            self.has_left = True
+            self.group.remove(name)
 
     def close(self) -> None:
         """Give everything up; a static member's name stays with the group until its session ends."""

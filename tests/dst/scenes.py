@@ -9,6 +9,7 @@ from tests.dst.stands import Hand, Stand
 
 Seen = list[Any]
 PATIENCE = 40.0  # seconds
+SESSION_AT_LEAST = 5.0  # seconds: shorter than any session here
 
 
 def until(stand: Stand, done: Callable[[], bool], *polling: Hand) -> bool:
@@ -159,6 +160,22 @@ def a_successor_by_name_of_one_that_had_not_given_up_yet_leaves_a_partition_to_n
     return [len(second.do("holds")), len(third.do("holds"))]
 
 
+def a_named_member_that_unsubscribes_has_left_before_its_session_ends(stand: Stand) -> Seen:
+    stand.topic("t10", 2)
+    first, second = stand.actor(), stand.actor()
+    first.do("join", "g10", "a", "t10")
+    until(stand, lambda: len(first.do("holds")) == 2, first)
+    second.do("join", "g10", "b", "t10")
+    until(stand, lambda: len(second.do("holds")) == 1, first, second)
+    second.do("callbacks")
+    first.do("leave")
+    spent = 0.0
+    while len(second.do("holds")) < 2 and spent < SESSION_AT_LEAST:
+        second.do("poll", 100, 0.2)
+        spent += 0.2
+    return [first.do("callbacks")[-1][0], len(second.do("holds")), second.do("callbacks")[-1][0]]
+
+
 def an_outsider_may_send_offsets_of_a_group_that_others_are_in(stand: Stand) -> Seen:
     """As `Writer.release` does it, to abort them."""
     stand.topic("t9", 1)
@@ -191,5 +208,6 @@ SCENES: dict[Callable[[Stand], Seen], Seen] = {
     offsets_of_an_open_transaction_are_waited_for: ["ok", "ok", "not told", "ok", True],
     what_was_accepted_before_partitions_moved_can_be_committed_after: [*["ok"] * 3, True, [0, 0], "ok", True, True],
     a_successor_by_name_of_one_that_had_not_given_up_yet_leaves_a_partition_to_nobody: [0, 1],
+    a_named_member_that_unsubscribes_has_left_before_its_session_ends: ["revoke", 2, "assign"],
     an_outsider_may_send_offsets_of_a_group_that_others_are_in: ["ok", "ok", "ok"],
 }
