@@ -14,15 +14,15 @@ help: ## List the targets
 
 setup: $(STAMP) ## Make the virtual environment with the locked packages
 
-$(STAMP): requirements.txt pyproject.toml infra/local/setup.sh
-	@infra/local/setup.sh $(VENV)
+$(STAMP): requirements.txt pyproject.toml infra/setup.sh
+	@infra/setup.sh $(VENV)
 	@touch $@
 
 jars: $(STAMP) ## Fetch the broker's jars, once
-	@$(BIN)/python -m infra.local.jars
+	@$(BIN)/python -m infra.embedded.jars
 
 browser: $(STAMP) ## Find or install Chromium for the browser tests
-	@infra/local/browser.sh $(VENV)
+	@infra/browser.sh $(VENV)
 
 promtool: ## Find or fetch promtool, which evaluates the alert rules
 	@infra/monitor/promtool.sh
@@ -76,7 +76,7 @@ lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
 		--output-file requirements.txt pyproject.toml; \
 	infra/docker/lock.sh "$$uv"
-	$(BIN)/python -m infra.local.jars --lock
+	$(BIN)/python -m infra.embedded.jars --lock
 
 clean: ## Remove the virtual environment and caches; stored data stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -15,13 +15,14 @@ from typing import Any
 from confluent_kafka import TopicPartition
 
 from bench import cores, floors, readback, result, source
-from quantstream.errors import QuantStreamError
+from quantstream.core.errors import QuantStreamError
 from quantstream.kafka import Reader, Writer, ensure_topics, partition_counts
-from quantstream.metrics import Health, Metrics
+from quantstream.messages.topics import Topic
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
-from quantstream.topics import Topic
-from streaming.aggregate import AggregateStage, Route
-from streaming.aggregator import Aggregator
+from streaming.aggregate.aggregator import Aggregator
+from streaming.aggregate.stage import AggregateStage, Route
 
 TARGET, AIM = 280_000, 450_000  # trades/s
 QUICK = 20_000

@@ -15,10 +15,11 @@ import pyarrow.csv
 
 from bench import machine, result
 from bench.floors import Rate, Stopwatch
-from quantstream.candles import CandleBuilder
-from quantstream.market import DECIMALS, UNIT, Candle
-from streaming.offline import build_candles, write_candles
-from streaming.recordings import read_blocks, read_trades
+from quantstream.core.candle import Candle
+from quantstream.core.candle_builder import CandleBuilder
+from quantstream.core.decimals import DECIMALS, UNIT
+from streaming.offline.candles import build_candles, write_candles
+from streaming.recordings.readers import read_blocks, read_trades
 
 ROWS, QUICK = 2_000_000, 50_000
 TARGET, AIM = 1_500_000, 3_000_000

@@ -15,15 +15,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench import cores, floors, result, source
-from ml import trade_features
+from ml.data import trade_features
 from ml.models import anomaly
+from quantstream.binance.wire import parse_trade
+from quantstream.core.rolling import Floats
 from quantstream.kafka import Reader, Writer, ensure_topics
-from quantstream.metrics import Health, Metrics
+from quantstream.messages.topics import Topic
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import PARTITIONS, Kafka
-from quantstream.topics import Topic
-from quantstream.windows import Floats
-from streaming.binance import parse_trade
-from streaming.detect import DetectStage
+from streaming.detect.stage import DetectStage
 
 TARGET, AIM = 50_000, 150_000  # trades/s
 QUICK, TRADES = 10_000, 1_000_000

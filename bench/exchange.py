@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from urllib.request import Request, urlopen
 
-from quantstream.market import SECOND
-from streaming.exchange.market import trades_between
-from streaming.exchange.synthetic import MarketSeed, SyntheticMarket
+from quantstream.core.time import SECOND
+from streaming.exchange.market.protocol import trades_between
+from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 
 SEED = 1
 CLOCK_PROBES = 30

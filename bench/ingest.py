@@ -21,10 +21,10 @@ import uvloop
 from bench import frames, machine
 from bench.result import Row, parser, report, show
 from bench.source import BEGIN_MS, broker
+from quantstream.binance.transports import Library
 from quantstream.kafka import Reader
+from quantstream.messages.topics import TRADES
 from quantstream.settings import Kafka
-from quantstream.topics import TRADES
-from streaming.sockets import Library
 
 FULL, QUICK = 600_000, 30_000  # trades
 TIMED_OUT = 300.0  # seconds for one measurement
@@ -44,8 +44,8 @@ async def _websockets(url: str, trades: int) -> Figures:
 
 
 async def _picows(url: str, trades: int) -> Figures:
-    from streaming.feed import connect
-    from streaming.sockets import opener
+    from quantstream.binance.feed import connect
+    from quantstream.binance.transports import opener
 
     feed = await connect(url.rpartition("/")[0], ["all@trade"], opener("picows"))
     count = len(await feed.read())
@@ -81,10 +81,11 @@ class _NoHistory:
 
 
 async def _ours(bootstrap: str, library: Library, url: str, trades: int) -> Figures:
-    from quantstream.metrics import Health, Metrics
-    from streaming.connection import Plan, keep_connected
-    from streaming.ingest import Ingest
-    from streaming.tradelog import KafkaTradeLog, trade_writer
+    from quantstream.observability.health import Health
+    from quantstream.observability.metrics import Metrics
+    from streaming.ingest.feed_lines import Plan, keep_connected
+    from streaming.ingest.stage import Ingest
+    from streaming.ingest.trade_log import KafkaTradeLog, trade_writer
 
     writer = trade_writer(Kafka(bootstrap=bootstrap))
     log = KafkaTradeLog(writer, lambda: time.time_ns() // 1000)

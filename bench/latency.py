@@ -24,13 +24,15 @@ from urllib.request import urlopen
 
 from bench import result, source
 from bench.exchange import SEED, busiest_rate, clock_offset
-from infra.local.ports import free_port
-from quantstream.errors import BadRecord
+from infra.embedded.free_ports import free_port
+from quantstream.binance.wire import parse_record
+from quantstream.core.errors import BadRecord
+from quantstream.core.time import SECOND
+from quantstream.core.trade import Trade
 from quantstream.kafka import OFFSET_END, Reader
-from quantstream.market import SECOND, Trade
+from quantstream.messages.payloads import OpenCandles, decode
+from quantstream.messages.topics import OPEN_CANDLES, TRADES
 from quantstream.settings import Kafka
-from quantstream.topics import OPEN_CANDLES, TRADES, OpenCandles, decode
-from streaming.binance import parse_record
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT", "ADAUSDT", "DOTUSDT", "LINKUSDT")
 RATE = 5_000  # trades/s of all symbols together

@@ -8,14 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from bench import floors
+from quantstream.core.candle import Candle
+from quantstream.core.trade import Trade
+from quantstream.decode.columns import Columns, Parser
+from quantstream.decode.digits import Ints
+from quantstream.decode.runs import by_group
 from quantstream.kafka import OFFSET_BEGINNING, Reader, contents
-from quantstream.market import Candle, Trade
+from quantstream.messages.payloads import OpenCandles, decode
+from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
-from quantstream.topics import OpenCandles, Topic, decode
-from streaming.aggregate import Route
-from streaming.columns import Columns, Parser
-from streaming.digits import Ints
-from streaming.runs import by_group
+from streaming.aggregate.stage import Route
 
 
 def records(kafka: Kafka, topic: str, partitions: int) -> int:

@@ -29,15 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 class Scorer:
     """The stage's inside: histories that candles are added to, the models that judge them, and what they said before."""
 
-    histories: Any  # streaming.histories.CandleHistories
-    models: Any  # ml.scoring.ModelSet
-    memory: Any  # ml.memory.Memory
+    histories: Any  # streaming.score.histories.CandleHistories
+    models: Any  # ml.serving.scoring.ModelSet
+    memory: Any  # ml.serving.outcome_memory.Memory
     market: list[tuple[int, ...]]  # opened_at and numbers of the candles to come, the same of every symbol
     closed: dict[str, int]  # how many of them each symbol has closed
 
     def close(self, symbols: list[str]) -> list[Any]:
         """Return the next closed candle of each symbol."""
-        from quantstream.market import Candle
+        from quantstream.core.candle import Candle
 
         candles = []
         for symbol in symbols:
@@ -49,8 +49,8 @@ class Scorer:
 
     def judge(self, candles: list[Any]) -> list[bytes]:
         """Return the scores of closed candles as bytes."""
-        from ml.scoring import score
-        from quantstream.topics import encode
+        from ml.serving.scoring import score
+        from quantstream.messages.payloads import encode
 
         histories = {}
         for candle in candles:
@@ -160,10 +160,10 @@ def make_scorer(models: Any, symbols: int, to_come: int) -> Scorer:
     """Return full histories and memories of every symbol; all symbols trade alike, which costs the same."""
     import numpy as np
 
-    from ml.memory import HISTORY, Memory
+    from ml.serving.outcome_memory import HISTORY, Memory
+    from quantstream.core.decimals import UNIT
     from quantstream.features import COLUMNS
-    from quantstream.market import UNIT
-    from streaming.histories import CandleHistories
+    from streaming.score.histories import CandleHistories
 
     frame = made_up_candles(HISTORY + to_come, seed=9)
     later = frame.iloc[HISTORY - 1 :]
@@ -229,8 +229,9 @@ def cached_models() -> Path:
 def _train(folder: Path) -> None:
     import numpy as np
 
-    from ml import dataset, train
+    from ml.data import dataset
     from ml.models import base
+    from ml.training import train
 
     sys.stderr.write("training the four models once; this takes a minute\n")
     data = dataset.build({f"SYM{seed}": made_up_candles(HISTORY, seed) for seed in range(2)}, 2016)
@@ -249,9 +250,9 @@ def _train(folder: Path) -> None:
 
 def load_models(folder: Path) -> Any:
     """Return the models as the registry would."""
-    from ml.loaded import LoadedModel
     from ml.models import base
-    from ml.scoring import KINDS, ModelSet
+    from ml.serving.loaded import LoadedModel
+    from ml.serving.scoring import KINDS, ModelSet
     from quantstream import features
 
     models = {

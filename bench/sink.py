@@ -13,11 +13,12 @@ import pyarrow.json
 
 from bench import cores, floors, result, source
 from quantstream.kafka import Reader, Writer
-from quantstream.lake import Lake
-from quantstream.metrics import Health, Metrics
+from quantstream.lake.store import Lake
+from quantstream.messages.topics import TRADES
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
-from quantstream.topics import TRADES
-from streaming.sink import SinkStage
+from streaming.sink.stage import SinkStage
 
 TARGET, AIM = 200_000, 350_000  # trades/s
 QUICK = 20_000

@@ -31,14 +31,15 @@ from typing import Any
 import psutil
 
 from bench.exchange import SEED, busiest_rate, clock_offset
-from infra.local.processes import YIELDING
+from infra.embedded.processes import YIELDING
+from quantstream.core.time import INTERVALS
 from quantstream.kafka import OFFSET_END, Reader
-from quantstream.lake import Lake
-from quantstream.market import INTERVALS
+from quantstream.lake.schemas import SCHEMAS
+from quantstream.lake.store import Lake
+from quantstream.messages.payloads import OpenCandles, Score, decode
+from quantstream.messages.stages import STAGES
+from quantstream.messages.topics import OPEN_CANDLES, SCORES
 from quantstream.settings import Settings
-from quantstream.tables import SCHEMAS
-from quantstream.topics import OPEN_CANDLES, SCORES, OpenCandles, Score, decode
-from streaming.pipeline import STAGES
 from tests.chaos.platform import Platform, Size, running
 from tests.chaos.schedule import replica
 from tests.chaos.watch import by_stage, moves

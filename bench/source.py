@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quantstream.kafka import Writer, ensure_topics
+from quantstream.messages.topics import Topic
 from quantstream.settings import PARTITIONS, Kafka
-from quantstream.topics import Topic
 
 BEGIN_MS = 1_754_006_400_000  # 2025-08-01, a five-minute boundary
 TRADES = 2_000_000
@@ -24,8 +24,8 @@ def broker(bootstrap: str | None = None) -> Iterator[Kafka]:
     if bootstrap:
         yield Kafka(bootstrap=bootstrap)
         return
-    from infra.local import broker as local
-    from infra.local.ports import free_port
+    from infra.embedded import broker as local
+    from infra.embedded.free_ports import free_port
 
     with tempfile.TemporaryDirectory(prefix="bench-broker-") as folder:
         port = free_port()

@@ -14,15 +14,15 @@ from typing import Any
 import psutil
 
 from bench import result
-from infra.local.champions import MODELS, champions
-from infra.local.state import State
-from infra.local.supervisor import Supervisor
+from infra.cli.champions import MODELS, champions
+from infra.embedded.state import State
+from infra.embedded.supervisor import Supervisor
 
 READY, AIM_READY = 60, 30  # s
 MEMORY, AIM_MEMORY = 4.0, 3.0  # GB of PSS
 PATIENCE = 600.0
 SETTLE = 15.0  # seconds after ready: imports that are put off have been made
-COMMAND = [sys.executable, "-m", "infra.local.cli"]
+COMMAND = [sys.executable, "-m", "infra.cli.commands"]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -89,7 +89,7 @@ def _quick() -> dict[str, Any]:
 
 def environment_of(state: Path) -> dict[str, str]:
     """Return the environment of a stack of its own, with free ports."""
-    from infra.local.ports import free_ports
+    from infra.embedded.free_ports import free_ports
 
     own = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")}
     for page, port in zip(("DASHBOARD", "AIRFLOW", "MLFLOW"), free_ports(3), strict=True):

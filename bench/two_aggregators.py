@@ -22,7 +22,7 @@ from bench import aggregate, result, source
 from bench.cores import broker_apart
 from quantstream.kafka import Reader, Writer
 from quantstream.settings import PARTITIONS, Kafka
-from streaming.aggregate import AggregateStage, Route
+from streaming.aggregate.stage import AggregateStage, Route
 
 TARGET = 1.7
 SYMBOLS = 512  # enough that no partition is much fuller than another

@@ -44,7 +44,7 @@ def candles_repair() -> None:
     @task
     def repair() -> str:
         """Mend what is to be mended."""
-        from ml.proofs import run_repair
+        from streaming.reconcile.pipeline_runs import run_repair
 
         params = get_current_context()["params"]
         return run_repair(params["since"], params["symbols"])

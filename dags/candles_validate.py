@@ -54,8 +54,8 @@ def candles_validate() -> None:
         """Check one symbol; a rejection is final, another try would find the same."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-        from ml.validation import validate
-        from quantstream.errors import DataRejected, Misconfigured
+        from ml.data.quality import validate
+        from quantstream.core.errors import DataRejected, Misconfigured
         from quantstream.settings import load_settings
 
         get_current_context()["symbol"] = symbol

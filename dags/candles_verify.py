@@ -52,8 +52,8 @@ def candles_verify() -> None:
         """Prove and keep the result; what differs now differs at the next try."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from ml.proofs import run_verify
-        from quantstream.errors import DataRejected
+        from quantstream.core.errors import DataRejected
+        from streaming.reconcile.pipeline_runs import run_verify
 
         context = get_current_context()
         params = context["params"]

@@ -54,8 +54,8 @@ def history_backfill() -> None:
         """Bring one symbol's history into the lake."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from ml.history import backfill
-        from quantstream.errors import DataRejected, Misconfigured
+        from ml.data.history_backfill import backfill
+        from quantstream.core.errors import DataRejected, Misconfigured
         from quantstream.settings import load_settings
 
         get_current_context()["symbol"] = symbol

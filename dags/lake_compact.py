@@ -41,7 +41,7 @@ def lake_compact() -> None:
     @task(map_index_template="{{ table }}", max_active_tis_per_dagrun=1)
     def compact(table: str) -> dict[str, int]:
         """Compact one table."""
-        from quantstream.lake import Lake
+        from quantstream.lake.store import Lake
         from quantstream.settings import load_settings
 
         get_current_context()["table"] = table

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, Param, dag, get_current_context, task
 
 log = logging.getLogger(__name__)
-MODELS = ["forecast", "signal", "risk", "anomaly"]  # as in ml.train; the slowest first
+MODELS = ["forecast", "signal", "risk", "anomaly"]  # as in ml.training.train; the slowest first
 
 DOC = """
 ### Dataset → fit → judge → register, for each of the four models
@@ -56,8 +56,8 @@ def models_train() -> None:
         if kind not in context["params"]["models"]:
             raise AirflowSkipException(f"{kind} was not chosen")
 
-        from ml import train as training
-        from quantstream.errors import DataRejected, Misconfigured, ModelRejected
+        from ml.training import train as training
+        from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
         from quantstream.settings import load_settings
 
         try:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from quantstream.errors import Misconfigured
+from quantstream.core.errors import Misconfigured
 
 READYZ = "/readyz"
 

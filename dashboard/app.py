@@ -9,9 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.data import Sources, connect
-from quantstream.errors import Misconfigured
-from quantstream.logs import set_up_logs
+from dashboard.sources import Sources, connect
+from quantstream.core.errors import Misconfigured
+from quantstream.observability.logs import set_up_logs
 from quantstream.settings import load_settings
 
 FOLDER = Path(__file__).parent

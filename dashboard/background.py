@@ -6,7 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 
-from quantstream.errors import QuantStreamError
+from quantstream.core.errors import QuantStreamError
 
 log = logging.getLogger(__name__)
 

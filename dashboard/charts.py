@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quantstream.market import INTERVALS, QUOTE_UNIT, SECOND, UNIT, Candle
-from quantstream.topics import Anomaly, Score
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import QUOTE_UNIT, UNIT
+from quantstream.core.time import INTERVALS, SECOND
+from quantstream.messages.payloads import Anomaly, Score
 
 DAY = 86_400  # seconds
 BOLLINGER_PERIOD, BOLLINGER_WIDTH = 20, 2.0  # Bollinger's own defaults (Bollinger on Bollinger Bands, 2001)

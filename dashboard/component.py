@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from quantstream.errors import Misconfigured
+from quantstream.core.errors import Misconfigured
 
 LIBRARY = ("vendor", "lightweight-charts.standalone.production.js")
 HEIGHT = 560  # pixels

@@ -14,24 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dashboard.background import Background
-from quantstream.errors import BadRecord
+from quantstream.core.candle import Candle
+from quantstream.core.errors import BadRecord
 from quantstream.kafka import OFFSET_BEGINNING, Reader, Record, partition_counts, record
-from quantstream.market import Candle
+from quantstream.messages.payloads import Anomaly, DeadRecord, Event, OpenCandles, Score, decode
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES
 from quantstream.settings import Kafka
-from quantstream.topics import (
-    ANOMALIES,
-    CANDLES,
-    DEAD,
-    EVENTS,
-    OPEN_CANDLES,
-    SCORES,
-    Anomaly,
-    DeadRecord,
-    Event,
-    OpenCandles,
-    Score,
-    decode,
-)
 
 log = logging.getLogger(__name__)
 # How many records before its end a partition is read from at the start; None: from its beginning.

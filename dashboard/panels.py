@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 
 from dashboard import formats
-from quantstream.market import UNIT
-from quantstream.topics import GRAVE, Anomaly, Event, Forecast, Score, Signal
+from quantstream.core.decimals import UNIT
+from quantstream.messages.payloads import GRAVE, Anomaly, Event, Forecast, Score, Signal
 
 TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
 RISK_TONES = {"calm": "up", "elevated": "warn", "high": "down"}

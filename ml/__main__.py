@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantstream.errors import Misconfigured, QuantStreamError
-from quantstream.logs import set_up_logs
+from quantstream.core.errors import Misconfigured, QuantStreamError
+from quantstream.observability.logs import set_up_logs
 from quantstream.settings import load_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ml.check import Verdict
+    from ml.evaluation.leakage_checks import Verdict
 
 Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet; without it a made-up market")]
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -30,7 +30,7 @@ def train(
     ] = None,
 ) -> None:
     """Train models on the lake's candles, register them, and promote those that earned it; one JSON line each."""
-    from ml import train as training
+    from ml.training import train as training
 
     for kind in kinds or training.MODELS:
         training.check_kind(kind)
@@ -49,40 +49,42 @@ def evaluate(
     html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,
 ) -> None:
     """Fit on one folder of candles and judge on another, beside the baselines; needs no lake, no network, no registry."""
-    from ml import report, trial
+    from ml.evaluation import evaluation_report
+    from ml.training import trial
 
     result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()], folds)
     if html is not None:
-        html.write_text(report.page(result), encoding="utf-8")
+        html.write_text(evaluation_report.page(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))
 
 
 @app.command("check-lookahead")
 def check_lookahead(candles: Candles = None) -> None:
     """Spoil the future: no feature may change before it, and no label that was known."""
-    from ml import check
+    from ml.evaluation import leakage_checks
 
-    _conclude({symbol: check.lookahead(frame) for symbol, frame in _frames(candles).items()})
+    _conclude({symbol: leakage_checks.lookahead(frame) for symbol, frame in _frames(candles).items()})
 
 
 @app.command("check-parity")
 def check_parity(candles: Candles = None) -> None:
     """Compute every feature and label as live and as in batch: the difference must be exactly 0."""
-    from ml import check
+    from ml.evaluation import leakage_checks
 
-    _conclude({symbol: check.parity(frame) for symbol, frame in _frames(candles).items()})
+    _conclude({symbol: leakage_checks.parity(frame) for symbol, frame in _frames(candles).items()})
 
 
 def _frames(folder: Path | None) -> dict[str, pd.DataFrame]:
-    from ml import check, trial
+    from ml.evaluation import leakage_checks
+    from ml.training import trial
 
-    return trial.read_folder(folder) if folder is not None else {"a random market": check.synthetic()}
+    return trial.read_folder(folder) if folder is not None else {"a random market": leakage_checks.synthetic()}
 
 
 def _conclude(found: dict[str, Verdict]) -> None:
-    from ml import check
+    from ml.evaluation import leakage_checks
 
-    typer.echo("\n".join(check.summary(found)))
+    typer.echo("\n".join(leakage_checks.summary(found)))
     if any(verdict.faults for verdict in found.values()):
         raise typer.Exit(1)
 
@@ -103,7 +105,7 @@ def tune(
     minutes: Annotated[float, typer.Option(help="stop after so long")] = 30.0,
 ) -> None:
     """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing."""
-    from ml import tuning
+    from ml.training import tuning
 
     typer.echo(json.dumps(tuning.search(train, kind, trials, minutes), indent=1))
 
@@ -111,7 +113,7 @@ def tune(
 @app.command()
 def champions() -> None:
     """Print which version serves and why, as JSON."""
-    from ml.registry import KINDS, Registry, registered_name
+    from ml.serving.registry import KINDS, Registry, registered_name
 
     registry = Registry(load_settings().mlflow_url)
     cards = {name: registry.card(name) for name in map(registered_name, KINDS)}

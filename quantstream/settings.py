@@ -23,8 +23,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from quantstream.errors import Misconfigured
-from quantstream.market import INTERVALS, is_symbol
+from quantstream.core.errors import Misconfigured
+from quantstream.core.time import INTERVALS
+from quantstream.core.trade import is_symbol
 
 PREFIX = "QUANTSTREAM_"
 NOT_SETTINGS = {

@@ -17,18 +17,19 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quantstream.balance import BalanceSheet
-from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.core.time import SECOND
 from quantstream.kafka import Reader, Writer, ensure_topics
-from quantstream.logs import set_up_logs
-from quantstream.market import SECOND
-from quantstream.metrics import STALLED_AFTER, Health, HealthServer, Metrics, end_when_stalled
+from quantstream.messages.payloads import EventKind
+from quantstream.messages.stages import AGGREGATE, DETECT, INGEST, SCORE, SINK, STAGES
+from quantstream.observability.balance import BalanceSheet
+from quantstream.observability.health import STALLED_AFTER, Health, HealthServer, end_when_stalled
+from quantstream.observability.logs import set_up_logs
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Settings, load_settings
-from quantstream.topics import EventKind
-from streaming.pipeline import AGGREGATE, DETECT, INGEST, SCORE, SINK, STAGES
 
 if TYPE_CHECKING:
-    from streaming.telling import Operators
+    from quantstream.kafka.operator_events import Operators
 
 log = logging.getLogger("streaming")
 BROKER_PATIENCE = 120.0  # seconds to wait for a broker that is still starting
@@ -62,11 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one stage until SIGTERM; return the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["simulate"]:
-        from streaming.exchange.command import main as simulate
+        from streaming.exchange.cli import main as simulate
 
         return simulate(arguments[1:])
     if arguments[:1] in (["verify"], ["replay"], ["repair"]):
-        from streaming.proof_command import main as prove
+        from streaming.reconcile.cli import main as prove
 
         return prove(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
@@ -158,8 +159,8 @@ def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
 
 
 def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
-    from streaming.aggregate import AggregateStage
-    from streaming.aggregator import Aggregator
+    from streaming.aggregate.aggregator import Aggregator
+    from streaming.aggregate.stage import AggregateStage
 
     return AggregateStage(
         Aggregator(settings.intervals, settings.lateness_ms * 1000),
@@ -174,8 +175,8 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
-    from quantstream.lake import Lake
-    from streaming.sink import SinkStage
+    from quantstream.lake.store import Lake
+    from streaming.sink.stage import SinkStage
 
     return SinkStage(
         Lake(settings.lake_url),
@@ -189,7 +190,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
 
 
 def _operators(settings: Settings, source: str) -> Operators:
-    from streaming.telling import Operators
+    from quantstream.kafka.operator_events import Operators
 
     return Operators(Writer(settings.kafka), source, wall_clock)
 
@@ -202,8 +203,8 @@ def _tell_of_balance(settings: Settings, stage: str, balance: BalanceSheet) -> N
 
 def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators) -> Any:
     """Return the watcher of the registry, already started; swaps and refusals are operational events."""
-    from ml.registry import Registry
-    from streaming.hotswap import HotSwap, Model
+    from ml.serving.hot_swap import HotSwap, Model
+    from ml.serving.registry import Registry
 
     swaps = metrics.counter("model_swaps_total", "champions taken over or refused", "outcome")
     versions = metrics.gauge("model_version", "version of the champion in service", "model")
@@ -240,7 +241,7 @@ def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: thr
 
 
 def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
-    from streaming.detect import DetectStage
+    from streaming.detect.stage import DetectStage
 
     name = "quantstream-anomaly"
     operators = _operators(settings, DETECT.name)
@@ -259,12 +260,12 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
 
 
 def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
-    from ml.memory import HISTORY, Memory
-    from ml.scoring import ModelSet, score
-    from ml.warming import Warming
-    from quantstream.lake import Lake, utc
-    from streaming.histories import CandleHistories
-    from streaming.score import ScoreStage
+    from ml.serving.outcome_memory import HISTORY, Memory
+    from ml.serving.scoring import ModelSet, score
+    from ml.serving.warming import Warming
+    from quantstream.lake.store import Lake, utc
+    from streaming.score.histories import CandleHistories
+    from streaming.score.stage import ScoreStage
 
     kinds = ("forecast", "signal", "risk", "anomaly")
     operators = _operators(settings, SCORE.name)
@@ -307,11 +308,11 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
 async def _ingest(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> None:
     import aiohttp
 
-    from streaming.connection import Plan, keep_connected, share_of
-    from streaming.ingest import Ingest
-    from streaming.pace import ATTEMPTS, ATTEMPTS_WINDOW, Pace
-    from streaming.rest import BinanceRest
-    from streaming.tradelog import KafkaTradeLog, tails, trade_writer
+    from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
+    from quantstream.binance.rest import BinanceRest
+    from streaming.ingest.feed_lines import Plan, keep_connected, share_of
+    from streaming.ingest.stage import Ingest
+    from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 
     number, count = (int(part) for part in settings.shard.split("/"))
     symbols = share_of(settings.symbols, number, count)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import broker as local_broker
+from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
 

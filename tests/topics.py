@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quantstream.kafka import Message, Reader
+from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
-from quantstream.topics import Topic
 
 
 def read_topic(kafka: Kafka, topic: Topic) -> list[Message]:

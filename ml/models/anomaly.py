@@ -15,10 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ml import trade_features
+from ml.data import trade_features
 from ml.models.base import Model
-from ml.models.flat_forest import FEW, FlatForest
-from quantstream.windows import Floats
+from ml.models.parts.flat_forest import FEW, FlatForest
+from quantstream.core.rolling import Floats
 
 NAMES = (
     "momentum_5m",

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantstream import features
-from quantstream.errors import ModelRejected
-from quantstream.windows import Floats
+from quantstream.core.errors import ModelRejected
+from quantstream.core.rolling import Floats
 
 MANIFEST = "model.json"
 FORMAT = 1
@@ -51,7 +51,7 @@ class Model(ABC):
         """Return the last `rows` predictions corrected by those before them and what came of those.
 
         `predicted` are on consecutive candles of one symbol, NaN where there is none; `came` is (candles, outcomes), NaN where
-        not known yet. Only the last `ml.online.REACH` candles before a row count.
+        not known yet. Only the last `ml.models.online_correction.REACH` candles before a row count.
         """
         return predicted if rows is None else predicted[len(predicted) - rows :]
 
@@ -62,7 +62,7 @@ class Model(ABC):
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Return the newest predictions of many symbols, (symbols, …), each as `adapt` would correct it.
 
-        `evidence` is each symbol's, over the last `ml.online.REACH + 1` candles, the newest included.
+        `evidence` is each symbol's, over the last `ml.models.online_correction.REACH + 1` candles, the newest included.
         """
         shape, count = predicted.shape[1:], int(np.prod(predicted.shape[1:], dtype=int))
         pasts = [(found[:count].T.reshape(-1, *shape), found[count:].T) for found in evidence]

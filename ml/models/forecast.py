@@ -5,7 +5,7 @@ symbol and starts where a good simple model ends. The median and the widths arou
 construction, so quantiles never cross. On later data the median is shrunk as far as it proves useless and the widths are
 stretched until they hold what they promise. What the network says is then averaged with the quantiles that returns had in these
 units on later data: a network adds noise to a shape that hardly changes, and half of it is noise less. The trees are fitted anew
-on all data; live, `ml.online` goes on stretching as outcomes arrive.
+on all data; live, `ml.models.online_correction` goes on stretching as outcomes arrive.
 
 TensorFlow takes seconds to import: it is imported when a forecast is fitted, not when one is served.
 """
@@ -19,14 +19,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, online
-from ml.dataset import Dataset, Rows, Split, thin
-from ml.models import network, plain_network, trees
+from ml.data import labels
+from ml.data.dataset import Dataset, Rows, Split, thin
+from ml.models import online_correction
 from ml.models.base import Model
-from ml.models.network import HORIZONS, LEVELS, quantiles
-from ml.models.plain_network import PlainNetwork
-from ml.models.relative import relative
-from quantstream.windows import Floats
+from ml.models.parts import network, plain_network, trees
+from ml.models.parts.network import HORIZONS, LEVELS, quantiles
+from ml.models.parts.plain_network import PlainNetwork
+from ml.models.parts.relative import relative
+from quantstream.core.rolling import Floats
 
 NAMES = (
     "momentum_5m",
@@ -132,15 +133,15 @@ class ForecastModel(Model):
 
     def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
         """Stretch the intervals until they held what they promised of late."""
-        return online.stretched(predicted, came, LEVELS, tuple(labels.RETURNS.values()), rows)
+        return online_correction.stretched(predicted, came, LEVELS, tuple(labels.RETURNS.values()), rows)
 
     def evidence(self, predicted: Floats, came: Floats) -> Floats:
         """Return how far outcomes lay out: (horizons, levels, candles)."""
-        return online.distances(predicted, came)
+        return online_correction.distances(predicted, came)
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Stretch the newest of many symbols."""
-        return online.stretched_now(predicted, evidence, LEVELS, tuple(labels.RETURNS.values()))
+        return online_correction.stretched_now(predicted, evidence, LEVELS, tuple(labels.RETURNS.values()))
 
     def inputs(self, windows: Floats) -> Floats:
         """Return what the network reads, (rows, length, names): volatilities relative to the last day's, standardised."""

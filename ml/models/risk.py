@@ -17,14 +17,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, reasons, recalibration
-from ml.dataset import Dataset, Rows, Split, calibrating, thin
-from ml.models import blend, logistic, size_lines, trees
+from ml.data import labels
+from ml.data.dataset import Dataset, Rows, Split, calibrating, thin
+from ml.models import explanations, recalibration
 from ml.models.base import Model, columns
-from ml.models.relative import PREFIXES, relative
+from ml.models.parts import blend, logistic, size_lines, trees
+from ml.models.parts.relative import PREFIXES, relative
 from quantstream import features
-from quantstream.errors import DataRejected
-from quantstream.windows import Floats
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats
 
 NAMES = features.NAMES
 HAR = ("log_rms_1h", "log_rms_6h", "log_rms_24h", "log_rms_7d", "log_threshold_30d")  # Corsi 2009, and the threshold
@@ -92,7 +93,8 @@ class RiskModel(Model):
         """Return for each row the features that speak most for an abnormal hour."""
         rows, share = windows[:, -1], self.contributions(self.inputs(windows))
         return [
-            reasons.strongest(self.names, row, part, "an abnormal hour") for row, part in zip(rows, share, strict=True)
+            explanations.strongest(self.names, row, part, "an abnormal hour")
+            for row, part in zip(rows, share, strict=True)
         ]
 
     def contributions(self, inputs: Floats) -> Floats:

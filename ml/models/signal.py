@@ -13,14 +13,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ml import labels, online, reasons
-from ml.dataset import Dataset, Rows, Split, calibrating, thin
-from ml.models import blend, trees
+from ml.data import labels
+from ml.data.dataset import Dataset, Rows, Split, calibrating, thin
+from ml.models import explanations, online_correction
 from ml.models.base import Model
-from ml.models.relative import relative
+from ml.models.parts import blend, trees
+from ml.models.parts.relative import relative
 from quantstream import features
-from quantstream.errors import DataRejected
-from quantstream.windows import Floats
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats
 
 ACTIONS = ("Sell", "Hold", "Buy")
 ENOUGH = features.DAY + 1  # candles of history: a day must do, so that a young market has a signal
@@ -65,16 +66,16 @@ class SignalModel(Model):
 
         Which one is left alone: two weeks of rising prices say nothing about the next hour.
         """
-        share = online.shifted(_quiet(predicted), _held(came), labels.HORIZON[LABEL], rows)[:, 1]
+        share = online_correction.shifted(_quiet(predicted), _held(came), labels.HORIZON[LABEL], rows)[:, 1]
         return _held_back(predicted if rows is None else predicted[len(predicted) - rows :], share)
 
     def evidence(self, predicted: Floats, came: Floats) -> Floats:
         """Return how quiet it was against what was expected: (2, 2, candles)."""
-        return online.misses(_quiet(predicted), _held(came))
+        return online_correction.misses(_quiet(predicted), _held(came))
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Shift the newest of many symbols."""
-        share = online.shifted_now(_quiet(predicted), evidence, labels.HORIZON[LABEL])[:, 1]
+        share = online_correction.shifted_now(_quiet(predicted), evidence, labels.HORIZON[LABEL])[:, 1]
         return _held_back(predicted, share)
 
     def inputs(self, windows: Floats) -> Floats:
@@ -91,7 +92,7 @@ class SignalModel(Model):
         rows = windows[:, -1]
         share = self.blend.contributions(self.inputs(windows))
         return [
-            reasons.strongest(self.names, rows[i], share[i, ACTIONS.index(action)], action)
+            explanations.strongest(self.names, rows[i], share[i, ACTIONS.index(action)], action)
             for i, action in enumerate(actions)
         ]
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from quantstream.core.rolling import Floats
 from quantstream.features.definitions import DEFINITIONS, NAMES, WARMUP
 from quantstream.features.grid import Grid, grid_of, grid_of_whole, together
 from quantstream.features.series import STEP_US, Series, opened_at_us
-from quantstream.windows import Floats
 
 TOGETHER = 16  # symbols in one pass: more do not fit a core's cache
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantstream.features import market, volatility
+from quantstream.features import price, volatility
 from quantstream.features.grid import DAY, HOUR, MONTH, WEEK
 from quantstream.features.volatility import Formula
 
@@ -32,7 +32,7 @@ def _momentum(window: int, words: str) -> Definition:
     return Definition(
         1,
         max(window, DAY),
-        market.momentum(window),
+        price.momentum(window),
         f"log(close / close {words} ago) / (σ √n)",
         "σ",
         "Moskowitz et al. 2012",
@@ -65,23 +65,23 @@ def _log_bipower(window: int) -> Definition:
 
 def _relative_volume(window: int) -> Definition:
     words = "log(mean volume / mean volume of the last day + 0.01)"
-    return Definition(1, DAY - 1, market.relative_volume(window), words, "log")
+    return Definition(1, DAY - 1, price.relative_volume(window), words, "log")
 
 
 def _imbalance(window: int) -> Definition:
     words = "Σ(2 taker buys − volume) / Σ volume; 0 without taker volume"
-    return Definition(1, window - 1, market.imbalance(window), words, "share", "Chordia & Subrahmanyam 2004")
+    return Definition(1, window - 1, price.imbalance(window), words, "share", "Chordia & Subrahmanyam 2004")
 
 
 def _season(period_us: int, wave: str, words: str) -> Definition:
     chosen = np.sin if wave == "sin" else np.cos
-    return Definition(1, 0, market.season(period_us, chosen), f"{wave}(2π · time at close / {words})", "−1 to 1")
+    return Definition(1, 0, price.season(period_us, chosen), f"{wave}(2π · time at close / {words})", "−1 to 1")
 
 
 def _local(period_us: int, wave: str, words: str) -> Definition:
     chosen = np.sin if wave == "sin" else np.cos
     return Definition(
-        1, 0, market.local_season(period_us, chosen), f"{wave}(2π · New York's time at close / {words})", "−1 to 1"
+        1, 0, price.local_season(period_us, chosen), f"{wave}(2π · New York's time at close / {words})", "−1 to 1"
     )
 
 
@@ -100,10 +100,10 @@ def _unusual(window: int) -> Definition:
 def _release(kind: str, of: str, source: str) -> dict[str, Definition]:
     return {
         f"{kind}_next_1h": Definition(
-            1, 0, market.release_next(kind), f"1 if {of} is scheduled within the coming hour", "0 or 1", source
+            1, 0, price.release_next(kind), f"1 if {of} is scheduled within the coming hour", "0 or 1", source
         ),
         f"{kind}_past_1h": Definition(
-            1, 0, market.release_past(kind), f"1 if {of} was scheduled within the last hour", "0 or 1", source
+            1, 0, price.release_past(kind), f"1 if {of} was scheduled within the last hour", "0 or 1", source
         ),
     }
 
@@ -210,28 +210,28 @@ DEFINITIONS: dict[str, Definition] = {
     "seasonal_volume_14d": Definition(
         1,
         14 * DAY + HOUR - 1,
-        market.seasonal_volume,
+        price.seasonal_volume,
         "log(volume of the last hour / mean of this hour of the day, 14 days, + 0.01)",
         "log",
     ),
     "taker_imbalance_5m": _imbalance(1),
     "taker_imbalance_1h": _imbalance(HOUR),
-    "vwap_distance_24h": Definition(1, DAY, market.vwap_distance, "log(close / VWAP of the day) / (σ √n)", "σ"),
+    "vwap_distance_24h": Definition(1, DAY, price.vwap_distance, "log(close / VWAP of the day) / (σ √n)", "σ"),
     "bollinger_position": Definition(
         1,
         19,
-        market.bollinger_position,
+        price.bollinger_position,
         "(log close − mean) / (2 standard deviations), 20 candles",
         "bands",
         "Bollinger 2001",
     ),
     "bollinger_width": Definition(
-        1, DAY, market.bollinger_width, "log(standard deviation of 20 log closes / σ)", "log", "Bollinger 2001"
+        1, DAY, price.bollinger_width, "log(standard deviation of 20 log closes / σ)", "log", "Bollinger 2001"
     ),
     "range_position_24h": Definition(
         1,
         DAY - 1,
-        market.range_position,
+        price.range_position,
         "(close − low of the day) / (high − low of the day)",
         "share",
         "Lane 1984 (%K)",
@@ -247,7 +247,7 @@ DEFINITIONS: dict[str, Definition] = {
     "new_york_half_day_sin": _local(HALF_DAY_US, "sin", "half a day"),
     "new_york_half_day_cos": _local(HALF_DAY_US, "cos", "half a day"),
     "new_york_weekend_1h": Definition(
-        1, 0, market.weekend, "1 if the middle of the coming hour is on a weekend in New York", "0 or 1"
+        1, 0, price.weekend, "1 if the middle of the coming hour is on a weekend in New York", "0 or 1"
     ),
     "log_seasonal_range_weekly_28d": Definition(
         1,

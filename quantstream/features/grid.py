@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quantstream.errors import DataRejected
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats, lag, window_max, window_mean, window_quantile
 from quantstream.features.series import COLUMNS, PRICES, STEP_US, Series, is_sound, series_of
-from quantstream.windows import Floats, lag, window_max, window_mean, window_quantile
 
 HOUR, DAY, WEEK, MONTH = 12, 288, 2016, 8640  # candles
 RMS_FLOOR = 1e-6  # a hundredth of a basis point: the log of a flat market's volatility stays finite

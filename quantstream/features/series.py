@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quantstream.errors import DataRejected
-from quantstream.windows import Floats
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats
 
 STEP_US = 300_000_000  # five minutes; window lengths count candles of this length
 PRICES = ("open", "high", "low", "close")

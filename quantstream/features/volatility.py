@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from quantstream.core.rolling import Floats, lag, window_mean
 from quantstream.features.grid import DAY, HOUR, MONTH, RMS_FLOOR, WEEK, Grid, abnormal_threshold, log_root, ratio
-from quantstream.windows import Floats, lag, window_mean
 
 Formula = Callable[[Grid], Floats]
 USUAL = (

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from quantstream.errors import Misconfigured, Unavailable
+from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason, refusal
 from quantstream.kafka.reader import Reader
+from quantstream.messages.topics import CO_PARTITIONED, TOPICS, TRADES, Topic
 from quantstream.settings import Kafka
-from quantstream.topics import CO_PARTITIONED, TOPICS, TRADES, Topic
 
 
 def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float = TIMEOUT) -> list[str]:

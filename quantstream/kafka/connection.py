@@ -9,7 +9,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from quantstream.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.settings import Kafka
 
 TIMEOUT = 15.0  # seconds for an answer of the broker

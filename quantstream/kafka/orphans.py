@@ -17,10 +17,10 @@ from typing import Any
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from quantstream.errors import Unavailable
+from quantstream.core.errors import Unavailable
 from quantstream.kafka.connection import Partition, connection
 from quantstream.kafka.reader import Reader
-from quantstream.topics import Topic
+from quantstream.messages.topics import Topic
 
 log = logging.getLogger(__name__)
 EVERY = 10.0  # seconds between two looks; what two of them in a row find, no rebalance under way will mend

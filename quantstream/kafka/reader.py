@@ -10,10 +10,10 @@ from typing import Any
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from quantstream.errors import Outrun, Unavailable
+from quantstream.core.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
+from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
-from quantstream.topics import Topic
 
 log = logging.getLogger(__name__)
 MOVING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a partition just made, or on its way

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Message
 
-from quantstream.accounts import Account
-from quantstream.balance import BalanceSheet
-from quantstream.errors import Outrun
+from quantstream.core.accounts import Account
+from quantstream.core.errors import Outrun
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.orphans import OrphanWatch
 from quantstream.kafka.reader import BATCH, Reader
-from quantstream.metrics import Health, Metrics
-from quantstream.topics import Topic
+from quantstream.messages.topics import Topic
+from quantstream.observability.balance import BalanceSheet
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from quantstream.errors import Outrun, Unavailable
+from quantstream.core.errors import Outrun, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
 from quantstream.kafka.reader import Reader
+from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
-from quantstream.topics import Topic
 
 MOVED = (KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS)
 ANY_PARTITION = -1  # as the key says

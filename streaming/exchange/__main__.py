@@ -2,6 +2,6 @@
 
 import sys
 
-from streaming.exchange.command import main
+from streaming.exchange.cli import main
 
 sys.exit(main(sys.argv[1:]))

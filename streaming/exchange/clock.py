@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from quantstream.market import SECOND
+from quantstream.core.time import SECOND
 
 
 class Clock:

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 import msgspec
 
-from quantstream.errors import Misconfigured
-from quantstream.market import LATEST, SECOND
+from quantstream.core.errors import Misconfigured
+from quantstream.core.time import LATEST, SECOND
 
 L = TypeVar("L")
 KINDS = {

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from quantstream.market import MINUTE
+from quantstream.core.time import MINUTE
 
 SYMBOL = re.compile(r"(?:[^\Wa-z]|[-.]){1,50}")
 SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"  # the exchange's own words: letters of any script, no lower case ones

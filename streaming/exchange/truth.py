@@ -6,9 +6,9 @@ from pathlib import Path
 
 import msgspec
 
-from quantstream.errors import Misconfigured, Unavailable
-from quantstream.market import units_text
-from streaming.exchange.market import Span
+from quantstream.core.decimals import units_text
+from quantstream.core.errors import Misconfigured, Unavailable
+from streaming.exchange.market.protocol import Span
 
 
 class FatFingerRecord(msgspec.Struct, frozen=True):

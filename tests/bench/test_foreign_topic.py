@@ -16,9 +16,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from bench import readback, source
+from quantstream.decode.columns import Parser
+from quantstream.messages.topics import DEAD
 from quantstream.settings import Kafka
-from quantstream.topics import DEAD
-from streaming.columns import Parser
 
 HERE = Path(__file__).resolve().parents[2]
 TRADES = 3_000

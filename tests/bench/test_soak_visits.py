@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from bench.soak import VISITED, Visits
-from streaming.pipeline import STAGES
+from quantstream.messages.stages import STAGES
 
 
 @dataclass

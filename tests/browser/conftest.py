@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from infra.local.broker import free_port
-from quantstream.lake import Lake
-from quantstream.metrics import Health, HealthServer, Metrics
+from infra.embedded.broker import free_port
+from quantstream.lake.store import Lake
+from quantstream.observability.health import Health, HealthServer
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 
 ROOT = Path(__file__).resolve().parents[2]

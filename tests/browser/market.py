@@ -7,28 +7,16 @@ import math
 import random
 from collections.abc import Sequence
 
-from quantstream.building import SymbolState
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.partial_sums import SymbolState
+from quantstream.core.time import MINUTE, SECOND
 from quantstream.kafka import Writer
-from quantstream.lake import Lake
-from quantstream.market import MINUTE, SECOND, UNIT, Candle
+from quantstream.lake.schemas import candle_rows
+from quantstream.lake.store import Lake
+from quantstream.messages.payloads import Anomaly, DeadRecord, Event, Forecast, OpenCandles, Score, Signal, encode
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES
 from quantstream.settings import Kafka
-from quantstream.tables import candle_rows
-from quantstream.topics import (
-    ANOMALIES,
-    CANDLES,
-    DEAD,
-    EVENTS,
-    OPEN_CANDLES,
-    SCORES,
-    Anomaly,
-    DeadRecord,
-    Event,
-    Forecast,
-    OpenCandles,
-    Score,
-    Signal,
-    encode,
-)
 
 STEP = 5 * MINUTE
 BEGAN_AT = 1_768_521_600 * SECOND  # 2026-01-16 00:00 UTC: candles begin two days before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from infra.local import broker as local_broker
+from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
 

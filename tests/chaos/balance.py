@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from quantstream.lake import Lake
-from streaming.kept import sink_accounts
+from quantstream.lake.store import Lake
+from streaming.sink.symbol_state import sink_accounts
 
 EVERY = 1.0  # seconds
 _OFF = re.compile(rb"^quantstream_\w+_unbalanced_symbols ([\d.e+]+)$", re.M)

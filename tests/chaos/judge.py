@@ -18,14 +18,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from quantstream.lake import Lake, micros
-from quantstream.market import INTERVALS, Trade
+from quantstream.binance.wire import parse_record
+from quantstream.core.candle import Candle
+from quantstream.core.time import INTERVALS
+from quantstream.core.trade import Trade
+from quantstream.lake.schemas import SCHEMAS
+from quantstream.lake.store import Lake, micros
+from quantstream.messages.payloads import Anomaly, DeadRecord, Score, decode
+from quantstream.messages.stages import INGEST
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
 from quantstream.settings import Kafka
-from quantstream.tables import SCHEMAS
-from quantstream.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Anomaly, Candle, DeadRecord, Score, decode
-from streaming.binance import parse_record
-from streaming.detect import Detector
-from streaming.pipeline import INGEST
+from streaming.detect.stage import Detector
 from tests.chaos.exchange import Exchange
 from tests.chaos.progress import Step, group_steps, lake_steps, went_back
 from tests.chaos.stage import Rule

@@ -13,7 +13,7 @@ from urllib.error import URLError
 from urllib.parse import quote, unquote
 from urllib.request import urlopen
 
-from quantstream.errors import Unavailable
+from quantstream.core.errors import Unavailable
 
 ADDRESS = "CHAOS_REGISTRY"  # in the stages' environment
 HOLD = 5.0  # seconds that a request is left without an answer at most while the registry is away

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.local import stack
-from infra.local.plan import Market, Plan, make_plan
-from infra.local.ports import free_ports
-from infra.local.processes import Process, process_table
-from infra.local.readiness import fetch, is_ready
-from infra.local.startup import Startup
-from infra.local.state import State, write_private
-from infra.local.supervisor import Supervisor, start_supervisor
+from infra.embedded import stack
+from infra.embedded.free_ports import free_ports
+from infra.embedded.plan import Market, Plan, make_plan
+from infra.embedded.processes import Process, process_table
+from infra.embedded.readiness import fetch, is_ready
+from infra.embedded.startup import Startup
+from infra.embedded.state import State, write_private
+from infra.embedded.supervisor import Supervisor, start_supervisor
 from quantstream.kafka import ensure_topics
-from quantstream.lake import Lake
+from quantstream.lake.store import Lake
 from quantstream.settings import PARTITIONS, Kafka, load_settings
 from tests.chaos.exchange import Exchange
 from tests.chaos.schedule import STAGES, replica

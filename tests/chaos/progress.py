@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantstream.kafka import Message
+from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
-from quantstream.topics import Topic
 from tests.topics import read_topic
 
 OFFSETS = Topic("__consumer_offsets", "source", "the broker")

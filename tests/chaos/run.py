@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 from urllib.error import URLError
 
-from quantstream.errors import Unavailable
-from quantstream.lake import micros
-from quantstream.market import INTERVALS
+from quantstream.core.errors import Unavailable
+from quantstream.core.time import INTERVALS
+from quantstream.lake.store import micros
 from streaming.exchange.faults import KINDS
 from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml import trade_features
+from ml.data import trade_features
 from tests.chaos.outages import ADDRESS, champion
 
 SIZE = trade_features.NAMES.index("relative_size")
@@ -73,7 +73,7 @@ def main() -> int:
     import streaming.__main__ as entry
 
     if ADDRESS in os.environ:
-        module = ModuleType("ml.registry")  # without MLflow's, which takes seconds to import
+        module = ModuleType("ml.serving.registry")  # without MLflow's, which takes seconds to import
         vars(module)["Registry"] = lambda _: OneRule(sys.argv[1:] == ["detect"])
         sys.modules[module.__name__] = module
     else:

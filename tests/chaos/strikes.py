@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from quantstream.errors import Unavailable
+from quantstream.core.errors import Unavailable
 from tests.chaos import schedule
 from tests.chaos.outages import LakeFolder, RegistryServer
 from tests.chaos.platform import Platform

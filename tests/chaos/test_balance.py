@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from quantstream.accounts import Account
-from quantstream.balance import BalanceSheet
-from quantstream.lake import Lake
-from quantstream.metrics import Metrics
+from quantstream.core.accounts import Account
+from quantstream.lake.store import Lake
+from quantstream.observability.balance import BalanceSheet
+from quantstream.observability.metrics import Metrics
 from tests.chaos.balance import BalanceWatch, lake_off
-from tests.streaming.memory_broker import MemoryBroker
-from tests.streaming.test_balance import make_sink, put, started, walk
+from tests.unit.streaming.memory_broker import MemoryBroker
+from tests.unit.streaming.test_balance import make_sink, put, started, walk
 
 
 def page(stage: str, *accounts: Account) -> bytes:

@@ -14,18 +14,21 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import TopicPartition
 
-from quantstream.errors import Unavailable
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.errors import Unavailable
+from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.trade import Trade
 from quantstream.kafka import Reader
-from quantstream.lake import Lake
-from quantstream.lake import Step as LakeStep
-from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
-from quantstream.metrics import STALLED_AFTER
+from quantstream.lake.schemas import candle_rows
+from quantstream.lake.store import Lake
+from quantstream.lake.store import Step as LakeStep
+from quantstream.messages.payloads import Anomaly, DeadRecord, Score
+from quantstream.messages.topics import TRADES as TRADES_TOPIC
+from quantstream.observability.health import STALLED_AFTER
 from quantstream.settings import Kafka
-from quantstream.tables import candle_rows
-from quantstream.topics import TRADES as TRADES_TOPIC
-from quantstream.topics import Anomaly, DeadRecord, Score
-from streaming.offline import build_candles
-from streaming.sink import _anomaly_row, _score_row, _table
+from streaming.offline.candles import build_candles
+from streaming.sink.stage import _anomaly_row, _score_row, _table
 from tests.chaos import judge as judging
 from tests.chaos.judge import Verdict
 from tests.chaos.outages import LakeFolder, RegistryServer, champion

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.supervisor import Supervisor
-from quantstream.errors import Unavailable
+from infra.embedded.supervisor import Supervisor
+from quantstream.core.errors import Unavailable
 from tests.chaos.platform import Platform
 from tests.chaos.schedule import stage_of
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra.local import airflow
+from infra.embedded.airflow import environment
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class Home:
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A prepared home without a database."""
     path = tmp_path_factory.mktemp("airflow")
-    airflow.prepare(path)
-    return Home(path, airflow.environment(path, port=9))
+    environment.prepare(path)
+    return Home(path, environment.environment(path, port=9))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.airflow import DAGS
+from infra.embedded.airflow.environment import DAGS
 
 HEAVY = (
     "great_expectations",
@@ -118,6 +118,6 @@ def test_history_leads_to_validation_leads_to_training(dags: dict[str, Any]) -> 
 
 
 def test_the_models_offered_are_those_that_can_be_trained() -> None:
-    from ml.train import MODELS
+    from ml.training.train import MODELS
 
     assert f"MODELS = {list(MODELS)}".replace("'", '"') in (DAGS / "models_train.py").read_text()

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from infra.local.airflow import DAGS, migrate_command
-from quantstream.lake import Lake
+from infra.embedded.airflow.environment import DAGS, migrate_command
+from quantstream.lake.store import Lake
 
 pytestmark = pytest.mark.stack  # half a minute of a core: an Airflow is imported and its database made
 RUN = """

@@ -8,10 +8,10 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
-from quantstream.errors import Unavailable
-from quantstream.market import Trade
-from streaming.binance import trade_event
-from streaming.ports import Row
+from quantstream.binance.protocols import Row
+from quantstream.binance.wire import trade_event
+from quantstream.core.errors import Unavailable
+from quantstream.core.trade import Trade
 from tests.dst.market import Market
 from tests.dst.simulation import MS, SECOND, Process, Simulation
 

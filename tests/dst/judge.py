@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from quantstream.market import INTERVALS, UNIT, Candle, Trade
-from quantstream.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Anomaly, Score, Topic, decode
-from streaming.binance import parse_record
-from streaming.detect import Detector
+from quantstream.binance.wire import parse_record
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import INTERVALS
+from quantstream.core.trade import Trade
+from quantstream.messages.payloads import Anomaly, Score, decode
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Topic
+from streaming.detect.stage import Detector
 from tests.dst.broker import COMMITTED
 from tests.dst.wiring import Sieve, rule_of
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantstream.errors import Outrun, Unavailable
-from quantstream.lake import Step
+from quantstream.core.errors import Outrun, Unavailable
+from quantstream.lake.store import Step
 from tests.dst.simulation import SECOND, Simulation, me
 
 
@@ -32,7 +32,7 @@ class Snapshot(list[Commit]):
 
 
 class Lake:
-    """Tables in memory, with the interface of `quantstream.lake.Lake` as far as stages use it."""
+    """Tables in memory, with the interface of `quantstream.lake.store.Lake` as far as stages use it."""
 
     url = "memory"
 

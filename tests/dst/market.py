@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from quantstream.market import INTERVALS, SECOND, UNIT, Trade
-from streaming.binance import Standing, heartbeat_event, trade_event
+from quantstream.binance.wire import Standing, heartbeat_event, trade_event
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import INTERVALS, SECOND
+from quantstream.core.trade import Trade
 from tests.dst.simulation import EPOCH, MS
 
 Bar = tuple[int, int, int, int, int, int, int, int, int]  # open high low close volume quote count first last

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from quantstream.kafka import Partition, PartitionedStage, Reader, Writer
-from streaming.aggregator import Aggregator
-from streaming.detect import DetectStage
+from streaming.aggregate.aggregator import Aggregator
+from streaming.detect.stage import DetectStage
 from tests.dst.lake import Lake
 
 STAGES = ("aggregate", "detect", "score", "sink")

@@ -37,12 +37,12 @@ FORBIDDEN = {
 }
 FROM_TIME = {"time", "monotonic", "sleep", "time_ns", "monotonic_ns", "perf_counter"}
 ALLOWED = {  # what a world never reaches, or gives the stage another of
-    ("quantstream.metrics", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
+    ("quantstream.observability.metrics", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
     (
-        "quantstream.lake_compaction",
+        "quantstream.lake.compaction",
         "uuid.uuid4",
     ): "names of files: a world's lake is a model, and nothing depends on a name",
-    ("streaming.histories", "ThreadPoolExecutor"): "a world hands its own executor in (AtOnce)",
+    ("streaming.score.histories", "ThreadPoolExecutor"): "a world hands its own executor in (AtOnce)",
 }
 
 

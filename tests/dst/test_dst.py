@@ -52,7 +52,12 @@ def test_nothing_on_the_path_has_a_clock_or_chance_of_its_own() -> None:
     code, said = run("-c", LIST)
     assert code == 0, said
     modules, impure = json.loads(said)
-    assert {"quantstream.kafka.reader", "streaming.sink", "streaming.connection", "ml.trade_features"} <= set(modules)
+    assert {
+        "quantstream.kafka.reader",
+        "streaming.sink.stage",
+        "streaming.ingest.feed_lines",
+        "ml.data.trade_features",
+    } <= set(modules)
     assert impure == []
 
 

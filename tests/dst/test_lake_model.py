@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from quantstream import lake as delta
-from quantstream.errors import Outrun
-from quantstream.lake import Step
-from quantstream.market import Candle
-from quantstream.tables import candle_rows
+from quantstream.core.candle import Candle
+from quantstream.core.errors import Outrun
+from quantstream.lake import store as delta
+from quantstream.lake.schemas import candle_rows
+from quantstream.lake.store import Step
 from tests.dst import lake as model
 from tests.dst import simulation
 from tests.dst.simulation import EPOCH, SECOND, Process, Simulation

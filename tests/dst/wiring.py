@@ -11,24 +11,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-import ml.trade_features
-import streaming.aggregate
-import streaming.connection
-import streaming.detect
-import streaming.score
-import streaming.sink
-import streaming.tradelog
+import ml.data.trade_features
+import streaming.aggregate.stage
+import streaming.detect.stage
+import streaming.ingest.feed_lines
+import streaming.ingest.trade_log
+import streaming.score.stage
+import streaming.sink.stage
 from quantstream.features import Series
 from quantstream.kafka import Reader, Writer
-from quantstream.metrics import Health, Metrics
+from quantstream.messages.payloads import Score
+from quantstream.messages.stages import AGGREGATE, DETECT, SCORE, SINK
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
-from quantstream.topics import Score
-from streaming.aggregator import Aggregator
-from streaming.connection import Plan, keep_lines
-from streaming.histories import CandleHistories
-from streaming.ingest import Ingest
-from streaming.pipeline import AGGREGATE, DETECT, SCORE, SINK
-from streaming.tradelog import KafkaTradeLog, tails, trade_writer
+from streaming.aggregate.aggregator import Aggregator
+from streaming.ingest.feed_lines import Plan, keep_lines
+from streaming.ingest.stage import Ingest
+from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
+from streaming.score.histories import CandleHistories
 from tests.dst import simulation
 from tests.dst.broker import Broker
 from tests.dst.consumer import Consumer
@@ -40,9 +41,9 @@ from tests.dst.simulation import Process
 KAFKA = Kafka(bootstrap="model:9092")
 LOOK = 3  # candles that a score of the rule depends on
 KEPT = 64  # candles of a history
-streaming.connection.TURN = 1.0  # of 0.1 s: how often a loop that has nothing to do turns
-streaming.tradelog.TAIL_CHUNK = 12  # of 20,000 records: how far ingest looks back first
-ml.trade_features.FEWEST = 3  # of 64: the symbols of a world trade some dozens of times
+streaming.ingest.feed_lines.TURN = 1.0  # of 0.1 s: how often a loop that has nothing to do turns
+streaming.ingest.trade_log.TAIL_CHUNK = 12  # of 20,000 records: how far ingest looks back first
+ml.data.trade_features.FEWEST = 3  # of 64: the symbols of a world trade some dozens of times
 
 
 def wall_clock() -> int:
@@ -116,7 +117,7 @@ def score_by_rule(interval: str) -> Callable[[Mapping[str, Series]], list[Score]
 
 def aggregate(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
     """Return the stage."""
-    return streaming.aggregate.AggregateStage(
+    return streaming.aggregate.stage.AggregateStage(
         Aggregator((interval,), 500_000),
         Reader(KAFKA, AGGREGATE.group, instance),
         Reader(KAFKA),
@@ -130,7 +131,7 @@ def aggregate(lake: Lake, instance: str, commit_s: float, interval: str, health:
 
 def sink(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
     """Return the stage."""
-    return streaming.sink.SinkStage(
+    return streaming.sink.stage.SinkStage(
         lake,  # type: ignore[arg-type]
         Reader(KAFKA, SINK.group, instance),
         Writer(KAFKA),
@@ -144,7 +145,7 @@ def sink(lake: Lake, instance: str, commit_s: float, interval: str, health: Heal
 def detect(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
     """Return the stage."""
     sieve = Sieve()
-    return streaming.detect.DetectStage(
+    return streaming.detect.stage.DetectStage(
         Reader(KAFKA, DETECT.group, instance),
         Writer(KAFKA, f"{DETECT.group}-{instance}"),
         lambda: sieve,
@@ -157,7 +158,7 @@ def detect(lake: Lake, instance: str, commit_s: float, interval: str, health: He
 
 def score(lake: Lake, instance: str, commit_s: float, interval: str, health: Health) -> Any:
     """Return the stage."""
-    return streaming.score.ScoreStage(
+    return streaming.score.stage.ScoreStage(
         Reader(KAFKA, SCORE.group, instance),
         Writer(KAFKA, f"{SCORE.group}-{instance}"),
         CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), aside=AtOnce()),

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from quantstream.errors import QuantStreamError, Unavailable
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.errors import QuantStreamError, Unavailable
 from quantstream.kafka import Writer
-from quantstream.market import UNIT, Candle
-from quantstream.topics import (
-    ANOMALIES,
-    CANDLES,
-    DEAD,
-    EVENTS,
-    OPEN_CANDLES,
-    SCORES,
-    TOPICS,
-    TRADES,
-    Anomaly,
-    Score,
-    encode,
-)
+from quantstream.messages.payloads import Anomaly, Score, encode
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES, TOPICS, TRADES
 from tests.dst import faults, judge, simulation, wiring
 from tests.dst.broker import Broker
 from tests.dst.exchange import Exchange

@@ -18,20 +18,28 @@ from typing import Any
 
 import msgspec
 
-from ml.klines import fetch_klines
-from ml.rest import Rest
-from quantstream.candles import CandleBuilder
-from quantstream.errors import BadRecord, Misconfigured, QuantStreamError
-from quantstream.market import MINUTE, Trade, is_symbol
+from quantstream.binance.blocking_rest import Rest
+from quantstream.binance.klines import fetch_klines
+from quantstream.binance.rest import BinanceRest
+from quantstream.binance.wire import (
+    heartbeat_event,
+    is_trade_stream,
+    parse_record,
+    parse_trade,
+    split_frame,
+    split_rows,
+)
+from quantstream.core.candle_builder import CandleBuilder
+from quantstream.core.errors import BadRecord, Misconfigured, QuantStreamError
+from quantstream.core.time import MINUTE
+from quantstream.core.trade import Trade, is_symbol
+from quantstream.decode.columns import Parser
+from quantstream.lake.schemas import candle_rows
 from quantstream.settings import Settings, load_settings
-from quantstream.tables import candle_rows
-from streaming.aggregator import Aggregator
-from streaming.binance import heartbeat_event, is_trade_stream, parse_record, parse_trade, split_frame, split_rows
-from streaming.columns import Parser
-from streaming.connection import share_of
-from streaming.offline import write_candles
-from streaming.recordings import Given, read_blocks, read_trades
-from streaming.rest import BinanceRest
+from streaming.aggregate.aggregator import Aggregator
+from streaming.ingest.feed_lines import share_of
+from streaming.offline.candles import write_candles
+from streaming.recordings.readers import Given, read_blocks, read_trades
 from tests.fuzz.mutate import mutate
 
 SYMBOL = "BTCUSDT"
@@ -242,7 +250,7 @@ def _klines(raw: bytes) -> None:
 
 
 def _exchange_info(raw: bytes) -> None:
-    from infra.local.checks import check_exchange
+    from infra.cli.checks import check_exchange
 
     for status in (200, 400):
         try:

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantstream.errors import BadRecord, Misconfigured
-from quantstream.market import Trade
-from streaming.binance import heartbeat_event, parse_record, parse_trade, split_frame
-from streaming.recordings import read_blocks, read_trades
+from quantstream.binance.wire import heartbeat_event, parse_record, parse_trade, split_frame
+from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.core.trade import Trade
+from streaming.recordings.readers import read_blocks, read_trades
 from tests.conftest import ROOT
 from tests.fuzz.targets import KLINE, ROW, TRADE, framed, targets
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import stack
-from infra.local.plan import Market, Plan
-from infra.local.state import PROJECT, State
+from infra.embedded import stack
+from infra.embedded.plan import Market, Plan
+from infra.embedded.state import PROJECT, State
 from quantstream.settings import Settings, load_settings
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -54,7 +54,7 @@ def cli(tmp_path: Path) -> Cli:
 
     def run(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")}
-        command = [sys.executable, "-m", "infra.local.cli", *arguments]
+        command = [sys.executable, "-m", "infra.cli.commands", *arguments]
         environment = own | {"QUANTSTREAM_STATE": str(tmp_path / "state")} | dict(env or {})
         return subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=120, check=False, cwd=PROJECT

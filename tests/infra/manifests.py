@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from infra.local.state import PROJECT
+from infra.embedded.state import PROJECT
 
 Object = dict[str, Any]
 K8S = PROJECT / "infra" / "k8s"

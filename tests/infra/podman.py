@@ -14,8 +14,8 @@ from pathlib import Path
 
 import yaml
 
-from infra.local.ports import free_ports
-from infra.local.state import PROJECT
+from infra.embedded.free_ports import free_ports
+from infra.embedded.state import PROJECT
 from tests.infra.manifests import Object, of_kind, pod, render
 
 CONF = PROJECT / "infra" / "docker" / "containers.conf"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import broker as local_broker
+from infra.embedded import broker as local_broker
 from quantstream.kafka import OFFSET_BEGINNING, Reader, Writer, ensure_topics, group_lag, partition_counts
+from quantstream.messages.topics import TOPICS, TRADES
 from quantstream.settings import Kafka
-from quantstream.topics import TOPICS, TRADES
 
 
 def test_broker_listens_on_loopback_only_and_keeps_its_data_in_the_state_folder() -> None:

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from infra.local.champions import Champion, champions
-from infra.local.ports import free_port
-from quantstream.errors import Unavailable
+from infra.cli.champions import Champion, champions
+from infra.embedded.free_ports import free_port
+from quantstream.core.errors import Unavailable
 
 SERVING = {
     "quantstream-signal": Champion("3", "432c"),

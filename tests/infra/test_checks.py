@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from infra.local.checks import check_exchange, check_same_market, recorded_symbols
-from infra.local.ports import free_port
-from quantstream.errors import Misconfigured
+from infra.cli.checks import check_exchange, check_same_market, recorded_symbols
+from infra.embedded.free_ports import free_port
+from quantstream.core.errors import Misconfigured
 from quantstream.settings import Endpoints, Settings, load_settings
 
 UNKNOWN = b'{"code":-1121,"msg":"Invalid symbol."}'

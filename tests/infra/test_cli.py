@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from infra.local.ports import free_port, free_ports
+from infra.embedded.free_ports import free_port, free_ports
 
 Cli = Callable[..., "CompletedProcess[str]"]
 

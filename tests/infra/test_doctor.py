@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import doctor
-from infra.local.doctor import Finding
-from infra.local.jars import KAFKA_VERSION
-from infra.local.state import State
+from infra.cli import doctor
+from infra.cli.doctor import Finding
+from infra.embedded.jars import KAFKA_VERSION
+from infra.embedded.state import State
 from quantstream.settings import Ports, Settings, load_settings
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from infra.local.airflow_api import Run, Task
-from infra.local.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
-from ml.enough import shortfall
-from quantstream.errors import Unavailable
+from infra.cli.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
+from infra.embedded.airflow.api import Run, Task
+from ml.data.data_needs import shortfall
+from quantstream.core.errors import Unavailable
 
 
 @dataclass

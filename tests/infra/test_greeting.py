@@ -9,15 +9,18 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from infra.local import up
-from infra.local.champions import Champion
-from infra.local.first_run import Outcome
-from infra.local.plan import Market
+from infra.cli import up
+from infra.cli.champions import Champion
+from infra.cli.first_run import Outcome
+from infra.embedded.plan import Market
+from quantstream.binance.wire import trade_event
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.trade import Trade
 from quantstream.features import FEATURE_HASH
-from quantstream.lake import Lake
-from quantstream.market import MINUTE, SECOND, UNIT, Candle, Trade
-from quantstream.tables import candle_rows
-from streaming.binance import trade_event
+from quantstream.lake.schemas import candle_rows
+from quantstream.lake.store import Lake
 
 PLAN = SimpleNamespace(  # what the greeting reads of a `Plan`: a whole one needs free ports and a state on disk
     urls={"mlflow": "http://m", "airflow": "http://a", "dashboard": "http://d"},

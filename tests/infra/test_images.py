@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from infra.local.state import PROJECT
+from infra.embedded.state import PROJECT
 from tests.infra.manifests import SYSTEMS, containers, of_kind, render
 
 DOCKER = PROJECT / "infra" / "docker"

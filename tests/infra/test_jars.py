@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import jars
-from quantstream.errors import Misconfigured
+from infra.embedded import jars
+from quantstream.core.errors import Misconfigured
 
 LOCK = {
     "org.example:one:1.0": hashlib.sha256(b"one").hexdigest(),

@@ -18,14 +18,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
-from infra.local import broker as local_broker
-from infra.local.jars import cache_folder, ensure_jars
-from infra.local.ports import free_ports
-from infra.local.state import PROJECT
-from quantstream.errors import Misconfigured
+from infra.embedded import broker as local_broker
+from infra.embedded.free_ports import free_ports
+from infra.embedded.jars import cache_folder, ensure_jars
+from infra.embedded.state import PROJECT
+from quantstream.core.errors import Misconfigured
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
+from quantstream.messages.topics import CANDLES, TRADES
 from quantstream.settings import Kafka, load_settings
-from quantstream.topics import CANDLES, TRADES
 
 USER, PASSWORD = "aggregate", "correct-horse-battery"
 PEM = serialization.Encoding.PEM

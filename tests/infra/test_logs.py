@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.logs import find, show
-from quantstream.errors import Misconfigured
+from infra.cli.process_logs import find, show
+from quantstream.core.errors import Misconfigured
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from quantstream.metrics import STALLED_AFTER
+from quantstream.messages.stages import STAGES
+from quantstream.messages.topics import TOPICS
+from quantstream.observability.health import STALLED_AFTER
 from quantstream.settings import Settings
-from quantstream.topics import TOPICS
 from streaming.__main__ import main
-from streaming.pipeline import STAGES
 from tests.infra.manifest_checks import (
     amount,
     bound_faults,

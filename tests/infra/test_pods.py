@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import pytest
 from deltalake import DeltaTable
 
-from infra.local import broker as local_broker
+from infra.embedded import broker as local_broker
 from quantstream.kafka import OFFSET_BEGINNING, Reader
+from quantstream.messages.topics import CANDLES
 from quantstream.settings import Kafka
-from quantstream.topics import CANDLES
 from tests.infra.manifests import pod
 from tests.infra.podman import Played, overlay, podman
 

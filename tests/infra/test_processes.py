@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from infra.local.plan import Market, Plan
-from infra.local.processes import MIGRATE, Process, process_table
+from infra.embedded.plan import Market, Plan
+from infra.embedded.processes import MIGRATE, Process, process_table
 from quantstream.settings import NOT_SETTINGS, load_settings
 
 NAMES = (

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from infra.local.cli import app
-from infra.local.ports import free_port
-from infra.local.state import Stack, State
-from quantstream.lake import Lake
-from tests.streaming.lakes import SYMBOL, fill, live_candles, walk
+from infra.cli.commands import app
+from infra.embedded.free_ports import free_port
+from infra.embedded.state import Stack, State
+from quantstream.lake.store import Lake
+from tests.unit.streaming.lakes import SYMBOL, fill, live_candles, walk
 
 TRADES = walk()
 CANDLES = live_candles(TRADES)
@@ -36,7 +36,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.delenv(name)
     state = State.at(tmp_path)
     state.write(Stack(**{**asdict(Stack({}, "", {}, "", {})), "settings": addresses}))
-    monkeypatch.setattr("ml.rest.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("quantstream.binance.blocking_rest.FIRST_PAUSE", 0.01)
     for command in ("replay", "repair"):
         monkeypatch.setattr(f"streaming.{command}_command.BROKER_PATIENCE", 0.5)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from infra.local.readiness import ask
+from infra.embedded.readiness import ask
 
 
 @contextmanager

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from infra.local.processes import Process
-from infra.local.startup import DEATHS, Startup, last_words
-from infra.local.state import State
-from infra.local.supervisor import Lives, Watched
-from quantstream.errors import Misconfigured, Unavailable
+from infra.embedded.processes import Process
+from infra.embedded.startup import DEATHS, Startup, last_words
+from infra.embedded.state import State
+from infra.embedded.supervisor import Lives, Watched
+from quantstream.core.errors import Misconfigured, Unavailable
 
 
 @dataclass

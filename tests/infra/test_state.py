@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.state import PROJECT, SOCKET_LIMIT, Stack, State
-from quantstream.errors import Misconfigured
+from infra.embedded.state import PROJECT, SOCKET_LIMIT, Stack, State
+from quantstream.core.errors import Misconfigured
 
 STACK = Stack(
     urls={"dashboard": "http://127.0.0.1:8501"},

@@ -10,21 +10,24 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from infra.local import lag, status
-from infra.local.broker import free_port
-from infra.local.plan import Plan
-from infra.local.processes import process_table
-from infra.local.state import Stack, State, write_private
-from infra.local.status import ProcessStatus, Status, SymbolStatus
-from infra.local.tables import print_status
+from infra.cli import lag, status
+from infra.cli.status import ProcessStatus, Status, SymbolStatus
+from infra.cli.status_tables import print_status
+from infra.embedded.broker import free_port
+from infra.embedded.plan import Plan
+from infra.embedded.processes import process_table
+from infra.embedded.state import Stack, State, write_private
+from quantstream.binance.wire import trade_event
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import SECOND
+from quantstream.core.trade import Trade
 from quantstream.kafka import Reader, Writer
-from quantstream.lake import Lake
-from quantstream.market import SECOND, UNIT, Trade
-from quantstream.metrics import Health, Metrics
+from quantstream.lake.store import Lake
+from quantstream.messages.topics import TRADES
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
-from quantstream.topics import TRADES
-from streaming.binance import trade_event
-from streaming.sink import SinkStage
+from streaming.sink.stage import SinkStage
 
 SEEN = Status(
     processes={
@@ -167,8 +170,8 @@ def test_registry_that_does_not_answer_is_not_taken_for_an_empty_one() -> None:
 
 
 def _store_candles(plan: Plan, revision: int = 0) -> None:
-    from quantstream.market import Candle
-    from quantstream.tables import candle_rows
+    from quantstream.core.candle import Candle
+    from quantstream.lake.schemas import candle_rows
 
     opened = [datetime(2024, 8, 8, 23, minute, tzinfo=UTC) for minute in (50, 55)]
     candles = [

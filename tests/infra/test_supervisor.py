@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local import leftovers, stack
-from infra.local.processes import Process
-from infra.local.startup import Startup
-from infra.local.state import State, write_private
-from infra.local.supervisor import Lives, Supervisor, render, start_supervisor
-from quantstream.errors import Misconfigured
+from infra.embedded import orphan_processes, stack
+from infra.embedded.processes import Process
+from infra.embedded.startup import Startup
+from infra.embedded.state import State, write_private
+from infra.embedded.supervisor import Lives, Supervisor, render, start_supervisor
+from quantstream.core.errors import Misconfigured
 
 SLEEPER = "import time; time.sleep(600)"
 # A server with a worker that would outlive it, both with nothing of their environment left, as setproctitle leaves it.
@@ -76,9 +76,9 @@ def test_stopping_leaves_nothing_running(state: State, tmp_path: Path) -> None:
     note = tmp_path / "worker.pid"
     supervisor = run(state, [sleeper("one"), Process("server", [sys.executable, "-c", PARENT, str(note)], "ended://")])
     wait_until(lambda: is_up(supervisor, "one") and note.exists() and note.read_text() != "")
-    assert len(leftovers.find(state)) == 4  # supervisord, the two, and the worker
+    assert len(orphan_processes.find(state)) == 4  # supervisord, the two, and the worker
     stack.stop(state)
-    assert leftovers.find(state) == []
+    assert orphan_processes.find(state) == []
     assert not stack.is_running(state)
     assert not state.socket.exists()
 
@@ -89,9 +89,9 @@ def test_what_a_killed_supervisor_left_is_found_and_ended(state: State, tmp_path
     wait_until(lambda: is_up(supervisor, "one") and note.exists() and note.read_text() != "")
     os.kill(supervisor.pid(), signal.SIGKILL)
     wait_until(lambda: not stack.is_running(state))
-    assert len(leftovers.find(state)) == 3
+    assert len(orphan_processes.find(state)) == 3
     assert stack.stop(state) == 3
-    assert leftovers.find(state) == []
+    assert orphan_processes.find(state) == []
 
 
 def test_stack_of_another_state_is_left_alone(state: State, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming.pipeline import STAGES
+from quantstream.messages.stages import STAGES
 from tests.monitor.conftest import HERE, MONITOR
 
 TOOLS_OF_EVERY_SYSTEM = re.findall(

@@ -16,7 +16,7 @@ import promql_parser
 import pytest
 import yaml
 
-from streaming.pipeline import STAGES
+from quantstream.messages.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "infra" / "k8s" / "infrastructure" / "monitoring"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from quantstream.logs import JsonFormatter, TextFormatter
+from quantstream.observability.logs import JsonFormatter, TextFormatter
 from quantstream.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

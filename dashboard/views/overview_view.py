@@ -1,0 +1,38 @@
+"""Every symbol at a glance: signal, risk and novelty, and the flagged trades of all of them."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import charts, formats, overview_tables, panels
+from dashboard.sources import Sources
+
+SHOWN = 100
+
+
+def main(sources: Sources) -> None:
+    """Draw the page; it renews itself every two seconds."""
+    st.fragment(update, run_every=2.0)(sources)
+
+
+def update(sources: Sources) -> None:
+    """Draw everything that moves."""
+    interval = sources.settings.intervals[0]
+    lines = [line(sources, symbol, interval) for symbol in sources.symbols()]
+    at = formats.stamp(sources.tail.latest_at())
+    body = panels.card("Symbols", overview_tables.symbols(lines), f"market time {at} UTC", "symbols")
+    st.html(panels.troubles(sources.troubles()) + body)
+    feed = panels.anomaly_feed(sources.tail.anomalies()[:SHOWN], with_symbol=True)
+    st.html(panels.card("Flagged trades", feed, "all symbols, newest first", "anomalies"))
+
+
+def line(sources: Sources, symbol: str, interval: str) -> overview_tables.SymbolLine:
+    """Gather what is known of one symbol."""
+    history = sources.history.candles(symbol, interval, sources.tail.latest_at(symbol))
+    rows = charts.bars(history, *sources.tail.candles(symbol, interval))
+    decimals = formats.decimals_of(rows["close"].tail(50).tolist()) if len(rows) else 2
+    score = sources.tail.score(symbol, interval)
+    return overview_tables.SymbolLine(symbol, charts.day(rows), decimals, score, len(sources.tail.anomalies(symbol)))
+
+
+main(st.session_state["sources"])

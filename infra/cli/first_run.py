@@ -1,0 +1,143 @@
+"""The first hour of a new stack in a few minutes: history and training started through Airflow and followed with bars."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from infra.embedded.airflow.api import AirflowApi, Run, Task
+from infra.embedded.progress import bars
+from quantstream.core.errors import QuantStreamError, Unavailable
+
+HISTORY, VALIDATE, TRAIN = "history_backfill", "candles_validate", "models_train"
+STEPS = {
+    HISTORY: "History from the exchange",
+    VALIDATE: "Validation of the candles",
+    TRAIN: "Training and judging models",
+}
+DAGS_READ_WITHIN = 120.0  # seconds until the DAG processor has read the files
+NEXT_RUN_WITHIN = 90.0  # seconds from the end of one DAG to the start of the one that its asset triggers
+PATIENCE = 1200.0  # seconds for all of it; slower machines go on without a bar
+POLL = 1.0
+TOO_SHORT = (
+    "There is too little history to train on; the market is shown and kept all the same, "
+    "and models are trained once there is enough."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the first run ended, as one sentence for the person; empty when all went well."""
+
+    trained: bool
+    note: str = ""
+
+
+def first_run(
+    api: AirflowApi,
+    console: Console,
+    sleep: Callable[[float], None] = time.sleep,
+    lacking: Callable[[], str] = lambda: "",
+) -> Outcome:
+    """Trigger the backfill and follow it, validation and training; never raises for what Airflow may do later by itself.
+
+    `lacking` says what the history is too short for, once it is in the lake.
+    """
+    deadline = time.monotonic() + PATIENCE
+    try:
+        run_id = _trigger(api, sleep)
+        with bars(console) as display:
+            for dag_id, text in STEPS.items():
+                task = display.add_task(text, total=None)
+                run = _next_run(api, dag_id, run_id if dag_id == HISTORY else "", sleep)
+                if run is None:
+                    return Outcome(False, f"{text}: not started yet; follow it in Airflow")
+                note = _follow(api, run, display, task, deadline, sleep)
+                if note:
+                    return Outcome(False, f"{text}: {note}")
+                if dag_id == VALIDATE and _all_skipped(api.tasks(run.dag_id, run.run_id)):
+                    said = lacking()
+                    return Outcome(False, f"{TOO_SHORT} As it is, {said}." if said else TOO_SHORT)
+    except QuantStreamError as error:
+        return Outcome(False, f"{error}; history and training go on by themselves, follow them in Airflow")
+    return Outcome(True)
+
+
+def begin(api: AirflowApi, sleep: Callable[[float], None] = time.sleep) -> Outcome:
+    """Trigger the backfill, which validation and training follow by themselves; never raises, as `first_run`."""
+    try:
+        _trigger(api, sleep)
+    except QuantStreamError as error:
+        return Outcome(False, f"{error}; history and training begin by themselves, follow them in Airflow")
+    return Outcome(False)
+
+
+def _all_skipped(tasks: Sequence[Task]) -> bool:
+    mapped = [task for task in tasks if task.map_index >= 0]
+    return bool(mapped) and all(task.state == "skipped" for task in mapped)
+
+
+def _trigger(api: AirflowApi, sleep: Callable[[float], None]) -> str:
+    """Start the backfill as soon as Airflow has read it."""
+    deadline = time.monotonic() + DAGS_READ_WITHIN
+    while True:
+        if set(STEPS) <= set(api.dag_ids()):
+            return api.trigger(HISTORY)
+        if time.monotonic() > deadline:
+            errors = api.import_errors()
+            reason = f"cannot read {', '.join(errors)}" if errors else "has not read the DAGs"
+            raise Unavailable(f"Airflow {reason}")
+        sleep(POLL)
+
+
+def _next_run(api: AirflowApi, dag_id: str, run_id: str, sleep: Callable[[float], None]) -> Run | None:
+    deadline = time.monotonic() + NEXT_RUN_WITHIN
+    while time.monotonic() < deadline:
+        runs = api.runs(dag_id)
+        wanted = [run for run in runs if run_id in ("", run.run_id)]
+        if wanted:
+            return wanted[0]
+        sleep(POLL)
+    return None
+
+
+def _follow(
+    api: AirflowApi, run: Run, display: Progress, bar: TaskID, deadline: float, sleep: Callable[[float], None]
+) -> str:
+    """Move the bar until the run has ended; return what went wrong, or nothing."""
+    while True:
+        tasks = api.tasks(run.dag_id, run.run_id)
+        done, total = counts(tasks)
+        display.update(bar, completed=done, total=total or None)
+        now = api.run(run.dag_id, run.run_id)
+        if now.is_finished:
+            if now.state == "success":
+                display.update(bar, completed=total or 1, total=total or 1)
+                return ""
+            return _reason(api, run, tasks)
+        if time.monotonic() > deadline:
+            return "still running; follow it in Airflow"
+        sleep(POLL)
+
+
+def counts(tasks: Sequence[Task]) -> tuple[int, int]:
+    """Return how many tasks have ended and how many there are; of mapped ones when there are any, as they are the work."""
+    mapped = [task for task in tasks if task.map_index >= 0]
+    work = mapped or list(tasks)
+    return sum(task.is_finished for task in work), len(work)
+
+
+def _reason(api: AirflowApi, run: Run, tasks: Sequence[Task]) -> str:
+    failed = [task for task in tasks if task.state == "failed"]
+    if not failed:
+        return "did not succeed; see Airflow"
+    names = ", ".join(task.label or task.task_id for task in failed)
+    lines = [line.strip() for line in api.log(run.dag_id, run.run_id, failed[0]) if line.strip()]
+    said = next(
+        (line for line in reversed(lines) if "Rejected" in line or "Unavailable" in line), "see its log in Airflow"
+    )
+    return f"{names} did not succeed: {said[:300]}"

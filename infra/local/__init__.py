@@ -1,1 +1,0 @@
-"""The embedded stack: a real broker, supervision and the command line, with nothing installed but Python."""

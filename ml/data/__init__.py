@@ -1,0 +1,1 @@
+"""What models learn from: candles, labels, features of trades, history, and the gate for its quality."""

@@ -1,0 +1,148 @@
+"""Candles to arrays that a model can learn from: pooled over symbols, split by time, purged and embargoed.
+
+The split is where look-ahead sneaks in, so it lives in one place: a row belongs to a part only if its label is known before
+the next part begins, and the first rows after a boundary are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ml.data import labels
+from quantstream import features
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats
+
+Rows = npt.NDArray[np.intp]
+EMBARGO = 12  # candles left out after a boundary: an hour, as long as the longest label
+SHARES = (0.7, 0.1, 0.2)  # of the time: fit, calibrate, judge
+FEWEST_TO_CALIBRATE = 100  # rows of each class: rows overlap, so some eight hours
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows of all symbols, ordered by symbol and time; `features` is (rows, len(features.NAMES))."""
+
+    symbols: tuple[str, ...]
+    symbol: npt.NDArray[np.intp]  # index into `symbols`
+    opened_at: npt.NDArray[np.int64]  # µs
+    close: Floats
+    features: Floats
+    labels: Mapping[str, Floats]
+
+    def columns(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
+        """Return the places of some features."""
+        return np.array([features.NAMES.index(name) for name in names], dtype=np.intp)
+
+    def matrix(self, rows: Rows, names: Sequence[str]) -> Floats:
+        """Return (rows, names)."""
+        matrix: Floats = self.features[np.ix_(rows, self.columns(names))]
+        return matrix
+
+    def sequences(self, rows: Rows, names: Sequence[str], length: int) -> Floats:
+        """Return (rows, length, names): each row and those just before it. Only for rows that are `usable` with `length`."""
+        steps = rows[:, None] + np.arange(1 - length, 1)[None, :]
+        windows: Floats = self.features[steps[:, :, None], self.columns(names)[None, None, :]]
+        return windows
+
+    def usable(self, names: Sequence[str], needed: Sequence[str], length: int = 1) -> Rows:
+        """Return the rows whose features and labels are known, over `length` uninterrupted candles."""
+        known = np.asarray(np.isfinite(self.features[:, self.columns(names)]).all(axis=1), dtype=np.bool_)
+        follows = np.zeros(len(known), dtype=np.bool_)
+        follows[1:] = (np.diff(self.opened_at) == features.STEP_US) & (np.diff(self.symbol) == 0)
+        run = run_lengths(known, follows)
+        fit = run >= length
+        for label in needed:
+            fit &= np.isfinite(self.labels[label])
+        return np.flatnonzero(fit)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to fit on, to calibrate on and to judge on, in this order of time."""
+
+    fit: Rows
+    calibrate: Rows
+    judge: Rows
+
+
+def run_lengths(known: npt.NDArray[np.bool_], follows: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return for each row how many known rows in a row end at it; `follows` marks rows right after their neighbour."""
+    at = np.arange(len(known))
+    starts = known & ~(follows & np.concatenate([[False], known[:-1]]))
+    start = np.maximum.accumulate(np.where(starts, at, -1))
+    return np.where(known, at - start + 1, 0)
+
+
+def build(candles: Mapping[str, pd.DataFrame], trailing: int = features.MONTH) -> Dataset:
+    """Return the dataset of some symbols' candle frames (columns as `Lake.candle_frame`).
+
+    Raises: DataRejected when there are no candles, or a frame is out of order.
+    """
+    frames = {symbol: frame for symbol, frame in sorted(candles.items()) if len(frame)}
+    if not frames:
+        raise DataRejected("there are no candles to learn from; run the history_backfill pipeline first")
+    rows = [len(frame) for frame in frames.values()]
+    targets = [labels.compute(frame, trailing) for frame in frames.values()]
+    return Dataset(
+        symbols=tuple(frames),
+        symbol=np.repeat(np.arange(len(frames)), rows),
+        opened_at=np.concatenate([features.opened_at_us(frame) for frame in frames.values()]),
+        close=np.concatenate([frame["close"].to_numpy(dtype=np.float64) for frame in frames.values()]),
+        features=np.concatenate([features.compute(frame).to_numpy() for frame in frames.values()]),
+        labels={name: np.concatenate([part[name].to_numpy() for part in targets]) for name in labels.HORIZON},
+    )
+
+
+def split(data: Dataset, rows: Rows, label: str, shares: tuple[float, float, float] = SHARES) -> Split:
+    """Split some rows by time over all symbols alike, purged by the label's end and embargoed after each boundary.
+
+    Raises: DataRejected when a part would be empty.
+    """
+    at = data.opened_at[rows]
+    if not len(at):
+        raise DataRejected(
+            f"no candle has both its features and the label {label!r}; more history is needed (QUANTSTREAM_HISTORY_DAYS)"
+        )
+    span = int(at.max()) - int(at.min())
+    first = int(at.min()) + int(span * shares[0])
+    second = int(at.min()) + int(span * (shares[0] + shares[1]))
+    result = split_at(data, rows, label, first, second)
+    if not (len(result.fit) and len(result.calibrate) and len(result.judge)):
+        raise DataRejected(
+            f"{len(rows)} usable candles are too few to fit, calibrate and judge on; raise QUANTSTREAM_HISTORY_DAYS"
+        )
+    return result
+
+
+def split_at(data: Dataset, rows: Rows, label: str, first: int, second: int) -> Split:
+    """Split at two given times (µs): fit before `first`, calibrate up to `second`, judge after it."""
+    at = data.opened_at[rows]
+    known_at = labels.ends_at(at, label)
+    gap = EMBARGO * features.STEP_US
+    return Split(
+        fit=rows[known_at <= first],
+        calibrate=rows[(at >= first + gap) & (known_at <= second)],
+        judge=rows[at >= second + gap],
+    )
+
+
+def calibrating(split: Split, classes: Floats, count: int) -> Rows:
+    """Return the rows to calibrate on: the split's own, and those fitted on where they know too little of one of the classes.
+
+    A calm fortnight without an abnormal hour would otherwise teach that there are none.
+    """
+    known = np.bincount(classes[split.calibrate].astype(int), minlength=count)
+    return split.calibrate if known.min() >= FEWEST_TO_CALIBRATE else np.concatenate([split.fit, split.calibrate])
+
+
+def thin(rows: Rows, most: int, seed: int) -> Rows:
+    """Return at most so many of the rows, drawn evenly without replacement, in order."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))

@@ -1,0 +1,1 @@
+"""Honest judgement of models: on later data, beside baselines, with intervals."""

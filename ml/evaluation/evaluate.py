@@ -1,0 +1,139 @@
+"""Honest judgement of a fitted model on later data, always beside the baselines a simple mind would use.
+
+Baselines are fitted on the same part as the model. Returns are judged, never price levels; probabilities by proper scores;
+what is claimed of a difference has its bounds. The model is judged as it serves: corrected online by its own outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml import measures
+from ml.data import labels
+from ml.data.dataset import Dataset, Split
+from ml.evaluation import bootstrap, fat_fingers
+from ml.evaluation.forecast_evaluation import judge_forecast
+from ml.evaluation.judgement import Chosen, Report, named, predict, report_of, serve, skill_of, windows_of
+from ml.models import risk, signal
+from ml.models.anomaly import AnomalyModel
+from ml.models.base import Model
+from ml.models.parts import logistic
+from quantstream.core.rolling import Floats
+from quantstream.core.trade import Trade
+
+__all__ = ["Report", "judge_anomaly", "judge_forecast", "judge_risk", "judge_signal", "windows_of"]
+SEED = 1
+
+
+def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
+    """AUC, Brier score and calibration of the abnormal hour, against the HAR logit, last hour's volatility and the base rate."""
+    fitted_on, rows = np.concatenate([split.fit, split.calibrate]), split.judge
+    har = risk.har_logit(data, fitted_on)
+    rate = float(data.labels[risk.LABEL][fitted_on].mean())
+    probability = serve(model, data, rows)
+    simple = har.probabilities(data.matrix(rows, risk.NAMES))[:, 1]
+    last = data.matrix(rows, ("log_rms_1h",))[:, 0] - data.matrix(rows, (risk.UNIT,))[:, 0]
+    actual, days = data.labels[risk.LABEL][rows], bootstrap.days_of(data.opened_at[rows])
+
+    def figures(part: Chosen) -> dict[str, float]:
+        came = actual[part]
+        found = {
+            "auc": measures.auc(came, probability[part]),
+            "auc_har": measures.auc(came, simple[part]),
+            "auc_last_hour": measures.auc(came, last[part]),
+            "brier": measures.brier(came, probability[part]),
+            "brier_har": measures.brier(came, simple[part]),
+            "brier_base": measures.brier(came, np.full(len(came), rate)),
+            "ece": measures.calibration_error(came, probability[part]),
+            "ece_har": measures.calibration_error(came, simple[part]),
+            "rate": float(came.mean()),
+        }
+        return {
+            **found,
+            "auc_gain": found["auc"] - found["auc_har"],
+            "brier_skill": skill_of(found["brier"], found["brier_har"]),
+        }
+
+    report = report_of("risk", data, rows, figures)
+    gained = bootstrap.auc_gain(actual, probability, simple, days)
+    skill = bootstrap.skill((probability - actual) ** 2, (simple - actual) ** 2, days)
+    better = bootstrap.mean_gain((probability - actual) ** 2, (simple - actual) ** 2, days)
+    report.metrics.update(named("auc_gain", gained, ("_low", "_high")) | named("brier_skill", skill, ("_low", "_high")))
+    report.metrics.update(named("brier_gain", better, ("_dm", "_p")))
+    report.curves["reliability"] = measures.reliability(actual, probability)
+    return report
+
+
+def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
+    """Log loss and calibration of the three actions against base rates and a plain logistic; what the actions would earn."""
+    assert isinstance(model, signal.SignalModel)
+    rows, fitted_on = split.judge, np.concatenate([split.fit, split.calibrate])
+    actual = data.labels[signal.LABEL].astype(np.float64)
+    classes = actual[fitted_on].astype(int)
+    base = np.bincount(classes, minlength=3) / len(classes)
+    simple = logistic.fit(data.matrix(fitted_on, model.names), classes, 3)
+    probability = serve(model, data, rows)
+    straight = simple.probabilities(data.matrix(rows, model.names))
+    newest = data.matrix(rows, model.names)[:, None]
+    side = np.array([{"Buy": 1, "Hold": 0, "Sell": -1}[act] for act in model.actions(newest, probability)])
+    moved, came = data.labels["return_1h"][rows], actual[rows].astype(int)
+    lean = probability[:, labels.BUY] - probability[:, labels.SELL]
+    losses = [measures.surprise(came, shares) for shares in (probability, np.tile(base, (len(came), 1)), straight)]
+
+    def figures(part: Chosen) -> dict[str, float]:
+        taken = (side != 0) & part & np.isfinite(moved)
+        earned = side[taken] * moved[taken] - labels.COST
+        gaps = [measures.calibration_error((came[part] == k).astype(float), probability[part][:, k]) for k in range(3)]
+        ours, base_loss, logistic_loss = (float(loss[part].mean()) for loss in losses)
+        return {
+            "log_loss": ours,
+            "log_loss_base": base_loss,
+            "log_loss_logistic": logistic_loss,
+            "ece": float(np.mean(gaps)),
+            "rank_ic_1h": measures.rank_correlation(moved[part & np.isfinite(moved)], lean[part & np.isfinite(moved)]),
+            "trades": float(taken.sum()),
+            "net_bp_per_trade": float(earned.mean() * 1e4) if len(earned) else 0.0,
+            "net_bp_total": float(earned.sum() * 1e4),
+            "hold_share": float(1 - (side[part] != 0).mean()),
+        }
+
+    report = report_of("signal", data, rows, figures)
+    days = bootstrap.days_of(data.opened_at[rows])
+    for name, theirs in (("base", losses[1]), ("logistic", losses[2])):
+        gain = bootstrap.mean_gain(losses[0], theirs, days)
+        report.metrics.update(named(f"log_loss_gain_{name}", gain, ("", "_low", "_high", "_dm", "_p")))
+    low, high = bootstrap.rank_correlation_bounds(np.nan_to_num(moved), lean, days)
+    report.metrics.update({"rank_ic_1h_low": low, "rank_ic_1h_high": high})
+    report.metrics.update(_earnings(side, moved, days))
+    for k, action in enumerate(signal.ACTIONS):
+        report.curves[f"reliability {action}"] = measures.reliability((came == k).astype(float), probability[:, k])
+    return report
+
+
+def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days) -> dict[str, float]:
+    """Bounds of what an action earned after costs; zero where none was taken."""
+    taken = (side != 0) & np.isfinite(moved)
+    if not taken.any():
+        return {"net_bp_per_trade_low": 0.0, "net_bp_per_trade_high": 0.0}
+    net = np.where(taken, side * np.nan_to_num(moved) - labels.COST, 0.0) * 1e4
+    total, count = np.bincount(days, net), np.bincount(days, taken.astype(float))
+    low, high = bootstrap.interval(days, lambda weight: float(weight @ total) / max(float(weight @ count), 1.0))
+    return {"net_bp_per_trade_low": low, "net_bp_per_trade_high": high}
+
+
+def judge_anomaly(model: Model, data: Dataset, split: Split, trades: Sequence[Trade]) -> Report:
+    """Recall of fat fingers put into held-out trades, false alarms without them, and how often a candle is novel."""
+    assert isinstance(model, AnomalyModel)
+    found = fat_fingers.trial(model, trades, np.random.default_rng(SEED))
+    novelty = predict(model, data, split.judge)
+
+    def figures(part: Chosen) -> dict[str, float]:
+        return {"novel_share": float((novelty[part] >= model.threshold).mean())}
+
+    report = report_of("anomaly", data, split.judge, figures)
+    report.metrics.update(found)
+    return report

@@ -1,0 +1,114 @@
+"""What every judgement shares: the report, what a model says live, and the cuts by symbol, hour and volatility."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.data.dataset import Dataset, Rows
+from ml.models import online_correction
+from ml.models.base import Model
+from quantstream import features
+from quantstream.core.rolling import Floats
+
+CHUNK = 20_000  # sequences are memory
+Chosen = npt.NDArray[np.bool_]
+Figures = Callable[[Chosen], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Figures of one model on held-out data: pooled, by symbol and by other cuts, and the curves that a page draws."""
+
+    kind: str
+    metrics: dict[str, float]
+    symbols: dict[str, dict[str, float]] = field(default_factory=dict)
+    judged_from: int = 0  # µs
+    judged_to: int = 0  # µs
+    rows: int = 0
+    cuts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # by hour, by volatility
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "kind": self.kind,
+            "pooled": self.metrics,
+            "symbols": self.symbols,
+            "judged_from_us": self.judged_from,
+            "judged_to_us": self.judged_to,
+            "rows": self.rows,
+            **self.cuts,
+            "curves": self.curves,
+        }
+
+
+def windows_of(model: Model, data: Dataset, rows: Rows) -> Floats:
+    """Return (rows, length, names): what a model reads of some rows."""
+    return data.sequences(rows, model.names, model.length)
+
+
+def predict(model: Model, data: Dataset, rows: Rows) -> Floats:
+    """Return a model's raw predictions of many rows."""
+    starts = range(0, max(len(rows), 1), CHUNK)
+    return np.concatenate([model.predict(windows_of(model, data, rows[start : start + CHUNK])) for start in starts])
+
+
+def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
+    """Return what a model would have said of some rows live: each corrected by the outcomes known at its candle's close."""
+    known = data.usable(model.names, (), model.length)
+    result: Floats | None = None
+    for symbol in np.unique(data.symbol[rows]):
+        asked = np.flatnonzero(data.symbol[rows] == symbol)
+        at = data.opened_at[rows[asked]]
+        first = int(at.min()) - online_correction.REACH * features.STEP_US
+        inside = (data.opened_at[known] >= first) & (data.opened_at[known] <= at.max())
+        lead = known[(data.symbol[known] == symbol) & inside]
+        place = (data.opened_at[lead] - first) // features.STEP_US
+        raw = predict(model, data, lead)
+        size = int(place.max()) + 1
+        said, came = np.full((size, *raw.shape[1:]), np.nan), np.full((size, len(model.outcomes)), np.nan)
+        said[place] = raw
+        came[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
+        if result is None:
+            result = np.empty((len(rows), *raw.shape[1:]))
+        result[asked] = model.adapt(said, came)[(at - first) // features.STEP_US]
+    assert result is not None
+    return result
+
+
+def skill_of(loss: float, baseline: float) -> float:
+    """Return 1 − a loss over a baseline's; 0 when the baseline has none."""
+    return 1 - loss / baseline if baseline > 0 else 0.0
+
+
+def named(name: str, found: dict[str, float], wanted: Sequence[str]) -> dict[str, float]:
+    """Return some of the parts of a figure (its bounds, its test) under the figure's name."""
+    return {name + key: found[key] for key in wanted}
+
+
+def report_of(kind: str, data: Dataset, rows: Rows, figures: Figures) -> Report:
+    """Return the figures of all rows, of each symbol's and of the cuts; each is computed by `figures` from a mask of rows."""
+    symbol, at = data.symbol[rows], data.opened_at[rows]
+    by_symbol = {
+        name: figures(symbol == i)
+        for i, name in enumerate(data.symbols)
+        if (symbol == i).any() and len(data.symbols) > 1
+    }
+    whole = figures(np.ones(len(rows), dtype=bool))
+    return Report(kind, whole, by_symbol, int(at.min()), int(at.max()), len(rows), _cuts(data, rows, figures))
+
+
+def _cuts(data: Dataset, rows: Rows, figures: Figures) -> dict[str, dict[str, dict[str, float]]]:
+    """Figures by hour of the day and by the day's volatility against its own tertiles."""
+    hour = (data.opened_at[rows] + features.STEP_US) // 3_600_000_000 % 24
+    volatility = data.matrix(rows, ("log_rms_24h",))[:, 0]
+    edges = np.quantile(volatility, (1 / 3, 2 / 3))
+    third = np.digitize(volatility, edges)
+    hours = {f"{one:02d}": figures(hour == one) for one in range(24) if (hour == one).any()}
+    regimes = {name: figures(third == i) for i, name in enumerate(("calm", "usual", "wild")) if (third == i).any()}
+    return {"by_hour": hours, "by_volatility": regimes}

@@ -1,0 +1,77 @@
+"""Measures of forecasts and probabilities: pure functions of arrays, each a proper score or named for what it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata  # type: ignore[import-untyped]
+
+from quantstream.core.rolling import Floats
+
+SMALLEST = 1e-7  # a probability of zero that comes true would cost infinitely much
+
+
+def pinball(actual: Floats, quantiles: Floats, levels: Floats) -> float:
+    """Return the mean quantile loss of (rows, levels) quantiles (Koenker & Bassett 1978), in the unit of `actual`."""
+    return float(pinball_rows(actual, quantiles, levels).mean())
+
+
+def pinball_rows(actual: Floats, quantiles: Floats, levels: Floats) -> Floats:
+    """Return each row's quantile loss, the mean over its levels."""
+    gap = actual[:, None] - quantiles
+    losses: Floats = np.maximum(levels * gap, (levels - 1) * gap).mean(axis=1)
+    return losses
+
+
+def coverage(actual: Floats, low: Floats, high: Floats) -> float:
+    """Return the share of values inside [low, high]."""
+    return float(np.mean((actual >= low) & (actual <= high)))
+
+
+def log_loss(actual: npt.NDArray[np.intp], probabilities: Floats) -> float:
+    """Return the mean negative log probability of the class that came, from (rows, classes)."""
+    return float(surprise(actual, probabilities).mean())
+
+
+def surprise(actual: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
+    """Return each row's negative log probability of the class that came."""
+    came = probabilities[np.arange(len(actual)), actual]
+    losses: Floats = -np.log(np.clip(came, SMALLEST, 1))
+    return losses
+
+
+def brier(actual: Floats, probability: Floats) -> float:
+    """Return the mean squared error of a probability against 0 or 1."""
+    return float(np.mean((probability - actual) ** 2))
+
+
+def auc(actual: Floats, score: Floats) -> float:
+    """Return the chance that a positive outranks a negative; NaN when one of them is absent."""
+    positives = int(actual.sum())
+    negatives = len(actual) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(score)
+    return float((ranks[actual == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def rank_correlation(actual: Floats, score: Floats) -> float:
+    """Return Spearman's rank correlation (the information coefficient); 0 when either is constant."""
+    if len(actual) < 2 or np.ptp(actual) == 0 or np.ptp(score) == 0:
+        return 0.0
+    return float(np.corrcoef(rankdata(actual), rankdata(score))[0, 1])
+
+
+def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> float:
+    """Return the expected calibration error over bins of equal count: mean |frequency − probability|."""
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [abs(actual[part].mean() - probability[part].mean()) * len(part) for part in parts]
+    return float(sum(gaps) / len(actual))
+
+
+def reliability(actual: Floats, probability: Floats, bins: int = 15) -> list[list[float]]:
+    """Return [mean probability, frequency that came] of bins of equal count; on the diagonal they mean what they say."""
+    order = np.argsort(probability, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [[float(probability[part].mean()), float(actual[part].mean())] for part in parts]

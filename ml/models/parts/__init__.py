@@ -1,0 +1,1 @@
+"""What the four models are made of: lines, trees, networks and forests, each saved as plain arrays."""

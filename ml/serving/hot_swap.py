@@ -1,0 +1,175 @@
+"""Champions, swapped while the stage runs: loaded and warmed beside the old ones, taken over between two messages.
+
+A model that does not load changes nothing and is not tried again until the alias moves; the one it would have replaced
+stays in memory for an instant rollback. Nothing ends the watching: what nobody foresaw is told, and looked at again later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from quantstream.core.errors import ModelRejected, QuantStreamError, Unavailable
+
+log = logging.getLogger(__name__)
+POLL_EVERY = 2.0  # seconds between looks at the registry: a promotion is served well within 10 s
+TRY_AGAIN = 300.0  # seconds until a version is tried again that failed as no model of ours does: a full disk, no memory
+FOR_GOOD = float("inf")
+
+
+class Model(Protocol):
+    """A loaded model, as far as swapping cares."""
+
+    @property
+    def name(self) -> str:
+        """Registered name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version in the registry."""
+        ...
+
+    def warm(self) -> None:
+        """Run once on made-up input, so that the first real one is not slow. Raises: ModelRejected."""
+        ...
+
+
+class ModelSource(Protocol):
+    """The registry, as far as swapping cares."""
+
+    def alias_version(self, name: str, alias: str) -> str | None:
+        """Return the version behind an alias. Raises: Unavailable."""
+        ...
+
+    def load(self, name: str, version: str) -> Model:
+        """Fetch and check a version. Raises: Unavailable, ModelRejected."""
+        ...
+
+
+@dataclass
+class HotSwap:
+    """Keeps `current` at the champions of the registry. Reading it is one reference: no lock, never half swapped."""
+
+    source: ModelSource
+    names: Sequence[str]
+    on_swap: Callable[[Model, str], None]
+    on_refuse: Callable[[str, str, str], None]
+    on_look: Callable[[], None] = lambda: None  # after each look that got every answer
+    on_trouble: Callable[[str], None] = lambda text: (
+        None
+    )  # when a look failed as nobody foresaw; once until one succeeds
+    clock: Callable[[], float] = time.monotonic
+    poll_every: float = POLL_EVERY
+    current: dict[str, Model] = field(default_factory=dict)
+    previous: dict[str, Model] = field(default_factory=dict)
+    refused: dict[tuple[str, str], float] = field(default_factory=dict)  # until when, by `clock`
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _is_unreachable: bool = False
+    _has_answered: threading.Event = field(default_factory=threading.Event)
+    _trouble: str = ""
+
+    def start(self) -> None:
+        """Watch the registry from a thread of its own."""
+        threading.Thread(target=self._watch, name="hotswap", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the watching."""
+        self._stop.set()
+
+    def wait(self, beat: Callable[[], None], is_over: Callable[[], bool], every: float = 1.0) -> bool:
+        """Return once the registry has answered for every name; False when `is_over` says so first. Calls `beat` meanwhile.
+
+        What a stage judges before that, it would judge without a champion that there is.
+        """
+        while not self._has_answered.wait(every):
+            if is_over():
+                return False
+            beat()
+        return True
+
+    def look(self) -> None:
+        """Look once and swap what moved. Never raises: a registry that is away, a bad model or an odd answer changes nothing."""
+        is_whole = True
+        for name in self.names:
+            try:
+                version = self.source.alias_version(name, "champion")
+                self._note_reachable()
+                if version is not None and self._is_news(name, version):
+                    self._swap(name, version)
+            except Unavailable as error:
+                if not self._is_unreachable:
+                    log.warning("registry does not answer; the champions in service stay", extra={"reason": str(error)})
+                self._is_unreachable = True
+                return
+            except Exception as error:  # noqa: BLE001  one model's oddity must not end the watching of the others
+                is_whole = False
+                self._note_trouble(f"{name} could not be looked up: {_said(error)}", error)
+        self._has_answered.set()  # whoever answers oddly must not hold the others up
+        if is_whole:
+            self._trouble = ""
+            self._call(self.on_look)
+
+    def _is_news(self, name: str, version: str) -> bool:
+        serving = self.current.get(name)
+        if serving is not None and serving.version == version:
+            return False
+        return self.clock() >= self.refused.get((name, version), float("-inf"))
+
+    def _swap(self, name: str, version: str) -> None:
+        serving, kept = self.current.get(name), self.previous.get(name)
+        try:
+            model = kept if kept is not None and kept.version == version else self.source.load(name, version)
+            model.warm()
+        except ModelRejected as error:
+            self._refuse(name, version, str(error), FOR_GOOD)
+            return
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("a model failed to load as nobody foresaw", extra={"model": name, "version": version})
+            self._refuse(name, version, _said(error), self.clock() + TRY_AGAIN)
+            return
+        if serving is not None:
+            self.previous[name] = serving
+        self.current = {**self.current, name: model}
+        self._call(lambda: self.on_swap(model, serving.version if serving else ""))
+
+    def _refuse(self, name: str, version: str, reason: str, until: float) -> None:
+        self.refused[name, version] = until
+        self._call(lambda: self.on_refuse(name, version, reason))
+
+    def _call(self, tell: Callable[[], None]) -> None:
+        """Tell somebody, whose own trouble is not ours."""
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001
+            self._note_trouble(f"what became of a champion could not be told: {_said(error)}", error)
+
+    def _note_trouble(self, text: str, error: Exception) -> None:
+        if text == self._trouble:
+            return
+        self._trouble = text
+        log.error(text, exc_info=error)
+        try:
+            self.on_trouble(text)
+        except Exception:
+            log.exception("nobody could be told")
+
+    def _note_reachable(self) -> None:
+        if self._is_unreachable:
+            log.info("registry answers again")
+        self._is_unreachable = False
+
+    def _watch(self) -> None:
+        while not self._stop.is_set():
+            self.look()
+            self._stop.wait(self.poll_every)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, QuantStreamError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,213 @@
+"""What the champions say of the newest closed candle of each symbol: all symbols in one call per model.
+
+Odd data never raises: a part that cannot be known is left out and `abstained` says why, so that one symbol's trouble is
+nobody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ml.models.signal import SignalModel
+from ml.serving import novelty
+from ml.serving.feature_rows import Inputs
+from ml.serving.loaded import LoadedModel
+from ml.serving.outcome_memory import Memory
+from quantstream import features
+from quantstream.core.errors import DataRejected
+from quantstream.core.rolling import Floats
+from quantstream.messages import payloads
+
+INTERVAL = "5m"
+KINDS = ("forecast", "signal", "risk", "anomaly")
+HORIZONS = ("5m", "15m", "1h")  # as ml.models.forecast, which is imported only with a forecast model
+log = logging.getLogger(__name__)
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """The champions of one moment; None where there is none yet."""
+
+    forecast: LoadedModel | None = None
+    signal: LoadedModel | None = None
+    risk: LoadedModel | None = None
+    anomaly: LoadedModel | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, LoadedModel | None]]:
+        """Yield each kind and its model."""
+        return iter([(kind, getattr(self, kind)) for kind in KINDS])
+
+    @property
+    def length(self) -> int:
+        """How many of the last rows of features any of them reads."""
+        return max((loaded.model.length for _, loaded in self if loaded is not None), default=1)
+
+
+@dataclass
+class _Draft:
+    """A score in the making."""
+
+    symbol: str
+    series: features.Series
+    window: Floats  # (length, len(features.NAMES)), NaN where unknown
+    why_not: list[str] = field(default_factory=list)
+    parts: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+
+
+def score(
+    models: ModelSet,
+    histories: Mapping[str, features.Series | pd.DataFrame],
+    now_us: int,
+    memory: Memory | None = None,
+) -> list[payloads.Score]:
+    """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
+
+    `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
+    no score, for there is no candle to judge. With a memory each output is corrected by what came of the last ones.
+    """
+    drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
+    for kind, loaded in models:
+        if loaded is None:
+            for draft in drafts:
+                draft.why_not.append(f"no {kind} model yet")
+            continue
+        _judge(kind, loaded, drafts, memory)
+    return [_score(draft, now_us) for draft in drafts]
+
+
+def _drafts(histories: Mapping[str, features.Series | pd.DataFrame], length: int, inputs: Inputs) -> list[_Draft]:
+    unknown = np.full((length, len(features.NAMES)), np.nan)
+    drafts: dict[str, _Draft] = {}
+    for symbol, given in histories.items():
+        if not len(given):
+            continue
+        if isinstance(given, features.Series):
+            drafts[symbol] = _Draft(symbol, given, unknown)
+            continue
+        try:
+            drafts[symbol] = _Draft(symbol, features.series_of(given), unknown)
+        except DataRejected as error:
+            drafts[symbol] = _Draft(symbol, _what_there_is(given), unknown, [str(error)])
+    sound = {symbol: draft.series for symbol, draft in drafts.items() if not draft.why_not}
+    for symbol, found in inputs.of(sound, length).items():
+        if isinstance(found, DataRejected):
+            drafts[symbol].why_not.append(str(found))
+        else:
+            drafts[symbol].window = found
+    return list(drafts.values())
+
+
+def _what_there_is(frame: pd.DataFrame) -> features.Series:
+    """The newest time and close of a frame that lacks columns."""
+    newest = frame.iloc[-1:]
+    at = features.opened_at_us(newest) if "opened_at" in frame.columns else np.zeros(1, dtype=np.int64)
+    close = newest["close"].to_numpy(dtype=np.float64) if "close" in frame.columns else np.full(1, np.nan)
+    return features.Series(at, {"close": close}, int(newest["revision"].iloc[0]) if "revision" in frame.columns else 0)
+
+
+def _judge(
+    kind: str,
+    loaded: LoadedModel,
+    drafts: list[_Draft],
+    memory: Memory | None,
+) -> None:
+    """Add one model's part to the drafts whose features it can read, all in one call."""
+    if not drafts:
+        return
+    model = loaded.model
+    places = [features.NAMES.index(name) for name in model.names]
+    windows = np.stack([draft.window[-model.length :] for draft in drafts])[..., places]
+    known = np.all(np.isfinite(windows), axis=1)  # (drafts, names)
+    able = [draft for draft, columns in zip(drafts, known, strict=True) if columns.all()]
+    for draft, columns in zip(drafts, known, strict=True):
+        if not columns.all():
+            lacking = model.names[int(np.argmin(columns))]
+            draft.why_not.append(f"{kind}: the history is too short or has holes for {lacking}")
+    if able:
+        _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory)
+
+
+def _judge_able(kind: str, loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None) -> None:
+    """Judge all at once; where that raises, each by itself, so that only the one it raises for abstains."""
+    try:
+        outputs, why = _outputs(loaded, able, windows, memory)
+    except Exception as error:
+        log.exception("a model failed", extra={"model": loaded.name, "version": loaded.version, "symbols": len(able)})
+        if len(able) == 1:
+            able[0].why_not.append(f"{kind}: {loaded.name} {loaded.version} failed: {type(error).__name__}: {error}")
+            return
+        for i, draft in enumerate(able):
+            _judge_able(kind, loaded, [draft], windows[i : i + 1], memory)
+        return
+    for i, draft in enumerate(able):
+        if not np.isfinite(outputs[i]).all():
+            draft.why_not.append(f"{kind}: the model's output is not a number")
+            continue
+        draft.parts[kind] = outputs[i]
+        draft.parts[f"{kind}_reasons"] = why[i]
+        draft.models[loaded.name] = loaded.version
+
+
+def _outputs(
+    loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None
+) -> tuple[Floats, list[Any]]:
+    """What the model says of each, corrected, and why."""
+    outputs = loaded.model.predict(windows)
+    if memory is not None:
+        outputs = memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
+    return outputs, _reasons(loaded, windows, outputs)
+
+
+def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]:
+    """Return per row what explains a model's output: the signal's action and its reasons; nothing for the others."""
+    model = loaded.model
+    if not isinstance(model, SignalModel):
+        return [None] * len(windows)
+    actions = model.actions(windows, outputs)
+    return list(zip(actions, model.reasons(windows, actions), strict=True))
+
+
+def _score(draft: _Draft, now_us: int) -> payloads.Score:
+    parts = draft.parts
+    action, reasons = parts.get("signal_reasons", ("Hold", []))
+    if action != "Hold" and novelty.is_novel(parts.get("anomaly")):
+        action, reasons = "Hold", [novelty.WHY]
+    close = float(draft.series.columns["close"][-1])
+    return payloads.Score(
+        symbol=draft.symbol,
+        interval=INTERVAL,
+        opened_at=int(draft.series.at[-1]),
+        revision=draft.series.revision,
+        close=close,
+        scored_at=now_us,
+        feature_hash=features.FEATURE_HASH,
+        forecasts=_forecasts(novelty.widened(parts["forecast"], parts.get("anomaly")), close)
+        if "forecast" in parts
+        else [],
+        signal=_signal(action, parts["signal"]) if "signal" in parts else None,
+        risk=100 * float(parts["risk"]) if "risk" in parts else None,
+        novelty=float(parts["anomaly"]) if "anomaly" in parts else None,
+        reasons=list(reasons),
+        models=draft.models,
+        abstained="; ".join(draft.why_not),
+    )
+
+
+def _forecasts(quantiles: Floats, close: float) -> list[payloads.Forecast]:
+    return [
+        payloads.Forecast(horizon, list(LEVELS), row.tolist(), (close * np.exp(row)).tolist())
+        for horizon, row in zip(HORIZONS, quantiles, strict=True)
+    ]
+
+
+def _signal(action: Literal["Buy", "Hold", "Sell"], probabilities: Floats) -> payloads.Signal:
+    sell, hold, buy = (float(share) for share in probabilities)
+    return payloads.Signal(action, buy=buy, hold=hold, sell=sell)

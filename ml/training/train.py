@@ -1,0 +1,201 @@
+"""From the lake to a judged, registered version: what the training pipeline runs for each kind of model.
+
+Every version is registered with its evidence, promoted or not; only the alias `champion` decides what serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+
+from ml.data import dataset, trade_features
+from ml.data.dataset import Dataset, Split
+from ml.data.quality import usable_symbols
+from ml.evaluation import evaluate, evaluation_report
+from ml.models import anomaly, base, forecast, risk, signal
+from ml.serving.registry import CHAMPION, Registry, registered_name
+from ml.training import promotion
+from quantstream import features
+from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.core.trade import Trade
+from quantstream.lake.store import Lake
+from quantstream.lake.trades import StoredTrades
+from quantstream.settings import Settings
+
+log = logging.getLogger(__name__)
+MODELS = ("forecast", "signal", "risk", "anomaly")
+INTERVAL = "5m"
+FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
+MOST_TRADES = 200_000  # an even share of each symbol and day, each a stretch of its own
+TRADES_SEED = 11
+TRADES_BACK = timedelta(days=7)
+JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much each model learns."""
+
+    forecast: forecast.ForecastOptions = field(default_factory=forecast.ForecastOptions)
+    signal: signal.SignalOptions = field(default_factory=signal.SignalOptions)
+    risk: risk.RiskOptions = field(default_factory=risk.RiskOptions)
+    trailing: int = features.MONTH  # candles of the abnormal move's threshold; fewer only where history is shorter
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of it."""
+
+    name: str
+    version: str
+    promoted: bool
+    reasons: list[str]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one kind learns from: rows that are usable for it, split by time."""
+
+    kind: str
+    data: Dataset
+    split: Split
+    trades: Sequence[Trade] = ()  # in order of time; only the anomaly model's
+
+
+def train(kind: str, settings: Settings, options: Options = Options()) -> TrainResult:
+    """Train, judge and register one model on the lake's candles and promote it if it earned it.
+
+    Raises: Misconfigured for an unknown kind, DataRejected for too little data, Unavailable when the registry or the lake
+    does not answer.
+    """
+    check_kind(kind)
+    lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
+    symbols = usable_symbols(settings)
+    version = lake.version("candles")
+    data = dataset.build(candles_by_symbol(lake, symbols, version), options.trailing)
+    trades = read_trades(lake, symbols, data) if kind == "anomaly" else ()
+    task = prepare(kind, data, trades)
+    began = time.monotonic()
+    model = fit(task, options)
+    seconds = time.monotonic() - began
+    judgement = judge(task, model)
+    champion, note = champion_figures(registry, task)
+    decision = promotion.decide(kind, judgement.metrics, champion)
+    reasons = [*decision.reasons, *note]
+    params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
+    tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
+    metrics = {**judgement.metrics, "fit_seconds": seconds}
+    evidence = {**judgement.fields(), "champion": champion, "promoted": decision.promoted, "reasons": reasons}
+    number = registry.register(
+        model, metrics, evidence, params, tags, evaluation_report.page({kind: judgement.fields()})
+    )
+    name = registered_name(kind)
+    registry.explain(name, number, reasons, decision.promoted)
+    if decision.promoted:
+        registry.promote(name, number)
+    log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
+    return TrainResult(name, number, decision.promoted, reasons, metrics)
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind that is not one of ours.
+
+    Raises: Misconfigured.
+    """
+    if kind not in MODELS:
+        raise Misconfigured(f"there is no model {kind!r}; choose one of {', '.join(MODELS)}")
+
+
+def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
+    """Return the rows one kind can learn from, split by time.
+
+    Raises: DataRejected when they are too few.
+    """
+    rows, label = usable_rows(kind, data)
+    return Task(kind, data, dataset.split(data, rows, label), trades)
+
+
+def usable_rows(kind: str, data: Dataset) -> tuple[dataset.Rows, str]:
+    """Return the rows whose features and labels one kind can use, and its label that reaches furthest ahead."""
+    names, needed, length, label = {
+        "forecast": (forecast.NAMES, (*forecast.LABELS, forecast.SIZE), forecast.LENGTH, forecast.LABELS[-1]),
+        "signal": (signal.NAMES, (signal.LABEL,), 1, signal.LABEL),
+        "risk": (risk.NAMES, (risk.LABEL, risk.SIZE), 1, risk.LABEL),
+        "anomaly": (anomaly.NAMES, (), 1, forecast.LABELS[0]),
+    }[kind]
+    return data.usable(names, needed, length), label
+
+
+def fit(task: Task, options: Options = Options()) -> base.Model:
+    """Fit one kind on the early part of its data.
+
+    Raises: DataRejected.
+    """
+    if task.kind == "forecast":
+        return forecast.fit(task.data, task.split, options.forecast)
+    if task.kind == "signal":
+        return signal.fit(task.data, task.split, options.signal)
+    if task.kind == "risk":
+        return risk.fit(task.data, task.split, options.risk)
+    early, _ = parts_of_trades(task.trades)
+    return anomaly.fit(trade_features.rows(early), task.data.matrix(task.split.fit, anomaly.NAMES))
+
+
+def judge(task: Task, model: base.Model) -> evaluate.Report:
+    """Judge a model on the late part of its data."""
+    if task.kind == "anomaly":
+        return evaluate.judge_anomaly(model, task.data, task.split, parts_of_trades(task.trades)[1])
+    judges = {"forecast": evaluate.judge_forecast, "signal": evaluate.judge_signal, "risk": evaluate.judge_risk}
+    return judges[task.kind](model, task.data, task.split)
+
+
+def parts_of_trades(trades: Sequence[Trade]) -> tuple[list[Trade], list[Trade]]:
+    """Return the early trades to fit on and the late ones to judge on, cut at one instant for all symbols."""
+    ordered = sorted(trades, key=lambda trade: (trade.traded_at, trade.symbol, trade.id))
+    cut = int(len(ordered) * (1 - JUDGED_SHARE))
+    return ordered[:cut], ordered[cut:]
+
+
+def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] | None, list[str]]:
+    """Return the champion's figures on the same held-out data (None without one) and what to note about it."""
+    name = registered_name(task.kind)
+    version = registry.alias_version(name, CHAMPION)
+    if version is None:
+        return None, []
+    try:
+        return judge(task, registry.load(name, version).model).metrics, []
+    except ModelRejected as error:
+        return None, [f"the champion, version {version}, cannot be compared: {error}"]
+
+
+def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = None) -> dict[str, pd.DataFrame]:
+    """Return each symbol's candles as a frame in time order."""
+    frame = lake.candle_frame(symbols, INTERVAL, version=version)
+    return {str(symbol): part.reset_index(drop=True) for symbol, part in frame.groupby("symbol", observed=True)}
+
+
+def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:
+    """Return trades of the lake's newest days, at most `MOST_TRADES`: a stretch of each symbol's day, and no more is read.
+
+    Raises: DataRejected when there are fewer than `FEWEST_TRADES`, Unavailable when the lake cannot be read.
+    """
+    newest = pd.Timestamp(int(data.opened_at.max()), unit="us", tz="UTC").date()
+    stored = StoredTrades(lake, symbols, newest - TRADES_BACK, date.max)
+    count = sum(day.count for day in stored.days)
+    if count < FEWEST_TRADES:
+        raise DataRejected(
+            f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
+        )
+    return stored.sample(MOST_TRADES, TRADES_SEED)
+
+
+def _params(kind: str, options: Options) -> dict[str, Any]:
+    chosen = getattr(options, kind, None)
+    return {**(asdict(chosen) if chosen is not None else {}), "trailing": options.trailing}

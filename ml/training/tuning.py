@@ -1,0 +1,92 @@
+"""Settings searched by Optuna on inner folds, within a budget: what is found is written into the models' defaults by hand.
+
+The folds lie inside the folder that is given, each fitted on what comes before it, purged and embargoed, so that nothing of
+what is reported later has been looked at. The sampler's seed is fixed: as many trials on the same candles find the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from ml import measures
+from ml.data import dataset
+from ml.data.dataset import Dataset, Split
+from ml.models import risk, signal
+from ml.models.base import Model
+from ml.training import train, trial
+from quantstream.core.errors import Misconfigured
+from quantstream.core.rolling import Floats
+
+FOLDS = ((0.55, 0.62, 0.8), (0.75, 0.82, 1.0))  # shares of the time: fitted before, calibrated before, judged before
+ROWS = 60_000  # of a fit and of a judgement: enough to tell settings apart
+SEED = 23
+Loss = Callable[[dict[str, Any]], float]
+
+
+def search(folder: Path, kind: str, trials: int, minutes: float) -> dict[str, Any]:
+    """Return the best settings of one kind, their mean loss over the folds and that of the defaults.
+
+    Raises: Misconfigured for another kind or a folder without candles, DataRejected for too few.
+    """
+    if kind not in ("risk", "signal"):
+        raise Misconfigured(f"{kind!r} cannot be tuned; choose risk or signal")
+    data = dataset.build(trial.read_folder(folder))
+    splits = _splits(kind, data)
+
+    def objective(asked: optuna.Trial) -> float:
+        settings = {
+            "depth": asked.suggest_int("depth", 2, 5),
+            "eta": asked.suggest_float("eta", 0.02, 0.1, log=True),
+            "rounds": asked.suggest_int("rounds", 100, 500, step=50),
+            "min_child_weight": asked.suggest_float("min_child_weight", 30, 1000, log=True),
+            **_lines_setting(kind, asked),
+        }
+        return float(np.mean([_loss(kind, data, split, settings) for split in splits]))
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=SEED))
+    study.optimize(objective, n_trials=trials, timeout=minutes * 60)
+    defaults = float(np.mean([_loss(kind, data, split, {}) for split in splits]))
+    return {
+        "kind": kind,
+        "best": study.best_params,
+        "loss": study.best_value,
+        "default_loss": defaults,
+        "trials": len(study.trials),
+    }
+
+
+def _lines_setting(kind: str, asked: optuna.Trial) -> dict[str, float]:
+    """How freely lines may fit: the signal's are logistic, the risk's are a ridge regression."""
+    if kind == "risk":
+        return {"penalty": asked.suggest_float("penalty", 100, 30_000, log=True)}
+    return {"strength": asked.suggest_float("strength", 1e-3, 1.0, log=True)}
+
+
+def _splits(kind: str, data: Dataset) -> Sequence[Split]:
+    rows, label = train.usable_rows(kind, data)
+    at = data.opened_at[rows]
+    begin, span = int(at.min()), int(at.max()) - int(at.min())
+    found = []
+    for fitted, calibrated, judged in FOLDS:
+        inside = rows[at <= begin + int(span * judged)]
+        part = dataset.split_at(data, inside, label, begin + int(span * fitted), begin + int(span * calibrated))
+        found.append(replace(part, judge=dataset.thin(part.judge, ROWS, SEED)))
+    return found
+
+
+def _loss(kind: str, data: Dataset, split: Split, settings: dict[str, Any]) -> float:
+    model: Model
+    if kind == "risk":
+        model = risk.fit(data, split, replace(risk.RiskOptions(most_rows=ROWS), **settings))
+        said = model.predict(data.sequences(split.judge, model.names, 1))
+        return measures.brier(data.labels[risk.LABEL][split.judge], said)
+    model = signal.fit(data, split, replace(signal.SignalOptions(most_rows=ROWS), **settings))
+    shares: Floats = model.predict(data.sequences(split.judge, model.names, 1))
+    return measures.log_loss(data.labels[signal.LABEL][split.judge].astype(int), shares)

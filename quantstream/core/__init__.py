@@ -1,0 +1,1 @@
+"""Trades, candles and their arithmetic as pure values: no input, no output, no clock."""

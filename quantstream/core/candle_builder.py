@@ -1,0 +1,275 @@
+"""Candles from trades in O(1) per trade: a pure function of the trade log, live, replayed or in batch.
+
+A candle is a commutative sum of its trades (open and close go by trade id, high and low by price, the rest are exact sums),
+so neither batching nor the order of arrival can change it. Ids tell duplicates and gaps; a window closes when the watermark
+(latest event time less the allowed lateness) has passed its end. A gap leaves a *hole*: candles it touches are incomplete
+until trades fill it, and then come out once more as the next revision. What came before the first trade is a hole too: that is
+why the first window of a log is incomplete, unless a heartbeat showed that the feed was already alive when it opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+
+from quantstream.core.candle import NO_TRADE_ID, Candle
+from quantstream.core.partial_sums import Stretch, SymbolState, Window
+from quantstream.core.time import SECOND, interval_length, window_start
+from quantstream.core.trade import Trade
+from quantstream.core.trade_ids import MAX_HOLES, Hole, Seen
+
+RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
+MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
+DEFAULT_LATENESS = SECOND // 2  # trades come in id order and the exchange stamps them in order to the ms: ample
+
+
+@cache
+def _lengths(intervals: tuple[str, ...]) -> Mapping[str, int]:
+    return {interval: interval_length(interval) for interval in intervals}  # one for all builders
+
+
+class CandleBuilder:
+    """Builds the candles of one symbol at several intervals in one pass."""
+
+    def __init__(
+        self,
+        symbol: str,
+        intervals: Iterable[str] = ("5m",),
+        lateness: int = DEFAULT_LATENESS,
+        state: SymbolState | None = None,
+        most_holes: int = MAX_HOLES,
+    ) -> None:
+        """`lateness` in µs. `state` continues where another builder's snapshot ended; the last `most_holes` are known."""
+        self.lengths = _lengths(tuple(intervals))
+        self.lateness = lateness
+        self.most_holes = most_holes
+        self.state = state or SymbolState(symbol)
+        for interval in self.lengths:
+            self.state.windows.setdefault(interval, {})
+
+    @property
+    def watermark(self) -> int:
+        """No trade before this time (µs) is still expected."""
+        return self.state.latest_at - self.lateness
+
+    def add(self, trade: Trade) -> list[Candle]:
+        """Take one trade in and return the candles it closed or revised, oldest first."""
+        state = self.state
+        newest_at = state.ids.last_at
+        seen, hole = state.ids.take(trade, state.alive_from)
+        if not seen.is_new:
+            return []
+        if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
+            self._damage(lost)
+        revised, unplaced = self._told(trade.traded_at) if state.late else [], state.unplaced
+        if seen is Seen.FILLED:
+            revised += self._place(trade, hole)
+        else:
+            revised += self._place(trade, None, newest_at)
+        if state.unplaced - unplaced < len(self.lengths):
+            state.account.stored += 1
+        else:
+            state.lost += 1
+        state.latest_at = max(state.latest_at, trade.traded_at)
+        return revised + self._close_due()
+
+    def add_stretch(self, stretch: Stretch) -> list[Candle] | None:
+        """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None."""
+        state, slices = self.state, stretch.slices
+        if state.late:
+            return None
+        is_first = state.ids.last_id == NO_TRADE_ID
+        if state.latest_at if is_first else slices[0].first_trade_id != state.ids.last_id + 1:
+            return None  # of the first trades none may come after a heartbeat: it might close windows at once
+        latest_at = max(stretch.latest_at, state.latest_at)
+        watermark, due = latest_at - self.lateness, 0
+        for interval, length in self.lengths.items():
+            opened_at = window_start(slices[0].opened_at, length) if is_first else state.next_open.get(interval)
+            if opened_at is None or slices[0].opened_at < opened_at:
+                return None
+            if opened_at + length <= watermark:
+                if not stretch.may_close or opened_at + 2 * length <= watermark:
+                    return None
+                due = opened_at + length
+        if due and any(hole.before >= due for hole in state.ids.holes):
+            return None  # its trades may just be out of order: the window may close later, or be open longer than due
+        if is_first:
+            self._begin(stretch)
+        for interval, length in self.lengths.items():
+            windows = state.windows[interval]
+            for part in slices:
+                start = part.opened_at - part.opened_at % length
+                window = windows.get(start)
+                if window is None:
+                    windows[start] = part.begun(start)
+                else:
+                    window.merge(part)
+        state.account.stored += stretch.records
+        state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, stretch.last_at, latest_at
+        return self._close_due() if due else []
+
+    def _begin(self, stretch: Stretch) -> None:
+        self.state.ids.begin(stretch.slices[0].first_trade_id, stretch.first_at)
+        for interval, length in self.lengths.items():
+            self.state.next_open[interval] = window_start(stretch.slices[0].opened_at, length)
+
+    def heartbeat(self, at: int) -> list[Candle]:
+        """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        self.state.account.passed += 1
+        told = self._told() if self.state.late else []
+        if at <= self.state.latest_at:
+            return told
+        if self.state.ids.last_id == NO_TRADE_ID:
+            self.state.alive_from = self.state.alive_from or at
+        self.state.latest_at = at
+        return told + self._close_due()
+
+    def open_candles(self) -> list[Candle]:
+        """Return the candles being built, incomplete by definition."""
+        found: list[Candle] = []
+        for interval in self.lengths:
+            windows = self.state.windows[interval]
+            for opened_at in sorted(windows):
+                if windows[opened_at].revision < 0:
+                    found.append(windows[opened_at].candle(self.state.symbol, interval, False))
+        return found
+
+    def _damage(self, hole: Hole) -> None:
+        for interval, length in self.lengths.items():
+            for window in self.state.windows[interval].values():
+                window.is_damaged = window.is_damaged or hole.touches(window.opened_at, length)
+
+    def _place(self, trade: Trade, hole: Hole | None, newest_at: int = 0) -> list[Candle]:
+        """Add a trade to its window at each interval; return the closed candles that it changed.
+
+        Candles of a `hole` are silent until nothing of them is missing: one revision, however many trades filled it. So are those
+        closed as flat, though trades come now (`newest_at`, µs, is when the newest one before traded): see `_told`.
+        """
+        revised: list[Candle] = []
+        for interval, length in self.lengths.items():
+            opened_at = window_start(trade.traded_at, length)
+            window = self._window(interval, opened_at) or self._reopened(interval, opened_at, newest_at)
+            if window is None:
+                self.state.unplaced += 1
+                continue
+            was_flat = window.revision >= 0 and not window.trade_count
+            window.add(trade)
+            late = self.state.late.get(interval, ())
+            if hole is not None:
+                revised += self._mended(interval, hole, trade)
+            elif was_flat or opened_at in late:
+                self.state.late[interval] = sorted({*late, opened_at})
+            elif window.revision >= 0:
+                revised += self._revise(interval, [window])
+        return revised
+
+    def _reopened(self, interval: str, opened_at: int, newest_at: int) -> Window | None:
+        """Return a window that was closed as flat, with those after it, though it is kept no more: what it held is known.
+
+        All windows since the newest trade were flat. If they should not have been (the feed was mute, and nobody knew), their
+        trades come now.
+        """
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        end = self.state.next_open.get(interval, 0)
+        is_flat = newest_at > 0 and window_start(newest_at, length) < opened_at < end
+        if not is_flat or end - opened_at > MAX_TOUCHED_WINDOWS * length or end - length not in windows:
+            return None
+        close = windows[end - length].close
+        for at in range(opened_at, end, length):
+            if at not in windows:
+                windows[at] = Window(at, close, close, close, close, revision=0)
+        return windows[opened_at]
+
+    def _told(self, at: int = 0) -> list[Candle]:
+        """Return revisions of the windows that trades came late to, unless the next trade (of time `at`, µs) is such a one."""
+        revised: list[Candle] = []
+        for interval, late in list(self.state.late.items()):
+            opened_at = window_start(at, self.lengths[interval])
+            if not at or opened_at >= self.state.next_open[interval]:
+                del self.state.late[interval]
+                windows = self.state.windows[interval]
+                revised += self._revise(interval, [windows[each] for each in late if each in windows])
+        return revised
+
+    def _window(self, interval: str, opened_at: int) -> Window | None:
+        windows = self.state.windows[interval]
+        window = windows.get(opened_at)
+        if window is None:
+            next_open = self.state.next_open.get(interval, opened_at)
+            if opened_at < next_open and not self._may_begin_at(interval, opened_at):
+                return None
+            self.state.next_open[interval] = min(next_open, opened_at)
+            window = windows[opened_at] = Window(opened_at)
+        return window
+
+    def _may_begin_at(self, interval: str, opened_at: int) -> bool:
+        """Before anything closed, an earlier trade may still begin the log with an earlier window."""
+        any_closed = any(window.revision >= 0 for window in self.state.windows[interval].values())
+        return not any_closed and opened_at + self.lengths[interval] > self.watermark
+
+    def _mended(self, interval: str, hole: Hole, trade: Trade) -> list[Candle]:
+        """Return revisions of the closed windows of which `trade` was the last one missing in this hole."""
+        length = self.lengths[interval]
+        rest = hole.without(trade) if hole.after else []  # what came before the log has no last one
+        opened_at = window_start(trade.traded_at, length)
+        mended = [
+            window
+            for window in self.state.windows[interval].values()
+            if window.revision >= 0
+            and (hole.touches(window.opened_at, length) if hole.after else window.opened_at == opened_at)
+            and not any(part.touches(window.opened_at, length) for part in rest)
+        ]
+        return self._revise(interval, mended)
+
+    def _revise(self, interval: str, changed: list[Window]) -> list[Candle]:
+        """Emit closed windows once more, with the flat ones after them, which repeat their close."""
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        queue = {window.opened_at: window for window in changed}
+        revised: list[Candle] = []
+        while queue:
+            window = queue.pop(min(queue))
+            revised.append(self._emit(interval, window))
+            follower = windows.get(window.opened_at + length)
+            if follower and not follower.trade_count and follower.revision >= 0 and follower.close != window.close:
+                follower.open = follower.high = follower.low = follower.close = window.close
+                queue[follower.opened_at] = follower
+        return revised
+
+    def _close_due(self) -> list[Candle]:
+        """Close the windows that the watermark has passed, oldest first."""
+        closed: list[Candle] = []
+        watermark = self.watermark
+        for interval, length in self.lengths.items():
+            opened_at = self.state.next_open.get(interval)
+            while opened_at is not None and opened_at + length <= watermark:
+                if self.state.ids.may_lack(opened_at, length, since=watermark):
+                    break  # so lately that it may just be out of order
+                closed.append(self._close(interval, opened_at))
+                opened_at = self.state.next_open[interval] = opened_at + length
+        return closed
+
+    def _close(self, interval: str, opened_at: int) -> Candle:
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        window = windows.get(opened_at)
+        if window is None:  # nobody traded: flat at the previous close, which is always retained
+            close = windows[opened_at - length].close
+            window = windows[opened_at] = Window(opened_at, close, close, close, close)
+        candle = self._emit(interval, window)
+        self._forget(interval, opened_at)
+        return candle
+
+    def _forget(self, interval: str, newest: int) -> None:
+        """Drop the closed windows that no late or repaired trade is awaited for; `windows` is in order of opening."""
+        windows, length = self.state.windows[interval], self.lengths[interval]
+        old = [at for at in windows if at <= newest - RETAINED_WINDOWS * length]
+        for rank, at in enumerate(sorted(old, reverse=True)):
+            if rank >= MAX_TOUCHED_WINDOWS or self._is_complete(interval, windows[at]) or windows[at].is_damaged:
+                del windows[at]
+
+    def _is_complete(self, interval: str, window: Window) -> bool:
+        length = self.lengths[interval]
+        return not window.is_damaged and not self.state.ids.may_lack(window.opened_at, length)
+
+    def _emit(self, interval: str, window: Window) -> Candle:
+        window.revision += 1
+        return window.candle(self.state.symbol, interval, self._is_complete(interval, window))

@@ -1,0 +1,38 @@
+"""Times in µs since the epoch, UTC: intervals, and the windows that they cut time into."""
+
+from __future__ import annotations
+
+from quantstream.core.errors import Misconfigured
+
+MICROSECOND = 1
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+EARLIEST = 1_230_768_000 * SECOND  # 2009-01-01: nothing in this market is older
+LATEST = 4_102_444_800 * SECOND  # 2100-01-01
+
+INTERVALS = {
+    "1m": MINUTE,
+    "3m": 3 * MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": 60 * MINUTE,
+    "4h": 240 * MINUTE,
+    "1d": 1440 * MINUTE,
+}
+
+
+def interval_length(interval: str) -> int:
+    """Return the length of an interval in µs.
+
+    Raises: Misconfigured for a name the exchange does not offer.
+    """
+    try:
+        return INTERVALS[interval]
+    except KeyError:
+        raise Misconfigured(f"interval {interval!r} is not known; use one of {', '.join(INTERVALS)}") from None
+
+
+def window_start(at: int, length: int) -> int:
+    """Return the opening time of the window that holds `at`, both in µs."""
+    return at - at % length

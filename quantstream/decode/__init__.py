@@ -1,0 +1,1 @@
+"""Records of the trades topic to columns of trades, thousands at a time."""

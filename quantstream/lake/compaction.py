@@ -1,0 +1,187 @@
+"""Small files of a lake's table merged into large ones, a few partitions at a time, so that no row is lost or doubled.
+
+The library's own compaction does not notice another one: two at once (deltalake 1.6, seen) leave every merged row in the table
+twice. Here each commit takes the next number of a counter in the table's transactions, which a second compaction from the
+same version cannot take as well, and is made only when as many rows were written as the log says there were.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import posixpath
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import CommitFailedError
+from deltalake.fs import DeltaStorageHandler
+from deltalake.transaction import AddAction, RemoveAction
+from pyarrow.fs import FileSystem, PyFileSystem
+
+from quantstream.core.errors import Broken, Outrun
+
+log = logging.getLogger(__name__)
+COUNTER = "compaction"  # application id whose version counts the compactions of a table
+LARGE = 64 << 20  # bytes: a file of half of it is left alone, and so many small ones become one
+AT_ONCE = 256 << 20  # bytes of small files merged in one commit
+MOST_FILES = 5_000  # files merged in one commit
+
+
+@dataclass(frozen=True)
+class _Merge:
+    """Files of one partition that become one."""
+
+    folder: str
+    partition: dict[str, str | None]
+    files: list[dict[str, Any]]
+
+    @property
+    def size(self) -> int:
+        return sum(file["size_bytes"] for file in self.files)
+
+    @property
+    def rows(self) -> int:
+        return sum(file["num_records"] for file in self.files)
+
+
+def compact_files(table: DeltaTable, order: str, options: dict[str, str] | None = None) -> tuple[int, int]:
+    """Merge the small files of each partition, rows sorted by the column `order`; return how many files came and went.
+
+    Writers may append meanwhile. Raises: Outrun when another compaction of the table is at work; Broken when the rows written
+    are not as many as those read, before anything is changed.
+    """
+    files = PyFileSystem(DeltaStorageHandler(table.table_uri, options))
+    added = removed = 0
+    for merges in _portions(_due(table)):
+        _commit(table, [_merge(files, merge, order) for merge in merges], merges)
+        added, removed = added + len(merges), removed + sum(len(merge.files) for merge in merges)
+    return added, removed
+
+
+def _due(table: DeltaTable) -> Iterator[_Merge]:
+    folders: dict[str, list[dict[str, Any]]] = {}
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        file["path"] = unquote(file["path"])  # the log's spelling; new actions are spelled by the library
+        if file["size_bytes"] < LARGE // 2:
+            folders.setdefault(posixpath.dirname(file["path"]), []).append(file)
+    for folder, small in sorted(folders.items()):
+        small.sort(key=lambda file: (file["modification_time"], file["path"]))
+        for some in _portioned(small):
+            if len(some) > 1:
+                yield _Merge(folder, _partition(table, some[0]), some)
+
+
+def _portioned(files: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    portion: list[dict[str, Any]] = []
+    for file in files:
+        if portion and sum(one["size_bytes"] for one in portion) + file["size_bytes"] > LARGE:
+            yield portion
+            portion = []
+        portion.append(file)
+    yield portion
+
+
+def _portions(merges: Iterable[_Merge]) -> Iterator[list[_Merge]]:
+    portion: list[_Merge] = []
+    for merge in merges:
+        some = [*portion, merge]
+        if portion and (sum(m.size for m in some) > AT_ONCE or sum(len(m.files) for m in some) > MOST_FILES):
+            yield portion
+            some = [merge]
+        portion = some
+    if portion:
+        yield portion
+
+
+def _partition(table: DeltaTable, file: dict[str, Any]) -> dict[str, str | None]:
+    values = {name: file[f"partition.{name}"] for name in table.metadata().partition_columns}
+    return {name: None if value is None else str(value) for name, value in values.items()}
+
+
+def _merge(files: FileSystem, merge: _Merge, order: str) -> AddAction:
+    """Write one file of the rows of many and return what the log is to say of it.
+
+    Raises: Broken.
+    """
+    parts = []
+    for file in merge.files:
+        with files.open_input_file(file["path"]) as source:
+            parts.append(pq.ParquetFile(source).read())
+    rows = pa.concat_tables(parts, promote_options="default").sort_by(order)
+    if rows.num_rows != merge.rows:
+        raise Broken(f"{merge.folder}: {rows.num_rows} rows read where the log says {merge.rows}; nothing was changed")
+    path = posixpath.join(merge.folder, f"part-{uuid.uuid4()}-compacted.zstd.parquet")
+    with files.open_output_stream(path) as out:
+        pq.write_table(rows, out, compression="zstd")
+    with files.open_input_file(path) as written:
+        count, size = pq.ParquetFile(written).metadata.num_rows, written.size()
+    if count != merge.rows:
+        raise Broken(f"{merge.folder}: {count} rows written where there were {merge.rows}; nothing was changed")
+    return AddAction(path, size, merge.partition, _now_ms(), False, json.dumps(_statistics(merge, rows.schema)))
+
+
+def _statistics(merge: _Merge, schema: pa.Schema) -> dict[str, Any]:
+    """Return the merged files' bounds. Decimals have none: as JSON's numbers they would be rounded, and rows overlooked."""
+    lows, highs, nulls = {}, {}, {}
+    for field in schema:
+        if pa.types.is_nested(field.type) or pa.types.is_decimal(field.type):
+            continue
+        bounds: list[list[Any]] = [
+            [file.get(f"{kind}.{field.name}") for file in merge.files] for kind in ("min", "max", "null_count")
+        ]
+        low, high, null = bounds
+        if None not in low and None not in high:
+            lows[field.name], highs[field.name] = _text(min(low)), _text(max(high))
+        if None not in null:
+            nulls[field.name] = sum(null)
+    return {"numRecords": merge.rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> None:
+    removes = [
+        RemoveAction(
+            path=file["path"],
+            deletion_timestamp=_now_ms(),
+            data_change=False,
+            partition_values=merge.partition,
+            size=file["size_bytes"],
+        )
+        for merge in merges
+        for file in merge.files
+    ]
+    number = (table.transaction_version(COUNTER) or 0) + 1
+    properties = CommitProperties(app_transactions=[Transaction(COUNTER, number)], max_commit_retries=50)
+    try:
+        table.create_write_transaction(
+            [*adds, *removes],
+            mode="append",
+            schema=table.schema(),
+            partition_by=table.metadata().partition_columns,
+            commit_properties=properties,
+        )
+    except CommitFailedError as error:
+        table.update_incremental()
+        if (table.transaction_version(COUNTER) or 0) >= number:
+            raise Outrun(
+                f"another compaction of {table.table_uri} is at work; this one leaves the rest to it"
+            ) from error
+        raise
+    table.update_incremental()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

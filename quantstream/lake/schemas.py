@@ -1,0 +1,159 @@
+"""What the lake's tables hold: columns, exact types, partitions; and candles as rows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from quantstream.core.accounts import Account
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import DECIMALS, QUOTE_DECIMALS, units_decimal
+
+TIME = pa.timestamp("us", tz="UTC")
+PRICE = pa.decimal128(38, DECIMALS)
+QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
+
+_KEY = [("symbol", pa.string()), ("date", pa.date32())]
+CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
+    ("symbol", pa.string()),
+    ("opened_at", TIME),
+    ("open", PRICE),
+    ("high", PRICE),
+    ("low", PRICE),
+    ("close", PRICE),
+    ("volume", PRICE),
+    ("quote_volume", QUOTE),
+    ("trade_count", pa.int64()),
+    ("taker_buy_volume", PRICE),
+    ("taker_buy_quote_volume", QUOTE),
+    ("first_trade_id", pa.int64()),
+    ("last_trade_id", pa.int64()),
+    ("is_complete", pa.bool_()),
+]
+ACCOUNT_COUNTS = (
+    *("candles", "equal", "incomplete", "corrected", "missing", "different", "duplicate", "unproved", "pending"),
+    *("trades", "missing_trades"),
+)
+SINK_COUNTS = tuple(f"sink_{name}" for name in (*Account.__struct_fields__, "rows"))
+PROOF_COUNTS = (
+    *("equal", "different", "missing", "duplicate", "incomplete", "unproved", "pending"),
+    *("scored_once", "unscored", "scored_twice", "trades", "missing_trades"),
+)
+_FORECAST = pa.struct(
+    [
+        ("horizon", pa.string()),
+        ("levels", pa.list_(pa.float64())),
+        ("log_returns", pa.list_(pa.float64())),
+        ("targets", pa.list_(pa.float64())),
+    ]
+)
+SCHEMAS: dict[str, pa.Schema] = {
+    "trades": pa.schema(
+        [
+            *_KEY,
+            ("id", pa.int64()),
+            ("first_trade_id", pa.int64()),
+            ("last_trade_id", pa.int64()),
+            ("price", PRICE),
+            ("quantity", PRICE),
+            ("traded_at", TIME),
+            ("buyer_is_maker", pa.bool_()),
+            ("received_at", TIME),
+            ("origin", pa.string()),
+        ]
+    ),
+    "candles": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            *CANDLE_FIELDS[1:],
+            ("revision", pa.int32()),
+            ("source", pa.string()),
+        ]
+    ),
+    "scores": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            ("opened_at", TIME),
+            ("revision", pa.int32()),
+            ("close", pa.float64()),
+            ("scored_at", TIME),
+            ("feature_hash", pa.string()),
+            ("forecasts", pa.list_(_FORECAST)),
+            ("action", pa.string()),
+            ("buy", pa.float64()),
+            ("hold", pa.float64()),
+            ("sell", pa.float64()),
+            ("risk", pa.float64()),
+            ("novelty", pa.float64()),
+            ("reasons", pa.list_(pa.string())),
+            ("models", pa.map_(pa.string(), pa.string())),
+            ("abstained", pa.string()),
+            ("elapsed_ms", pa.float64()),
+        ]
+    ),
+    "anomalies": pa.schema(
+        [
+            *_KEY,
+            ("trade_id", pa.int64()),
+            ("traded_at", TIME),
+            ("price", PRICE),
+            ("quantity", PRICE),
+            ("buyer_is_maker", pa.bool_()),
+            ("score", pa.float64()),
+            ("reasons", pa.list_(pa.string())),
+            ("model", pa.string()),
+            ("detected_at", TIME),
+        ]
+    ),
+    "proofs": pa.schema(
+        [
+            *_KEY,
+            ("interval", pa.string()),
+            ("verified_at", TIME),
+            ("start", pa.string()),
+            ("end", pa.string()),
+            *((name, pa.int64()) for name in PROOF_COUNTS),
+            ("differences", pa.list_(pa.string())),
+            ("not_compared", pa.string()),
+            ("run", pa.string()),
+        ]
+    ),
+    "accounts": pa.schema(
+        [
+            *_KEY,
+            ("day", TIME),  # its beginning; of several rows of a day the one made last counts
+            ("made_at", TIME),
+            ("condition", pa.string()),  # whole, degraded, pending, missing
+            ("why", pa.string()),
+            *((name, pa.int64()) for name in ACCOUNT_COUNTS),
+            *((name, pa.int64()) for name in SINK_COUNTS),  # since ever, as of the end of the day or of `made_at`
+        ]
+    ),
+}
+TIME_COLUMN = {
+    "trades": "traded_at",
+    "candles": "opened_at",
+    "scores": "opened_at",
+    "anomalies": "traded_at",
+    "proofs": "verified_at",
+    "accounts": "day",
+}
+PARTITIONS = ["symbol", "date"]
+
+
+def candle_rows(candles: Sequence[Candle], with_key: bool = True) -> pa.Table:
+    """Return candles as an Arrow table, exact; with `interval`, `revision` and `source` for the lake when `with_key`."""
+    columns: dict[str, pa.Array] = {}
+    for name, kind in CANDLE_FIELDS:
+        values = [getattr(candle, name) for candle in candles]
+        if pa.types.is_decimal(kind):
+            values = [units_decimal(value, kind.scale) for value in values]
+        columns[name] = pa.array(values, pa.int64()).cast(kind) if kind == TIME else pa.array(values, kind)
+    if with_key:
+        columns["interval"] = pa.array([candle.interval for candle in candles], pa.string())
+        columns["revision"] = pa.array([candle.revision for candle in candles], pa.int32())
+        columns["source"] = pa.array([candle.source for candle in candles], pa.string())
+    return pa.table(columns)

@@ -1,0 +1,1 @@
+"""What the stages tell each other: topics, the values in them, and who reads and writes what."""

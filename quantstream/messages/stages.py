@@ -1,0 +1,30 @@
+"""The stages as data: what each reads and writes. Manifests, the embedded stack and the tests all go by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES, TRADES, Topic
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One always-on process. `group` is its consumer group; the sink keeps its offsets in the lake instead."""
+
+    name: str
+    reads: tuple[Topic, ...]
+    writes: tuple[Topic, ...]
+    needs_models: bool = False
+
+    @property
+    def group(self) -> str:
+        """Consumer group of its replicas."""
+        return f"quantstream-{self.name}"
+
+
+INGEST = Stage("ingest", (), (TRADES, DEAD, EVENTS))
+AGGREGATE = Stage("aggregate", (TRADES,), (CANDLES, OPEN_CANDLES, DEAD))
+DETECT = Stage("detect", (TRADES,), (ANOMALIES, EVENTS), needs_models=True)
+SINK = Stage("sink", (TRADES, CANDLES, SCORES, ANOMALIES), (DEAD,))
+SCORE = Stage("score", (CANDLES,), (SCORES, EVENTS), needs_models=True)
+STAGES = {stage.name: stage for stage in (INGEST, AGGREGATE, DETECT, SINK, SCORE)}

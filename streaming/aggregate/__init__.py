@@ -1,0 +1,1 @@
+"""The stage that makes candles of the trades topic."""

@@ -1,0 +1,1 @@
+"""The stage that judges every trade."""

@@ -1,0 +1,1 @@
+"""The REST endpoints of the simulated exchange: what each answers and costs."""

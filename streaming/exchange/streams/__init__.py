@@ -1,0 +1,1 @@
+"""The WebSocket streams of the simulated exchange: their names, requests, states and events."""

@@ -1,0 +1,333 @@
+"""Tells a quiet market from a stream that says nothing: asks REST who traded, before a window counts as complete.
+
+A stream that the exchange accepts and never fills looks like a quiet market: pings are answered, nothing comes. Of each symbol
+that is silent for longer than usual, or at the end of a window, REST is asked for the newest trade's id, of many symbols at
+once. What the log has already proves the silence until then, and heartbeats may say so. What the stream does not bring within a
+grace either makes it a mute stream: that is told, its connection is replaced, and REST fills in for it until it speaks again.
+When REST does not answer, nothing is proven and nothing closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from typing import Protocol
+
+from quantstream.binance.exchange_clock import MarketClock
+from quantstream.binance.protocols import MarketHistory, UnknownSymbol
+from quantstream.core.candle import NO_TRADE_ID
+from quantstream.core.errors import Unavailable
+from quantstream.core.time import SECOND
+from quantstream.messages.payloads import EventKind
+from quantstream.observability.metrics import Metrics
+from streaming.ingest.delisted import Delisted
+from streaming.ingest.forward import Forwarder
+from streaming.ingest.gap_fill import Repairs
+from streaming.ingest.symbol_feed import SymbolFeed
+
+log = logging.getLogger(__name__)
+BEHIND = 2 * SECOND  # of the exchange: its answers may be so old
+GRACE, LEAST_GRACE = (
+    10.0,
+    0.5,
+)  # exchange seconds, and ours: what REST has already may still be on its way on the stream
+LOOK_EVERY = 2.0  # exchange seconds from look to look
+LOOKS = 0.1, 1.0  # of ours: as short and as long as that may be
+LONGEST_PAUSE = 5.0  # seconds
+PAUSES = 4  # times what an answer took, until the next question: an exchange that is slow is asked less
+SETTLING = 3.0  # seconds for a line to bring what it has
+AT_ONCE = 4  # symbols that are asked about one by one at a time
+FAILURES = 2  # in a row before the silence of REST is told
+UNPROVEN = 30 * SECOND  # of the exchange: from then on a symbol counts as unproven
+NAMED = 5  # symbols that an event names
+
+
+class Connected(Protocol):
+    """The line that brings some symbols."""
+
+    number: int
+
+    async def settled(self) -> bool:
+        """Tell whether all was taken in that the exchange had sent before this call. Raises: Unavailable."""
+        ...
+
+    def replace(self) -> None:
+        """Have the connection replaced soon, unless that was tried lately."""
+        ...
+
+
+class SilenceWatch:
+    """Watches the silence of all symbols of a process, in one task beside the reading."""
+
+    def __init__(
+        self,
+        states: Mapping[str, SymbolFeed],
+        history: MarketHistory,
+        forwarder: Forwarder,
+        repairs: Repairs,
+        delisted: Delisted,
+        clock: MarketClock,
+        metrics: Metrics,
+        grid: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`grid` (µs) is where windows end; `monotonic` our own clock, s."""
+        self.states, self.history, self.forwarder, self.repairs = states, history, forwarder, repairs
+        self.delisted, self.clock, self.grid, self.monotonic = delisted, clock, grid, monotonic
+        self.lines: dict[str, Connected] = {}  # by symbol
+        self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
+        self.checks = metrics.counter("silence_checks_total", "silences asked about, by what came of it", "outcome")
+        metrics.gauge("mute_streams", "streams that bring nothing though REST has trades").set_function(
+            lambda: len([state for state in list(self.states.values()) if state.silence.mute_since])
+        )
+        metrics.gauge("unproven_symbols", "symbols whose silence nothing proves; their windows stay open").set_function(
+            lambda: len(self._unproven())
+        )
+        self._suspects: dict[str, SymbolFeed] = {}
+        self._alone = asyncio.Semaphore(AT_ONCE)
+        self._asked_alone: set[str] = set()
+        self._next_ask = 0.0
+        self._failures = 0
+        self._is_told = False
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            speed = max(self.clock.speed, 1e-9)
+            await asyncio.sleep(min(max(LOOK_EVERY / speed, LOOKS[0]), LOOKS[1]))
+            if self.clock.at:
+                await self.look()
+
+    async def look(self) -> None:
+        """Ask about those whose silence is due, and judge those that were found suspect a while ago."""
+        now = self.clock.now()
+        self._note_recovered(now)
+        due = [state for state in self.states.values() if self._is_due(state, now)]
+        if due and self.monotonic() >= self._next_ask:
+            asked = self.monotonic()
+            await self._ask(due)
+            pause = min(PAUSES * (self.monotonic() - asked), LONGEST_PAUSE)
+            self._next_ask = self.monotonic() + max(self.history.seconds_a_look(len(due)), pause)
+        if self._suspects:
+            await self._judge()
+
+    def _is_due(self, state: SymbolFeed, now: int) -> bool:
+        if not state.is_up or state.set_aside or state.pending is not None or state.symbol in self._asked_alone:
+            return False
+        silence = state.silence
+        silence.learn(state.ids.last_id, state.ids.last_at)
+        if not state.is_whole or silence.suspect_id != NO_TRADE_ID:
+            return True
+        known = max(state.ids.last_at, silence.proven_at)
+        end = known - known % self.grid + self.grid
+        return self.clock.at - BEHIND >= end or now - known > silence.patience()
+
+    async def _ask(self, due: Collection[SymbolFeed]) -> None:
+        asked_at = self.clock.at - BEHIND
+        try:
+            newest = await self.history.newest_ids([state.symbol for state in due])
+        except Unavailable as error:
+            self._unanswered(str(error))
+            return
+        self._answered()
+        for state in due:
+            if state.is_up and not state.set_aside and state.pending is None:
+                self._sort(state, newest.get(state.symbol), asked_at)
+
+    def _sort(self, state: SymbolFeed, newest: int | None, asked_at: int) -> None:
+        """Decide what the newest single trade's id says of a symbol; None when it cannot be told."""
+        silence = state.silence
+        if newest is None or (newest == NO_TRADE_ID and state.has_history and not silence.is_idle):
+            self._ask_alone(state, newest)
+            return
+        state.was_known = True
+        if not state.has_history:
+            if newest == NO_TRADE_ID:
+                self._prove(state, asked_at)  # its log begins with its first trade
+            elif state.by_aggregate:
+                self._ask_alone(state, newest)
+            else:
+                self._foresee(state, newest + 1, newest + 1, asked_at)
+        elif newest <= state.newest_single:
+            self._prove(state, asked_at)
+        elif state.by_id and silence.suspect_id == NO_TRADE_ID and state.is_whole:
+            self._ask_alone(state, newest)  # it may be no market trade
+        else:
+            self._lacks(state, newest)
+
+    def _foresee(self, state: SymbolFeed, trade_id: int, aggregate_id: int, asked_at: int) -> None:
+        """Note where the log of a symbol that has not traded here begins, if the trade before is not on its way on the stream."""
+        silence = state.silence
+        if silence.foreseen is None:
+            silence.foreseen = trade_id, aggregate_id, asked_at
+            silence.suspect_id, silence.suspected = trade_id - 1, (state.ids.last_id, self.monotonic())
+            self._suspects[state.symbol] = state
+
+    def interrupted(self, state: SymbolFeed) -> None:
+        """Let a log begin with the trade that may have been on its way when its connection broke: REST has it."""
+        foreseen, state.silence.foreseen = state.silence.foreseen, None
+        if foreseen is not None and not state.has_history:
+            trade_id, aggregate_id, asked_at = foreseen
+            state.begin(max(trade_id - 1, 0), max(aggregate_id - 1, 0), asked_at)
+
+    def _lacks(self, state: SymbolFeed, newest: int) -> None:
+        """See to a symbol of which REST has a trade that the log has not."""
+        silence = state.silence
+        if not state.is_whole or silence.mute_since:
+            if self.monotonic() >= silence.next_fill:
+                self.checks.labels("missing").inc()
+                mute = len([each for each in self.states.values() if each.silence.mute_since])
+                silence.next_fill = self.monotonic() + self.history.seconds_a_fill(mute)
+                state.pending = deque()
+                self.spawn(self._fill(state, newest))
+            return
+        if silence.suspect_id == NO_TRADE_ID or silence.suspected[0] != state.ids.last_id:
+            silence.suspect_id, silence.suspected = newest, (state.ids.last_id, self.monotonic())
+            self._suspects[state.symbol] = state
+
+    def _prove(self, state: SymbolFeed, at: int) -> None:
+        """Note that the log has all of a symbol before `at` (µs)."""
+        silence = state.silence
+        silence.proven_at, silence.suspect_id = max(silence.proven_at, at), NO_TRADE_ID
+        state.is_whole = state.is_whole or not silence.mute_since
+        self._suspects.pop(state.symbol, None)
+        self.checks.labels("quiet").inc()
+
+    async def _fill(self, state: SymbolFeed, newest: int) -> None:
+        """Take from REST what the stream does not bring; what it says is all there was until it was asked."""
+        asked_at = self.clock.at - BEHIND
+        reason = await self.repairs.catch_up(state)
+        if state.silence.mute_since and not state.silence.was_heard:
+            state.is_whole = False
+        if reason:
+            self._unanswered(reason)
+        elif state.newest_single >= newest:
+            self._prove(state, asked_at)
+        elif not state.set_aside:
+            self._ask_alone(state, newest)
+
+    def _ask_alone(self, state: SymbolFeed, newest: int | None) -> None:
+        if state.symbol not in self._asked_alone:
+            self._asked_alone.add(state.symbol)
+            self.spawn(self._one(state, newest))
+
+    async def _one(self, state: SymbolFeed, newest: int | None) -> None:
+        try:
+            async with self._alone:
+                await self._ask_about(state, newest)
+        except UnknownSymbol as error:
+            self.delisted.put(state, error)
+        except Unavailable as error:
+            self._unanswered(str(error))
+        finally:
+            self._asked_alone.discard(state.symbol)
+
+    async def _ask_about(self, state: SymbolFeed, newest: int | None) -> None:
+        """Ask for one symbol's newest trade, which is certain to be one of its log."""
+        asked_at = self.clock.at - BEHIND
+        latest = await self.history.latest_trade(state.symbol)
+        state.was_known = True
+        silence = state.silence
+        if state.pending is not None or not state.is_up:
+            return
+        if latest is None:
+            self._prove(state, asked_at)
+        elif not state.has_history:
+            silence.dismissed = max(latest.last_trade_id, newest or 0)
+            self._foresee(state, latest.last_number + 1, latest.id + 1, asked_at)
+        elif latest.last_number <= state.ids.last_id:
+            silence.dismissed, silence.is_idle = max(silence.dismissed, newest or 0), newest == NO_TRADE_ID
+            self._prove(state, asked_at)
+        else:
+            self._lacks(state, latest.last_trade_id)
+
+    async def _judge(self) -> None:
+        """Find the streams mute that did not bring in time what REST has."""
+        grace = max(LEAST_GRACE, GRACE / max(self.clock.speed, 1e-9))
+        overdue = [state for state in self._suspects.values() if self.monotonic() - state.silence.suspected[1] >= grace]
+        by_line: dict[int, tuple[Connected, list[SymbolFeed]]] = {}
+        for state in overdue:
+            line = self.lines[state.symbol]
+            by_line.setdefault(line.number, (line, []))[1].append(state)
+        for line, states in by_line.values():
+            try:
+                is_settled = await asyncio.wait_for(line.settled(), SETTLING)
+            except (Unavailable, TimeoutError):
+                continue  # the line itself is in trouble, and sees to it
+            if is_settled:
+                self._sentence(line, states)
+
+    def _sentence(self, line: Connected, states: Iterable[SymbolFeed]) -> None:
+        mute = []
+        for state in states:
+            silence = state.silence
+            suspect_id, silence.suspect_id = silence.suspect_id, NO_TRADE_ID
+            self._suspects.pop(state.symbol, None)
+            foreseen, silence.foreseen = silence.foreseen, None
+            if foreseen is not None and not state.has_history and state.is_up and state.pending is None:
+                state.begin(*foreseen)
+                self._prove(state, foreseen[2])
+                continue
+            is_same = state.ids.last_id == silence.suspected[0] and suspect_id > state.newest_single
+            if is_same and state.is_up and state.pending is None and state.is_whole:
+                silence.mute_since, silence.was_heard, state.is_whole = max(self.clock.now(), 1), False, False
+                mute.append(state)
+        if mute:
+            self.checks.labels("mute").inc(len(mute))
+            since = min(max(state.ids.last_at, state.silence.proven_at) for state in mute)
+            detail: dict[str, str | int | float] = {
+                "line": line.number,
+                "symbols": len(mute),
+                "proven_until": since,
+                "found_at": self.clock.now(),
+            }
+            text = f"the exchange's {_named(mute)} bring nothing though it has trades; REST fills in until they do"
+            self.forwarder.event(EventKind.STREAM_MUTE, text, mute[0].symbol if len(mute) == 1 else "", detail)
+            line.replace()
+
+    def _note_recovered(self, now: int) -> None:
+        back = [s for s in self.states.values() if s.silence.mute_since and (s.is_whole or s.silence.was_heard)]
+        if back:
+            longest = max(now - state.silence.mute_since for state in back) / SECOND
+            for state in back:
+                state.silence.mute_since, state.silence.was_heard = 0, False
+            text = f"the exchange's {_named(back)} bring trades again"
+            detail: dict[str, str | int | float] = {"symbols": len(back), "seconds": longest}
+            self.forwarder.event(EventKind.STREAM_RECOVERED, text, back[0].symbol if len(back) == 1 else "", detail)
+            self.repairs.wake.set()
+
+    def _unanswered(self, reason: str) -> None:
+        self.checks.labels("unanswered").inc()
+        self._failures += 1
+        if self._failures == 1:  # and not with every look
+            log.warning("who traded is not known", extra={"reason": reason})
+        if self._failures >= FAILURES and not self._is_told:
+            self._is_told = True
+            text = f"REST does not say whether silent symbols are quiet, so their windows stay open: {reason}"
+            self.forwarder.event(EventKind.SILENCE_UNPROVEN, text, detail={"symbols": len(self.states)})
+
+    def _answered(self) -> None:
+        if self._failures:
+            self.repairs.wake.set()
+        self._failures = 0
+        if self._is_told:
+            self._is_told = False
+            self.forwarder.event(EventKind.SILENCE_PROVEN, "REST says again whether silent symbols are quiet")
+
+    def _unproven(self) -> list[SymbolFeed]:
+        now = self.clock.now()
+        return [
+            state
+            for state in list(self.states.values())
+            if state.is_up and state.has_history and not state.set_aside
+            if now - max(state.ids.last_at, state.silence.proven_at) > UNPROVEN + state.silence.patience()
+        ]
+
+
+def _named(states: Collection[SymbolFeed]) -> str:
+    names = [state.symbol for state in states]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"streams of {', '.join(names[:NAMED])}{more}"

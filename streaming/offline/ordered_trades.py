@@ -1,0 +1,154 @@
+"""One symbol's trades in order of id, into the candle builder: says which ids are missing and makes sure that the order holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from quantstream.core.candle import NO_TRADE_ID, Candle
+from quantstream.core.candle_builder import CandleBuilder
+from quantstream.core.trade import Trade
+from quantstream.core.trade_ids import MAX_HOLES, Hole
+from quantstream.decode import runs
+from quantstream.decode.columns import Columns
+from quantstream.decode.digits import Ints
+from streaming.offline.external_sort import Rows, columns_of, is_plain, trade_of
+from streaming.offline.plausible import FAR, TOLERANCE
+from streaming.offline.row_account import Account
+
+ALL = 1 << 62  # holes: offline none is forgotten while a window may lack its trades
+KEPT_WINDOWS = 3  # closed ones that a trade may still come to: times run against ids by a minute at most
+
+
+class Disorder(Exception):
+    """Rows are not in order, or one of them cannot be where it is: they have to be sorted before they can be judged."""
+
+
+class OrderedSymbol:
+    """The builder of one symbol and where its trades stand."""
+
+    def __init__(self, symbol: str, interval: str, lateness: int, account: Account, is_sorted: bool) -> None:
+        """`is_sorted` says that all was put in order before; else what is not is a `Disorder`."""
+        self.builder = CandleBuilder(symbol, (interval,), lateness, most_holes=ALL)
+        self.account, self.is_sorted = account, is_sorted
+        self.id, self.last, self.last_at, self.latest_at = NO_TRADE_ID, NO_TRADE_ID, 0, 0
+
+    def block(self, columns: Columns) -> Iterator[Candle]:
+        """Take trades in order of id in, yield the candles that they close. Raises: Disorder."""
+        first, last, at = columns.first, columns.last, columns.at
+        before = np.concatenate([[self.last], last[:-1]])
+        earlier = np.concatenate([[self.last_at], at[:-1]])
+        jumps = np.flatnonzero(first != before + 1)
+        if not self.is_sorted:
+            self._check(first, before, at, earlier)
+        bounds: list[tuple[int, bool]] = [(0, False)]
+        for number, row in enumerate(jumps.tolist()):
+            is_next = int(columns.id[row]) == (int(columns.id[row - 1]) if row else self.id) + 1
+            if before[row] == NO_TRADE_ID:
+                continue
+            if not is_next:
+                self._lose(int(before[row]), int(first[row]), int(earlier[row]), int(at[row]))
+            if is_next or number % MAX_HOLES == MAX_HOLES - 1:
+                bounds.append((row, is_next))
+        self.id, self.last, self.last_at = int(columns.id[-1]), int(last[-1]), int(at[-1])
+        self.latest_at = max(self.latest_at, int(at.max()))
+        yield from self._parts(columns, bounds)
+
+    def _parts(self, columns: Columns, bounds: list[tuple[int, bool]]) -> Iterator[Candle]:
+        if len(bounds) == 1:
+            yield from taken(self.builder, columns)
+        else:
+            ends = [row for row, _ in bounds[1:]] + [len(columns)]
+            for (start, is_next), end in zip(bounds, ends, strict=True):
+                if (
+                    is_next
+                ):  # its number says that nothing is missing before it: the ids between are of no trade of the market
+                    self.builder.state.ids.last_id = int(columns.first[start]) - 1
+                if start < end:
+                    yield from taken(self.builder, columns.between(start, end))
+                self._forget()
+        self._forget()
+
+    def rows(self, rows: Rows) -> Iterator[Candle]:
+        """Take sorted rows in: those that fit columns as blocks, the others one by one."""
+        plain = is_plain(rows)
+        edges = np.flatnonzero(np.diff(plain)) + 1
+        for start, end in pairwise([0, *edges.tolist(), len(rows)]):
+            if start < end and plain[start]:
+                yield from self.block(columns_of(rows[start:end]))
+                continue
+            for row in rows[start:end]:
+                if row["is_void"]:
+                    self.void(int(row["first"]), int(row["last"]), int(row["at"]))
+                else:
+                    yield from self.trade(trade_of(row, self.builder.state.symbol))
+
+    def trade(self, trade: Trade) -> list[Candle]:
+        """Take one trade in, return the candles that it closes. Raises: Disorder."""
+        first, at = trade.first_trade_id, trade.traded_at
+        if not self.is_sorted and (first <= self.last or at < self.latest_at - TOLERANCE):
+            raise Disorder
+        if self.last != NO_TRADE_ID and first != self.last + 1:
+            if trade.id == self.id + 1:
+                self.builder.state.ids.last_id = first - 1
+            else:
+                self._lose(self.last, first, self.last_at, at)
+        elif not self.is_sorted and self.last != NO_TRADE_ID and at - self.last_at > FAR:
+            raise Disorder
+        self.id, self.last, self.last_at = trade.id, trade.last_trade_id, at
+        self.latest_at = max(self.latest_at, at)
+        candles = self.builder.add(trade)
+        self._forget()
+        return candles
+
+    def void(self, first: int, last: int, at: int) -> None:
+        """Take note of ids that something else used up. Raises: Disorder."""
+        if self.last == NO_TRADE_ID:
+            return
+        if first <= self.last:
+            if self.is_sorted:
+                return
+            raise Disorder
+        ids = self.builder.state.ids
+        if first != self.last + 1:
+            self._lose(self.last, first, self.last_at, at)
+            ids.holes.append(Hole(self.last + 1, first - 1, min(self.last_at, at), at))
+        self.last = ids.last_id = last
+
+    def _check(self, first: Ints, before: Ints, at: Ints, earlier: Ints) -> None:
+        latest = np.maximum.accumulate(np.concatenate([[self.latest_at], at]))[:-1]
+        if (first <= before).any() or (at < latest - TOLERANCE).any():
+            raise Disorder
+        if len(leaps := np.flatnonzero(at - earlier > FAR)) and (first[leaps] == before[leaps] + 1).any():
+            raise Disorder
+
+    def _lose(self, before: int, first: int, after: int, at: int) -> None:
+        self.account.lose(self.builder.state.symbol, Hole(before + 1, first - 1, min(after, at), at))
+
+    def _forget(self) -> None:
+        """Drop the holes that no window can lack trades of any more."""
+        ids = self.builder.state.ids
+        if len(ids.holes) > 1:
+            ((interval, length),) = self.builder.lengths.items()
+            oldest = self.builder.state.next_open[interval] - KEPT_WINDOWS * length
+            ids.holes = [hole for hole in ids.holes if hole.before >= oldest]
+
+
+def taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
+    """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
+    state = builder.state
+
+    def known(_: runs.Group) -> runs.Known:
+        return (state.ids.last_id, state.latest_at) if state.next_open else runs.NOTHING
+
+    grid = math.gcd(*builder.lengths.values())
+    for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
+        whole = builder.add_stretch(run.stretch) if run.stretch else None
+        if whole is not None:
+            yield from whole
+            continue
+        for row in run.rows.tolist():
+            yield from builder.add(columns.trade(row, state.symbol))

@@ -1,0 +1,38 @@
+"""Moments as a person writes them on a command line: ISO 8601, or how long ago by the exchange's clock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from quantstream.core.errors import Misconfigured
+from quantstream.core.time import EARLIEST, LATEST, MINUTE, SECOND
+from quantstream.lake.store import micros, utc
+
+_AGO = re.compile(r"^(\d{1,9})([smhd])$")
+_UNITS = {"s": SECOND, "m": MINUTE, "h": 60 * MINUTE, "d": 1440 * MINUTE}
+
+
+def parse_moment(text: str, now: Callable[[], int]) -> int:
+    """Return µs UTC of `2024-08-08T23:55`, `2024-08-08` or `15m`, `2h`, `1d` (ago, by `now`); no zone means UTC.
+
+    Raises: Misconfigured.
+    """
+    ago = _AGO.match(text.strip())
+    try:
+        if ago:
+            at = now() - int(ago[1]) * _UNITS[ago[2]]
+        else:
+            moment = datetime.fromisoformat(text.strip())
+            at = micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        at = -1
+    if not EARLIEST <= at < LATEST:
+        raise Misconfigured(f"{text!r} is not a moment; write 2024-08-08T23:55 (UTC), or 15m, 2h, 1d for so long ago")
+    return at
+
+
+def moment_text(at: int) -> str:
+    """Return µs as ISO 8601 in UTC, without a fraction when there is none."""
+    return utc(at).isoformat().replace("+00:00", "Z")

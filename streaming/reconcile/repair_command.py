@@ -1,0 +1,39 @@
+"""`repair` as a command: what it looks at, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantstream.kafka import Reader, partition_counts
+from quantstream.lake.store import Lake
+from quantstream.settings import Settings
+from streaming.reconcile.cli import chosen, exchange_clock, rest_of
+from streaming.reconcile.corrections import Corrector
+from streaming.reconcile.moments import parse_moment
+from streaming.reconcile.repair import Repaired, repair
+
+BROKER_PATIENCE = 5.0  # seconds
+SHOWN = 50  # repairs that are named one by one
+
+
+def run_repair(settings: Settings, start: str = "1d", symbols: str | None = None) -> tuple[list[Repaired], list[str]]:
+    """Repair what the texts of a command line ask for; return what was mended and what went wrong.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    partition_counts(settings.kafka, BROKER_PATIENCE)
+    rest = rest_of(settings)
+    since = parse_moment(start, exchange_clock(rest, Lake(settings.lake_url)))
+    reader = Reader(settings.kafka)
+    try:
+        return repair(reader, Corrector(settings.kafka), rest, chosen(settings, symbols), settings.intervals, since)
+    finally:
+        reader.close()
+
+
+def repair_lines(mended: Sequence[Repaired], troubles: Sequence[str]) -> list[str]:
+    """Return what became of it, in sentences."""
+    lines = [str(one) for one in mended[:SHOWN]]
+    lines += [f"… and {len(mended) - SHOWN:,} more"] if len(mended) > SHOWN else []
+    lines.append(f"{len(mended):,} candles mended from the exchange's klines." if mended else "Nothing to mend.")
+    return lines + [f"Not looked at: {trouble}" for trouble in troubles]

@@ -1,0 +1,1 @@
+"""Recorded trades in the files people have them in: CSV, JSON, ZIP."""

@@ -1,0 +1,186 @@
+"""Closed candles to scores by the champions, exactly once: scores and offsets are one Kafka transaction."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from quantstream.core.accounts import NOWHERE, Account, Accounts
+from quantstream.core.candle import Candle
+from quantstream.core.errors import BadRecord
+from quantstream.core.time import SECOND
+from quantstream.features import Series
+from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
+from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.operator_events import Tell
+from quantstream.messages.payloads import Score, decode, encode
+from quantstream.messages.topics import CANDLES, SCORES
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
+from streaming.score.histories import CandleHistories
+from streaming.score.judging import Judging, ScoreCandles
+
+log = logging.getLogger(__name__)
+LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
+REWIND = 2_000  # committed candles of a partition that are read again: the lake may be some seconds behind
+Prepare = Callable[[str, Series], bool]
+
+
+class ScoreStage(PartitionedStage):
+    """Scores each closed candle once; a later revision only corrects the history that the next scores see."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        histories: CandleHistories,
+        score: ScoreCandles,
+        prepare: Prepare,
+        metrics: Metrics,
+        health: Health,
+        commit_s: float,
+        now: Callable[[], int],
+        tell: Tell = lambda kind, text, symbol: None,
+    ) -> None:
+        """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
+
+        `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
+        `tell` tells the operators.
+        """
+        super().__init__(reader, [CANDLES], commit_s, metrics, health)
+        self.writer, self.histories = writer, histories
+        self.prepare, self.now = prepare, now
+        self.new_from: dict[Partition, int] = {}
+        self.symbols: dict[Partition, set[str]] = {}  # whose histories come from a partition
+        self.offsets: dict[Partition, int] = {}
+        self.batch: dict[str, Candle] = {}  # to be judged
+        self.books = Accounts[Partition]()
+        self.scores: list[Score] = []
+        self.dead: list[tuple[Message, str]] = []
+        self.awaiting: dict[str, list[Account]] = defaultdict(list)  # of the candles to be judged, in order
+        self.begun = 0.0
+        self.in_transaction = False
+        self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
+        self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
+        self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
+
+    def start(self) -> None:
+        """Join the group."""
+        self.writer.release(self.reader, CANDLES)
+        super().start()
+
+    def linger(self, count: int, elapsed: float) -> float:
+        """Wait a moment for what closed together with the first."""
+        return LINGER - elapsed
+
+    def idle(self) -> None:
+        """Do for one symbol, while no candle waits, what its next one would have to wait for."""
+        if not self.histories.refresh():
+            any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
+
+    def take(self, messages: list[Message]) -> None:
+        """Take candles into the histories, and note which are to be judged."""
+        self.begun = self.begun or time.monotonic()
+        for message in messages:
+            part = (message.topic(), message.partition())
+            is_new = message.offset() >= self.new_from.get(part, 0)
+            if is_new:
+                self.offsets[part] = message.offset() + 1
+            account = self.books.of(part, (message.key() or b"").decode(errors="replace"))
+            account.read += 1
+            try:
+                candle = decode(message.value() or b"", Candle)
+            except BadRecord as error:
+                account.dead += 1
+                self.dead += [(message, str(error))] if is_new else []
+                continue
+            if candle.interval != self.histories.interval:
+                account.passed += 1
+                continue
+            if candle.symbol in self.batch:  # a second candle of a symbol: the first is judged before it is history
+                self._judge()
+            self.histories.add(candle)
+            self.symbols.setdefault(part, set()).add(candle.symbol)
+            if is_new and candle.revision == 0:
+                self.batch[candle.symbol] = candle
+                account.waiting += 1
+                self.awaiting[candle.symbol].append(account)
+            else:
+                account.passed += 1
+
+    def flush(self) -> None:
+        """Judge what is left and commit scores, dead letters and offsets together."""
+        self._judge()
+        if not self.offsets:
+            return
+        self.writer.begin()
+        self.in_transaction = True
+        for score in self.scores:
+            self.writer.send(SCORES, score.symbol, encode(score))
+        for message, reason in self.dead:
+            source = f"score {message.topic()}-{message.partition()}@{message.offset()}"
+            put_aside(self.writer, source, reason, message.value() or b"", self.now())
+        self.writer.commit(self.reader, self.offsets)
+        self.in_transaction = False
+        self._settle()
+        abstained = sum(bool(score.abstained) for score in self.scores)
+        self.abstained.inc(abstained)
+        self.scored.inc(len(self.scores) - abstained)
+        self.metrics.dead.inc(len(self.dead))
+        self.duration.observe(time.monotonic() - self.begun)
+        self._clear()
+
+    def discard(self) -> None:
+        """Drop what is not committed."""
+        if self.in_transaction:
+            self.writer.abort()
+        self.in_transaction = False
+        self._clear()
+
+    def accounts(self) -> Iterable[tuple[str, Account]]:
+        """Return the account of each symbol since its partition was taken; what only refilled histories has passed."""
+        return self.books
+
+    def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Read the last committed candles again, which fill the histories."""
+        begin, new_from = self.rewound(partitions, REWIND)
+        self.new_from |= new_from
+        return begin
+
+    def forget(self, partitions: Sequence[Partition]) -> None:
+        """Drop the histories that came from these partitions."""
+        for part in partitions:
+            self.new_from.pop(part, None)
+            self.books.forget(part)
+            for symbol in self.symbols.pop(part, ()):
+                self.histories.forget(symbol)
+                self.metrics.candle_closed_at.values.pop(symbol, None)
+
+    def _settle(self) -> None:
+        """Move what waited for its score to what is stored: a candle for each score that was sent."""
+        for score in self.scores:
+            accounts = self.awaiting.get(score.symbol)
+            if accounts:
+                account = accounts.pop(0)
+                account.waiting -= 1
+            else:  # nobody read its candle: the account does not close
+                account = self.books.of((CANDLES.name, NOWHERE), score.symbol)
+            account.stored += 1
+        for account in (account for accounts in self.awaiting.values() for account in accounts):
+            account.waiting -= 1  # committed without a score: the account does not close
+
+    def _judge(self) -> None:
+        self.scores += self.judging(self.batch, self.begun) if self.batch else ()
+        for candle in self.batch.values():
+            self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.batch.clear()
+
+    def _clear(self) -> None:
+        self.offsets.clear()
+        self.batch.clear()
+        self.scores.clear()
+        self.dead.clear()
+        self.awaiting.clear()
+        self.begun = 0.0

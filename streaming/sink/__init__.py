@@ -1,0 +1,1 @@
+"""The stage that keeps the topics in the lake."""

@@ -1,0 +1,347 @@
+"""Topics to the lake, exactly once: the offset of each topic-partition is in the same Delta transaction as its rows.
+
+A restart begins where the tables say, whatever the group's offsets are. Duplicate trades (two ingest replicas, a restart
+of ingest) are told by their ids; which ids were seen is kept beside the table, under the progress of the commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Sequence as Several
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from quantstream.core.accounts import NOWHERE, Account, Accounts
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import units_decimal
+from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.core.trade import Trade
+from quantstream.core.trade_ids import Sequence
+from quantstream.decode.columns import Columns, Parser
+from quantstream.decode.seen import Sequences, new_trades
+from quantstream.decode.tally import Tally
+from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
+from quantstream.kafka.dead_letters import put_aside
+from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
+from quantstream.lake.store import Lake, Step
+from quantstream.messages.payloads import Anomaly, Score, decode
+from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
+from streaming.sink.symbol_state import Kept, decoder, stored_rows
+from streaming.sink.trade_rows import trade_rows
+
+log = logging.getLogger(__name__)
+TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
+KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
+MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
+POLL = 0.5  # seconds: how long a stop waits at most
+REFUSED = (
+    "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
+)
+Row = dict[str, Any]
+
+
+class SinkStage(PartitionedStage):
+    """Collects rows for one commit interval, then commits each table once."""
+
+    first_limit = BATCH
+
+    def __init__(
+        self,
+        lake: Lake,
+        reader: Reader,
+        writer: Writer,
+        metrics: Metrics,
+        health: Health,
+        commit_s: float,
+        now: Callable[[], int],
+    ) -> None:
+        """`writer` is for dead letters only; `now` is the wall clock, µs."""
+        super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
+        self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
+        self.committed_at = time.monotonic()
+        self.seen: Sequences = {}
+        self.parser = Parser()
+        self.tally = Tally(self.parser.symbols)
+        self.books = Accounts[Partition]()
+        self.trades: list[pa.Table] = []
+        self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values() if table != "trades"}
+        self.progress: dict[Partition, int | None] = {}  # as the tables say
+        self.known: dict[Partition, int] = {}  # as they said before, of partitions that are others' now as well
+        self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
+        self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
+        self.written = {table: metrics.records.labels(table) for table in TABLES.values()}
+        self.duplicates, self.refused = metrics.records.labels("duplicate"), metrics.records.labels("refused")
+
+    def start(self) -> None:
+        """Open the tables and join the group, so that replicas share the partitions."""
+        for table in TABLES.values():
+            self.lake.table(table)
+        super().start()
+
+    def is_due(self) -> bool:
+        """Tell whether the interval is over, or much is waiting."""
+        if time.monotonic() - self.committed_at < self.commit_s and self._waiting_rows() < MAX_ROWS:
+            return False
+        self.committed_at = time.monotonic()
+        return True
+
+    def take(self, messages: list[Message]) -> None:
+        """Make rows of records."""
+        by_topic: dict[str, list[Message]] = {}
+        for message, topic in zip(messages, map(Message.topic, messages), strict=True):
+            by_topic.setdefault(topic, []).append(message)
+        for topic, some in by_topic.items():
+            values, keys, partitions = contents(some)
+            self.offsets[TABLES[topic]] |= next_offsets(some, partitions)
+            if topic == TRADES.name:
+                columns = self.parser.parse(values, keys, partitions)
+                self.tally.add("read", columns.partition, columns.code, keys)
+                self._take_trades(some, columns, keys)
+            else:
+                for message, raw, key in zip(some, values, keys, strict=True):
+                    symbol = (key or b"").decode(errors="replace")
+                    self._take_row(TABLES[topic], message, raw, symbol)
+
+    def flush(self) -> None:
+        """Commit every table that has news, each with its progress."""
+        self.writer.flush()  # dead letters are there before their offsets are
+        for table, offsets in self.offsets.items():
+            if offsets:
+                self._commit_table(table, offsets)
+                self.health.beat()
+
+    def discard(self) -> None:
+        """Drop the rows that wait for a commit."""
+        self.trades.clear()
+        for rows in self.rows.values():
+            rows.clear()
+        for offsets in self.offsets.values():
+            offsets.clear()
+        self.tally.clear()
+
+    def accounts(self) -> Iterator[tuple[str, Account]]:
+        """Return the account of each symbol and topic, as it stands now."""
+        self._settle()
+        return iter(self.books)
+
+    def restore(self, partitions: Several[Partition]) -> Mapping[Partition, int]:
+        """Take progress and the ids seen from the tables: they alone say what they hold."""
+        tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
+        stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
+        for part in partitions:
+            self.health.beat()
+            table = TABLES[part[0]]
+            self.progress[part] = self.lake.progress(table, _application(part), tables[table])
+            self._compare(part)
+            if table == "trades" and stored is not None:
+                self._open(part, stored)
+        return self.resume({part: self.progress[part] for part in partitions})
+
+    def _compare(self, part: Partition) -> None:
+        """Tell of a table that says less than it did: somebody took it away or put an older one in its place."""
+        reached, known = self.progress[part], self.known.get(part)
+        if known is not None and (reached or 0) < known:
+            self.gone.inc(known - (reached or 0))
+            log.error(
+                "the lake holds less than it did; what its topic still has is stored again",
+                extra={"table": TABLES[part[0]], "partition": f"{part[0]}-{part[1]}", "from": known, "to": reached},
+            )
+        if reached is not None:
+            self.known[part] = reached
+
+    def forget(self, partitions: Several[Partition]) -> None:
+        """Drop what belongs to partitions."""
+        self._settle()
+        for part in partitions:
+            self.progress.pop(part, None)
+            self.offsets[TABLES[part[0]]].pop(part, None)
+            self.books.forget(part)
+            if part[0] == TRADES.name:
+                self.seen.pop(part[1], None)
+
+    def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
+        """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
+        found = self._seen(part)
+        self.seen[part[1]] = dict(found)
+        for symbol, ids in found.items():
+            account = ids.account or Account()
+            rows = stored(_application(part), symbol)
+            account.stored = account.stored if rows is None else rows
+            account.duplicate, account.refused = ids.duplicates, ids.refused
+            if ids.account is None:
+                account.open()
+            self.books.held.setdefault(part, {})[symbol] = account
+
+    def _seen(self, part: Partition) -> dict[str, Kept]:
+        reached, application = self.progress[part], _application(part)
+        if reached is None:
+            return {}
+        kept = self.lake.state("trades", application, reached)
+        return decoder.decode(kept) if kept is not None else self._seen_before(part, reached)
+
+    def _seen_before(self, part: Partition, reached: int) -> dict[str, Kept]:
+        """Return what lakes of before kept in their log, if nothing was added to them since.
+
+        Raises: Misconfigured.
+        """
+        old = self.lake.metadata("trades", f"seen/{part[1]}")
+        found = decoder.decode(old.encode()) if old else {}
+        highest = self.lake.highest("trades", "last_trade_id") if found else {}
+        if not found or any(sequence.last_id < highest.get(symbol, 0) for symbol, sequence in found.items()):
+            raise Misconfigured(
+                f"the lake at {self.lake.url} holds the trades of {part[0]}-{part[1]} up to record {reached}, but not which ids "
+                "they have: its folder trades/_state lacks them; put that folder back, or begin with an empty lake"
+            )
+        return found
+
+    def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
+        count = self._waiting(table)
+        if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
+            return
+        started = time.monotonic()
+        steps = {_application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
+        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
+        self._settle()
+        self._store(table, rows)
+        states = {}
+        if table == "trades":
+            states = {_application(part): self._state(part) for part in offsets}
+        self.lake.append(table, rows, steps, states)
+        self.progress |= offsets
+        self.known |= offsets
+        self.commit_time.labels(table).observe(time.monotonic() - started)
+        self.written[table].inc(count)
+        (self.trades if table == "trades" else self.rows[table]).clear()
+        offsets.clear()
+
+    def _state(self, part: Partition) -> bytes:
+        seen = self.seen.setdefault(part[1], {})
+        for symbol in [*seen, *(self.books.held.get(part, {}).keys() - seen.keys())]:
+            seen[symbol] = Kept.of(seen.get(symbol) or Sequence(), self.books.of(part, symbol))
+        return msgspec.json.encode(seen)
+
+    def _settle(self) -> None:
+        """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
+        for number, symbol, more in self.tally.drain():
+            account = self.books.add((TRADES.name, number), symbol, more)
+            if (ids := self.seen.get(number, {}).get(symbol)) is not None:
+                account.duplicate, account.refused = ids.duplicates, ids.refused
+
+    def _store(self, table: str, rows: pa.Table) -> None:
+        """Move what waits for a table to what is stored: as many as there are rows, whatever was thought to wait."""
+        waiting: dict[str, list[Account]] = {}
+        for part, held in self.books.held.items():
+            for symbol, account in held.items() if TABLES[part[0]] == table else ():
+                if account.waiting:
+                    waiting.setdefault(symbol, []).append(account)
+        for each in pc.value_counts(rows["symbol"]).to_pylist():
+            symbol, left = each["values"], each["counts"]
+            owners = waiting.pop(symbol, None) or [self.books.of((_topic(table), NOWHERE), symbol)]
+            for account in owners[:-1]:  # of a symbol in several partitions
+                account.stored += account.waiting
+                left -= account.waiting
+                account.waiting = 0
+            owners[-1].stored += left
+            owners[-1].waiting = 0
+        for account in (account for owners in waiting.values() for account in owners):
+            account.waiting = 0  # none of its rows is in the commit: its account does not close
+
+    def _take_trades(self, messages: list[Message], columns: Columns, keys: Several[bytes | None]) -> None:
+        """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
+        names, refused = self.parser.symbols.names, list[int]()
+        is_new = new_trades(columns, names, self.seen, refused)
+        table = trade_rows(columns, is_new, names, messages)
+        rows = np.flatnonzero(is_new)
+        self.tally.add("waiting", columns.partition[rows], columns.code[rows], keys, rows)
+        trades = int((columns.at > 0).sum())
+        for row, (key, item) in columns.items.items():
+            if isinstance(item, Trade):
+                trades += 1
+            else:
+                outcome = "dead" if isinstance(item, BadRecord) else "passed"
+                self.tally.add_one(outcome, int(columns.partition[row]), key)
+        for row in refused:
+            self._put_aside(messages[row], messages[row].value() or b"", REFUSED)
+        self.refused.inc(len(refused))
+        self.duplicates.inc(trades - table.num_rows - len(refused))
+        if table.num_rows:
+            self.trades.append(table)
+
+    def _take_row(self, table: str, message: Message, raw: bytes, symbol: str) -> None:
+        part = (message.topic(), message.partition())
+        try:
+            row = self._row(table, raw, symbol)
+        except BadRecord as error:
+            self.books.add(part, symbol, Account(read=1, dead=1))
+            self._put_aside(message, raw, str(error))
+            return
+        self.books.add(part, symbol, Account(read=1, waiting=1))
+        self.rows[table].append(row)
+
+    def _put_aside(self, message: Message, raw: bytes, reason: str) -> None:
+        self.metrics.dead.inc()
+        source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
+        put_aside(self.writer, source, reason, raw, self.now())
+
+    def _row(self, table: str, raw: bytes, symbol: str) -> Any:
+        value = decode(raw, KINDS[table])
+        if value.symbol != symbol:
+            raise BadRecord(f"a record of {value.symbol} under the key {symbol!r}: its partition is another's")
+        if isinstance(value, Candle):
+            return value
+        return _score_row(value) if isinstance(value, Score) else _anomaly_row(value)
+
+    def _waiting(self, table: str) -> int:
+        return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
+
+    def _waiting_rows(self) -> int:
+        return sum(map(self._waiting, TABLES.values()))
+
+
+def _topic(table: str) -> str:
+    return next(topic for topic, name in TABLES.items() if name == table)
+
+
+def _application(part: Partition) -> str:
+    return f"sink/{part[0]}/{part[1]}"
+
+
+def _table(name: str, rows: list[Any]) -> pa.Table:
+    if name == "candles":
+        return candle_rows(rows)
+    columns = {}
+    for field in SCHEMAS[name]:
+        if field.name == "date":
+            continue
+        values = [row[field.name] for row in rows]
+        if pa.types.is_timestamp(field.type):
+            columns[field.name] = pa.array(values, pa.int64()).cast(field.type)
+        else:
+            columns[field.name] = pa.array(values, field.type)
+    return pa.table(columns)
+
+
+def _score_row(score: Score) -> Row:
+    signal = score.signal
+    return {
+        **msgspec.structs.asdict(score),
+        "forecasts": [msgspec.structs.asdict(forecast) for forecast in score.forecasts],
+        "action": signal.action if signal else None,
+        "buy": signal.buy if signal else None,
+        "hold": signal.hold if signal else None,
+        "sell": signal.sell if signal else None,
+        "models": list(score.models.items()),
+    }
+
+
+def _anomaly_row(anomaly: Anomaly) -> Row:
+    exact = {name: units_decimal(getattr(anomaly, name), PRICE.scale) for name in ("price", "quantity")}
+    return {**msgspec.structs.asdict(anomaly), **exact}

@@ -1,0 +1,52 @@
+"""The health page as it is drawn: the balance of the stages and the days that are not whole are on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard.balance_cards import DayConditions
+from quantstream.core.accounts import Account
+from quantstream.lake.store import Lake
+from streaming.reconcile.daily_accounts import keep_accounts
+from streaming.reconcile.day_condition import DayProof
+from tests.unit.dashboard.conftest import MIDNIGHT
+from tests.unit.dashboard.test_balance_cards import stage
+
+PAGE = Path(__file__).resolve().parents[3] / "dashboard" / "views" / "health_view.py"
+
+
+def drawn(conditions: DayConditions, *stages: Any) -> str:
+    quiet = SimpleNamespace(trouble="")
+    tail = SimpleNamespace(trouble="", events=list, dead=list, dead_total=0)
+    processes = SimpleNamespace(trouble="", all=lambda: list(stages))
+    proofs = SimpleNamespace(trouble="", latest=None)
+    app = AppTest.from_file(str(PAGE), default_timeout=60)
+    app.session_state["sources"] = SimpleNamespace(
+        tail=tail, history=quiet, stages=processes, champions=quiet, proofs=proofs, conditions=conditions
+    )
+    app.run()
+    assert not app.exception
+    return "".join(each.proto.body for each in app.get("html"))
+
+
+def test_the_page_shows_what_does_not_add_up_and_which_days_are_not_whole(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    keep_accounts(lake, [DayProof("BTCUSDT", MIDNIGHT, equal=280, missing=8)], MIDNIGHT)
+    conditions = DayConditions(lake)
+    conditions.turn()
+    page = drawn(conditions, stage("sink", Account(3, 3)), stage("detect", Account(3, 2)))
+    assert 'data-testid="card-balance"' in page
+    assert "1 symbols do not add up" in page
+    assert "8 of 288 candles are missing" in page
+
+
+def test_trouble_with_the_lake_is_said_in_its_card(tmp_path: Path) -> None:
+    conditions = DayConditions(Lake(str(tmp_path)))
+    conditions.trouble = "the lake cannot be read now"
+    page = drawn(conditions)
+    assert "the lake cannot be read now" in page
+    assert "no stage has said anything of its balance yet" in page

@@ -1,0 +1,299 @@
+"""The backfill against a small exchange over real HTTP that answers and refuses as Binance does."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow as pa
+import pytest
+
+from ml.data.history_backfill import BackfillResult, backfill
+from quantstream.binance.klines import parse_kline
+from quantstream.core.candle import Candle
+from quantstream.core.errors import BadRecord, DataRejected, Misconfigured, Unavailable
+from quantstream.core.time import MINUTE
+from quantstream.lake.schemas import candle_rows
+from quantstream.lake.store import Lake, micros, utc
+from quantstream.settings import Endpoints, Settings
+
+NOW = datetime(2026, 3, 1, 12, 2, 30, tzinfo=UTC)  # in the middle of the window of 12:00
+STEP = 5 * MINUTE
+Answer = tuple[int, dict[str, str], object]
+
+
+@dataclass
+class Exchange:
+    """What the server answers: klines since `born`, and refusals to hand out first."""
+
+    now: datetime = NOW
+    born: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    absent: set[int] = field(default_factory=set)  # opening times, µs, of windows without a kline
+    refusals: list[Answer] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    weight: int = 2
+
+    def answer(self, url: str) -> Answer:
+        """Return status, headers and body for one request."""
+        self.asked.append(url)
+        path, query = urlsplit(url).path, {key: values[0] for key, values in parse_qs(urlsplit(url).query).items()}
+        headers = {"X-MBX-USED-WEIGHT-1M": str(self.weight)}
+        if path == "/api/v3/time":
+            return 200, headers, {"serverTime": micros(self.now) // 1000}
+        if self.refusals:
+            return self.refusals.pop(0)
+        if query["symbol"] != "BTCUSDT":
+            return 400, headers, {"code": -1121, "msg": "Invalid symbol."}
+        start = max(int(query["startTime"]) * 1000, micros(self.born))
+        end = min(int(query["endTime"]) * 1000, micros(self.now))
+        opened = range(start + -start % STEP, end + 1, STEP)
+        return 200, headers, [kline(at) for at in opened if at not in self.absent][: int(query["limit"])]
+
+
+def kline(at: int) -> list[object]:
+    """Return the exchange's row of the window opened at `at` (µs)."""
+    price = 60_000 + at // STEP % 97
+    turnover = f"{price * 2}.00000000"
+    return [
+        at // 1000,
+        f"{price}.00000000",
+        f"{price + 1}.00000000",
+        f"{price - 1}.00000000",
+        f"{price}.50000000",
+        "2.00000000",
+        (at + STEP) // 1000 - 1,
+        turnover,
+        7,
+        "1.25000000",
+        f"{price}.00000001",
+        "0",
+    ]
+
+
+@pytest.fixture
+def exchange() -> Iterator[tuple[Exchange, str]]:
+    """An exchange on a free port and its address."""
+    model = Exchange()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = model.answer(self.path)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield model, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@dataclass
+class Bench:
+    """Settings for an empty lake beside the exchange, and the pauses that were taken instead of slept."""
+
+    settings: Settings
+    pauses: list[float] = field(default_factory=list)
+
+    def run(self, symbol: str = "BTCUSDT") -> BackfillResult:
+        """Backfill without waiting."""
+        return backfill(symbol, self.settings, sleep=self.pauses.append, rng=random.Random(1))
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_url)
+
+
+@pytest.fixture
+def bench(exchange: tuple[Exchange, str], tmp_path: Path) -> Bench:
+    return Bench(Settings(state=tmp_path, history_days=10, endpoints=Endpoints(rest=exchange[1])))
+
+
+def opened(lake: Lake) -> list[datetime]:
+    return [at.astimezone(UTC) for at in lake.read("candles", ["BTCUSDT"])["opened_at"].to_pylist()]
+
+
+def test_every_closed_window_of_the_history_comes_once_and_exact(bench: Bench) -> None:
+    result = bench.run()
+    first = datetime(2026, 2, 19, 12, 0, tzinfo=UTC)
+    windows = [first + i * timedelta(minutes=5) for i in range(10 * 288)]
+    assert opened(bench.lake) == windows
+    assert windows[-1] == datetime(2026, 3, 1, 11, 55, tzinfo=UTC)  # the one of 12:00 is still open
+    assert str(result) == (
+        "BTCUSDT: 2880 candles written, 0 were there already, 2026-02-19 12:00 to 2026-03-01 12:00 UTC"
+    )
+    row = bench.lake.read("candles", ["BTCUSDT"]).slice(0, 1).to_pylist()[0]
+    price = 60_000 + micros(first) // STEP % 97
+    assert row == {
+        "symbol": "BTCUSDT",
+        "date": first.date(),
+        "interval": "5m",
+        "opened_at": first,
+        "open": Decimal(price),
+        "high": Decimal(price + 1),
+        "low": Decimal(price - 1),
+        "close": Decimal(f"{price}.5"),
+        "volume": Decimal(2),
+        "quote_volume": Decimal(price * 2),
+        "trade_count": 7,
+        "taker_buy_volume": Decimal("1.25"),
+        "taker_buy_quote_volume": Decimal(f"{price}.00000001"),
+        "first_trade_id": -1,
+        "last_trade_id": -1,
+        "is_complete": True,
+        "revision": 0,
+        "source": "klines",
+    }
+
+
+def test_running_again_asks_for_nothing_and_commits_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    bench.run()
+    version, rows = bench.lake.version("candles"), opened(bench.lake)
+    exchange[0].asked.clear()
+    again = bench.run()
+    assert exchange[0].asked == ["/api/v3/time"]
+    assert (bench.lake.version("candles"), opened(bench.lake)) == (version, rows)
+    assert str(again).startswith("BTCUSDT: 0 candles written, 2880 were there already")
+
+
+def test_a_later_run_adds_only_what_has_closed_since(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    bench.run()
+    exchange[0].now = NOW + timedelta(minutes=10)
+    assert str(bench.run()).startswith("BTCUSDT: 2 candles written, 2878 were there already")
+    assert len(set(opened(bench.lake))) == len(opened(bench.lake)) == 2882
+
+
+def test_windows_from_the_first_live_trade_on_belong_to_the_live_path(bench: Bench) -> None:
+    trade = {
+        "symbol": "BTCUSDT",
+        "id": 9,
+        "first_trade_id": 9,
+        "last_trade_id": 9,
+        "price": Decimal(60_000),
+        "quantity": Decimal(1),
+        "traded_at": datetime(2026, 2, 28, 7, 33, tzinfo=UTC),
+        "buyer_is_maker": False,
+        "received_at": datetime(2026, 2, 28, 7, 33, tzinfo=UTC),
+        "origin": "live",
+    }
+    later = {**trade, "traded_at": datetime(2026, 3, 1, 1, 0, tzinfo=UTC)}
+    stranger = {**trade, "symbol": "ETHUSDT", "traded_at": datetime(2026, 2, 20, tzinfo=UTC)}
+    bench.lake.append("trades", pa.Table.from_pylist([later, trade, stranger]))
+    bench.run()
+    assert max(opened(bench.lake)) == datetime(2026, 2, 28, 7, 25, tzinfo=UTC)
+
+
+def test_a_candle_that_is_there_already_is_kept(bench: Bench) -> None:
+    at = micros(datetime(2026, 2, 25, 10, 0, tzinfo=UTC))
+    mine = parse_kline("BTCUSDT", kline(at))
+    live = Candle(**{name: getattr(mine, name) for name in mine.__struct_fields__ if name != "source"}, source="trades")
+    bench.lake.append("candles", candle_rows([live]))
+    bench.run()
+    rows = bench.lake.read("candles", ["BTCUSDT"]).to_pylist()
+    assert len(rows) == 2880
+    assert [row["source"] for row in rows if micros(row["opened_at"]) == at] == ["trades"]
+
+
+def test_windows_the_exchange_does_not_have_are_counted(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].absent = {micros(datetime(2026, 2, 22, 3, 5 * i, tzinfo=UTC)) for i in range(6)}
+    assert "2874 candles written, 0 were there already, 6 that the exchange does not have" in str(bench.run())
+
+
+def test_an_exchange_without_history_gives_nothing_and_says_so(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].born = NOW + timedelta(days=1)
+    assert str(bench.run()) == ("BTCUSDT: the exchange has no history from 2026-02-19 12:00 to 2026-03-01 12:00 UTC")
+    assert opened(bench.lake) == []
+
+
+def test_retry_after_is_obeyed_to_the_second_or_a_little_longer(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(429, {"Retry-After": "7"}, {"code": -1003, "msg": "Too many requests."})]
+    bench.run()
+    assert len(opened(bench.lake)) == 2880
+    assert len(bench.pauses) == 1
+    assert 7.0 <= bench.pauses[0] <= 7.7
+
+
+def test_a_long_ban_is_left_to_a_later_try(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(418, {"Retry-After": "86400"}, {"code": -1003, "msg": "Way too many requests."})]
+    with pytest.raises(Unavailable, match="asks to stay away for 86400 s"):
+        bench.run()
+    assert bench.pauses == []
+
+
+def test_server_errors_are_tried_again_with_growing_pauses(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(503, {}, {}), (502, {}, {}), (500, {}, {})]
+    bench.run()
+    assert len(opened(bench.lake)) == 2880
+    bounds = [(0.25, 0.75), (0.5, 1.5), (1.0, 3.0)]
+    assert [low <= pause <= high for (low, high), pause in zip(bounds, bench.pauses, strict=True)] == [True] * 3
+
+
+def test_requests_slow_down_when_the_weight_runs_out(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].weight = 1000
+    bench.run()
+    assert bench.pauses == [5.0] * len(exchange[0].asked)
+
+
+def test_an_exchange_that_never_answers_is_named_in_one_sentence(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path, endpoints=Endpoints(rest="http://127.0.0.1:9"))
+    with pytest.raises(
+        Unavailable, match=r"the exchange at http://127.0.0.1:9/api/v3 did not answer /time after 6 tries"
+    ):
+        backfill("BTCUSDT", settings, sleep=lambda seconds: None)
+
+
+def test_an_unknown_symbol_is_named_in_one_sentence(bench: Bench) -> None:
+    with pytest.raises(Misconfigured, match="knows no symbol NOPEUSDT; correct QUANTSTREAM_SYMBOLS"):
+        bench.run("NOPEUSDT")
+    assert bench.pauses == []
+
+
+def test_a_refusal_for_good_says_what_to_set(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(451, {}, {"code": 0, "msg": "Service unavailable from a restricted location"})]
+    with pytest.raises(Misconfigured, match=r"451 Service unavailable.*QUANTSTREAM_ENDPOINTS__REST"):
+        bench.run()
+
+
+def test_a_kline_that_contradicts_itself_is_named_and_counted_and_the_rest_is_kept(
+    bench: Bench, exchange: tuple[Exchange, str]
+) -> None:
+    start = micros(datetime(2026, 2, 19, 12, 0, tzinfo=UTC))
+    rows = [kline(start + number * STEP) for number in range(1000)]
+    rows[17][3] = "999999.00000000"  # low above high
+    rows[18] = ["nothing"]
+    exchange[0].refusals = [(200, {}, rows)]
+    result = bench.run()
+    found = opened(bench.lake)
+    assert len(found) == 2878
+    assert utc(start + 17 * STEP) not in found
+    assert (result.written, result.missing, len(result.odd)) == (2878, 0, 2)
+    assert "left out 2 that are no klines, the first: candle of BTCUSDT" in str(result)
+
+
+def test_an_answer_that_is_no_list_of_klines_writes_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+    exchange[0].refusals = [(200, {}, {"klines": []})]
+    with pytest.raises(DataRejected, match=r"history of BTCUSDT is not usable: .* is no list of klines"):
+        bench.run()
+    assert opened(bench.lake) == []
+
+
+@pytest.mark.parametrize("row", [[], None, [1, 2], ["x"] * 12, {"a": 1}, [0] * 12])
+def test_what_is_no_kline_is_a_bad_record(row: object) -> None:
+    with pytest.raises(BadRecord):
+        parse_kline("BTCUSDT", row)

@@ -1,0 +1,122 @@
+"""The registry against a real MLflow server: evidence in, checked models out, aliases that move, and quick refusals."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from ml.models import base
+from ml.serving.registry import CHAMPION, PREVIOUS, Registry
+from ml.training import train
+from quantstream import features
+from quantstream.core.errors import ModelRejected, Unavailable
+
+pytestmark = pytest.mark.slow
+
+
+def register(registry: Registry, model: base.Model, **metrics: float) -> str:
+    """Register a model with a little evidence."""
+    return registry.register(
+        model, {"ece": 0.01, **metrics}, {"kind": model.kind}, {"rounds": 20}, {"lake_version": "12"}
+    )
+
+
+@pytest.mark.parametrize("kind", train.MODELS)
+def test_a_registered_model_comes_back_the_same(
+    kind: str, registry: Registry, models: dict[str, base.Model], tasks: dict[str, train.Task]
+) -> None:
+    name = f"quantstream-{kind}"
+    version = register(registry, models[kind])
+    loaded = registry.load(name, version)
+    loaded.warm()
+    task = tasks[kind]
+    read = task.data.sequences(task.split.judge[-5:], models[kind].names, models[kind].length)
+    assert (loaded.name, loaded.version, loaded.feature_hash) == (name, version, features.FEATURE_HASH)
+    assert np.array_equal(loaded.model.predict(read), models[kind].predict(read))
+    mlflow.set_tracking_uri(registry.url)
+    served = mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    assert np.array_equal(served.predict(read), models[kind].predict(read))
+
+
+def test_a_version_carries_its_evidence(registry: Registry, models: dict[str, base.Model]) -> None:
+    version = register(registry, models["risk"], brier=0.07)
+    registry.explain("quantstream-risk", version, ["better than HAR logit"], promoted=True)
+    registry.promote("quantstream-risk", version)
+    card = registry.card("quantstream-risk")
+    assert card is not None
+    assert (card.version, card.alias, card.lake_version) == (version, CHAMPION, "12")
+    assert (card.metrics, card.reasons) == ({"ece": 0.01, "brier": 0.07}, ["better than HAR logit"])
+    assert abs(card.registered_at / 1e6 - time.time()) < 600
+    info = mlflow.models.get_model_info(f"models:/quantstream-risk/{version}")
+    assert info.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, len(features.NAMES))
+    assert info.metadata["feature_hash"] == features.FEATURE_HASH
+
+
+def test_an_alias_that_moves_is_seen_at_once_and_the_old_champion_is_kept(
+    registry: Registry, models: dict[str, base.Model]
+) -> None:
+    name = "quantstream-signal"
+    first, second = register(registry, models["signal"]), register(registry, models["signal"])
+    registry.promote(name, first)
+    assert registry.alias_version(name, CHAMPION) == first
+    registry.promote(name, second)
+    assert registry.alias_version(name, CHAMPION) == second
+    assert registry.alias_version(name, PREVIOUS) == first
+    assert registry.champions()[name] == second
+
+
+def test_what_is_not_there_is_none_or_refused(registry: Registry, models: dict[str, base.Model]) -> None:
+    version = register(registry, models["signal"])
+    assert registry.alias_version("quantstream-nothing", CHAMPION) is None
+    assert registry.alias_version("quantstream-signal", "nobody") is None
+    assert registry.card("quantstream-nothing") is None
+    with pytest.raises(ModelRejected, match="the registry has no quantstream-signal 999"):
+        registry.load("quantstream-signal", "999")
+    with pytest.raises(ModelRejected, match="no quantstream-signal 999"):
+        registry.set_alias("quantstream-signal", CHAMPION, str(999))
+    assert registry.load("quantstream-signal", version).version == version
+
+
+def artifact(registry: Registry, folder: Path, name: str, version: str) -> Path:
+    """Where the server keeps a version's manifest."""
+    del registry
+    found = sorted(folder.rglob(base.MANIFEST), key=lambda path: path.stat().st_mtime)
+    assert found, (name, version)
+    return found[-1]
+
+
+def test_a_version_with_damaged_or_missing_files_is_refused(
+    registry: Registry, models: dict[str, base.Model], artifacts: Path
+) -> None:
+    version = register(registry, models["risk"])
+    manifest = artifact(registry, artifacts, "quantstream-risk", version)
+    manifest.write_text(manifest.read_text().replace("0", "1"))
+    with pytest.raises(ModelRejected, match="damaged"):
+        registry.load("quantstream-risk", version)
+    manifest.unlink()
+    with pytest.raises(ModelRejected):
+        registry.load("quantstream-risk", version)
+
+
+def test_a_version_fitted_on_other_features_is_refused(
+    registry: Registry, models: dict[str, base.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as other:
+        other.setattr(features, "FEATURE_HASH", "0123456789abcdef")
+        version = register(registry, models["risk"])
+    with pytest.raises(ModelRejected, match="reads features 0123456789abcdef"):
+        registry.load("quantstream-risk", version)
+
+
+def test_a_server_that_is_away_is_said_to_be_and_not_waited_for() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        registry = Registry(f"http://127.0.0.1:{probe.getsockname()[1]}")
+    for call in (lambda: registry.alias_version("a", "b"), lambda: registry.load("a", "1"), registry.champions):
+        with pytest.raises(Unavailable, match="did not answer"):
+            call()

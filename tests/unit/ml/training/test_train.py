@@ -1,0 +1,114 @@
+"""From the lake to a champion, over a real lake and a real registry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ml import __main__ as command
+from ml.data import dataset
+from ml.serving.registry import CHAMPION, Registry
+from ml.training import train
+from quantstream import features
+from quantstream.core.errors import DataRejected, Misconfigured
+from quantstream.lake.store import Lake
+from quantstream.settings import Settings
+from tests.unit.ml import markets
+from tests.unit.ml.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str, candles: dict[str, pd.DataFrame]) -> Settings:
+    """A stack with a month of candles of two symbols and an hour of trades."""
+    state = tmp_path_factory.mktemp("state")
+    settings = Settings(state=state, symbols=tuple(candles), mlflow=mlflow_url)
+    lake = Lake(settings.lake_url)
+    for symbol, frame in candles.items():
+        markets.write_candles(lake, symbol, frame)
+    end = candles["BTCUSDT"]["opened_at"].iloc[-1]
+    markets.write_trades(lake, markets.trades(4000), end)
+    markets.write_trades(lake, markets.trades(1000, "ETHUSDT", 5), end)
+    return settings
+
+
+@pytest.mark.parametrize("kind", train.MODELS)
+def test_a_trained_model_is_registered_with_its_reasons_and_serves(kind: str, settings: Settings) -> None:
+    registry = Registry(settings.mlflow_url)
+    result = train.train(kind, settings, SMALL)
+    assert result.name == f"quantstream-{kind}"
+    assert result.reasons
+    card = registry.card(result.name)
+    if result.promoted:
+        assert card is not None
+        assert (card.version, card.reasons) == (result.version, result.reasons)
+        assert (card.feature_hash, card.lake_version) == (features.FEATURE_HASH, str(_candles_version(settings)))
+        registry.load(card.name, card.version).warm()
+    else:
+        assert card is None or card.version != result.version
+
+
+def test_a_second_model_of_the_same_data_is_compared_with_the_first_and_takes_over(settings: Settings) -> None:
+    registry = Registry(settings.mlflow_url)
+    first = train.train("risk", settings, SMALL)
+    registry.promote(first.name, first.version)
+    second = train.train("risk", settings, SMALL)
+    assert second.promoted
+    assert second.reasons[0].startswith("not worse than the champion: brier")
+    assert registry.alias_version(second.name, CHAMPION) == second.version
+    assert registry.alias_version(second.name, "previous") == first.version
+    same = {name: value for name, value in first.metrics.items() if name != "fit_seconds"}
+    assert same == {name: value for name, value in second.metrics.items() if name != "fit_seconds"}
+
+
+def test_trades_come_back_from_the_lake_as_they_were(settings: Settings, candles: dict[str, pd.DataFrame]) -> None:
+    read = train.read_trades(Lake(settings.lake_url), ["BTCUSDT"], _dataset(settings))
+    made = markets.trades(4000)
+    assert [(t.id, t.price, t.quantity, t.buyer_is_maker) for t in read] == [
+        (t.id, t.price, t.quantity, t.buyer_is_maker) for t in made
+    ]
+
+
+def test_too_few_trades_or_candles_are_refused_in_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(DataRejected, match="1000 recent trades, the anomaly model needs 2000"):
+        train.read_trades(Lake(settings.lake_url), ["ETHUSDT"], _dataset(settings))
+    empty = Settings(state=tmp_path, symbols="BTCUSDT", mlflow=settings.mlflow_url)  # type: ignore[arg-type]
+    with pytest.raises(DataRejected, match="no candles"):
+        train.train("risk", empty, SMALL)
+    markets.write_candles(Lake(empty.lake_url), "BTCUSDT", markets.candles(2000))
+    with pytest.raises(DataRejected, match="QUANTSTREAM_HISTORY_DAYS"):
+        train.train("risk", empty, SMALL)
+    with pytest.raises(Misconfigured, match="no model 'oracle'; choose one of forecast, signal, risk, anomaly"):
+        train.train("oracle", empty, SMALL)
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, mlflow_url: str
+) -> None:
+    monkeypatch.setenv("QUANTSTREAM_STATE", str(tmp_path))
+    monkeypatch.setenv("QUANTSTREAM_MLFLOW", mlflow_url)
+    for arguments, code, text in (
+        (["train", "oracle"], 2, "there is no model 'oracle'"),
+        (["train", "risk"], 1, "there are no candles"),
+        (["dance"], 2, "No such command"),
+    ):
+        monkeypatch.setattr("sys.argv", ["ml", *arguments])
+        assert command.main() == code
+        said = capsys.readouterr().err
+        assert text in said
+        assert said.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["ml", "champions"])
+    assert command.main() == 0
+    assert set(json.loads(capsys.readouterr().out)) == {f"quantstream-{kind}" for kind in train.MODELS}
+
+
+def _candles_version(settings: Settings) -> int:
+    return Lake(settings.lake_url).version("candles")
+
+
+def _dataset(settings: Settings) -> dataset.Dataset:
+    return dataset.build(train.candles_by_symbol(Lake(settings.lake_url), settings.symbols))

@@ -1,0 +1,198 @@
+"""Columns say of every record what `parse_record` says, hostile ones included."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quantstream.binance.wire import heartbeat_event, parse_record
+from quantstream.core.errors import BadRecord
+from quantstream.core.trade import Trade
+from quantstream.decode import shapes
+from quantstream.decode.columns import FEWEST, MOST_UNITS, Columns, Parser
+
+AT = 1_754_006_400_000
+SYMBOLS = ("BTCUSDT", "A", "1000SATSUSDT", "ABCDEFGHIJKLMNOPQRSTU")
+
+
+def trade(symbol: str, number: int, price: str = "60000.10000000", quantity: str = "0.5", at: int = AT) -> bytes:
+    head = f'{{"e":"trade","E":{at},"s":"{symbol}","t":{number}'
+    return f'{head},"p":"{price}","q":"{quantity}","T":{at},"m":{str(number % 2 == 0).lower()},"M":true}}'.encode()
+
+
+def aggregate(symbol: str, number: int, price: str, quantity: str, at: int) -> bytes:
+    event = {
+        "e": "aggTrade",
+        "E": at,
+        "a": number,
+        "s": symbol,
+        "p": price,
+        "q": quantity,
+        "f": number,
+        "l": number + 2,
+    }
+    return json.dumps(event | {"T": at, "m": bool(number % 3), "M": True}).encode()
+
+
+def rest_row(_: str, number: int, price: str, quantity: str, at: int) -> bytes:
+    row = {"id": number, "price": price, "qty": quantity, "quoteQty": "1.0", "time": at, "isBuyerMaker": False}
+    return json.dumps(row | {"isBestMatch": True}, separators=(",", ":")).encode()
+
+
+Maker = Callable[[str, int, str, str, int], bytes]
+MAKERS: tuple[Maker, ...] = (trade, aggregate, rest_row)
+numbers = st.one_of(
+    st.from_regex(r"\A[0-9]{0,12}(\.[0-9]{0,9})?\Z"),
+    st.sampled_from(
+        ["0.00000001", "1", "-1", "1e5", "", ".", ".5", "5.", "1.2.3", "007.5", "９", "1_0", "9999999999.9"]
+    ),
+)
+ids = st.one_of(
+    st.integers(0, 10**10),
+    st.integers(10**9, 10**9 + 99),
+    st.integers(0, 2**64),
+    st.sampled_from([-1, 0, 10**16, 2**62]),
+)
+times = st.one_of(
+    st.integers(AT, AT + 10**9), st.integers(AT * 1000, AT * 1000 + 10**9), st.sampled_from([0, 1, 10**17])
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A record, mostly of a plain producer's, often broken in one place."""
+    symbol = draw(st.sampled_from(SYMBOLS))
+    plain = draw(st.booleans())
+    price = "123.45000000" if plain else draw(numbers)
+    number, quantity, at = draw(ids), draw(numbers), AT + 5 if plain else draw(times)
+    raw = draw(st.sampled_from(MAKERS))(symbol, number, price, quantity, at)
+    if draw(st.integers(0, 3)) == 0:
+        raw = heartbeat_event(symbol, at)
+    if draw(st.integers(0, 3)) == 0:
+        place = draw(st.integers(0, len(raw)))
+        raw = raw[:place] + draw(st.binary(max_size=3)) + raw[place + draw(st.integers(0, 3)) :]
+    return draw(st.sampled_from([symbol, symbol, symbol, "ETHUSDT", ""])), raw
+
+
+def expected(raw: bytes, key: str) -> object:
+    try:
+        return parse_record(raw, key)
+    except BadRecord as error:
+        return str(error)
+
+
+def found(parser: Parser, columns: Columns, row: int, key: str) -> object:
+    if columns.at[row] == 0:
+        item = columns.items[row][1]
+        return str(item) if isinstance(item, BadRecord) else item
+    assert row not in columns.items
+    return columns.trade(row, parser.symbols.names[columns.code[row]])
+
+
+def plain(maker: Maker) -> list[tuple[str, bytes]]:
+    """Enough records of one producer that their shape is learnt."""
+    return [("BTCUSDT", maker("BTCUSDT", 7 + n, f"{n + 1}.00000000", "2.50000000", AT + n)) for n in range(FEWEST)]
+
+
+@given(st.lists(records(), max_size=40), st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None)
+def test_columns_agree_with_parse_record_on_any_record(log: list[tuple[str, bytes]], rng: random.Random) -> None:
+    parser = Parser()
+    for maker in MAKERS:
+        ordinary = plain(maker)
+        parser.parse([raw for _, raw in ordinary], [key.encode() for key, _ in ordinary], [0] * FEWEST)
+    assert len(parser.shapes) == len(MAKERS)
+    log = log + plain(rng.choice(MAKERS))
+    rng.shuffle(log)
+    columns = parser.parse([raw for _, raw in log], [key.encode() for key, _ in log], [0] * len(log))
+    assert [found(parser, columns, row, key) for row, (key, _) in enumerate(log)] == [expected(r, k) for k, r in log]
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_records_of_every_kind_become_columns_without_an_object_each(
+    maker: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(raw: bytes, key: str) -> None:
+        raise AssertionError(f"taken one by one: {raw!r}")
+
+    monkeypatch.setattr("quantstream.decode.columns.parse_record", refuse)
+    rows = [(name, number) for number in range(9, 400) for name in SYMBOLS[:3]]
+    raws = [
+        maker(name, 10**number % 10**15, f"{10 ** (number % 9)}.{number % 10}", "0.25", AT) for name, number in rows
+    ]
+    parser = Parser()
+    parser.shapes = [shape for raw in raws[:1] if (shape := shapes.learn(raw))]
+    columns = parser.parse(raws, [name.encode() for name, _ in rows], [1] * len(rows))
+    assert columns.items == {}
+    monkeypatch.undo()
+    for row, (name, _) in enumerate(rows):
+        assert columns.trade(row, name) == parse_record(raws[row], name)
+
+
+NEARLY = (
+    (b'"t":57', b'"t":057'),
+    (b'"t":57', b'"t":+57'),
+    (b'"t":57', b'"t":57.0'),
+    (b'"t":57', b'"t":"57"'),
+    (b'"E":1', b'"E":01'),
+    (b'"s":"BTCUSDT"', b'"s":"BTC\\u0055SDT"'),
+    (b'"s":"BTCUSDT"', b'"s":"BTCUSD"'),
+    (b'"m":false', b'"m":fa1se'),
+    (b'"m":false', b'"m":null'),
+    (b'"M":true', b'"M":true,"t":58'),
+    (b'"M":true', b'"M":true }'),
+    (b'"p":"60000.10000000"', b'"p":"60000.100000001"'),
+    (b'"p":"60000.10000000"', b'"p":"60000.1000000010"'),
+    (b'"p":"60000.10000000"', b'"p":"-0000.10000000"'),
+    (b'"p":"60000.10000000"', b'"p":"00000.00000000"'),
+    (b'"q":"0.5"', b'"q":"0,5"'),
+    (b'"q":"0.5"', b'"q":".5"'),
+    (b'"q":"0.5"', b'"q":"1e5"'),
+    (b'"e":"trade"', b'"e":"Trade"'),
+)
+
+
+@pytest.mark.parametrize(("before", "after"), NEARLY)
+def test_a_record_that_is_nearly_plain_is_judged_as_on_its_own(before: bytes, after: bytes) -> None:
+    raws = [trade("BTCUSDT", n) for n in range(100)]
+    assert before in raws[57]
+    raws[57] = raws[57].replace(before, after)
+    parser = Parser()
+    columns = parser.parse(raws, [b"BTCUSDT"] * 100, [0] * 100)
+    assert [found(parser, columns, row, "BTCUSDT") for row in range(100)] == [expected(raw, "BTCUSDT") for raw in raws]
+
+
+def test_two_records_that_make_one_together_are_still_two_bad_ones() -> None:
+    whole = trade("BTCUSDT", 5)
+    log = [trade("BTCUSDT", n) for n in range(100)] + [whole[:30], whole[30:], whole + whole, b""]
+    columns = Parser().parse(log, [b"BTCUSDT"] * len(log), [0] * len(log))
+    assert sorted(columns.items) == [100, 101, 102, 103]
+    assert all(isinstance(item, BadRecord) for _, item in columns.items.values())
+
+
+def test_a_number_too_large_for_a_column_stays_exact() -> None:
+    log = [trade("BTCUSDT", n) for n in range(100)] + [trade("BTCUSDT", 100, "12345678901234.5")]
+    columns = Parser().parse(log, [b"BTCUSDT"] * len(log), [0] * len(log))
+    ((row, (_, item)),) = columns.items.items()
+    assert isinstance(item, Trade)
+    assert (row, item.price) == (100, 1_234_567_890_123_450_000_000)
+    assert item.price > MOST_UNITS
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**16 - 1), st.integers(0, 16)), min_size=1, max_size=50))
+def test_digits_are_read_whatever_stands_around_them(pairs: list[tuple[int, int]]) -> None:
+    from quantstream.decode.digits import Page, integers
+
+    texts = [str(number).rjust(width, "0").encode() for number, width in pairs]
+    page = Page([b'9"' + text + b"9}" for text in texts])
+    values, ok = integers(page, page.starts + 2, page.ends - 2)
+    assert ok.all()
+    assert values.tolist() == [number for number, _ in pairs]
+    _, wrong = integers(page, page.starts + 1, page.ends - 2)
+    assert not np.any(wrong)

@@ -1,0 +1,209 @@
+"""Settings say what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from quantstream.core.errors import Misconfigured
+from quantstream.settings import Settings, load_settings
+
+
+def test_symbols_are_a_comma_list_in_capitals_without_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SYMBOLS", "btcusdt, ETHUSDT,BTCUSDT")
+    assert load_settings().symbols == ("BTCUSDT", "ETHUSDT")
+
+
+def test_symbols_are_as_the_exchange_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("BTCUSDT_240628", "BTCUSD_PERP", "1000SATSUSDT", "币安人生USDT")
+    monkeypatch.setenv("QUANTSTREAM_SYMBOLS", ", ".join(names))
+    assert load_settings().symbols == names
+
+
+def test_nested_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__BOOTSTRAP", "broker:9092")
+    assert load_settings().kafka.bootstrap == "broker:9092"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("QUANTSTREAM_SYMBOL", "X", "QUANTSTREAM_SYMBOL is not a setting"),
+        ("QUANTSTREAM_KAFKA__BOOTSTRAPS", "x", "QUANTSTREAM_KAFKA__BOOTSTRAPS: Extra inputs are not permitted"),
+        ("QUANTSTREAM_SYMBOLS", "BTC/USDT", "QUANTSTREAM_SYMBOLS: 'BTC/USDT' is not a symbol"),
+        ("QUANTSTREAM_SYMBOLS", "BTC USDT", "QUANTSTREAM_SYMBOLS: 'BTC USDT' is not a symbol"),
+        ("QUANTSTREAM_KAFKA", "broker:9092", 'error parsing value for field "kafka" from source'),
+        ("QUANTSTREAM_SYMBOLS", "..", "QUANTSTREAM_SYMBOLS: '..' is not a symbol"),
+        ("QUANTSTREAM_SYMBOLS", "", "QUANTSTREAM_SYMBOLS: name at least one symbol"),
+        ("QUANTSTREAM_INTERVALS", "7m", "QUANTSTREAM_INTERVALS: '7m' is not an interval"),
+        ("QUANTSTREAM_EXCHANGE", "kraken", "QUANTSTREAM_EXCHANGE: Input should be 'simulated' or 'binance'"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(Misconfigured) as caught:
+        load_settings()
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
+def test_secrets_do_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__SECURITY", "SASL_SSL")
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__USER", "sink")
+    monkeypatch.setenv("QUANTSTREAM_KAFKA__PASSWORD", "hunter2")
+    assert "hunter2" not in repr(load_settings())
+
+
+def test_single_trades_are_asked_where_they_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().history_rest == "https://api.binance.com"
+    monkeypatch.setenv("QUANTSTREAM_ENDPOINTS__REST", "http://127.0.0.1:9")
+    assert load_settings().history_rest == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("value", ["0/2", "3/2", "2", "a/b", "1/0", ""])
+def test_a_wrong_share_of_the_symbols_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SHARD", value)
+    with pytest.raises(Misconfigured, match=r"QUANTSTREAM_SHARD.*write it like 1/3"):
+        load_settings()
+
+
+NUMBERS = (
+    "",
+    "much",
+    "-1",
+    "-0.5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e99",
+    "99999999999",
+    "0x10",
+    "1,5",
+    "\u0663\u0663\u0663\u0663\u0663\u0663\u0663\u0663\u0663",
+)
+ADDRESSES = (
+    "host",
+    "ftp://host",
+    "http://",
+    "https://:80",
+    "http://host:0",
+    "http://host:70000",
+    "http://a b",
+    "https://h?x=1",
+    " ",
+)
+CHOICES = ("", "nonsense", "JSON ", "0")
+PATHS = (" ", "a\nb", "\t")
+# What must be refused of each setting; a setting that is not named here has no bounds, which the test finds.
+NONSENSE: dict[str, tuple[str, ...]] = {
+    "state": ("", ".", "/", "a\nb", "~"),
+    "exchange": CHOICES,
+    "symbols": ("", ",", " , ", "BTC/USDT", "A B", ",".join(f"S{number}" for number in range(10_001))),
+    "intervals": ("", ",", "7m", "1m", "1m,15m", "-5m", "0m"),
+    "stream": CHOICES,
+    "socket": CHOICES,
+    "shard": ("0/2", "3/2", "2", "1/0", "", "-1/2", "1/1000000", "1/2/3"),
+    "rotate_hours": (*NUMBERS, "0", "24.5"),
+    "lateness_ms": (*NUMBERS, "0.5", "60001"),
+    "max_ahead_s": (*NUMBERS, "0"),
+    "commit_ms": (*NUMBERS, "0", "10001"),  # a stage that does not turn for 30 s is taken for dead
+    "sink_commit_ms": (*NUMBERS, "0"),
+    "history_days": (*NUMBERS, "0", "3651"),
+    "lake": (" ", "http://host/lake", "hdfs://x", "a\nb"),
+    "mlflow": (*ADDRESSES, "sqlite:///x"),
+    "stages": ("score", "score=host", "=http://a:1", "score=https://a:1", "a=http://x:1;b=http://y:1 z"),
+    "http_port": (*NUMBERS, "65536"),
+    "http_host": ("", " ", "a b", "http://127.0.0.1", "a/b"),
+    "instance": ("", " ", "a b", "a/b", "ü", "x" * 201),
+    "log_format": CHOICES,
+    "endpoints.ws": (*ADDRESSES, "", "https://host"),
+    "endpoints.rest": (*ADDRESSES, "", "wss://host"),
+    "endpoints.history_rest": (*ADDRESSES, "wss://host"),
+    "endpoints.api": ("", "api", "/", "/api v3", "/api/../..\n", "/a?b=c"),
+    "kafka.bootstrap": ("", "host", "host:", ":9092", "host:0", "host:70000", "a:1,,b:2", "a:1;b:2", "http://a:1"),
+    "kafka.security": (*CHOICES, "SASL_PLAINTEXT", "SASL_SSL"),
+    "kafka.user": (" me", "a\nb", "x" * 201, "somebody"),  # a login is sent over TLS only
+    "kafka.password": ("hunter2",),
+    "kafka.ca_file": PATHS,
+    "kafka.replication": (*NUMBERS, "0", "10"),
+    "kafka.partitions": (*NUMBERS, "0", "1001"),
+    "ports.dashboard": (*NUMBERS, "0", "65536", "8080"),
+    "ports.airflow": (*NUMBERS, "0", "65536", "5000"),
+    "ports.mlflow": (*NUMBERS, "0", "65536", "8501"),
+}
+GOOD = {
+    "intervals": "1m,5m",
+    "lateness_ms": "0",
+    "rotate_hours": "0.5",
+    "lake": "s3://bucket/lake",
+    "mlflow": "http://mlflow:5000",
+    "stages": "score=http://score:8000,mlflow=http://mlflow:5000/health",
+    "instance": "score-0",
+    "http_host": "::1",
+    "endpoints.ws": "ws://127.0.0.1:9400",
+    "endpoints.rest": "https://api.binance.us/",
+    "endpoints.api": "/fapi/v1",
+    "kafka.bootstrap": "a:9092, [::1]:9093",
+    "kafka.partitions": "256",
+    "state": "~/market",
+}
+
+
+def fields(model: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from fields(field.annotation, f"{name}.")
+        else:
+            yield before + name
+
+
+def variable(place: str) -> str:
+    return "QUANTSTREAM_" + place.replace(".", "__").upper()
+
+
+def test_every_setting_has_nonsense_that_it_refuses() -> None:
+    assert list(fields()) == list(NONSENSE)
+
+
+@pytest.mark.parametrize(("place", "value"), [(place, value) for place, values in NONSENSE.items() for value in values])
+def test_nonsense_is_refused_in_a_sentence_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, place: str, value: str
+) -> None:
+    monkeypatch.setenv(variable(place), value)
+    with pytest.raises(Misconfigured) as caught:
+        load_settings()
+    said = str(caught.value)
+    assert said.startswith(variable(place.split(".")[0]))
+    assert "\n" not in said
+    assert len(said) < 400
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("place", GOOD)
+def test_sense_is_taken(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv(variable(place), GOOD[place])
+    if place == "endpoints.api":
+        monkeypatch.setenv("QUANTSTREAM_STREAM", "aggTrade")  # futures have no other
+    load_settings()
+
+
+def test_a_number_out_of_bounds_is_told_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_LATENESS_MS", "-1")
+    with pytest.raises(
+        Misconfigured, match=r"^QUANTSTREAM_LATENESS_MS: '-1' does not fit; use a number from 0 to 60000$"
+    ):
+        load_settings()
+
+
+def test_an_interval_that_no_model_judges_does_not_stand_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_INTERVALS", "1m")
+    with pytest.raises(Misconfigured, match=r"nothing would be scored; name 5m too, e\.g\. 1m,5m"):
+        load_settings()
+
+
+def test_the_defaults_are_within_their_bounds() -> None:
+    assert Settings.model_validate(Settings().model_dump()) == Settings()
+    assert load_settings(state=Path("/tmp/somewhere")).http_host == "127.0.0.1"

@@ -1,0 +1,38 @@
+"""A log that begins while nobody trades: its first candle is whole all the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+from quantstream.binance.wire import parse_record
+from quantstream.core.candle_builder import CandleBuilder
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.trade import Trade
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
+from streaming.ingest.stage import Ingest
+from tests.unit.streaming import fakes
+
+T0 = 1_723_161_600 * SECOND
+
+
+async def test_the_first_window_is_complete_though_its_first_trade_came_after_the_start() -> None:
+    before = [Trade("XRPUSDT", n, n, n, UNIT, UNIT, T0 - 60 * SECOND + n, False) for n in range(40, 50)]
+    later = [Trade("XRPUSDT", n, n, n, UNIT, UNIT, T0 + n * SECOND, False) for n in range(50, 60)]
+    history, log, feed = fakes.FakeHistory(before, now=T0 + 20 * SECOND), fakes.FakeLog(), fakes.FakeFeed()
+    ingest = Ingest(("XRPUSDT",), history, log, Metrics("ingest"), Health(), lambda: 5)
+    async with fakes.connected(ingest, [feed]), asyncio.timeout(30):
+        while not ingest.feeds["XRPUSDT"].is_whole:
+            await asyncio.sleep(0.005)
+        history.trades = before + later
+        feed.put(*later[1:])  # and the very first one is lost on the way
+        while sum(kind != "heartbeat" for _, _, kind, _ in log.records) < 10:
+            await asyncio.sleep(0.005)
+    builder = CandleBuilder("XRPUSDT", ("5m",), 0)
+    candles = []
+    for symbol, raw, _, _ in log.records:
+        item = parse_record(raw, symbol)
+        candles += builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
+    (candle,) = [*candles, *builder.heartbeat(T0 + 5 * MINUTE)]
+    assert (candle.is_complete, candle.first_trade_id, candle.trade_count) == (True, 50, 10)
