@@ -125,7 +125,7 @@ def _print_proof(proof: Proof) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from streaming.reconcile.cli import conclusion, findings, span
+    from streaming.reconcile.proof_report import conclusion, findings, span
 
     console = Console(highlight=False)
     table = Table("symbol", "", "windows", box=None, pad_edge=False)

@@ -126,6 +126,20 @@ def _download(coordinate: str, repository: Path) -> Path:
     return path
 
 
+def fetch_jars(cache: Path) -> Path:
+    """Fetch the broker's jars with a bar, unless they are there.
+
+    Raises: Misconfigured.
+    """
+    if are_complete(cache):
+        return jar_folder(cache)
+    from infra.embedded.progress import bars  # what draws them is not in every image
+
+    with bars() as display:
+        task = display.add_task(f"Kafka {KAFKA_VERSION} jars", total=None)
+        return ensure_jars(cache, lambda done, total: display.update(task, completed=done, total=total))
+
+
 def lock_jars(path: Path = LOCK) -> int:
     """Resolve Kafka's dependencies, fetch them and write the lock; return how many jars it names."""
     import jgo
@@ -149,8 +163,6 @@ def main(argv: list[str]) -> int:
     if parser.parse_args(argv).lock:
         sys.stdout.write(f"locked {lock_jars()} jars\n")
         return 0
-    from infra.embedded.progress import fetch_jars
-
     try:
         fetch_jars(cache_folder())
     except Misconfigured as error:

@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-STATE_MARK = "EMBEDDED_STACK_STATE"  # in the environment of every process of a stack: how leftovers are known
-NAME_MARK = "EMBEDDED_STACK_PROCESS"
+from infra.embedded.orphan_processes import NAME_MARK, STATE_MARK, end, orphans
+
 PATIENCE = 0.5  # seconds for an orphan to end by itself
 
 
@@ -20,8 +20,6 @@ def main(argv: list[str]) -> int:
     """`STATE NAME`: run that process as `processes.json` describes it; returns only when it cannot be run."""
     folder, name = Path(argv[0]), argv[1]
     described = json.loads((folder / "processes.json").read_text())[name]
-    from infra.embedded.orphan_processes import end, orphans
-
     end(orphans(os.getppid()), PATIENCE)
     os.nice(described["niceness"])
     environment = os.environ | described["env"] | {STATE_MARK: str(folder), NAME_MARK: name}

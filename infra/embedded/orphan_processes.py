@@ -13,9 +13,10 @@ from contextlib import suppress
 
 import psutil
 
-from infra.embedded.launch import STATE_MARK
 from infra.embedded.state import PROJECT, State, write_private
 
+STATE_MARK = "EMBEDDED_STACK_STATE"  # in the environment of every process of a stack
+NAME_MARK = "EMBEDDED_STACK_PROCESS"
 PATIENCE = 10.0  # seconds to end cleanly
 SAME_START = 2.0  # seconds; a pid that was given out again started at another time
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from infra.embedded import jars
 
 if TYPE_CHECKING:
     from infra.embedded.startup import Startup
@@ -27,18 +24,6 @@ def bars(console: Console | None = None) -> Progress:
         TimeElapsedColumn(),
         console=console,
     )
-
-
-def fetch_jars(cache: Path, console: Console | None = None) -> Path:
-    """Fetch the broker's jars with a bar, unless they are there.
-
-    Raises: Misconfigured.
-    """
-    if jars.are_complete(cache):
-        return jars.jar_folder(cache)
-    with bars(console) as display:
-        task = display.add_task(f"Kafka {jars.KAFKA_VERSION} jars", total=None)
-        return jars.ensure_jars(cache, lambda done, total: display.update(task, completed=done, total=total))
 
 
 @contextmanager

@@ -8,10 +8,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from infra.embedded import orphan_processes
 from infra.embedded.airflow import environment
-from infra.embedded.jars import cache_folder
+from infra.embedded.jars import cache_folder, fetch_jars
 from infra.embedded.plan import Plan
 from infra.embedded.processes import Process, process_table
-from infra.embedded.progress import fetch_jars
 from infra.embedded.startup import PATIENCE, Startup
 from infra.embedded.state import Stack, State, write_private
 from infra.embedded.supervisor import Supervisor, start_supervisor

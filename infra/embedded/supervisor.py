@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.embedded.launch import NAME_MARK, STATE_MARK
-from infra.embedded.orphan_processes import record_session
+from infra.embedded.orphan_processes import NAME_MARK, STATE_MARK, record_session
 from infra.embedded.processes import Process
 from infra.embedded.state import PROJECT, State
 from quantstream.core.errors import Misconfigured, Unavailable

@@ -9,23 +9,21 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from quantstream.binance.blocking_rest import Rest
-from quantstream.binance.klines import exchange_time
-from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.core.errors import QuantStreamError
 from quantstream.core.time import window_start
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings, load_settings
 from streaming.reconcile.daily_accounts import keep_accounts
 from streaming.reconcile.day_condition import DAY
 from streaming.reconcile.moments import parse_moment
-from streaming.reconcile.proof_report import Proof
+from streaming.reconcile.proof_report import Proof, verify_lines
+from streaming.reconcile.repair_command import repair_lines, run_repair
+from streaming.reconcile.replay_command import replay_lines, run_replay
+from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 from streaming.reconcile.stored_proofs import keep, tell
-from streaming.reconcile.verify import Exchange, newest_close, verify
-
-SHOWN = 20  # differences and names that a terminal gets to see; --json has them all
-REST_TRIES = 3  # a person waits: 2 s for an exchange that is not there
+from streaming.reconcile.verify import Exchange, verify
 
 
 def main(command: str, argv: Sequence[str]) -> int:
@@ -58,36 +56,6 @@ def prove(
     return verify(lake, Exchange(rest), chosen(settings, symbols), settings.intervals, *bounds)
 
 
-def rest_of(settings: Settings) -> Rest:
-    """Return the exchange's REST door."""
-    return Rest(settings.endpoints.rest + settings.endpoints.api, tries=REST_TRIES)
-
-
-def chosen(settings: Settings, symbols: str | None) -> tuple[str, ...]:
-    """Return the symbols of a command line, else those configured.
-
-    Raises: Misconfigured.
-    """
-    return settings.symbols if symbols is None else load_settings(symbols=symbols).symbols
-
-
-def exchange_clock(rest: Rest, lake: Lake) -> Callable[[], int]:
-    """Return the exchange's clock; while it does not answer, the end of the newest candle stands for it."""
-
-    def now() -> int:
-        try:
-            return exchange_time(rest)
-        except (Unavailable, Misconfigured):
-            newest = newest_close(lake)
-            if newest is None:
-                raise Misconfigured(
-                    "the exchange does not answer and the lake is empty; give the time as ISO 8601"
-                ) from None
-            return newest
-
-    return now
-
-
 def _verify(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m streaming verify", description=verify.__doc__)
     parser.add_argument("--symbols", metavar="A,B")
@@ -111,8 +79,6 @@ def _verify(argv: Sequence[str]) -> int:
 
 
 def _repair(argv: Sequence[str]) -> int:
-    from streaming.reconcile.repair_command import repair_lines, run_repair
-
     parser = argparse.ArgumentParser(
         prog="python -m streaming repair",
         description="Mend incomplete and differing candles from the exchange's klines.",
@@ -126,8 +92,6 @@ def _repair(argv: Sequence[str]) -> int:
 
 
 def _replay(argv: Sequence[str]) -> int:
-    from streaming.reconcile.replay_command import replay_lines, run_replay
-
     parser = argparse.ArgumentParser(
         prog="python -m streaming replay", description="Recompute candles from the trades topic."
     )
@@ -141,59 +105,3 @@ def _replay(argv: Sequence[str]) -> int:
     found = run_replay(load_settings(), given.from_offset, given.from_time, given.to, given.symbols, given.publish)
     sys.stdout.write(found.as_json() + "\n" if given.json else "\n".join(replay_lines(found, given.publish)) + "\n")
     return found.exit_code
-
-
-def verify_lines(proof: Proof) -> list[str]:
-    """Return a proof as lines for a log."""
-    lines = []
-    for one in proof.symbols:
-        lines.append(
-            f"{one.symbol} {one.interval} {one.start} to {one.end}: {one.equal} equal, {one.different} different, "
-            f"{one.missing} missing, {one.duplicate} duplicate, {one.incomplete} incomplete, {one.unproved} not compared, "
-            f"{one.scored_once} scored once"
-        )
-    return [*lines, span(proof), *findings(proof), conclusion(proof)]
-
-
-def span(proof: Proof) -> str:
-    """Return what was looked at: from when to when, how many trades, how many scores."""
-    ranges = [(one.start, one.end) for one in proof.symbols if one.start]
-    scores = f"{proof.total('scored_once'):,} candles scored once, {proof.total('unscored'):,} not yet"
-    trades = f"{proof.total('trades'):,} trades, {proof.total('missing_trades'):,} ids missing"
-    when = f"{min(ranges)[0]} to {max(end for _, end in ranges)}" if ranges else "nothing"
-    return f"{when}; {trades}; {scores}"
-
-
-def conclusion(proof: Proof) -> str:
-    """Return the proof in one sentence."""
-    windows = sum(one.windows for one in proof.symbols)
-    equal = proof.total("equal")
-    incomplete = proof.total("incomplete")
-    rest = f" {incomplete:,} say themselves that they are incomplete." if incomplete else ""
-    if not proof.is_clean:
-        return f"Something differs: {equal:,} of {windows:,} candles are equal.{rest}"
-    if proof.not_compared:
-        return f"Nothing differs in what could be compared: {equal:,} of {windows:,} candles are equal.{rest}"
-    whole = f"{equal:,} of {windows:,} candles are equal to their trades and to the exchange's klines"
-    return f"Nothing differs: {whole}.{rest}"
-
-
-def findings(proof: Proof) -> list[str]:
-    """Return what is not as it should be, a sentence each, the gravest first; of long lists the first ones."""
-    lines = [f"{d.symbol} {d.interval} {d}" for d in proof.differences[:SHOWN]]
-    listed = (
-        ("missing_windows", "missing: {}"),
-        ("duplicate_rows", "there twice: {}"),
-        ("scored_twice_windows", "scored more than once: {}"),
-        ("missing_trade_ids", "trades missing: ids {}"),
-        ("incomplete_windows", "incomplete by its own account: {}"),
-        ("unproved_windows", "nothing there to compare it with: {}"),
-        ("unscored_windows", "not scored: {}"),
-    )
-    for name, sentence in listed:
-        names = [f"{one.symbol} {one.interval} {text}" for one in proof.symbols for text in getattr(one, name)]
-        lines += [sentence.format(text) for text in names[:SHOWN]]
-        lines += [f"… and {len(names) - SHOWN} more; --json lists them"] if len(names) > SHOWN else []
-    pending = proof.total("pending")
-    lines += [f"{pending} newest candles left out: their trades are not in the lake yet"] if pending else []
-    return lines + [f"Not compared: {sentence}" for sentence in proof.not_compared]

@@ -135,3 +135,59 @@ class Proof(msgspec.Struct):
 
 def _named(symbols: Iterable[SymbolProof], name: str) -> list[str]:
     return [f"{one.symbol} {one.interval} {text}" for one in symbols for text in getattr(one, name)]
+
+
+def verify_lines(proof: Proof) -> list[str]:
+    """Return a proof as lines for a log."""
+    lines = []
+    for one in proof.symbols:
+        lines.append(
+            f"{one.symbol} {one.interval} {one.start} to {one.end}: {one.equal} equal, {one.different} different, "
+            f"{one.missing} missing, {one.duplicate} duplicate, {one.incomplete} incomplete, {one.unproved} not compared, "
+            f"{one.scored_once} scored once"
+        )
+    return [*lines, span(proof), *findings(proof), conclusion(proof)]
+
+
+def span(proof: Proof) -> str:
+    """Return what was looked at: from when to when, how many trades, how many scores."""
+    ranges = [(one.start, one.end) for one in proof.symbols if one.start]
+    scores = f"{proof.total('scored_once'):,} candles scored once, {proof.total('unscored'):,} not yet"
+    trades = f"{proof.total('trades'):,} trades, {proof.total('missing_trades'):,} ids missing"
+    when = f"{min(ranges)[0]} to {max(end for _, end in ranges)}" if ranges else "nothing"
+    return f"{when}; {trades}; {scores}"
+
+
+def conclusion(proof: Proof) -> str:
+    """Return the proof in one sentence."""
+    windows = sum(one.windows for one in proof.symbols)
+    equal = proof.total("equal")
+    incomplete = proof.total("incomplete")
+    rest = f" {incomplete:,} say themselves that they are incomplete." if incomplete else ""
+    if not proof.is_clean:
+        return f"Something differs: {equal:,} of {windows:,} candles are equal.{rest}"
+    if proof.not_compared:
+        return f"Nothing differs in what could be compared: {equal:,} of {windows:,} candles are equal.{rest}"
+    whole = f"{equal:,} of {windows:,} candles are equal to their trades and to the exchange's klines"
+    return f"Nothing differs: {whole}.{rest}"
+
+
+def findings(proof: Proof) -> list[str]:
+    """Return what is not as it should be, a sentence each, the gravest first; of long lists the first ones."""
+    lines = [f"{d.symbol} {d.interval} {d}" for d in proof.differences[:SHOWN]]
+    listed = (
+        ("missing_windows", "missing: {}"),
+        ("duplicate_rows", "there twice: {}"),
+        ("scored_twice_windows", "scored more than once: {}"),
+        ("missing_trade_ids", "trades missing: ids {}"),
+        ("incomplete_windows", "incomplete by its own account: {}"),
+        ("unproved_windows", "nothing there to compare it with: {}"),
+        ("unscored_windows", "not scored: {}"),
+    )
+    for name, sentence in listed:
+        names = [f"{one.symbol} {one.interval} {text}" for one in proof.symbols for text in getattr(one, name)]
+        lines += [sentence.format(text) for text in names[:SHOWN]]
+        lines += [f"… and {len(names) - SHOWN} more; --json lists them"] if len(names) > SHOWN else []
+    pending = proof.total("pending")
+    lines += [f"{pending} newest candles left out: their trades are not in the lake yet"] if pending else []
+    return lines + [f"Not compared: {sentence}" for sentence in proof.not_compared]

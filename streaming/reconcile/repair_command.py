@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from quantstream.kafka import Reader, partition_counts
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
-from streaming.reconcile.cli import chosen, exchange_clock, rest_of
 from streaming.reconcile.corrections import Corrector
 from streaming.reconcile.moments import parse_moment
 from streaming.reconcile.repair import Repaired, repair
+from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 
 BROKER_PATIENCE = 5.0  # seconds
 SHOWN = 50  # repairs that are named one by one

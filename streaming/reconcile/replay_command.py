@@ -12,10 +12,10 @@ from quantstream.kafka.ranges import NEAR, Range, offset_at, parse_offset, trade
 from quantstream.lake.store import Lake
 from quantstream.messages.topics import TRADES
 from quantstream.settings import Settings
-from streaming.reconcile.cli import chosen, exchange_clock, rest_of
 from streaming.reconcile.corrections import Corrector
 from streaming.reconcile.moments import parse_moment
 from streaming.reconcile.replay import Replay, Replayed, replay
+from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 
 SHOWN = 20  # differences that a terminal gets to see; --json has them all
 BROKER_PATIENCE = 5.0  # seconds

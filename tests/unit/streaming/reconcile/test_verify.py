@@ -15,7 +15,7 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
-from streaming.reconcile.cli import conclusion, findings
+from streaming.reconcile.proof_report import conclusion, findings
 from streaming.reconcile.compare import TRADE_FIELDS
 from streaming.reconcile.proof_report import Difference, Proof
 from streaming.reconcile.verify import Exchange, verify
