@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench import machine, results
+from bench.measure import machine, results
 
 BENCHES = (
     "ingest",

@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from bench import cores, floors, readback, result, source
+from bench.measure import cores, floors, readback, result, source
 from quantstream.core.errors import QuantStreamError
 from quantstream.kafka import Reader, Writer, ensure_topics, partition_counts
 from quantstream.messages.topics import Topic

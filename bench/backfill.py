@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from bench import machine, result
-from bench.floors import Rate, Stopwatch
+from bench.measure import machine, result
+from bench.measure.floors import Rate, Stopwatch
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import DECIMALS, UNIT

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench import cores, floors, result, source
+from bench.measure import cores, floors, result, source
 from ml.data import trade_features
 from ml.models import anomaly
 from quantstream.binance.wire import parse_trade

@@ -15,7 +15,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from bench import cores, result, source
+from bench.measure import cores, result, source
 from quantstream.settings import Kafka
 
 TARGET_OF_QUIX, AIM_OF_QUIX = (

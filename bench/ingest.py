@@ -18,9 +18,9 @@ from typing import Any
 
 import uvloop
 
-from bench import frames, machine
-from bench.result import Row, parser, report, show
-from bench.source import BEGIN_MS, broker
+from bench.measure import frames, machine
+from bench.measure.result import Row, parser, report, show
+from bench.measure.source import BEGIN_MS, broker
 from quantstream.binance.transports import Library
 from quantstream.kafka import Reader
 from quantstream.messages.topics import TRADES

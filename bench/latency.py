@@ -22,8 +22,8 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from bench import result, source
-from bench.exchange import SEED, busiest_rate, clock_offset
+from bench.measure import result, source
+from bench.measure.exchange import SEED, busiest_rate, clock_offset
 from infra.embedded.free_ports import free_port
 from quantstream.binance.wire import parse_record
 from quantstream.core.errors import BadRecord

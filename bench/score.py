@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine, result
+from bench.measure import machine, result
 
 CANDLES, QUICK_CANDLES = 200, 5
 SYMBOLS, QUICK_SYMBOLS = 500, 3

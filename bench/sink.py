@@ -11,7 +11,7 @@ import uuid
 import pyarrow as pa
 import pyarrow.json
 
-from bench import cores, floors, result, source
+from bench.measure import cores, floors, result, source
 from quantstream.kafka import Reader, Writer
 from quantstream.lake.store import Lake
 from quantstream.messages.topics import TRADES

@@ -30,7 +30,7 @@ from typing import Any
 
 import psutil
 
-from bench.exchange import SEED, busiest_rate, clock_offset
+from bench.measure.exchange import SEED, busiest_rate, clock_offset
 from infra.embedded.processes import YIELDING
 from quantstream.core.time import INTERVALS
 from quantstream.kafka import OFFSET_END, Reader

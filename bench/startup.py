@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from bench import result
+from bench.measure import result
 from infra.cli.champions import MODELS, champions
 from infra.embedded.state import State
 from infra.embedded.supervisor import Supervisor

@@ -9,7 +9,7 @@ import sys
 import uuid
 from typing import Any
 
-from bench import cores, result, source
+from bench.measure import cores, result, source
 from quantstream.settings import Kafka
 
 COUNTS = (1, 100, 2_000)

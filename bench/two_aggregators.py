@@ -18,8 +18,9 @@ from multiprocessing.synchronize import Barrier, Semaphore
 
 from confluent_kafka import TopicPartition
 
-from bench import aggregate, result, source
-from bench.cores import broker_apart
+from bench import aggregate
+from bench.measure import result, source
+from bench.measure.cores import broker_apart
 from quantstream.kafka import Reader, Writer
 from quantstream.settings import PARTITIONS, Kafka
 from streaming.aggregate.stage import AggregateStage, Route

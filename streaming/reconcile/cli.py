@@ -11,12 +11,11 @@ import sys
 import time
 from collections.abc import Sequence
 
+from quantstream.core.day_condition import DAY
 from quantstream.core.errors import QuantStreamError
 from quantstream.core.time import window_start
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings, load_settings
-from streaming.reconcile.daily_accounts import keep_accounts
-from streaming.reconcile.day_condition import DAY
 from streaming.reconcile.moments import parse_moment
 from streaming.reconcile.proof_report import Proof, verify_lines
 from streaming.reconcile.repair_command import repair_lines, run_repair
@@ -24,6 +23,7 @@ from streaming.reconcile.replay_command import replay_lines, run_replay
 from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 from streaming.reconcile.stored_proofs import keep, tell
 from streaming.reconcile.verify import Exchange, verify
+from streaming.sink.daily_accounts import keep_accounts
 
 
 def main(command: str, argv: Sequence[str]) -> int:

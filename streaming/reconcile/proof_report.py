@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from streaming.reconcile.day_condition import DayProof
+from quantstream.core.day_condition import DayProof
 
 SHOWN = 1_000  # differences and the like that are listed of each symbol; the counts go on
 

@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import exchange_time, fetch_klines
 from quantstream.core.candle import NO_TRADE_ID, Candle
+from quantstream.core.day_condition import COUNTS as DAY_COUNTS
+from quantstream.core.day_condition import DAY, DayProof, expected
 from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
 from quantstream.core.time import INTERVALS, window_start
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.lake.store import Lake, micros, utc
 from streaming.reconcile.compare import Stored, field_text, judge, stored_candles
-from streaming.reconcile.day_condition import COUNTS as DAY_COUNTS
-from streaming.reconcile.day_condition import DAY, DayProof, expected
 from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolProof
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from bench import __main__ as runner
-from bench import machine, results
-from bench.result import Row, report
+from bench.measure import machine, results
+from bench.measure.result import Row, report
 
 KEYS = {"bench", "quick", "ours", "floor", "ratio", "unit", "rows", "machine"}
 # What must be right whatever the machine: nothing lost, nothing twice, the fast way equal to the plain one.

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench import readback, source
+from bench.measure import readback, source
 from quantstream.decode.columns import Parser
 from quantstream.messages.topics import DEAD
 from quantstream.settings import Kafka

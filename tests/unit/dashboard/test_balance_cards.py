@@ -9,11 +9,11 @@ from prometheus_client import generate_latest
 from dashboard.balance_cards import DayConditions, condition_body, condition_tiles, stage_balances
 from dashboard.stage_status import Sample, Stage, parse_metrics
 from quantstream.core.accounts import Account
+from quantstream.core.day_condition import DAY, DayProof
 from quantstream.lake.store import Lake
 from quantstream.observability.balance import BalanceSheet
 from quantstream.observability.metrics import Metrics
-from streaming.reconcile.daily_accounts import keep_accounts
-from streaming.reconcile.day_condition import DAY, DayProof
+from streaming.sink.daily_accounts import keep_accounts
 from tests.unit.dashboard.conftest import MIDNIGHT
 
 

@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.balance_cards import DayConditions
 from quantstream.core.accounts import Account
+from quantstream.core.day_condition import DayProof
 from quantstream.lake.store import Lake
-from streaming.reconcile.daily_accounts import keep_accounts
-from streaming.reconcile.day_condition import DayProof
+from streaming.sink.daily_accounts import keep_accounts
 from tests.unit.dashboard.conftest import MIDNIGHT
 from tests.unit.dashboard.test_balance_cards import stage
 

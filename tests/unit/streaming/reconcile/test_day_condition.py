@@ -10,12 +10,12 @@ import msgspec
 import pytest
 
 from quantstream.core.accounts import Account, newest_of_each
+from quantstream.core.day_condition import DAY, DayProof, account_trouble
 from quantstream.core.time import MINUTE
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, utc
-from streaming.reconcile.daily_accounts import keep_accounts
-from streaming.reconcile.day_condition import DAY, DayProof, account_trouble
 from streaming.reconcile.verify import Exchange, verify
+from streaming.sink.daily_accounts import keep_accounts
 from tests.unit.streaming.lakes import (
     MIDNIGHT,
     STEP,

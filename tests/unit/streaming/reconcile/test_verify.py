@@ -15,9 +15,8 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
-from streaming.reconcile.proof_report import conclusion, findings
 from streaming.reconcile.compare import TRADE_FIELDS
-from streaming.reconcile.proof_report import Difference, Proof
+from streaming.reconcile.proof_report import Difference, Proof, conclusion, findings
 from streaming.reconcile.verify import Exchange, verify
 from tests.unit.streaming.lakes import STEP, SYMBOL, T0, FakeRest, fill, live_candles, score_rows, trade_rows, walk
 

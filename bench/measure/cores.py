@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench import machine, source
+from bench.measure import machine, source
 from quantstream.settings import Kafka
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from bench import machine
+from bench.measure import machine
 
 
 @dataclass(frozen=True)

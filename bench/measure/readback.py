@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bench import floors
+from bench.measure import floors
 from quantstream.core.candle import Candle
 from quantstream.core.trade import Trade
 from quantstream.decode.columns import Columns, Parser

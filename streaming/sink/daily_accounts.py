@@ -10,9 +10,9 @@ import msgspec
 import pyarrow as pa
 
 from quantstream.core.accounts import Account, newest_of_each
+from quantstream.core.day_condition import DayProof, account_trouble
 from quantstream.lake.schemas import ACCOUNT_COUNTS, SCHEMAS, SINK_COUNTS
 from quantstream.lake.store import Lake, utc
-from streaming.reconcile.day_condition import DayProof, account_trouble
 from streaming.sink.symbol_state import sink_accounts
 
 Row = dict[str, Any]

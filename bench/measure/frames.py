@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection as Pipe
 import uvloop
 from picows import WSListener, WSTransport, ws_create_server
 
-from bench.source import events
+from bench.measure.source import events
 
 CHUNK = 500  # frames in one write: about 80 KB
 AHEAD = 1 << 20  # bytes that may wait in the socket's buffer before more are made
