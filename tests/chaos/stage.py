@@ -70,15 +70,15 @@ class OneRule:
 
 def main() -> int:
     """Run the stage that the first argument names."""
-    import streaming.__main__ as entry
+    from streaming import __main__, wiring
 
     if ADDRESS in os.environ:
         module = ModuleType("ml.serving.registry")  # without MLflow's, which takes seconds to import
         vars(module)["Registry"] = lambda _: OneRule(sys.argv[1:] == ["detect"])
         sys.modules[module.__name__] = module
     else:
-        entry._hot_swap = lambda settings, metrics, names, *_, **__: Champions(names)
-    return entry.main(sys.argv[1:])
+        wiring._hot_swap = lambda settings, metrics, names, *_, **__: Champions(names)
+    return __main__.main(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The stages as `streaming/__main__.py` wires them, over the models; champions are rules that need no training."""
+"""The stages as `streaming/wiring.py` wires them, over the models; champions are rules that need no training."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class Stop:
 
 
 def run_ingest(exchange: Exchange) -> Callable[[Process], None]:
-    """Return what the process of an ingest does: as `_ingest` of `streaming/__main__.py`."""
+    """Return what the process of an ingest does: as `ingest` of `streaming/wiring.py`."""
 
     def work(process: Process) -> None:
         health = process.told["health"] = Health()
@@ -212,7 +212,7 @@ BUILDERS: dict[str, Callable[..., Any]] = {"aggregate": aggregate, "sink": sink,
 
 
 def run_stage(name: str, lake: Lake, instance: str, commit_s: float, interval: str) -> Callable[[Any], None]:
-    """Return what the process of a stage does: as `_turn` of `streaming/__main__.py`."""
+    """Return what the process of a stage does: as `_turn` of `streaming/runner.py`."""
 
     def work(process: Any) -> None:
         health = process.told["health"] = Health()

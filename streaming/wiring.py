@@ -1,0 +1,245 @@
+"""The only place where stages meet their adapters."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from quantstream.core.time import SECOND
+from quantstream.kafka import Reader, Writer
+from quantstream.messages.payloads import EventKind
+from quantstream.messages.stages import AGGREGATE, DETECT, INGEST, SCORE, SINK
+from quantstream.observability.balance import BalanceSheet
+from quantstream.observability.health import Health, end_when_stalled
+from quantstream.observability.metrics import Metrics
+from quantstream.settings import Settings
+
+if TYPE_CHECKING:
+    from quantstream.kafka.operator_events import Operators
+
+log = logging.getLogger("streaming")
+
+
+class Turning(Protocol):
+    """A stage that consumes: joins its group, then turns until told to stop."""
+
+    reader: Reader
+    balance: BalanceSheet
+
+    def start(self) -> None:
+        """Join the group."""
+        ...
+
+    def turn(self) -> None:
+        """Do one round of work."""
+        ...
+
+    def stop(self) -> None:
+        """Commit what was taken and leave the group."""
+        ...
+
+
+def wall_clock() -> int:
+    """Return the wall clock, µs."""
+    return time.time_ns() // 1000
+
+
+def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
+    from streaming.aggregate.aggregator import Aggregator
+    from streaming.aggregate.stage import AggregateStage
+
+    return AggregateStage(
+        Aggregator(settings.intervals, settings.lateness_ms * 1000),
+        Reader(settings.kafka, AGGREGATE.group, settings.instance),
+        Reader(settings.kafka),
+        Writer(settings.kafka, f"{AGGREGATE.group}-{settings.instance}"),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+    )
+
+
+def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
+    from quantstream.lake.store import Lake
+    from streaming.sink.stage import SinkStage
+
+    return SinkStage(
+        Lake(settings.lake_url),
+        Reader(settings.kafka, SINK.group, settings.instance),
+        Writer(settings.kafka),
+        metrics,
+        health,
+        settings.sink_commit_ms / 1000,
+        wall_clock,
+    )
+
+
+def operators_of(settings: Settings, source: str) -> Operators:
+    """Return what tells operators of a stage."""
+    from quantstream.kafka.operator_events import Operators
+
+    return Operators(Writer(settings.kafka), source, wall_clock)
+
+
+def tell_of_balance(settings: Settings, stage: str, balance: BalanceSheet) -> None:
+    """Make an event of a balance that does not close; the writer for it is made when there is one."""
+    operators = cache(lambda: operators_of(settings, stage))
+    balance.tell = lambda text, symbol: operators().tell(EventKind.BALANCE_OFF, text, symbol)
+
+
+def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators) -> Any:
+    """Return the watcher of the registry, already started; swaps and refusals are operational events."""
+    from ml.serving.hot_swap import HotSwap, Model
+    from ml.serving.registry import Registry
+
+    swaps = metrics.counter("model_swaps_total", "champions taken over or refused", "outcome")
+    versions = metrics.gauge("model_version", "version of the champion in service", "model")
+    failed = metrics.counter("failed_looks_total", "looks at the registry that failed as nobody foresaw")
+    last_look = metrics.gauge("last_look", "when the registry last answered everything, seconds since the epoch")
+    last_look.set_to_current_time()  # from here on it grows old: a registry that never answers is noticed, too
+
+    def on_swap(model: Model, before: str) -> None:
+        swaps.labels("swapped").inc()
+        text = f"{model.name} {model.version} serves now" + (f" instead of {before}" if before else "")
+        operators.tell(EventKind.MODEL_SWAPPED, text)
+        versions.labels(model.name).set(float(model.version))
+
+    def on_refuse(name: str, version: str, reason: str) -> None:
+        swaps.labels("refused").inc()
+        operators.tell(EventKind.MODEL_REFUSED, f"{name} {version} was not taken into service: {reason}")
+
+    def on_trouble(text: str) -> None:
+        failed.inc()
+        operators.tell(EventKind.CHAMPIONS_UNWATCHED, text)
+
+    registry = Registry(settings.mlflow_url)
+    swap = HotSwap(registry, names, on_swap, on_refuse, last_look.set_to_current_time, on_trouble)
+    swap.start()
+    return swap
+
+
+def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: threading.Event) -> None:
+    """Return when it is known who the champions are, before any group is joined: what waits in the log is theirs to judge."""
+    health.not_ready(f"waiting for the model registry at {settings.mlflow_url}")
+    health.beat()
+    if not swap.wait(health.beat, stop.is_set):
+        log.info("stopped while waiting for the model registry")
+
+
+def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
+    from streaming.detect.stage import DetectStage
+
+    name = "quantstream-anomaly"
+    operators = operators_of(settings, DETECT.name)
+    swap = _hot_swap(settings, metrics, (name,), operators)
+    _wait_for_champions(swap, settings, health, stop)
+    return DetectStage(
+        Reader(settings.kafka, DETECT.group, settings.instance),
+        Writer(settings.kafka, f"{DETECT.group}-{settings.instance}"),
+        lambda: swap.current.get(name),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+        tell=operators.tell,
+    )
+
+
+def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
+    from ml.serving.outcome_memory import HISTORY, Memory
+    from ml.serving.scoring import ModelSet, score
+    from ml.serving.warming import Warming
+    from quantstream.lake.store import Lake, utc
+    from streaming.score.histories import CandleHistories
+    from streaming.score.stage import ScoreStage
+
+    kinds = ("forecast", "signal", "risk", "anomaly")
+    operators = operators_of(settings, SCORE.name)
+    swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), operators)
+    _wait_for_champions(swap, settings, health, stop)
+    lake, memory = Lake(settings.lake_url), Memory(health.beat)
+
+    lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")
+
+    def on_lake(reason: str) -> None:
+        lake_is_away.set(bool(reason))
+        if reason:
+            operators.tell(EventKind.LAKE_AWAY, f"scores go by the history in memory: {reason}")
+        else:
+            operators.tell(EventKind.LAKE_BACK, "the lake can be read again")
+
+    def champions() -> ModelSet:
+        current = swap.current
+        return ModelSet(**{kind: current.get(f"quantstream-{kind}") for kind in kinds})
+
+    return ScoreStage(
+        Reader(settings.kafka, SCORE.group, settings.instance),
+        Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
+        CandleHistories(
+            "5m",
+            HISTORY,
+            lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
+            on_lake=on_lake,
+        ),
+        lambda frames: score(champions(), frames, wall_clock(), memory),
+        Warming(champions, memory),
+        metrics,
+        health,
+        settings.commit_ms / 1000,
+        wall_clock,
+        operators.tell,
+    )
+
+
+async def ingest(
+    settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abandon: Callable[[], None]
+) -> None:
+    """Run ingest until told to stop; `abandon` ends the process when it hangs.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    import aiohttp
+
+    from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
+    from quantstream.binance.rest import BinanceRest
+    from streaming.ingest.feed_lines import Plan, keep_connected, share_of
+    from streaming.ingest.stage import Ingest
+    from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
+
+    number, count = (int(part) for part in settings.shard.split("/"))
+    symbols = share_of(settings.symbols, number, count)
+    writer, ends = trade_writer(settings.kafka), settings.endpoints
+    weight = metrics.gauge("used_weight", "request weight used in this minute; 6,000 are allowed")
+    queued = metrics.gauge("queued_records", "records that wait for the broker's acknowledgement")
+    async with aiohttp.ClientSession() as session:
+        rest = BinanceRest(
+            session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=count
+        )
+        trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
+        ahead = settings.max_ahead_s * SECOND
+        taking = Ingest(
+            symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead
+        )
+        tell_of_balance(settings, INGEST.name, taking.balance)
+        taking.resume(tails(settings.kafka, symbols))
+        health.beat()
+        end_when_stalled(health, abandon)
+        attempts = Pace(max(1, ATTEMPTS // count), ATTEMPTS_WINDOW)
+        plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
+        try:
+            await keep_connected(taking, ends.ws, stop, plan)
+        finally:
+            writer.flush()
+
+
+BUILDERS: dict[str, Callable[[Settings, Metrics, Health, threading.Event], Turning]] = {
+    AGGREGATE.name: _aggregate,
+    SINK.name: _sink,
+    DETECT.name: _detect,
+    SCORE.name: _score,
+}
