@@ -37,7 +37,7 @@ FORBIDDEN = {
 }
 FROM_TIME = {"time", "monotonic", "sleep", "time_ns", "monotonic_ns", "perf_counter"}
 ALLOWED = {  # what a world never reaches, or gives the stage another of
-    ("quantstream.observability.metrics", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
+    ("quantstream.observability.health", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
     (
         "quantstream.lake.compaction",
         "uuid.uuid4",
