@@ -7,7 +7,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 NUMBERS = st.integers() | st.integers(10**30, 10**40) | st.floats()
-LEAVES = st.none() | st.booleans() | NUMBERS | st.text(max_size=20) | st.sampled_from(["0.5", "1723161300000", "12345678901"])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | NUMBERS
+    | st.text(max_size=20)
+    | st.sampled_from(["0.5", "1723161300000", "12345678901"])
+)
 
 
 def values(names: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Any]:
