@@ -2,7 +2,7 @@
 # Makes the virtual environment with the locked packages, on a machine with nothing but Python.
 # usage: setup.sh VENV      honours QUANTSTREAM_PYTHON
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 venv=${1:-.venv}
 
 say() { printf '%s\n' "$*" >&2; }
