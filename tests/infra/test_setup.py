@@ -35,7 +35,11 @@ def test_setup_installs_what_the_projects_lock_says(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NOTES": str(tmp_path / "notes")}
     done = subprocess.run(
         ["sh", str(ROOT / "infra" / "setup.sh"), str(tmp_path / "venv")],
-        **{"env": environment, "cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60},
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     calls = [line for line in (tmp_path / "notes").read_text().splitlines() if "--version" not in line]
@@ -52,12 +56,19 @@ def versions(folder: Path, *asked: str, fails: str = "nothing", **named: str) ->
     notes = folder / "notes"
     notes.write_text("")
     environment = {
-        **{"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "NOTES": str(notes), "HOME": str(folder), "FAILS": fails},
+        "PATH": f"{folder / 'bin'}:/usr/bin:/bin",
+        "NOTES": str(notes),
+        "HOME": str(folder),
+        "FAILS": fails,
         **{f"QUANTSTREAM_PYTHON_{version}": path for version, path in named.items()},
     }
     done = subprocess.run(
         [str(ROOT / "infra" / "versions.sh"), *asked],
-        **{"env": environment, "cwd": folder, "capture_output": True, "text": True, "timeout": 60},
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     return done.returncode, done.stderr, notes.read_text().splitlines()
 
