@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos dst fuzz soak check lock clean images pods manifests promtool monitor audit
+.PHONY: help setup jars browser run test bench chaos dst fuzz soak check versions lock clean images pods manifests promtool monitor audit
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -n 4 -m "not broker and not stack and not browser and not slow" $(ARGS)
+
+versions: ## `make check` on every Python that README names, each in an environment of its own under build/
+	@infra/versions.sh $(ARGS)
 
 bench: jars ## Measure beside floors and peers, and write bench/RESULTS.md
 	@exec $(BIN)/python -m bench $(ARGS)

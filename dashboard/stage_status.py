@@ -107,7 +107,7 @@ def read_addresses(stack_file: Path) -> dict[str, str | None]:
     """
     try:
         stack = json.loads(stack_file.read_text())
-        urls = stack.get("urls", {})
+        urls = {name: str(url) for name, url in stack.get("urls", {}).items()}
         ports = {name: fields["http_port"] for name, fields in stack["processes"].items()}
     except FileNotFoundError:
         raise Unavailable("no stack is described here, so stages cannot be asked how they are") from None

@@ -38,7 +38,7 @@ def _champion(mlflow_url: str, name: str) -> Champion | None:
     if answer is None:
         raise Unavailable(f"MLflow does not answer at {mlflow_url}")
     status, body = answer
-    with suppress(ValueError, KeyError, TypeError):  # another server's answer
+    with suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):  # another server's answer
         fields = json.loads(body)
         if status == 200:
             version = fields["model_version"]

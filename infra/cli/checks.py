@@ -168,13 +168,13 @@ def check_same_market(folder: Path, recordings: Sequence[Path] | None) -> None:
     Raises: Misconfigured.
     """
     try:
-        kept = json.loads((folder / "exchange" / "clock.json").read_text())["market"]
-    except (OSError, ValueError, KeyError):
+        held_files = json.loads((folder / "exchange" / "clock.json").read_text())["market"].get("files", "")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return  # nothing was played here yet; a damaged file the exchange itself will name
     files = None if recordings is None else ",".join(f"{path.name}:{path.stat().st_size}" for path in recordings)
-    if kept.get("files", "") != files:
-        names = ", ".join(part.rpartition(":")[0] for part in kept.get("files", "").split(","))
-        held = f"the recording of {names}" if kept.get("files") else "a synthetic market"
+    if held_files != files:
+        names = ", ".join(part.rpartition(":")[0] for part in str(held_files).split(","))
+        held = f"the recording of {names}" if held_files else "a synthetic market"
         raise Misconfigured(
             f"{folder} holds {held}; keep another market apart with --state DIR, or remove this one with quantstream reset"
         )

@@ -113,7 +113,7 @@ def look_at_processes(state: State, stack: Stack) -> dict[str, ProcessStatus]:
     if state.socket.exists():
         with suppress(Unavailable):  # the table then says that nothing runs
             watched, lives = supervisor.processes(), supervisor.lives()
-    described = json.loads(state.processes_file.read_text())
+    described = state.described()
     names = [name for name in stack.processes if name in described]
     with ThreadPoolExecutor(max(1, len(names))) as pool:
         up = [name for name in names if name in watched and watched[name].state in ("running", "starting")]

@@ -52,7 +52,7 @@ def _session(state: State) -> tuple[int, float] | None:
     try:
         recorded = json.loads(state.session_file.read_text())
         session, created = int(recorded["session"]), float(recorded["created"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError):
         return None
     with suppress(psutil.NoSuchProcess):
         if abs(psutil.Process(session).create_time() - created) > SAME_START:

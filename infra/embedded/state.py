@@ -122,8 +122,19 @@ class State:
             return Stack(**json.loads(self.stack_file.read_text()))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise Misconfigured(f"{self.stack_file} is damaged; run quantstream down, then up") from None
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Return the processes that were started last, as `processes.json` describes them.
+
+        Raises: Misconfigured when the file is damaged or missing.
+        """
+        try:
+            found = json.loads(self.processes_file.read_text())
+            return {name: dict(process) for name, process in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            raise Misconfigured(f"{self.processes_file} is damaged; run quantstream down, then up") from None
 
     def write(self, stack: Stack) -> None:
         """Write `stack.json`, whole or not at all."""

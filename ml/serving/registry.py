@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import requests
 
@@ -113,7 +114,7 @@ class Registry:
             lake_version=version.tags.get("lake_version", ""),
             registered_at=int(version.creation_timestamp) * 1000,
             metrics=dict(figures),
-            reasons=json.loads(version.tags.get("reasons", "[]")),
+            reasons=_reasons(version.tags.get("reasons", "[]")),
         )
 
     def load(self, name: str, version: str) -> LoadedModel:
@@ -254,6 +255,14 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _reasons(tag: str) -> list[str]:
+    """Return the reasons of a version's tag; whoever edited it by hand wrote one sentence."""
+    try:
+        return msgspec.json.decode(tag, type=list[str])
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return [tag]
 
 
 def _signature(model: base.Model) -> ModelSignature:

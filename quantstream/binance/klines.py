@@ -15,6 +15,7 @@ from quantstream.core.errors import BadRecord, DataRejected, Misconfigured
 from quantstream.core.time import interval_length
 
 PAGE = 1000  # klines an answer holds at most
+FIELDS = 11  # of a kline that a candle is made of
 
 
 def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
@@ -22,19 +23,23 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
 
     Raises: BadRecord.
     """
+    if not isinstance(row, list) or len(row) < FIELDS:  # an object's or a text's beginning is none either
+        raise BadRecord(f"{str(row)[:120]} is not a kline: it is no list of {FIELDS} fields")
+    opened_at, open_, high, low, close, volume, _, quote, count, taker, taker_quote = row[:FIELDS]
+    if type(opened_at) is not int or type(count) is not int:
+        raise BadRecord(f"{str(row)[:120]} is not a kline: its time and its count of trades must be whole numbers")
     try:
-        opened_at, open_, high, low, close, volume, _, quote, count, taker, taker_quote = row[:11]
         return Candle(
             symbol=symbol,
             interval=interval,
-            opened_at=int(opened_at) * 1000,
+            opened_at=opened_at * 1000,
             open=to_units(open_),
             high=to_units(high),
             low=to_units(low),
             close=to_units(close),
             volume=to_units(volume),
             quote_volume=to_units(quote, QUOTE_DECIMALS),
-            trade_count=int(count),
+            trade_count=count,
             taker_buy_volume=to_units(taker),
             taker_buy_quote_volume=to_units(taker_quote, QUOTE_DECIMALS),
             first_trade_id=-1,
@@ -43,7 +48,7 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
             revision=0,
             source="klines",
         )
-    except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except AttributeError as error:  # a number that is not printed as text
         raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
@@ -67,8 +69,9 @@ class AirflowApi:
 
         Raises: Unavailable while the API server does not answer.
         """
-        answer = self._call("GET", "/api/v2/monitor/health", needs_login=False)
-        return {name: str((answer.get(name) or {}).get("status") or "unknown") for name in COMPONENTS}
+        with self._understood():
+            answer = self._call("GET", "/api/v2/monitor/health", needs_login=False)
+            return {name: str((answer.get(name) or {}).get("status") or "unknown") for name in COMPONENTS}
 
     def is_healthy(self) -> bool:
         """Whether all four components are up; False also while nothing answers."""
@@ -79,12 +82,14 @@ class AirflowApi:
 
     def dag_ids(self) -> list[str]:
         """Return the DAGs that the DAG processor has read so far."""
-        return [str(dag["dag_id"]) for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]]
+        with self._understood():
+            return [str(dag["dag_id"]) for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]]
 
     def import_errors(self) -> dict[str, str]:
         """Return what went wrong in each DAG file that could not be read."""
-        errors = self._call("GET", "/api/v2/importErrors?limit=100")["import_errors"]
-        return {str(error["filename"]): str(error["stack_trace"]) for error in errors}
+        with self._understood():
+            errors = self._call("GET", "/api/v2/importErrors?limit=100")["import_errors"]
+            return {str(error["filename"]): str(error["stack_trace"]) for error in errors}
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
         """Start a DAG with its parameters `conf` and return the run's id.
@@ -92,28 +97,42 @@ class AirflowApi:
         Raises: Unavailable when Airflow does not answer or has not read the DAG yet.
         """
         body = {"logical_date": None, "conf": conf or {}}
-        return str(self._call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
+        with self._understood():
+            return str(self._call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
     def runs(self, dag_id: str, limit: int = 10) -> list[Run]:
         """Return a DAG's newest runs, newest first."""
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns?limit={limit}&order_by=-run_after"
-        return [_run(row) for row in self._call("GET", path)["dag_runs"]]
+        with self._understood():
+            return [_run(row) for row in self._call("GET", path)["dag_runs"]]
 
     def run(self, dag_id: str, run_id: str) -> Run:
         """Return one run."""
-        return _run(self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"))
+        with self._understood():
+            return _run(self._call("GET", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"))
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Return a run's tasks, mapped ones as one each."""
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances?limit=100"
-        return [_task(row) for row in self._call("GET", path)["task_instances"]]
+        with self._understood():
+            return [_task(row) for row in self._call("GET", path)["task_instances"]]
 
     def log(self, dag_id: str, run_id: str, task: Task) -> list[str]:
         """Return the messages that a task logged in its newest try."""
         run = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
         path = f"{run}/taskInstances/{task.task_id}/logs/{task.try_number}?map_index={task.map_index}&full_content=true"
-        content = self._call("GET", path)["content"]
-        return [_line(entry) for entry in content]
+        with self._understood():
+            return [_line(entry) for entry in self._call("GET", path)["content"]]
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        """Translate what reading another server's answer raises. Raises: Unavailable."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise Unavailable(
+                f"what answers at {self.address} is not Airflow, or one of another version: {error!r}"
+            ) from error
 
     def _call(self, method: str, path: str, body: Any = None, needs_login: bool = True) -> Any:
         if needs_login and not self._token:
@@ -152,7 +171,7 @@ class AirflowApi:
                 return json.loads(answer.read() or b"null")
         except HTTPError:
             raise
-        except (URLError, HTTPException, OSError, ValueError) as error:
+        except (URLError, HTTPException, OSError, ValueError, RecursionError) as error:
             raise Unavailable(f"Airflow does not answer at {self.address}: {error}") from error
 
 
@@ -189,5 +208,5 @@ def _line(entry: Any) -> str:
 def _detail(error: HTTPError) -> str:
     try:
         return str(json.loads(error.read()).get("detail", error.reason))
-    except (ValueError, AttributeError, OSError):
+    except (ValueError, AttributeError, OSError, HTTPException, RecursionError):
         return str(error.reason)

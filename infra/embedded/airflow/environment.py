@@ -13,6 +13,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from quantstream.core.errors import Misconfigured
+
 PROJECT = Path(__file__).resolve().parents[3]
 DAGS = PROJECT / "dags"
 USER = "admin"
@@ -116,8 +118,15 @@ def prepare(home: Path) -> str:
 
 
 def password(home: Path) -> str:
-    """Return the admin's password."""
-    return str(json.loads((home / PASSWORD_FILE).read_text())[USER])
+    """Return the admin's password.
+
+    Raises: Misconfigured when the file is damaged.
+    """
+    path = home / PASSWORD_FILE
+    try:
+        return str(json.loads(path.read_text())[USER])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise Misconfigured(f"{path} is damaged; remove it, and the next start writes a new password") from None
 
 
 def _secrets() -> str:

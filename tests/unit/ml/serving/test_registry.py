@@ -57,6 +57,18 @@ def test_a_version_carries_its_evidence(registry: Registry, models: dict[str, ba
     assert info.metadata["feature_hash"] == features.FEATURE_HASH
 
 
+def test_reasons_that_a_person_wrote_by_hand_are_read_as_one_sentence(
+    registry: Registry, models: dict[str, base.Model]
+) -> None:
+    version = register(registry, models["risk"])
+    registry.promote("quantstream-risk", version)
+    for said, reasons in (("better than it looks", ["better than it looks"]), ('{"a": 1}', ['{"a": 1}'])):
+        registry.tag("quantstream-risk", version, "reasons", said)
+        card = registry.card("quantstream-risk")
+        assert card is not None
+        assert card.reasons == reasons
+
+
 def test_an_alias_that_moves_is_seen_at_once_and_the_old_champion_is_kept(
     registry: Registry, models: dict[str, base.Model]
 ) -> None:
