@@ -36,9 +36,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.delenv(name)
     state = State.at(tmp_path)
     state.write(Stack(**{**asdict(Stack({}, "", {}, "", {})), "settings": addresses}))
-    monkeypatch.setattr("quantstream.binance.blocking_rest.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("quantstream.binance.rest.FIRST_PAUSE", 0.01)
     for command in ("replay", "repair"):
-        monkeypatch.setattr(f"streaming.{command}_command.BROKER_PATIENCE", 0.5)
+        monkeypatch.setattr(f"streaming.reconcile.{command}_command.BROKER_PATIENCE", 0.5)
 
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(app, [*arguments, "--state", str(tmp_path)])
