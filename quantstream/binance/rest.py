@@ -29,6 +29,7 @@ LONGEST_WAIT, BATCH_LONGEST_WAIT = 600.0, 120.0  # seconds of a ban that are wai
 SPARE = 0.1  # of the weight: kept from repairs for the clock and for the question who traded
 BATCH_SPARE = 0.2  # kept from pipelines for the live path, which repairs gaps over the same address
 MOST_BYTES = 4 << 20  # of an answer; a thousand trades are 200 kB
+LISTING_BYTES = 64 << 20  # of the list of all symbols, about 20 MB
 Answer = TypeVar("Answer")
 
 
@@ -112,7 +113,7 @@ class RestClient:
         """
         try:
             async with self._session.get(self.base + path, params=query, timeout=within) as answer:
-                body, status, headers = await _bounded(answer), answer.status, answer.headers
+                body, status, headers = await _bounded(answer, _most_bytes(path)), answer.status, answer.headers
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(str(error) or type(error).__name__) from None
         if (used := headers.get("X-MBX-USED-WEIGHT-1M", "")).isdecimal():
@@ -124,7 +125,7 @@ class RestClient:
             seconds = (retry_after(headers.get("Retry-After", "")) or pause) * self._rng.uniform(1.0, 1.1)
             self.weight.shut(seconds)
             log.warning("the exchange refuses requests for a while", extra={"host": self.base, "seconds": seconds})
-        raise_for_good(self.base, path, query.get("symbol", ""), status, body)
+        raise_for_good(self.base, path, query.get("symbol") or query.get("symbols", ""), status, body)
         raise Unavailable(f"HTTP {status} {reason_of(body)[1]}".strip())
 
 
@@ -195,7 +196,11 @@ def parse_json(body: bytes) -> Any:
         raise BadRecord(f"the answer is no JSON: {error}") from None
 
 
-async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+def _most_bytes(path: str) -> int:
+    return LISTING_BYTES if path == "/exchangeInfo" else MOST_BYTES
+
+
+async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """Return the answer's body, unpacked.
 
     Raises: BadRecord before it fills the memory.
@@ -203,6 +208,6 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     while part := await answer.content.read(MOST_BYTES):
         body += part
-        if len(body) > MOST_BYTES:
-            raise BadRecord(f"an answer of more than {MOST_BYTES} bytes")
+        if len(body) > most:
+            raise BadRecord(f"an answer of more than {most} bytes")
     return bytes(body)

@@ -20,6 +20,8 @@ import msgspec
 
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.market_history import BinanceHistory
+from quantstream.binance.protocols import NotOffered
+from quantstream.binance.refusals import raise_for_good
 from quantstream.binance.rest import BlockingRest, parse_json
 from quantstream.binance.wire import (
     heartbeat_event,
@@ -255,10 +257,14 @@ def _klines(raw: bytes) -> None:
 def _exchange_info(raw: bytes) -> None:
     from infra.cli.checks import check_exchange
 
-    for status in (200, 400):
+    try:
+        check_exchange(Settings(), _Offline(raw).get)
+    except Misconfigured:
+        pass
+    for status in (200, 400, 451):
         try:
-            check_exchange(Settings(), lambda _, status=status: (status, raw))  # type: ignore[misc]
-        except Misconfigured:
+            raise_for_good("http://x", "/exchangeInfo", SYMBOL, status, raw)
+        except (Misconfigured, NotOffered):
             pass
 
 
