@@ -1,4 +1,4 @@
-"""`verify`, `replay` and `repair` as commands: one set of options, texts and exit codes for people, jobs of a cluster and pipelines.
+"""`verify`, `replay` and `repair`: one set of options, texts and exit codes for people, jobs of a cluster and pipelines.
 
 `quantstream verify` and `python -m streaming verify` are this; a pipeline runs the latter as a process.
 Exit codes: 0 nothing differs, 1 something does, 2 misused or something could not be reached and so was not compared.
