@@ -14,6 +14,8 @@ from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.stages import STAGES
 from quantstream.observability.logs import set_up_logs
 from quantstream.settings import load_settings
+from streaming.reconcile.cli import COMMANDS as PROOFS
+from streaming.reconcile.cli import main as prove
 
 log = logging.getLogger("streaming")
 
@@ -25,12 +27,10 @@ def main(argv: list[str] | None = None) -> int:
         from streaming.exchange.cli import main as simulate
 
         return simulate(arguments[1:])
-    if arguments[:1] in (["verify"], ["replay"], ["repair"]):
-        from streaming.reconcile.cli import main as prove
-
+    if arguments and arguments[0] in PROOFS:
         return prove(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
-    parser.add_argument("stage", choices=[*STAGES, "simulate", "verify", "replay", "repair"])
+    parser.add_argument("stage", choices=[*STAGES, "simulate", *PROOFS])
     stage: str = parser.parse_args(arguments).stage
     try:
         settings = load_settings()

@@ -203,10 +203,9 @@ async def ingest(
 
     Raises: Misconfigured, Unavailable.
     """
-    import aiohttp
-
+    from quantstream.binance.market_history import BinanceHistory
     from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
-    from quantstream.binance.rest import BinanceRest
+    from quantstream.binance.rest import open_session
     from streaming.ingest.feed_lines import Plan, keep_connected, share_of
     from streaming.ingest.stage import Ingest
     from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
@@ -216,8 +215,8 @@ async def ingest(
     writer, ends = trade_writer(settings.kafka), settings.endpoints
     weight = metrics.gauge("used_weight", "request weight used in this minute; 6,000 are allowed")
     queued = metrics.gauge("queued_records", "records that wait for the broker's acknowledgement")
-    async with aiohttp.ClientSession() as session:
-        rest = BinanceRest(
+    async with open_session(ends.rest) as session:
+        rest = BinanceHistory(
             session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=count
         )
         trade_log = KafkaTradeLog(writer, wall_clock, queued.set)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.error import HTTPError, URLError
-from urllib.parse import quote
-from urllib.request import urlopen
+from typing import Any
 
-from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.binance.endpoint_weights import SPOT_API
+from quantstream.binance.protocols import UnknownSymbol
+from quantstream.binance.rest import BlockingRest
+from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
 from quantstream.core.time import LATEST, MINUTE
 from quantstream.settings import Settings
 
-TIMEOUT = 10.0  # seconds for the exchange's answer
+TRIES = 2  # a person waits
 WHOLE = 64 << 20  # bytes of recordings that are read to their end before the start; larger ones are only begun
 FIVE_MINUTES = 5 * MINUTE  # of the candles that models judge
-UNKNOWN_SYMBOLS = (-1100, -1121, -1122, -4108)  # of Binance; github.com/binance/binance-spot-api-docs, errors.md
 TRADING, UNLISTED = "TRADING", ""
-SPOT = "/api/v3"
 AT_ONCE = 100  # symbols in one address: 3,000 of the 8,190 characters that servers take
 NAMED = 20  # symbols that are named one by one
 
-Get = Callable[[str], tuple[int, bytes]]
+Get = Callable[[str, Mapping[str, str]], Any]
 
 
 def check_exchange(settings: Settings, get: Get | None = None, seen: Collection[str] = ()) -> list[str]:
@@ -31,8 +30,8 @@ def check_exchange(settings: Settings, get: Get | None = None, seen: Collection[
     `seen` are symbols that were followed before: one of them may be delisted, ingest sets it aside and says so.
     Raises: Misconfigured.
     """
-    listed = _Listed(settings, get or _get)
-    statuses = listed.statuses()
+    base = settings.endpoints.rest + settings.endpoints.api
+    statuses = _statuses(settings, get or BlockingRest(base, tries=TRIES).get)
     wrong = [symbol for symbol in settings.symbols if statuses.get(symbol, UNLISTED) != TRADING]
     refused = [symbol for symbol in wrong if symbol not in seen]
     if refused:
@@ -43,73 +42,42 @@ def check_exchange(settings: Settings, get: Get | None = None, seen: Collection[
     return wrong
 
 
-class _Listed:
-    """What the exchange says of symbols, so many in a request as its address has room for."""
+def _statuses(settings: Settings, get: Get) -> dict[str, str]:
+    """Return the status of each symbol that is listed, asking for so many at once as an address has room for.
 
-    def __init__(self, settings: Settings, get: Get) -> None:
-        self._settings, self._get = settings, get
-        self._url = settings.endpoints.rest.rstrip("/") + settings.endpoints.api + "/exchangeInfo"
-
-    def statuses(self) -> dict[str, str]:
-        """Return the status of each symbol that is listed.
-
-        Raises: Misconfigured.
-        """
-        symbols, found = self._settings.symbols, dict[str, str]()
-        if self._settings.endpoints.api != SPOT:  # futures: all or none
-            return self._asked(self._url, symbols) or {}
-        for start in range(0, len(symbols), AT_ONCE):
-            part = symbols[start : start + AT_ONCE]
-            names = quote(json.dumps(list(part), separators=(",", ":")))
-            answer = self._asked(f"{self._url}?symbols={names}", part)
-            if answer is None:  # one of them is unknown, and the exchange does not say which
-                for symbol in part:
-                    found |= self._asked(f"{self._url}?symbol={quote(symbol)}", [symbol]) or {}
-            else:
-                found |= answer
-        return found
-
-    def _asked(self, url: str, symbols: Sequence[str]) -> dict[str, str] | None:
-        """Return what one answer says of the symbols, None when it knows one of them not."""
-        rest = self._settings.endpoints.rest
-        status, body = self._get(url)
-        if status != 200:
-            if _code(body) in UNKNOWN_SYMBOLS:
-                return None
-            raise Misconfigured(
-                f"the exchange at {rest} refused with HTTP {status}; try later, or use --exchange simulated"
-            )
-        try:
-            rows = json.loads(body)["symbols"]
-            found = {str(row["symbol"]): str(row["status"]) for row in rows}
-        except (ValueError, LookupError, TypeError, RecursionError):
-            raise Misconfigured(
-                f"what answers at {rest} is not the exchange: it does not say which symbols it trades; "
-                "see QUANTSTREAM_ENDPOINTS__REST"
-            ) from None
-        wanted = set(symbols)
-        return {symbol: status for symbol, status in found.items() if symbol in wanted}
+    Raises: Misconfigured.
+    """
+    symbols, found, rest = settings.symbols, dict[str, str](), settings.endpoints.rest
+    if settings.endpoints.api != SPOT_API:  # futures: all or none
+        return _listed(rest, get, {}, symbols) or {}
+    for start in range(0, len(symbols), AT_ONCE):
+        part = symbols[start : start + AT_ONCE]
+        answer = _listed(rest, get, {"symbols": json.dumps(list(part), separators=(",", ":"))}, part)
+        if answer is None:  # one of them is unknown, and the exchange does not say which
+            for symbol in part:
+                found |= _listed(rest, get, {"symbol": symbol}, [symbol]) or {}
+        else:
+            found |= answer
+    return found
 
 
-def _get(url: str) -> tuple[int, bytes]:
+def _listed(rest: str, get: Get, query: Mapping[str, str], symbols: Collection[str]) -> dict[str, str] | None:
+    """Return what one answer says of the symbols, None when it knows one of them not."""
     try:
-        with urlopen(url, timeout=TIMEOUT) as answer:
-            return answer.status, answer.read()
-    except HTTPError as error:
-        return error.code, error.read()
-    except (URLError, OSError, ValueError) as error:
-        host = url.split("/api/")[0]
-        reason = getattr(error, "reason", error)
+        answer = get("/exchangeInfo", query)
+    except UnknownSymbol:
+        return None
+    except (Misconfigured, Unavailable) as error:
+        raise Misconfigured(f"{error}; check the network, or use --exchange simulated") from None
+    try:
+        statuses = {str(row["symbol"]): str(row["status"]) for row in answer["symbols"]}
+    except (LookupError, TypeError):
         raise Misconfigured(
-            f"the exchange at {host} cannot be reached ({reason}); check the network, or use --exchange simulated"
+            f"what answers at {rest} is not the exchange: it does not say which symbols it trades; "
+            "see QUANTSTREAM_ENDPOINTS__REST"
         ) from None
-
-
-def _code(body: bytes) -> int:
-    try:
-        return int(json.loads(body)["code"])
-    except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        return 0
+    wanted = set(symbols)
+    return {symbol: status for symbol, status in statuses.items() if symbol in wanted}
 
 
 def recorded_symbols(files: Sequence[Path]) -> tuple[str, ...]:

@@ -7,16 +7,14 @@ running it again writes nothing.
 from __future__ import annotations
 
 import logging
-import random
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyarrow.compute as pc
 
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import PAGE, exchange_time, fetch_klines
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import interval_length, window_start
@@ -52,19 +50,14 @@ class BackfillResult:
         return f"{self.symbol}: {self.written} candles written, {self.present} were there already{gaps}, {span}{odd}"
 
 
-def backfill(
-    symbol: str,
-    settings: Settings,
-    sleep: Callable[[float], None] = time.sleep,
-    rng: random.Random | None = None,
-) -> BackfillResult:
+def backfill(symbol: str, settings: Settings, rest: BlockingRest | None = None) -> BackfillResult:
     """Bring the candles of one symbol before the live path's first window into the lake.
 
     A kline that contradicts itself is left out, named and counted. Raises: Misconfigured for a symbol the exchange does not
     know, Unavailable when it or the lake does not answer for long, DataRejected for answers that are no klines at all.
     """
     lake = Lake(settings.lake_url)
-    rest = Rest(settings.endpoints.rest + settings.endpoints.api, sleep=sleep, rng=rng or random.Random())
+    rest = rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api)
     length = interval_length(INTERVAL)
     now = exchange_time(rest)
     start = window_start(now - settings.history_days * DAY, length)
@@ -87,7 +80,9 @@ def backfill(
     return result
 
 
-def _fetch(rest: Rest, symbol: str, page: list[int], length: int, on_odd: Callable[[BadRecord], None]) -> list[Candle]:
+def _fetch(
+    rest: BlockingRest, symbol: str, page: list[int], length: int, on_odd: Callable[[BadRecord], None]
+) -> list[Candle]:
     """Return the candles of the wanted windows of one page that the exchange has."""
     wanted = set(page)
     found = fetch_klines(rest, symbol, INTERVAL, page[0], page[-1] + length, on_odd)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from quantstream.binance.blocking_rest import Rest
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_DECIMALS, to_units
 from quantstream.core.errors import BadRecord, DataRejected, Misconfigured
@@ -52,7 +52,7 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
         raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
 
 
-def exchange_time(rest: Rest) -> int:
+def exchange_time(rest: BlockingRest) -> int:
     """Return the exchange's clock, µs.
 
     Raises: Unavailable, Misconfigured when something else answers there.
@@ -67,7 +67,12 @@ def exchange_time(rest: Rest) -> int:
 
 
 def fetch_klines(
-    rest: Rest, symbol: str, interval: str, start: int, end: int, on_odd: Callable[[BadRecord], None] | None = None
+    rest: BlockingRest,
+    symbol: str,
+    interval: str,
+    start: int,
+    end: int,
+    on_odd: Callable[[BadRecord], None] | None = None,
 ) -> Iterator[Candle]:
     """Yield the exchange's candles that open in `[start, end)` (µs, on window boundaries), oldest first.
 

@@ -39,18 +39,33 @@ class Pace:
 
 
 class Weight:
-    """The request weight used at one host in this minute, as the exchange counts it, with what is under way."""
+    """The one account of a host's request weight: what this process has asked for and what the exchange says was used.
 
-    def __init__(self, limit: int, wall: Callable[[], float] = time.time) -> None:
-        """`limit` is the exchange's weight a minute; `wall` the clock, in seconds."""
-        self.most = int(limit * WEIGHT_SHARE)
-        self._wall = wall
+    Every process of an address keeps one, and every answer brings them together: its header counts all that the address
+    has used. A ban is a part of it: who asks during one is banned for longer.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        wall: Callable[[], float] = time.time,
+        shares: int = 1,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`limit` is the exchange's weight a minute, of which this process may ask for one of `shares` parts.
+
+        `wall` is the clock whose minutes the exchange counts by, `monotonic` the one that bans go by, both in seconds.
+        """
+        self.allowed = int(limit * WEIGHT_SHARE)
+        self.most = self.allowed // shares
+        self._wall, self._monotonic = wall, monotonic
         self._minute = -1
-        self._used = 0
+        self._used = self._own = 0
+        self._shut_until = 0.0
 
     @property
     def used(self) -> int:
-        """Weight used in this minute."""
+        """Weight that the address has used in this minute, as far as is known."""
         return self._used if int(self._wall() // 60) == self._minute else 0
 
     def reserve(self, weight: int, spare: float = 0.0) -> float:
@@ -60,18 +75,26 @@ class Weight:
         """
         now = self._wall()
         if int(now // 60) != self._minute:
-            self._minute, self._used = int(now // 60), 0
-        if self._used and self._used + weight > self.most * (1 - spare):
+            self._minute, self._used, self._own = int(now // 60), 0, 0
+        if any(used and used + weight > most * (1 - spare) for used, most in self._bounds()):
             return 60.0 - now % 60
         self._used += weight
+        self._own += weight
         return 0.0
+
+    def _bounds(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        return (self._used, self.allowed), (self._own, self.most)
 
     def told(self, used: int) -> None:
         """Take the exchange's own count, which knows of others at the same address."""
         if int(self._wall() // 60) == self._minute:
             self._used = max(self._used, used)
 
-    async def spend(self, weight: int, spare: float = 0.0) -> None:
-        """Return when a request of this weight may be sent."""
-        while (wait := self.reserve(weight, spare)) > 0:  # noqa: ASYNC110 (others may have taken the next minute's)
-            await asyncio.sleep(wait)
+    def shut(self, seconds: float) -> None:
+        """Note that the exchange refuses whatever is asked for so long."""
+        self._shut_until = max(self._shut_until, self._monotonic() + seconds)
+
+    @property
+    def shut_for(self) -> float:
+        """Seconds until the exchange may be asked again; 0 when it may now."""
+        return max(0.0, self._shut_until - self._monotonic())

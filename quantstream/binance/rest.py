@@ -1,300 +1,206 @@
-"""The exchange's REST side as ingest asks it: the clock, and the trades that a stream did not bring."""
+"""The one REST client: what ingest awaits and what commands and pipelines call keep to the same weights, waits and refusals."""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
-import msgspec
 
-from quantstream.binance.protocols import NotOffered, Row, UnknownSymbol
+from quantstream.binance.endpoint_weights import market_of
+from quantstream.binance.protocols import NotOffered, UnknownSymbol
 from quantstream.binance.rate_limits import Weight
-from quantstream.binance.wire import parse_trade, split_rows, to_micros
+from quantstream.binance.refusals import REFUSED_FOR_NOW, raise_for_good, reason_of, retry_after
 from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
-from quantstream.core.time import EARLIEST, LATEST
-from quantstream.core.trade import Trade
 
 log = logging.getLogger(__name__)
 TIMEOUT = aiohttp.ClientTimeout(total=15)
-TRIES = 5
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, unless the exchange says how long
-ROWS = 1000  # the exchange's limit for one answer
-SPOT = "/api/v3"
-WEIGHTS = {
-    "/time": 1,
-    "/aggTrades": 4,
-    "/historicalTrades": 25,
-}  # github.com/binance/binance-spot-api-docs, rest-api.md
-FUTURES_WEIGHTS = {
-    "/time": 1,
-    "/aggTrades": 20,
-    "/historicalTrades": 20,
-}  # developers.binance.com, derivatives, USDⓈ-M, market data
-TICKER = "/ticker/24hr"  # tells the newest trade's id of many symbols at once
-TICKER_SYMBOLS, TICKER_WEIGHT, TICKER_OF_ALL = (
-    20,
-    2,
-    80,
-)  # spot: so many symbols in one request, its weight, and that of all
-MOST_TICKERS = 10  # requests, before that of all is quicker
-FUTURES_TICKER_OF_ALL = 40  # futures: 1 for one symbol
-SPARE = 0.1  # of the weight: kept from repairs for the clock and for the question who traded
-FILLS_SHARE = 0.5  # that filling in for mute streams may take
-LOOKS_SHARE = 0.1  # of the weight that the question who traded may take: backfills and repairs need the rest
 SOON = aiohttp.ClientTimeout(total=5)
+TRIES = 5  # of the live path, which remembers what it could not have and asks again
+BATCH_TRIES = 6  # of a pipeline: 16 s in all
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time, unless the exchange says how long
+LONGEST_WAIT, BATCH_LONGEST_WAIT = 600.0, 120.0  # seconds of a ban that are waited for; a longer one is said
+SPARE = 0.1  # of the weight: kept from repairs for the clock and for the question who traded
+BATCH_SPARE = 0.2  # kept from pipelines for the live path, which repairs gaps over the same address
 MOST_BYTES = 4 << 20  # of an answer; a thousand trades are 200 kB
-WEIGHT_LIMIT = 6000  # a minute and address, spot
-FUTURES_WEIGHT_LIMIT = 2400
-UNKNOWN = (-1121, -1122, -4108)  # no such symbol; not the status wanted; settled or delisted
-REFUSED_FOR_NOW = (418, 429)  # banned; asked too much
-NOT_OFFERED = (401, 403, 404, 451)  # the market-data-only hosts, hosts that ask for a key, and countries shut out
+LISTING_BYTES = 64 << 20  # of the list of all symbols, about 20 MB
+Answer = TypeVar("Answer")
 
 
-class _Time(msgspec.Struct):
-    serverTime: int  # noqa: N815  (the exchange's name)
-
-
-class _Ticker(msgspec.Struct):
-    symbol: str
-    lastId: int  # noqa: N815  (the exchange's name)
-
-
-class _Refusal(msgspec.Struct):
-    code: int
-
-
-_tickers = msgspec.json.Decoder(list[_Ticker])
-_ticker = msgspec.json.Decoder(_Ticker)
-
-
-class BinanceRest:
-    """Keyless REST. Keeps below the allowed weight, and waits as long as the exchange says when it refuses nevertheless."""
+class RestClient:
+    """One host. Keeps below the allowed weight, and waits as long as the exchange says when it refuses nevertheless."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         base: str,
-        history_base: str,
-        stream: str,
-        api: str = "/api/v3",
-        on_weight: Callable[[int], None] = lambda used: None,
-        shares: int = 1,
-        longest_wait: float = 600.0,
+        weight: Weight,
+        tries: int = TRIES,
+        spare: float = SPARE,
+        longest_wait: float = LONGEST_WAIT,
+        on_answer: Callable[[], None] = lambda: None,
+        tell: Callable[[str], None] = lambda text: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
     ) -> None:
-        """`stream` (trade or aggTrade) decides by which ids holes are filled; `api` is the path before each method.
+        """`base` is the address with its path; `weight` is shared by all that ask this host.
 
-        `on_weight` is told the weight used, of which `shares` processes have equal parts; a `Retry-After` beyond
-        `longest_wait` seconds is not waited for in here.
+        `spare` is the share of the weight that is left to others; a `Retry-After` beyond `longest_wait` seconds is not
+        waited for in here. `tell` hears what is waited for.
         """
-        self._session, self._base, self._history_base = session, base + api, history_base + api
-        self._stream, self._on_weight, self._longest_wait = stream, on_weight, longest_wait
-        self._is_spot = api == SPOT
-        self._costs = WEIGHTS if self._is_spot else FUTURES_WEIGHTS
-        limit = WEIGHT_LIMIT if self._is_spot else FUTURES_WEIGHT_LIMIT
-        self.weights = {host: Weight(limit // shares) for host in (self._base, self._history_base)}
-        self._shut_until: dict[str, float] = {}
+        self.base, self.weight = base, weight
+        self._session, self._tries, self._spare, self._longest_wait = session, tries, spare, longest_wait
+        self._on_answer, self._tell = on_answer, tell
+        self._sleep, self._rng = sleep, rng or random.Random()
+        self._weights = market_of(base).weights
 
-    @property
-    def used_weight(self) -> int:
-        """Weight used in this minute, at the host where most was used."""
-        return max(weight.used for weight in self.weights.values())
+    async def get(self, path: str, read: Callable[[bytes], Answer], query: Mapping[str, Any]) -> Answer:
+        """Ask until it is answered; `read` parses the answer, and a BadRecord of it is a try that failed.
 
-    async def time(self) -> int:
-        """Return the exchange's clock, µs.
-
-        Raises: Unavailable.
+        Raises: Unavailable after the last try or for a long ban; UnknownSymbol, Misconfigured, NotOffered for a refusal for good.
         """
-        answer = await self._get(self._base, "/time")
-        try:
-            at = to_micros(msgspec.json.decode(answer, type=_Time).serverTime)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Unavailable(f"the exchange at {self._base} gives no time: {error}") from None
-        if not EARLIEST <= at < LATEST:
-            raise Unavailable(f"the exchange at {self._base} gives a time outside 2009 to 2100")
-        return at
-
-    async def latest_trade(self, symbol: str) -> Trade | None:
-        """Return the newest aggregate, None when nothing ever traded.
-
-        Raises: Unavailable, UnknownSymbol.
-        """
-        rows = self._rows(await self._get(self._base, "/aggTrades", symbol=symbol, limit=1), symbol)
-        return rows[-1][0] if rows else None
-
-    async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
-        """Return the id of the newest single trade of each symbol, -1 when it did not trade for a day.
-
-        Symbols of which the exchange does not tell are left out. Never waits: not for weight, not for a ban to end.
-        Raises: Unavailable.
-        """
-        found: dict[str, int] = {}
-        for query, weight in self._ticker_queries(symbols):
-            try:
-                raw = await self._get_soon(TICKER, weight, query)
-            except Misconfigured:
-                continue  # one of them is unknown, or never traded: each is asked for by itself
-            found |= _newest(raw)
-        wanted = set(symbols)
-        return {symbol: number for symbol, number in found.items() if symbol in wanted}
-
-    def seconds_a_look(self, symbols: int) -> float:
-        """Return how far apart `newest_ids` of so many symbols may be, so that it takes its share of the weight."""
-        weight = sum(weight for _, weight in self._ticker_queries([""] * symbols))
-        return 60 * weight / (self.weights[self._base].most * LOOKS_SHARE)
-
-    def seconds_a_fill(self, symbols: int) -> float:
-        """Return how far apart the newest trades of so many symbols may be asked for, so that half of the weight is left."""
-        path = "/historicalTrades" if self._stream == "trade" else "/aggTrades"
-        return 60 * symbols * self._costs[path] / (self.weights[self._base].most * FILLS_SHARE)
-
-    def _ticker_queries(self, symbols: Sequence[str]) -> list[tuple[dict[str, str], int]]:
-        """Return the requests that tell of some symbols, with their weights."""
-        if not self._is_spot:
-            each = [({"symbol": symbol}, 1) for symbol in symbols]
-            return each if len(each) < FUTURES_TICKER_OF_ALL else [({}, FUTURES_TICKER_OF_ALL)]
-        if len(symbols) > MOST_TICKERS * TICKER_SYMBOLS:
-            return [({"type": "MINI"}, TICKER_OF_ALL)]
-        parts = [symbols[start : start + TICKER_SYMBOLS] for start in range(0, len(symbols), TICKER_SYMBOLS)]
-        names = [msgspec.json.encode(list(part)).decode() for part in parts]
-        return [({"symbols": text, "type": "MINI"}, TICKER_WEIGHT) for text in names]
-
-    async def aggregates_since(self, symbol: str, at: int) -> list[Row]:
-        """Return up to 1,000 aggregates from the first one at or after `at` (µs) on.
-
-        Raises: Unavailable, UnknownSymbol.
-        """
-        answer = await self._get(self._base, "/aggTrades", symbol=symbol, startTime=at // 1000, limit=ROWS)
-        return self._rows(answer, symbol)
-
-    async def aggregates_from(self, symbol: str, aggregate_id: int) -> list[Row]:
-        """Return up to 1,000 aggregates from an aggregate's id on.
-
-        Raises: Unavailable, UnknownSymbol.
-        """
-        answer = await self._get(self._base, "/aggTrades", symbol=symbol, fromId=aggregate_id, limit=ROWS)
-        return self._rows(answer, symbol)
-
-    async def trades_from(self, symbol: str, trade_id: int) -> list[Row]:
-        """Return up to 1,000 single trades from a trade's id on.
-
-        Raises: NotOffered where only aggregates are given out; Unavailable; UnknownSymbol.
-        """
-        answer = await self._get(self._history_base, "/historicalTrades", symbol=symbol, fromId=trade_id, limit=ROWS)
-        return self._rows(answer, symbol)
-
-    def _rows(self, raw: bytes, symbol: str) -> list[Row]:
-        try:
-            return [(parse_trade(row, symbol), row) for row in split_rows(raw)]
-        except BadRecord as error:
-            raise Unavailable(f"the exchange's answer for {symbol} makes no sense: {error}") from None
-
-    async def _get(self, base: str, path: str, **params: Any) -> bytes:
         pause, reason = FIRST_PAUSE, ""
-        for attempt in range(TRIES):
-            await self._until_open(base, path)
-            await self.weights[base].spend(self._costs[path], 0.0 if path == "/time" else SPARE)
+        for attempt in range(self._tries):
+            await self._turn(path)
             try:
-                async with self._session.get(base + path, params=params, timeout=TIMEOUT) as answer:
-                    body = await _bounded(answer)
-                    self._note_weight(base, answer.headers.get("X-MBX-USED-WEIGHT-1M", ""))
-                    if answer.status == 200:
-                        return body
-                    reason = f"HTTP {answer.status}"
-                    self._refuse(base, path, params, answer.status, body)
-                    if answer.status in REFUSED_FOR_NOW:
-                        self._shut(base, answer.headers.get("Retry-After", ""), pause)
-                        continue
-            except (aiohttp.ClientError, TimeoutError, BadRecord) as error:
-                reason = str(error) or type(error).__name__
-            if attempt < TRIES - 1:
-                await asyncio.sleep(pause)
+                return read(await self._once(path, query, TIMEOUT, pause))
+            except NotOffered:
+                raise
+            except (Unavailable, BadRecord) as error:
+                reason = str(error)
+            if attempt < self._tries - 1:
+                self._tell(f"the exchange did not answer {path} ({reason}); trying again")
+                if not self.weight.shut_for:
+                    await self._sleep(pause * self._rng.uniform(0.5, 1.5))
             pause = min(2 * pause, LONGEST_PAUSE)
-        raise Unavailable(f"the exchange at {base} did not answer {path}: {reason}")
+        raise Unavailable(f"the exchange at {self.base} did not answer {path} after {self._tries} tries: {reason}")
 
-    async def _get_soon(self, path: str, weight: int, params: Mapping[str, str]) -> bytes:
+    async def get_soon(self, path: str, weight: int, query: Mapping[str, Any]) -> bytes:
         """Ask once, now or not at all.
 
         Raises: Unavailable, Misconfigured when the exchange refuses what is asked.
         """
-        base = self._base
-        if self._shut_until.get(base, 0.0) > asyncio.get_running_loop().time():
-            raise Unavailable(f"the exchange at {base} refuses requests for a while")
-        if wait := self.weights[base].reserve(weight):
+        if self.weight.shut_for:
+            raise Unavailable(f"the exchange at {self.base} refuses requests for a while")
+        if wait := self.weight.reserve(weight):
             raise Unavailable(f"the weight of this minute is used up; {path} has to wait for {wait:.0f} s")
         try:
-            async with self._session.get(base + path, params=params, timeout=SOON) as answer:
-                body = await _bounded(answer)
-                self._note_weight(base, answer.headers.get("X-MBX-USED-WEIGHT-1M", ""))
-        except (aiohttp.ClientError, TimeoutError, BadRecord) as error:
-            raise Unavailable(
-                f"the exchange at {base} did not answer {path}: {error or type(error).__name__}"
-            ) from None
-        if answer.status in REFUSED_FOR_NOW:
-            self._shut(base, answer.headers.get("Retry-After", ""), FIRST_PAUSE)
-        if answer.status == 400:
-            raise Misconfigured(f"the exchange at {base} refused {path}: {body[:200].decode(errors='replace')}")
-        if answer.status != 200:
-            raise Unavailable(f"the exchange at {base} did not answer {path}: HTTP {answer.status}")
-        return body
+            return await self._once(path, query, SOON, FIRST_PAUSE)
+        except (Unavailable, BadRecord) as error:
+            raise Unavailable(f"the exchange at {self.base} did not answer {path}: {error}") from None
 
-    def _note_weight(self, base: str, used: str) -> None:
-        if used.isdecimal():
-            self.weights[base].told(int(used))
-        self._on_weight(self.used_weight)
+    async def _turn(self, path: str) -> None:
+        """Return when a request may be sent, and count it."""
+        while True:
+            if wait := self.weight.shut_for:
+                if wait > self._longest_wait:
+                    raise Unavailable(f"the exchange at {self.base} answers {path} again in {wait:.0f} s")
+            elif not (wait := self.weight.reserve(self._weights[path], 0.0 if path == "/time" else self._spare)):
+                return
+            self._tell(f"{path} waits for {wait:.0f} s, as long as the exchange wants or until there is weight for it")
+            await self._sleep(wait)
 
-    def _shut(self, base: str, retry_after: str, otherwise: float) -> None:
-        """Ask this host nothing, from nowhere in this process, until it said that it may be asked again."""
-        seconds = float(retry_after) if retry_after.isdecimal() else otherwise
-        loop = asyncio.get_running_loop()
-        self._shut_until[base] = max(self._shut_until.get(base, 0.0), loop.time() + seconds)
-        log.warning("the exchange refuses requests for a while", extra={"host": base, "seconds": seconds})
+    async def _once(self, path: str, query: Mapping[str, Any], within: aiohttp.ClientTimeout, pause: float) -> bytes:
+        """Return the body of one answer.
 
-    async def _until_open(self, base: str, path: str) -> None:
-        loop = asyncio.get_running_loop()
-        while (wait := self._shut_until.get(base, 0.0) - loop.time()) > 0:
-            if wait > self._longest_wait:
-                raise Unavailable(f"the exchange at {base} answers {path} again in {wait:.0f} s")
-            await asyncio.sleep(wait)
+        Raises: Unavailable for a failure that may pass; BadRecord; whatever `raise_for_good` does.
+        """
+        try:
+            async with self._session.get(self.base + path, params=query, timeout=within) as answer:
+                body, status, headers = await _bounded(answer, _most_bytes(path)), answer.status, answer.headers
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(str(error) or type(error).__name__) from None
+        if (used := headers.get("X-MBX-USED-WEIGHT-1M", "")).isdecimal():
+            self.weight.told(int(used))
+        self._on_answer()
+        if status == 200:
+            return body
+        if status in REFUSED_FOR_NOW:
+            seconds = (retry_after(headers.get("Retry-After", "")) or pause) * self._rng.uniform(1.0, 1.1)
+            self.weight.shut(seconds)
+            log.warning("the exchange refuses requests for a while", extra={"host": self.base, "seconds": seconds})
+        raise_for_good(self.base, path, query.get("symbol") or query.get("symbols", ""), status, body)
+        raise Unavailable(f"HTTP {status} {reason_of(body)[1]}".strip())
 
-    def _refuse(self, base: str, path: str, params: dict[str, Any], status: int, body: bytes) -> None:
-        """Raise what trying again does not mend."""
-        symbol = params.get("symbol", "")
-        if symbol and (code := _code(body)) in UNKNOWN:
-            raise UnknownSymbol(
-                f"the exchange at {base} knows no symbol {symbol} ({code}); its /exchangeInfo names those it has"
+
+class BlockingRest:
+    """The same client for code that runs in no event loop: backfill, repair, verify. It leaves most weight to the live path."""
+
+    def __init__(
+        self,
+        address: str,
+        tries: int = BATCH_TRIES,
+        weight: Weight | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        """`address` has its path, such as `/api/v3`. With `weight`, `sleep` and `rng` of its own a test waits for nothing."""
+        self.address = address.rstrip("/")
+        self._weight = weight or Weight(market_of(self.address).limit_at(self.address))
+        self._tries, self._sleep, self._rng = tries, sleep, rng or random.Random()
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON answer of one GET.
+
+        Raises: Unavailable after the last try or for a long ban, Misconfigured for a refusal that trying again won't mend.
+        """
+        try:
+            return asyncio.run(self._get(path, query or {}))
+        except UnknownSymbol as error:
+            raise UnknownSymbol(f"{error}; correct QUANTSTREAM_SYMBOLS") from None
+        except NotOffered as error:  # nobody here can ask otherwise
+            raise Misconfigured(str(error)) from None
+
+    async def _get(self, path: str, query: Mapping[str, Any]) -> Any:
+        async with open_session(self.address) as session:
+            client = RestClient(
+                session,
+                self.address,
+                self._weight,
+                self._tries,
+                BATCH_SPARE,
+                BATCH_LONGEST_WAIT,
+                tell=log.warning,
+                sleep=self._sleep,
+                rng=self._rng,
             )
-        if status == 400:
-            text = body[:200].decode(errors="replace")
-            kind = UnknownSymbol if symbol else Misconfigured
-            raise kind(f"the exchange at {base} refused a request for {symbol or path}: {text}")
-        if status in NOT_OFFERED and path == "/historicalTrades":
-            raise NotOffered(f"the exchange at {base} gives out no single trades (HTTP {status})")
+            return await client.get(path, parse_json, query)
 
 
-def _newest(raw: bytes) -> dict[str, int]:
-    """Return the newest trade's id of each symbol in an answer of `/ticker/24hr`.
+def open_session(base: str) -> aiohttp.ClientSession:
+    """Return a session that goes by the environment's proxy as the exchange's streams do, but not to this machine."""
+    return aiohttp.ClientSession(trust_env=not _is_here(urlsplit(base).hostname or ""))
 
-    Raises: Unavailable when it is none.
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def parse_json(body: bytes) -> Any:
+    """Return what an answer says.
+
+    Raises: BadRecord when it is no JSON.
     """
     try:
-        rows = _tickers.decode(raw) if raw.lstrip()[:1] == b"[" else [_ticker.decode(raw)]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unavailable(f"the exchange's answer about who traded makes no sense: {error}") from None
-    return {row.symbol: row.lastId for row in rows}
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"the answer is no JSON: {error}") from None
 
 
-def _code(body: bytes) -> int:
-    """Return the exchange's code of a refusal, 0 without one."""
-    try:
-        return int(msgspec.json.decode(body, type=_Refusal).code)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return 0
+def _most_bytes(path: str) -> int:
+    return LISTING_BYTES if path == "/exchangeInfo" else MOST_BYTES
 
 
-async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+async def _bounded(answer: aiohttp.ClientResponse, most: int) -> bytes:
     """Return the answer's body, unpacked.
 
     Raises: BadRecord before it fills the memory.
@@ -302,6 +208,6 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     while part := await answer.content.read(MOST_BYTES):
         body += part
-        if len(body) > MOST_BYTES:
-            raise BadRecord(f"an answer of more than {MOST_BYTES} bytes")
+        if len(body) > most:
+            raise BadRecord(f"an answer of more than {most} bytes")
     return bytes(body)

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from quantstream.core.errors import DataRejected, Unavailable
+from streaming.reconcile.proof_report import DIFFERS
 
 log = logging.getLogger(__name__)
-DIFFERS = 1  # exit code of a command that found something wrong with the data
 
 
 def run_verify(since: str = "1d", symbols: Sequence[str] = (), run: str = "") -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from quantstream.core.day_condition import DayProof
 
+DIFFERS, NOT_COMPARED = 1, 2  # exit codes
 SHOWN = 1_000  # differences and the like that are listed of each symbol; the counts go on
 
 
@@ -74,6 +75,7 @@ class SymbolProof(msgspec.Struct):
 
 
 COUNTS = ("equal", "different", "missing", "duplicate", "incomplete", "scored_once")
+TABLE = ("equal", "different", "missing", "duplicate", "incomplete")
 MORE_COUNTS = ("unproved", "pending", "unscored", "scored_twice", "trades", "missing_trades")
 LISTS = (
     "missing_windows",
@@ -110,7 +112,7 @@ class Proof(msgspec.Struct):
     @property
     def exit_code(self) -> int:
         """0: all compared and nothing differs; 1: something does; 2: something could not be compared."""
-        return 1 if not self.is_clean else 2 if self.not_compared else 0
+        return DIFFERS if not self.is_clean else NOT_COMPARED if self.not_compared else 0
 
     def as_json(self) -> str:
         """Return the documented shape: six counts and `differences`, then whatever else there is to say."""
@@ -138,14 +140,19 @@ def _named(symbols: Iterable[SymbolProof], name: str) -> list[str]:
 
 
 def verify_lines(proof: Proof) -> list[str]:
-    """Return a proof as lines for a log."""
-    lines = []
-    for one in proof.symbols:
-        lines.append(
-            f"{one.symbol} {one.interval} {one.start} to {one.end}: {one.equal} equal, {one.different} different, "
-            f"{one.missing} missing, {one.duplicate} duplicate, {one.incomplete} incomplete, {one.unproved} not compared, "
-            f"{one.scored_once} scored once"
+    """Return a proof as lines: a table of the counts, then what there is to say."""
+    titles = ["symbol", "", "windows", *(name.replace("_", " ") for name in TABLE)]
+    rows = [
+        [one.symbol, one.interval, f"{one.windows:,}", *(f"{getattr(one, name):,}" for name in TABLE)]
+        for one in proof.symbols
+    ]
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            [*(text.ljust(width) for text, width in cells[:2]), *(text.rjust(width) for text, width in cells[2:])]
         )
+        for cells in (list(zip(row, widths, strict=True)) for row in [titles, *rows])
+    ]
     return [*lines, span(proof), *findings(proof), conclusion(proof)]
 
 

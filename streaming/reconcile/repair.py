@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import exchange_time, fetch_klines
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import MINUTE, interval_length
@@ -59,7 +59,12 @@ def _wrong(there: Candle | None, kline: Candle) -> list[str]:
 
 
 def repair(
-    reader: Reader, corrector: Corrector, rest: Rest, symbols: Sequence[str], intervals: Sequence[str], start: int
+    reader: Reader,
+    corrector: Corrector,
+    rest: BlockingRest,
+    symbols: Sequence[str],
+    intervals: Sequence[str],
+    start: int,
 ) -> tuple[list[Repaired], list[str]]:
     """Mend the candles of some symbols from `start` (µs) on; return what was mended, and why a symbol was passed over.
 
@@ -84,7 +89,7 @@ def repair(
 
 
 def _klines(
-    rest: Rest, known: Mapping[Key, Known], symbol: str, interval: str, until: int, troubles: list[str]
+    rest: BlockingRest, known: Mapping[Key, Known], symbol: str, interval: str, until: int, troubles: list[str]
 ) -> list[Candle]:
     """Return the klines of the windows from the first to the last that the live path has closed and left alone since.
 

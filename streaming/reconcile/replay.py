@@ -21,6 +21,7 @@ from quantstream.messages.topics import TRADES
 from streaming.reconcile.compare import TRADE_FIELDS, field_text
 from streaming.reconcile.corrections import Corrector, Key, Known, corrected, key_of, known_candles
 from streaming.reconcile.moments import moment_text
+from streaming.reconcile.proof_report import DIFFERS
 
 COMPARED = (*TRADE_FIELDS, "is_complete")
 SHOWN = 1_000  # differences that are listed; the counts go on
@@ -57,7 +58,7 @@ class Replayed(msgspec.Struct):
     @property
     def exit_code(self) -> int:
         """0 when nothing differs, or all that did was published; 1 else."""
-        return 1 if self.different + self.absent > self.published else 0
+        return DIFFERS if self.different + self.absent > self.published else 0
 
     def as_json(self) -> str:
         """Return all of it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import exchange_time
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings, load_settings
@@ -14,9 +14,9 @@ from streaming.reconcile.verify import newest_close
 REST_TRIES = 3  # a person waits: 2 s for an exchange that is not there
 
 
-def rest_of(settings: Settings) -> Rest:
+def rest_of(settings: Settings) -> BlockingRest:
     """Return the exchange's REST door."""
-    return Rest(settings.endpoints.rest + settings.endpoints.api, tries=REST_TRIES)
+    return BlockingRest(settings.endpoints.rest + settings.endpoints.api, tries=REST_TRIES)
 
 
 def chosen(settings: Settings, symbols: str | None) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def chosen(settings: Settings, symbols: str | None) -> tuple[str, ...]:
     return settings.symbols if symbols is None else load_settings(symbols=symbols).symbols
 
 
-def exchange_clock(rest: Rest, lake: Lake) -> Callable[[], int]:
+def exchange_clock(rest: BlockingRest, lake: Lake) -> Callable[[], int]:
     """Return the exchange's clock; while it does not answer, the end of the newest candle stands for it."""
 
     def now() -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import exchange_time, fetch_klines
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.day_condition import COUNTS as DAY_COUNTS
 from quantstream.core.day_condition import DAY, DayProof, expected
@@ -35,7 +35,7 @@ SCORED_INTERVAL = "5m"  # the one that the models have learned
 class Exchange:
     """The exchange's klines while it answers; after the first failure it is left alone and the reason is kept."""
 
-    rest: Rest | None
+    rest: BlockingRest | None
     trouble: str = ""
 
     def klines(self, symbol: str, interval: str, start: int, end: int) -> dict[int, Candle] | None:

@@ -18,8 +18,8 @@ import pytest
 
 from infra.embedded import broker as local_broker
 from infra.embedded.free_ports import free_port
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.feed import MAX_WAITING
+from quantstream.binance.rest import BlockingRest
 from quantstream.kafka import ensure_topics
 from quantstream.lake.schemas import CANDLE_FIELDS
 from quantstream.lake.store import Lake
@@ -115,7 +115,7 @@ def test_a_recording_played_through_the_live_path_equals_the_offline_candles(
     live = lake.candles().select(names).to_pylist()
     assert live == [row for row in offline if (row["symbol"], row["opened_at"]) in {key(row) for row in live}]
     assert len(live) == 4
-    proof = verify(lake, Exchange(Rest(f"{rest}/api/v3")), ["BTCUSDT", "ETHUSDT"])
+    proof = verify(lake, Exchange(BlockingRest(f"{rest}/api/v3")), ["BTCUSDT", "ETHUSDT"])
     found = {name: proof.total(name) for name in ("equal", "incomplete", "different", "missing", "duplicate")}
     assert found == {"equal": 2, "incomplete": 2, "different": 0, "missing": 0, "duplicate": 0}  # it begins in a window
     assert proof.not_compared == []

@@ -11,16 +11,18 @@ import os
 import random
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from quantstream.binance.blocking_rest import Rest
 from quantstream.binance.klines import fetch_klines
-from quantstream.binance.rest import BinanceRest
+from quantstream.binance.market_history import BinanceHistory
+from quantstream.binance.protocols import NotOffered
+from quantstream.binance.refusals import raise_for_good
+from quantstream.binance.rest import BlockingRest, parse_json
 from quantstream.binance.wire import (
     heartbeat_event,
     is_trade_stream,
@@ -30,7 +32,7 @@ from quantstream.binance.wire import (
     split_rows,
 )
 from quantstream.core.candle_builder import CandleBuilder
-from quantstream.core.errors import BadRecord, Misconfigured, QuantStreamError
+from quantstream.core.errors import BadRecord, Misconfigured, QuantStreamError, Unavailable
 from quantstream.core.time import MINUTE
 from quantstream.core.trade import Trade, is_symbol
 from quantstream.decode.columns import Parser
@@ -221,7 +223,7 @@ _loop = asyncio.new_event_loop()
 
 def _live_rest(raw: bytes) -> None:
     """The live repair's client: time, then trades."""
-    rest = BinanceRest(_Answer(raw), "http://x", "http://x", "trade")  # type: ignore[arg-type]
+    rest = BinanceHistory(_Answer(raw), "http://x", "http://x", "trade", tries=1)  # type: ignore[arg-type]
     for call in (rest.time, lambda: rest.trades_from(SYMBOL, 1), lambda: rest.latest_trade(SYMBOL)):
         try:
             found = _loop.run_until_complete(call())
@@ -233,15 +235,18 @@ def _live_rest(raw: bytes) -> None:
             pass
 
 
-class _Offline(Rest):
+class _Offline(BlockingRest):
     """The batch client with its answer in hand."""
 
     def __init__(self, raw: bytes) -> None:
-        super().__init__("http://x", sleep=lambda _: None, tries=1)
+        super().__init__("http://x")
         self.raw = raw
 
-    def _once(self, url: str) -> Any:
-        return json.loads(self.raw)
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        try:
+            return parse_json(self.raw)
+        except BadRecord as error:
+            raise Unavailable(str(error)) from None
 
 
 def _klines(raw: bytes) -> None:
@@ -252,10 +257,14 @@ def _klines(raw: bytes) -> None:
 def _exchange_info(raw: bytes) -> None:
     from infra.cli.checks import check_exchange
 
-    for status in (200, 400):
+    try:
+        check_exchange(Settings(), _Offline(raw).get)
+    except Misconfigured:
+        pass
+    for status in (200, 400, 451):
         try:
-            check_exchange(Settings(), lambda _, status=status: (status, raw))  # type: ignore[misc]
-        except Misconfigured:
+            raise_for_good("http://x", "/exchangeInfo", SYMBOL, status, raw)
+        except (Misconfigured, NotOffered):
             pass
 
 

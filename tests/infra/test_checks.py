@@ -4,56 +4,54 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from infra.cli.checks import check_exchange, check_same_market, recorded_symbols
 from infra.embedded.free_ports import free_port
-from quantstream.core.errors import Misconfigured
+from quantstream.binance.protocols import UnknownSymbol
+from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.settings import Endpoints, Settings, load_settings
 
-UNKNOWN = b'{"code":-1121,"msg":"Invalid symbol."}'
+Get = Callable[[str, Mapping[str, str]], Any]
 
 
 def real(symbols: str, rest: str = "https://exchange.example") -> Settings:
     return load_settings(exchange="binance", symbols=symbols, endpoints=Endpoints(rest=rest))
 
 
-def info(**statuses: str) -> bytes:
-    return json.dumps({"symbols": [{"symbol": name, "status": status} for name, status in statuses.items()]}).encode()
+def info(**statuses: str) -> dict[str, Any]:
+    return {"symbols": [{"symbol": name, "status": status} for name, status in statuses.items()]}
 
 
-def asked_of(url: str) -> list[str]:
-    query = parse_qs(urlsplit(url).query)
-    return list(json.loads(query["symbols"][0])) if "symbols" in query else query.get("symbol", [])
-
-
-def listing(**statuses: str) -> Callable[[str], tuple[int, bytes]]:
+def listing(**statuses: str) -> Get:
     """Return an exchange that lists these."""
 
-    def get(url: str) -> tuple[int, bytes]:
-        names = asked_of(url)
+    def get(path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        assert path == "/exchangeInfo"
+        names = json.loads(query["symbols"]) if "symbols" in query else [*query.values()]
         if any(name not in statuses for name in names):
-            return 400, UNKNOWN
-        return 200, info(**{name: status for name, status in statuses.items() if name in names or not names})
+            raise UnknownSymbol("Invalid symbol.")
+        return info(**{name: status for name, status in statuses.items() if name in names or not names})
 
     return get
 
 
+def noting(get: Get, asked: list[Mapping[str, str]]) -> Get:
+    """Return an exchange that notes what it is asked."""
+    return lambda path, query: (asked.append(query), get(path, query))[1]
+
+
 def test_symbols_that_the_exchange_trades_pass() -> None:
-    asked: list[str] = []
-
-    def get(url: str) -> tuple[int, bytes]:
-        asked.append(url)
-        return 200, info(BTCUSDT="TRADING", ETHUSDT="TRADING")
-
+    asked: list[Mapping[str, str]] = []
+    get = noting(listing(BTCUSDT="TRADING", ETHUSDT="TRADING"), asked)
     assert check_exchange(real("BTCUSDT,ETHUSDT"), get) == []
-    assert asked == [
-        "https://exchange.example/api/v3/exchangeInfo?symbols=%5B%22BTCUSDT%22%2C%22ETHUSDT%22%5D",
-    ]
+    assert asked == [{"symbols": '["BTCUSDT","ETHUSDT"]'}]
 
 
 def test_unknown_symbol_is_named_among_the_known_ones() -> None:
@@ -81,23 +79,18 @@ def test_a_symbol_that_was_followed_before_and_is_delisted_is_told_and_not_refus
 
 def test_two_thousand_symbols_are_asked_for_in_addresses_that_servers_take() -> None:
     names = [f"S{number:04}USDT" for number in range(2_000)]
-    asked: list[str] = []
-
-    def get(url: str) -> tuple[int, bytes]:
-        asked.append(url)
-        return listing(**dict.fromkeys(names, "TRADING"))(url)
-
-    assert check_exchange(real(",".join(names)), get) == []
+    asked: list[Mapping[str, str]] = []
+    assert check_exchange(real(",".join(names)), noting(listing(**dict.fromkeys(names, "TRADING")), asked)) == []
     assert len(asked) == 20
-    assert max(map(len, asked)) < 4_000
+    assert max(len(urlencode(query)) for query in asked) < 4_000
     with pytest.raises(Misconfigured, match=r"does not trade S0007USDT; check --symbols$"):
         check_exchange(real(",".join(names)), listing(**dict.fromkeys([*names[:7], *names[8:]], "TRADING")))
 
 
-@pytest.mark.parametrize("body", [b"{}", b"<html>", b"[]", b'{"symbols":[{}]}', b'{"symbols":7}'])
-def test_an_answer_that_is_not_the_exchanges_is_not_taken_for_a_yes(body: bytes) -> None:
+@pytest.mark.parametrize("body", [{}, [], None, {"symbols": [{}]}, {"symbols": 7}])
+def test_an_answer_that_is_not_the_exchanges_is_not_taken_for_a_yes(body: object) -> None:
     with pytest.raises(Misconfigured, match=r"is not the exchange: .*QUANTSTREAM_ENDPOINTS__REST"):
-        check_exchange(real("BTCUSDT"), lambda _: (200, body))
+        check_exchange(real("BTCUSDT"), lambda *_: body)
 
 
 def test_futures_are_asked_for_all_at_once_as_they_know_no_choice() -> None:
@@ -107,26 +100,28 @@ def test_futures_are_asked_for_all_at_once_as_they_know_no_choice() -> None:
         stream="aggTrade",
         endpoints=Endpoints(rest="https://fapi.example", api="/fapi/v1"),
     )
-    asked: list[str] = []
-
-    def get(url: str) -> tuple[int, bytes]:
-        asked.append(url)
-        return 200, info(BTCUSDT="TRADING", DEADUSDT="SETTLING", ETHUSDT="TRADING")
-
+    asked: list[Mapping[str, str]] = []
+    get = noting(listing(BTCUSDT="TRADING", DEADUSDT="SETTLING", ETHUSDT="TRADING"), asked)
     with pytest.raises(Misconfigured, match=r"does not trade DEADUSDT \(SETTLING\); check --symbols$"):
         check_exchange(settings, get)
-    assert asked == ["https://fapi.example/fapi/v1/exchangeInfo"]
+    assert asked == [{}]
 
 
-def test_refusal_for_another_reason_is_not_blamed_on_the_symbols() -> None:
-    with pytest.raises(Misconfigured, match=r"refused with HTTP 451; try later, or use --exchange simulated"):
-        check_exchange(real("BTCUSDT"), lambda _: (451, b"<html>"))
+@pytest.mark.parametrize("error", [Misconfigured("it refuses /exchangeInfo (451)"), Unavailable("HTTP 500")])
+def test_refusal_for_another_reason_is_not_blamed_on_the_symbols(error: Exception) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    with pytest.raises(
+        Misconfigured, match=rf"^{re.escape(str(error))}; check the network, or use --exchange simulated"
+    ):
+        check_exchange(real("BTCUSDT"), refuse)
 
 
 def test_exchange_out_of_reach_is_one_sentence_with_a_way_on() -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(
-        Misconfigured, match=rf"^the exchange at {nowhere} cannot be reached .*use --exchange simulated$"
+        Misconfigured, match=rf"^the exchange at {nowhere}/api/v3 did not answer .*use --exchange simulated$"
     ):
         check_exchange(real("BTCUSDT", nowhere))
 

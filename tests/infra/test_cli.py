@@ -48,7 +48,7 @@ def test_exchange_that_is_not_known(cli: Cli) -> None:
 def test_exchange_out_of_reach(cli: Cli, tmp_path: Path) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     done = cli("up", "--exchange", "binance", env={"QUANTSTREAM_ENDPOINTS__REST": nowhere})
-    refused(done, f"the exchange at {nowhere} cannot be reached", "--exchange simulated")
+    refused(done, f"the exchange at {nowhere}/api/v3 did not answer", "--exchange simulated")
     assert not (tmp_path / "state" / "stack.json").exists()
 
 

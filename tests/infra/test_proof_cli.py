@@ -15,6 +15,8 @@ from infra.cli.commands import app
 from infra.embedded.free_ports import free_port
 from infra.embedded.state import Stack, State
 from quantstream.lake.store import Lake
+from streaming.__main__ import main
+from streaming.reconcile.cli import COMMANDS
 from tests.unit.streaming.lakes import SYMBOL, fill, live_candles, walk
 
 TRADES = walk()
@@ -36,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
         monkeypatch.delenv(name)
     state = State.at(tmp_path)
     state.write(Stack(**{**asdict(Stack({}, "", {}, "", {})), "settings": addresses}))
-    monkeypatch.setattr("quantstream.binance.blocking_rest.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("quantstream.binance.rest.FIRST_PAUSE", 0.01)
     for command in ("replay", "repair"):
         monkeypatch.setattr(f"streaming.reconcile.{command}_command.BROKER_PATIENCE", 0.5)
 
@@ -84,6 +86,8 @@ def test_a_difference_is_told_field_by_field_and_ends_with_one(run: Run, tmp_pat
         (["replay", "--from-offset", "0:0"], "no Kafka broker answers at 127.0.0.1:"),
         (["repair"], "no Kafka broker answers at 127.0.0.1:"),
         (["verify", "--symbols", "BTC/USDT"], "is not a symbol"),
+        (["verify", "--form", "1d"], "unrecognized arguments: --form 1d; see quantstream verify --help"),
+        (["repair", "--to", "1d"], "unrecognized arguments: --to 1d; see quantstream repair --help"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_two(run: Run, arguments: list[str], words: str) -> None:
@@ -92,6 +96,18 @@ def test_what_cannot_be_done_is_one_sentence_and_two(run: Run, arguments: list[s
     (line,) = done.stderr.splitlines()
     assert line.startswith("quantstream: ")
     assert words in line
+
+
+def test_people_and_jobs_have_the_same_options_and_texts(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(lake_of(tmp_path), TRADES, CANDLES)
+    done = run("verify", "--symbols", SYMBOL, "--from", "2024-08-08")
+    capsys.readouterr()
+    code = main(["verify", "--symbols", SYMBOL, "--from", "2024-08-08", "--state", str(tmp_path)])
+    assert (done.exit_code, done.stdout) == (code, capsys.readouterr().out)
+    for command, text in COMMANDS.items():
+        assert text in " ".join(run(command, "--help").stdout.split())
 
 
 @pytest.mark.data

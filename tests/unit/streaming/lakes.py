@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from quantstream.binance.blocking_rest import Rest
+from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import QUOTE_DECIMALS, UNIT, units_decimal, units_text
@@ -24,7 +24,7 @@ T0 = MIDNIGHT - 3 * STEP  # the range crosses a midnight: two partitions, two da
 SYMBOL = "BTCUSDT"
 
 
-class FakeRest(Rest):
+class FakeRest(BlockingRest):
     """Answers klines from candles; `is_down` refuses everything."""
 
     def __init__(self, candles: Iterable[Candle], now: int, is_down: bool = False) -> None:

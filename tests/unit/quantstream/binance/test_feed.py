@@ -11,9 +11,8 @@ from itertools import pairwise
 import aiohttp
 import pytest
 
-from quantstream.binance import rest
 from quantstream.binance.feed import connect
-from quantstream.binance.rest import BinanceRest
+from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.transports import Library, opener
 from quantstream.binance.wire import parse_record, parse_trade, split_frame
 from quantstream.core.errors import Misconfigured, Unavailable
@@ -52,7 +51,7 @@ async def ingesting(
     served: Served, log: FakeLog, stream: str = "trade", library: Library = "websockets"
 ) -> AsyncIterator[Ingest]:
     async with aiohttp.ClientSession() as session:
-        history = BinanceRest(session, served.rest, served.rest, stream)
+        history = BinanceHistory(session, served.rest, served.rest, stream)
         work = Ingest(SYMBOLS, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
         stop = threading.Event()
         task = asyncio.create_task(keep_connected(work, served.ws, stop, Plan(socket=library)))
@@ -103,7 +102,7 @@ async def test_a_fault_on_the_wire_leaves_the_log_whole(
 
 async def test_a_rate_limit_is_waited_out(market: SyntheticMarket) -> None:
     async with exchange(market, 1.0) as served, aiohttp.ClientSession() as session:
-        history = BinanceRest(session, served.rest, served.rest, "trade")
+        history = BinanceHistory(session, served.rest, served.rest, "trade")
         served.faults.order(Fault(kind="rest_429", count=2, seconds=1))
         served.faults.order(Fault(kind="rest_500", count=1))
         assert abs(await history.time() - STARTS_AT) < 60 * SECOND
@@ -112,10 +111,9 @@ async def test_a_rate_limit_is_waited_out(market: SyntheticMarket) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-async def test_an_exchange_that_stays_away_is_unavailable(monkeypatch: pytest.MonkeyPatch, library: Library) -> None:
-    monkeypatch.setattr(rest, "TRIES", 1)
+async def test_an_exchange_that_stays_away_is_unavailable(library: Library) -> None:
     async with aiohttp.ClientSession() as session:
-        history = BinanceRest(session, "http://127.0.0.1:9", "http://127.0.0.1:9", "trade")
+        history = BinanceHistory(session, "http://127.0.0.1:9", "http://127.0.0.1:9", "trade", tries=1)
         with pytest.raises(Unavailable, match="did not answer /time"):
             await history.time()
     with pytest.raises(Unavailable, match="does not answer at ws"):
@@ -137,7 +135,7 @@ async def test_any_symbol_that_the_exchange_has_can_be_asked_for_by_address(libr
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_an_unknown_symbol_is_said_by_name(market: SyntheticMarket, library: Library) -> None:
     async with exchange(market) as served, aiohttp.ClientSession() as session:
-        history = BinanceRest(session, served.rest, served.rest, "trade")
+        history = BinanceHistory(session, served.rest, served.rest, "trade")
         with pytest.raises(Misconfigured, match="knows no symbol NOPE"):
             await history.trades_from("NOPE", 1)
     with pytest.raises(Misconfigured, match="is not a WebSocket address"):

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from quantstream.binance.feed import connect
+from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.protocols import NotOffered, UnknownSymbol
 from quantstream.binance.rate_limits import Weight
-from quantstream.binance.rest import BinanceRest
 from quantstream.binance.transports import opener
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE, SECOND
@@ -35,7 +35,7 @@ def market() -> SyntheticMarket:
 
 
 @asynccontextmanager
-async def asking(market: SyntheticMarket, **options: Any) -> AsyncIterator[tuple[Served, BinanceRest, list[int]]]:
+async def asking(market: SyntheticMarket, **options: Any) -> AsyncIterator[tuple[Served, BinanceHistory, list[int]]]:
     told: list[int] = []
     async with (
         serve(market, Clock(STARTS_AT, 1.0), Options(**options)) as served,
@@ -43,7 +43,7 @@ async def asking(market: SyntheticMarket, **options: Any) -> AsyncIterator[tuple
     ):
         yield (
             served,
-            BinanceRest(session, served.rest, served.rest, "trade", on_weight=told.append, longest_wait=5),
+            BinanceHistory(session, served.rest, served.rest, "trade", on_weight=told.append, longest_wait=5),
             told,
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from quantstream.binance.rest import BinanceRest
+from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.wire import Standing, heartbeat_standing, parse_record
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import SECOND
@@ -55,7 +55,7 @@ class Running:
 async def running(served: Served, log: FakeLog, symbols: tuple[str, ...] = SYMBOLS) -> AsyncIterator[Running]:
     """Run ingest from where the log ends."""
     async with aiohttp.ClientSession() as session:
-        history, stop = BinanceRest(session, served.rest, served.rest, "trade"), threading.Event()
+        history, stop = BinanceHistory(session, served.rest, served.rest, "trade"), threading.Event()
         work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0)
         work.resume(tails(log))
         task = asyncio.create_task(keep_connected(work, served.ws, stop, Plan()))

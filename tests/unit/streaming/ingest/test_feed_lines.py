@@ -12,15 +12,16 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from quantstream.binance import rest
+from quantstream.binance import endpoint_weights
 from quantstream.binance.feed import url_part
+from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
-from quantstream.binance.rest import BinanceRest
 from quantstream.binance.wire import parse_record
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import UNIT
@@ -80,7 +81,7 @@ async def ingesting(
     ws: str, base: str, log: FakeLog, plan: Plan | None = None, symbols: Sequence[str] = SYMBOLS
 ) -> AsyncIterator[Ingest]:
     async with aiohttp.ClientSession() as session:
-        history = BinanceRest(session, base, base, "trade")
+        history = BinanceHistory(session, base, base, "trade")
         work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0)
         stop = threading.Event()
         task = asyncio.create_task(keep_connected(work, ws, stop, plan))
@@ -179,7 +180,7 @@ def crowd(number: int, each: int) -> RecordedMarket:
 async def test_2500_symbols_share_three_connections_within_the_exchanges_limits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rest, "WEIGHT_LIMIT", 1_000_000)
+    monkeypatch.setattr(endpoint_weights, "SPOT", replace(endpoint_weights.SPOT, limit=1_000_000))
     market, log = crowd(2_500, 6), FakeLog()
     options = {"weight_limit": 1_000_000, "waits_for_listener": True}
     async with (

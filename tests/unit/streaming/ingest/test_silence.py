@@ -14,7 +14,7 @@ import pytest
 
 from quantstream.binance import rest
 from quantstream.binance.klines import parse_kline
-from quantstream.binance.rest import BinanceRest
+from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.wire import parse_record
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
@@ -131,7 +131,7 @@ async def bench(
     async with serve(market, clock, Options(**options)) as served, aiohttp.ClientSession() as session:
         if mute:
             served.faults.mute(Fault(kind="mute", count=1, seconds=0), clock.now())
-        history = BinanceRest(session, served.rest, served.rest, stream, venue.api)
+        history = BinanceHistory(session, served.rest, served.rest, stream, venue.api)
         work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
         task = asyncio.create_task(keep_connected(work, served.ws + route, stop, Plan()))
         try:
