@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos dst fuzz soak check versions lock clean images pods manifests promtool monitor audit
+.PHONY: help setup jars browser run test bench chaos dst fuzz soak check versions lock clean images pods manifests promtool monitor audit docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ monitor: $(STAMP) promtool ## Prove the monitoring utility over recorded cluster
 audit: $(STAMP) ## Known vulnerabilities of the locked packages; what the product consists of, in build/sbom.json
 	@infra/audit.sh $(VENV)
 
+docs: $(STAMP) ## Build the documentation site with strict links into build/docs/site: pages, reference, topics (AsyncAPI), llms.txt
+	@infra/docs.sh $(VENV)
+
 manifests: $(STAMP) ## Render the cluster's manifests and check them
 	@$(BIN)/python -m pytest -q tests/infra/test_manifests.py tests/infra/test_manifest_faults.py tests/infra/test_images.py
 
@@ -78,6 +81,8 @@ lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \
 	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
 		--output-file requirements.txt pyproject.toml; \
+	$$uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
+		--group pyproject.toml:docs --output-file docs/requirements.txt; \
 	infra/docker/lock.sh "$$uv"
 	$(BIN)/python -m infra.embedded.jars --lock
 

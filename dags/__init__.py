@@ -1,0 +1,1 @@
+"""The pipelines that Airflow schedules: backfill, validation, training, proof, repair, compaction."""

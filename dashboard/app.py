@@ -40,10 +40,17 @@ def main() -> None:
         st.stop()
     st.session_state["sources"] = sources
     pages = [
-        st.Page(FOLDER / "views" / "market.py", title="Market", icon=":material/candlestick_chart:", default=True),
-        st.Page(FOLDER / "views" / "overview.py", title="Risk & anomalies", icon=":material/radar:"),
-        st.Page(FOLDER / "views" / "models.py", title="Models", icon=":material/neurology:"),
-        st.Page(FOLDER / "views" / "health.py", title="Health", icon=":material/monitor_heart:"),
+        st.Page(FOLDER / "views" / "market_view.py", title="Market", icon=":material/candlestick_chart:", default=True),
+        st.Page(
+            FOLDER / "views" / "overview_view.py",
+            title="Risk & anomalies",
+            icon=":material/radar:",
+            url_path="overview",
+        ),
+        st.Page(FOLDER / "views" / "models_view.py", title="Models", icon=":material/neurology:", url_path="models"),
+        st.Page(
+            FOLDER / "views" / "health_view.py", title="Health", icon=":material/monitor_heart:", url_path="health"
+        ),
     ]
     st.navigation(pages, position="top").run()
 

@@ -1,1 +1,1 @@
-"""The kernel: what the words mean (trade, candle, feature, topic, table), shared by every process."""
+"""The kernel that every process shares: trades, candles, features, messages, Kafka, the lake, the exchange, settings."""

@@ -1,1 +1,1 @@
-"""The always-on stages over Kafka, the exchange's protocol, and the simulated exchange."""
+"""The always-on stages over Kafka, candles from recordings, proof and correction of candles, and the simulated exchange."""

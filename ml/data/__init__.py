@@ -1,1 +1,1 @@
-"""What models learn from: candles, labels, features of trades, history, and the gate for its quality."""
+"""Training data: candles as arrays, labels, features of trades, backfilled history, and the quality gate."""

@@ -1,1 +1,1 @@
-"""From the lake to a judged, registered version."""
+"""Training of the four models: from the lake to a judged, registered and perhaps promoted version."""

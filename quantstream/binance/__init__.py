@@ -1,1 +1,1 @@
-"""All that knows the exchange: its bytes, its REST side, its streams, its limits and its clock."""
+"""Everything that knows Binance: its bytes, REST, streams, limits and clock."""

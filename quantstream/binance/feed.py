@@ -1,6 +1,6 @@
 """One WebSocket connection to the exchange's combined streams, read in batches, whatever library frames its messages.
 
-What the exchange says and how ingest waits for it is here; the socket itself is an adapter (`streaming/sockets/`): the
+What the exchange says and how ingest waits for it is here; the socket is an adapter (`quantstream/binance/transports/`): the
 `websockets` package unless settings ask for picows, which frames in C.
 """
 

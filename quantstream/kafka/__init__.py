@@ -1,4 +1,4 @@
-"""Kafka's only door: topics as declared, batch consumers, transactional producers; confluent-kafka's errors become ours."""
+"""The only door to Kafka: declared topics, batch readers, transactional writers and the one consuming stage."""
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
 

@@ -1,1 +1,1 @@
-"""The lake: Delta tables of Parquet, what they hold, and trades back out of them."""
+"""The lake: Delta tables of Parquet, their schemas, and stored trades read back."""

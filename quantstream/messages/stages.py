@@ -23,8 +23,8 @@ class Stage:
 
 
 INGEST = Stage("ingest", (), (TRADES, DEAD, EVENTS))
-AGGREGATE = Stage("aggregate", (TRADES,), (CANDLES, OPEN_CANDLES, DEAD))
+AGGREGATE = Stage("aggregate", (TRADES,), (CANDLES, OPEN_CANDLES, DEAD, EVENTS))
 DETECT = Stage("detect", (TRADES,), (ANOMALIES, EVENTS), needs_models=True)
-SINK = Stage("sink", (TRADES, CANDLES, SCORES, ANOMALIES), (DEAD,))
-SCORE = Stage("score", (CANDLES,), (SCORES, EVENTS), needs_models=True)
+SINK = Stage("sink", (TRADES, CANDLES, SCORES, ANOMALIES), (DEAD, EVENTS))
+SCORE = Stage("score", (CANDLES,), (SCORES, DEAD, EVENTS), needs_models=True)
 STAGES = {stage.name: stage for stage in (INGEST, AGGREGATE, DETECT, SINK, SCORE)}

@@ -1,1 +1,1 @@
-"""What a process says of itself: metrics, health, logs, and whether its accounts close."""
+"""Metrics, health, logs and balance sheet of a process."""

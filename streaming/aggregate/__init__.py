@@ -1,1 +1,1 @@
-"""The stage that makes candles of the trades topic."""
+"""The stage that builds candles from the trades topic."""

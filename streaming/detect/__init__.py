@@ -1,1 +1,1 @@
-"""The stage that judges every trade."""
+"""The stage that judges every trade with the anomaly model and reports the strange ones."""

@@ -1,1 +1,1 @@
-"""The stage that takes trades from the exchange to the log: each once, in order of id."""
+"""The stage that writes the exchange's trades to the trades topic: each once, in order of id, gaps filled over REST."""

@@ -1,1 +1,1 @@
-"""Recorded trades in the files people have them in: CSV, JSON, ZIP."""
+"""Readers of recorded trades: WebSocket frames, CSV, JSON, ZIP."""

@@ -1,1 +1,1 @@
-"""The stage that scores every closed candle."""
+"""The stage that scores every closed candle with the champions of the registry."""

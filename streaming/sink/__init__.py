@@ -1,1 +1,1 @@
-"""The stage that keeps the topics in the lake."""
+"""The stage that stores the topics in the lake, exactly once."""
