@@ -35,6 +35,21 @@ NOT_SETTINGS = {
     "QUANTSTREAM_REQUIRE_DATA",
     "QUANTSTREAM_PODS",
 }  # read by make and tests
+# What Kubernetes sets in a pod for every Service of its namespace (service links) unless `enableServiceLinks: false`: a Service
+# quantstream-kafka-bootstrap makes QUANTSTREAM_KAFKA_BOOTSTRAP_SERVICE_HOST. Name and value together, so that a mistyped
+# setting is not taken for one.
+_URL = r"(tcp|udp|sctp)://\S+:[0-9]+"
+_MADE_BY_KUBERNETES = tuple(
+    (re.compile(name), re.compile(value))
+    for name, value in (
+        (r"\w+_SERVICE_HOST", r"[0-9A-Fa-f:.]+"),
+        (r"\w+_SERVICE_PORT(_\w+)?", r"[0-9]+"),
+        (r"\w+_PORT(_[0-9]+_(TCP|UDP|SCTP))?", _URL),
+        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR", r"[0-9A-Fa-f:.]+"),
+        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT", r"[0-9]+"),
+        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+    )
+)
 FULL_REST = "https://api.binance.com"
 UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
@@ -321,8 +336,8 @@ def load_settings(**overrides: Any) -> Settings:
     Raises: Misconfigured for an unknown name or an unusable value, in one sentence.
     """
     known = set(Settings.model_fields)
-    for name in os.environ:
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and not _is_made_by_kubernetes(name, value):
             field = name.removeprefix(PREFIX).lower().split("__")[0]
             if field not in known:
                 raise Misconfigured(f"{name} is not a setting; known are {', '.join(sorted(known))}")
@@ -337,6 +352,11 @@ def load_settings(**overrides: Any) -> Settings:
         place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
         text = _sentence(first)
         raise Misconfigured(f"{place}: {text}" if first["loc"] else text) from None
+
+
+def _is_made_by_kubernetes(name: str, value: str) -> bool:
+    """Say whether a variable is a service link."""
+    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _MADE_BY_KUBERNETES)
 
 
 def _sentence(error: Any) -> str:

@@ -1,4 +1,7 @@
-"""The stages as data: what each reads and writes. Manifests, the embedded stack and the tests all go by it."""
+"""The stages as data: what each reads and writes. Manifests, the broker's access rights and the tests all go by it.
+
+A test reads from the code what each stage can write: what is missing here is missing in the rights of its login.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_C
 
 @dataclass(frozen=True)
 class Stage:
-    """One always-on process. `group` is its consumer group; the sink keeps its offsets in the lake instead."""
+    """One always-on process; every one may tell operators (`ops.events.v1`).
+
+    `group` is its consumer group; the sink keeps its offsets in the lake instead.
+    """
 
     name: str
     reads: tuple[Topic, ...]

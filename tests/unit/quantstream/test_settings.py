@@ -207,3 +207,28 @@ def test_an_interval_that_no_model_judges_does_not_stand_alone(monkeypatch: pyte
 def test_the_defaults_are_within_their_bounds() -> None:
     assert Settings.model_validate(Settings().model_dump()) == Settings()
     assert load_settings(state=Path("/tmp/somewhere")).http_host == "127.0.0.1"
+
+
+LINKS = {  # what a Service quantstream-kafka-bootstrap with two ports puts into every pod of its namespace
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_SERVICE_HOST": "10.96.0.17",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_SERVICE_PORT": "9091",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_SERVICE_PORT_TCP_CLIENTSTLS": "9093",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_PORT": "tcp://10.96.0.17:9091",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_PORT_9093_TCP": "tcp://10.96.0.17:9093",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_PORT_9093_TCP_PROTO": "tcp",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_PORT_9093_TCP_PORT": "9093",
+    "QUANTSTREAM_KAFKA_BOOTSTRAP_PORT_9093_TCP_ADDR": "10.96.0.17",
+}
+
+
+def test_variables_that_kubernetes_makes_of_services_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LINKS.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("name", ["QUANTSTREAM_HTP_PORT", "QUANTSTREAM_PORT", "QUANTSTREAM_KAFKA_SERVICE_HOSTS"])
+def test_a_mistyped_setting_is_not_taken_for_one_of_kubernetes(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "8000")
+    with pytest.raises(Misconfigured, match=f"{name} is not a setting"):
+        load_settings()
