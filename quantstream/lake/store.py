@@ -236,14 +236,19 @@ class Lake:
             table.load_as_version(version)
         at = TIME_COLUMN[name]
         keep: Any = pc.scalar(True)
+        files: list[tuple[str, str, Any]] = []  # of thousands of symbols, only those asked for are looked at
         if symbols is not None:
-            keep = keep & pc.field("symbol").isin(list(symbols))
+            files.append(("symbol", "in", names := list(symbols)))
+            keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
         if start is not None:
-            keep = keep & (pc.field(at) >= pa.scalar(start, TIME)) & (pc.field("date") >= pa.scalar(start.date()))
+            files.append(("date", ">=", start.date()))
+            keep = keep & (pc.field(at) >= pa.scalar(start, TIME))
         if end is not None:
-            keep = keep & (pc.field(at) < pa.scalar(end, TIME)) & (pc.field("date") <= pa.scalar(end.date()))
+            files.append(("date", "<=", end.date()))
+            keep = keep & (pc.field(at) < pa.scalar(end, TIME))
         try:
-            rows = table.to_pyarrow_dataset().to_table(filter=keep, columns=list(columns) if columns else None)
+            data = table.to_pyarrow_dataset(file_pruning_predicate=files or None)
+            rows = data.to_table(filter=keep, columns=list(columns) if columns else None)
         except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]

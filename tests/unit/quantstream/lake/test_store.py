@@ -52,6 +52,28 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
 
 
+def test_of_many_symbols_files_only_those_asked_for_are_looked_at(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["BTCUSDT", "O'X=Y/%20", "币安人生USDT", *(f"A{n}USDT" for n in range(20))]
+    lake.append("candles", candle_rows([candle(0, name) for name in names]))
+    lake.append("candles", candle_rows([candle(600, name) for name in names]))
+    looked_at: list[int] = []
+    whole = DeltaTable.to_pyarrow_dataset
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        data = whole(*arguments, **named)
+        looked_at.append(len(list(data.get_fragments())))
+        return data
+
+    monkeypatch.setattr(DeltaTable, "to_pyarrow_dataset", counted)
+    for name in names[:3]:
+        assert lake.read("candles", [name])["symbol"].to_pylist() == [name, name]
+    assert lake.read("candles", names[:3], utc(T0 + 600 * 5 * MINUTE)).num_rows == 3
+    assert lake.read("candles", names, end=utc(T0 + 5 * MINUTE)).num_rows == len(names)
+    assert lake.read("candles", []).num_rows == 0
+    assert lake.read("candles").num_rows == 2 * len(names)
+    assert looked_at == [2, 2, 2, 3, len(names), 0, 2 * len(names)]
+
+
 def test_numbers_come_back_to_the_last_decimal(lake: Lake) -> None:
     lake.append("candles", candle_rows([candle()]))
     (row,) = lake.read("candles").to_pylist()
