@@ -10,13 +10,16 @@ and topics.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from quantstream.binance.wire import parse_record
 from quantstream.core.candle import Candle
@@ -32,7 +35,7 @@ from streaming.detect.stage import Detector
 from tests.chaos.exchange import Exchange
 from tests.chaos.progress import Step, group_steps, lake_steps, went_back
 from tests.chaos.stage import Rule
-from tests.topics import read_topic
+from tests.topics import each_record, read_topic
 
 MS = 1000  # µs
 SHOWN = 20  # differences that are told one by one
@@ -105,15 +108,18 @@ def judge(
     candles = [decode(message.value() or b"", Candle) for message in read_topic(kafka, CANDLES)]
     candles = [candle for candle in candles if candle.opened_at < end * MS]
     scores = [decode(message.value() or b"", Score) for message in read_topic(kafka, SCORES)]
-    records = [(message.key() or b"", message.value() or b"") for message in read_topic(kafka, TRADES)]
+    records = ((message.key() or b"", message.value() or b"") for message in each_record(kafka, TRADES))
     told = [decode(message.value() or b"", Anomaly) for message in read_topic(kafka, ANOMALIES)]
     dead = [decode(message.value() or b"", DeadRecord) for message in read_topic(kafka, DEAD)]
     logged = [item for key, raw in records if isinstance(item := parse_record(raw, key.decode()), Trade)]
+    by_symbol, stored = defaultdict(list), ReadOnce(lake)
+    for trade in logged:
+        by_symbol[trade.symbol].append(trade)
     for symbol in symbols:
-        truth = _judge_trades(verdict, lake, exchange, symbol, end)
-        _judge_log(verdict, logged, symbol, truth)
+        truth = _judge_trades(verdict, stored, exchange, symbol, end)
+        _judge_log(verdict, by_symbol[symbol], symbol, truth)
         for interval in intervals:
-            _judge_candles(verdict, lake, exchange, symbol, interval, truth, end)
+            _judge_candles(verdict, stored, exchange, symbol, interval, truth, end)
     _judge_topic_of_candles(verdict, candles, lake, end)
     _judge_scores(verdict, candles, scores, lake, end)
     _judge_anomalies(verdict, logged, told, lake, end)
@@ -123,7 +129,30 @@ def judge(
     return verdict
 
 
-def _judge_trades(verdict: Verdict, lake: Lake, exchange: Exchange, symbol: str, end: int) -> list[dict[str, Any]]:
+class ReadOnce:
+    """A lake's tables, each read once, as it was then, and handed out by symbol: thousands of symbols are thousands of files."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._tables: dict[str, dict[str, pa.Table]] = {}
+
+    def read(self, name: str, symbols: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the rows of one symbol, as `Lake.read` does."""
+        if name not in self._tables:
+            whole = self._lake.read(name, columns=columns)
+            counts = pc.value_counts(whole["symbol"]).to_pylist()  # in order, for the rows are ordered by symbol
+            begins = accumulate((each["counts"] for each in counts), initial=0)
+            pairs = zip(counts, begins, strict=False)
+            self._tables[name] = {each["values"]: whole.slice(begin, each["counts"]) for each, begin in pairs}
+            self._tables[name][""] = whole.slice(0, 0)
+        (symbol,) = symbols
+        return self._tables[name].get(symbol, self._tables[name][""])
+
+
+Stored = Lake | ReadOnce
+
+
+def _judge_trades(verdict: Verdict, lake: Stored, exchange: Exchange, symbol: str, end: int) -> list[dict[str, Any]]:
     columns = ["symbol", "traded_at", "id", "price", "quantity", "buyer_is_maker"]
     found = lake.read("trades", [symbol], columns=columns).to_pylist()
     rows = {row["id"]: row for row in found if micros(row["traded_at"]) < end * MS}
@@ -165,7 +194,7 @@ def _differs(row: dict[str, Any], trade: dict[str, Any]) -> bool:
 
 def _judge_candles(
     verdict: Verdict,
-    lake: Lake,
+    lake: Stored,
     exchange: Exchange,
     symbol: str,
     interval: str,

@@ -134,7 +134,7 @@ def run(folder: Path, seed: int, trouble: Trouble, size: Size, say: Say) -> Repo
             platform.exchange.withdraw()
             report.not_ready = platform.wait_until_ready()
             _wait(lambda: not recoveries.pending, 30)
-        end, report.settled_s = _settle(platform, say)
+        end, report.settled_s = settle(platform, say)
         watch.look()
         report.balance_looks = watch.looks
         unseen = [f"{name}: its balance was never seen" for name in watch.unseen()]
@@ -172,15 +172,15 @@ def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done:
             report.self_ended[name] = reasons
 
 
-def _settle(platform: Platform, say: Say) -> tuple[int, float]:
-    """Wait until every window that saw trouble is closed, whole and scored in the lake; return where it ends (ms)."""
+def settle(platform: Platform, say: Say) -> tuple[int, float]:
+    """Wait until every window that was begun is closed, whole and scored in the lake; return where it ends (ms), and how long it took."""
     longest = max(INTERVALS[interval] for interval in platform.size.intervals) // 1000
     now = platform.exchange.time()
     end = now - now % longest + longest
     started = time.monotonic()
     say("quiet; waiting until all of it is in the lake")
     least, since = float("inf"), started
-    while time.monotonic() - since < PATIENCE:  # as long as it gets less
+    while (looked := time.monotonic()) - since < PATIENCE:  # as long as it gets less
         try:
             lacking = _lacking(platform, end)
         except (Unavailable, URLError):
@@ -189,7 +189,7 @@ def _settle(platform: Platform, say: Say) -> tuple[int, float]:
             break
         if lacking is not None and lacking < least:
             least, since = lacking, time.monotonic()
-        time.sleep(TICK)
+        time.sleep(max(TICK, time.monotonic() - looked))  # of many symbols a look takes seconds of a core
     return end, time.monotonic() - started
 
 
@@ -198,15 +198,18 @@ def _lacking(platform: Platform, end: int) -> float:
     lake, symbols, lacking = platform.lake, platform.size.symbols, 0.0
     for interval in platform.size.intervals:
         length = INTERVALS[interval]
-        rows = lake.candles(symbols, interval).select(["symbol", "opened_at", "is_complete"]).to_pylist()
+        rows = lake.candles(None, interval).select(["symbol", "opened_at", "is_complete"]).to_pylist()
         due = [(row["symbol"], micros(row["opened_at"]), row["is_complete"]) for row in rows]
         due = [row for row in due if row[1] < end * 1000]
         lacking += sum(not is_complete for _, _, is_complete in due)
-        for symbol in symbols:
-            newest = max((at for name, at, _ in due if name == symbol), default=None)
-            lacking += end * 1000 / length if newest is None else (end * 1000 - newest) // length - 1
+        newest = {symbol: at for symbol, at, _ in due}  # the last of each, for they are in order
+        lacking += sum(
+            (end * 1000 - newest[symbol]) // length - 1 if symbol in newest else end * 1000 / length
+            for symbol in symbols
+        )
         if interval == "5m":
-            scored = {(row["symbol"], micros(row["opened_at"])) for row in lake.read("scores").to_pylist()}
+            rows = lake.read("scores", columns=["symbol", "opened_at"]).to_pylist()
+            scored = {(row["symbol"], micros(row["opened_at"])) for row in rows}
             lacking += sum((name, at) not in scored for name, at, _ in due)
     return lacking
 
