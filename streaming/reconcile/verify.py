@@ -29,6 +29,12 @@ from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolPro
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
 
 SCORED_INTERVAL = "5m"  # the one that the models have learned
+TABLES = (
+    "candles",
+    "trades",
+    "scores",
+    "anomalies",
+)  # trades after candles: the newest may be without theirs, see `pending`
 
 
 @dataclass
@@ -37,6 +43,7 @@ class Exchange:
 
     rest: BlockingRest | None
     trouble: str = ""
+    at: int | None = None  # its clock when it was first asked, µs
 
     def klines(self, symbol: str, interval: str, start: int, end: int) -> dict[int, Candle] | None:
         """Return the candles that open in `[start, end)` by opening time, None when they cannot be had."""
@@ -49,14 +56,14 @@ class Exchange:
             return None
 
     def now(self) -> int | None:
-        """Return the exchange's clock, µs, None when it does not answer."""
+        """Return the exchange's clock when it was first asked, µs, None when it does not answer: the proof is of one moment."""
         if self.rest is None or self.trouble:
             return None
         try:
-            return exchange_time(self.rest)
+            self.at = self.at or exchange_time(self.rest)
         except (Unavailable, Misconfigured) as error:
             self.trouble = f"the exchange's klines, for {error}"
-            return None
+        return self.at
 
 
 @dataclass
@@ -88,13 +95,14 @@ def verify(
     """
     if "://" not in lake.url and not (Path(lake.url) / "candles" / "_delta_log").is_dir():
         raise Misconfigured(f"there is no lake with candles at {lake.url}; name the state folder with --state")
+    now, lake = exchange.now(), lake.snapshot(TABLES)  # the market goes on: thousands of symbols take minutes
+    horizon = min((at for at in (end, now) if at), default=None) or newest_close(lake)
     proof = Proof([])
     runs = [SymbolRun(lake, exchange, symbol, intervals) for symbol in symbols]
     for one in runs:
         one.run(start, end)
         proof.symbols += [span.proof for span in one.spans.values()]
         proof.not_compared += one.not_compared
-    horizon = end or exchange.now() or newest_close(lake)
     if horizon:
         first = min((one.first for one in runs if one.first), default=horizon)
         proof.days = [day for one in runs for day in one.all_days(first, start, horizon)]

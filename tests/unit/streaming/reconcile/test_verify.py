@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.decimals import UNIT
@@ -17,7 +19,7 @@ from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
 from streaming.reconcile.compare import TRADE_FIELDS
 from streaming.reconcile.proof_report import Difference, Proof, conclusion, findings
-from streaming.reconcile.verify import Exchange, verify
+from streaming.reconcile.verify import TABLES, Exchange, verify
 from tests.unit.streaming.lakes import STEP, SYMBOL, T0, FakeRest, fill, live_candles, score_rows, trade_rows, walk
 
 NOW = T0 + 100 * STEP
@@ -54,6 +56,34 @@ def test_a_clean_lake_is_equal_everywhere_and_every_candle_scored_once(lake: Lak
     assert conclusion(proof) == (
         "Nothing differs: 12 of 12 candles are equal to their trades and to the exchange's klines."
     )
+
+
+def test_the_proof_is_of_one_moment_however_long_it_takes(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of symbols take minutes, in which a simulated market's clock goes on for hours."""
+    symbols = [SYMBOL, *(f"A{n}USDT" for n in range(5))]
+    fill(lake, [trade for name in symbols for trade in walk(symbol=name)], named(CANDLES, symbols))
+    rest = FakeRest(named(CANDLES, symbols), CANDLES[-1].closed_at)
+    opened = list[str]()
+    open_table, klines = Lake.table, Exchange.klines
+
+    def counted(self: Lake, name: str) -> DeltaTable:
+        opened.append(name)
+        return open_table(self, name)
+
+    def slow(self: Exchange, *window: Any) -> Any:
+        rest.now += 2 * STEP
+        return klines(self, *window)
+
+    monkeypatch.setattr(Lake, "table", counted)
+    monkeypatch.setattr(Exchange, "klines", slow)
+    proof = verify(lake, Exchange(rest), symbols, end=NOW)
+    assert {one.symbol: (one.equal, one.missing) for one in proof.symbols} == dict.fromkeys(symbols, (12, 0))
+    assert [(day.missing, day.pending) for day in proof.days] == [(0, 0)] * 2 * len(symbols)
+    assert sorted(opened) == sorted(TABLES)  # once, not for each symbol: of a large lake that takes seconds
+
+
+def named(candles: list[Candle], symbols: list[str]) -> list[Candle]:
+    return [replace(candle, symbol=name) for name in symbols for candle in candles]
 
 
 def test_one_wrong_field_is_found_by_trades_and_by_klines_and_named_exactly(lake: Lake) -> None:
@@ -186,7 +216,7 @@ def test_an_exchange_that_is_away_is_asked_once_only(lake: Lake) -> None:
     fill(lake, TRADES, CANDLES)
     rest = FakeRest(CANDLES, NOW, is_down=True)
     verify(lake, Exchange(rest), [SYMBOL, SYMBOL])
-    assert rest.asked == ["/klines"]
+    assert rest.asked == ["/time"]
 
 
 def test_candles_whose_trades_the_sink_has_yet_to_write_are_left_out(lake: Lake) -> None:
