@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos dst fuzz soak check versions lock clean images pods manifests promtool monitor audit docs
+.PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check versions lock clean images pods manifests promtool monitor audit docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench: jars ## Measure beside floors and peers, and write bench/RESULTS.md
 
 chaos: jars ## Kill, pause and double every process for minutes, with all around them failing; nothing may be lost, repeated or wrong
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+scale: jars ## Ten minutes of 2,000 symbols through the whole path, then every trade, candle and score compared with the exchange
+	@exec $(BIN)/python -m tests.chaos.scale $(ARGS)
 
 dst: $(STAMP) ## Ten thousand worlds from seeds: the stages over a model of broker, lake and exchange, on virtual time
 	@exec $(BIN)/python -m tests.dst $(or $(ARGS),--seeds 10000)

@@ -173,7 +173,7 @@ def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done:
 
 
 def settle(platform: Platform, say: Say) -> tuple[int, float]:
-    """Wait until every window that was begun is closed, whole and scored in the lake; return where it ends (ms), and how long it took."""
+    """Wait until all windows that were begun are closed, whole and scored in the lake; return their end (ms) and the seconds."""
     longest = max(INTERVALS[interval] for interval in platform.size.intervals) // 1000
     now = platform.exchange.time()
     end = now - now % longest + longest
