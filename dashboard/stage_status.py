@@ -26,7 +26,7 @@ TIMEOUT = 1.0  # seconds for an answer on loopback
 WINDOW = 6  # samples a rate is taken over: 10 s
 # Processes that are no stages of ours: which of the stack's addresses to ask, and where.
 SERVERS = {
-    "exchange": ("exchange_rest", "/api/v3/ping"),
+    "exchange": ("exchange_ping", ""),
     "mlflow": ("mlflow", "/health"),
     "airflow-api": ("airflow", "/api/v2/monitor/health"),
 }

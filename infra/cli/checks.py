@@ -128,21 +128,24 @@ def _symbols(names: Iterable[str], read_all: bool) -> dict[str, None]:
     return found
 
 
-def check_same_market(folder: Path, recordings: Sequence[Path] | None) -> None:
+def check_same_market(folder: Path, recordings: Sequence[Path] | None, kind: str = "spot") -> None:
     """Make sure that a state folder does not hold another market: their trades would mix in one log.
 
-    `recordings` is empty for the synthetic market, None for the real one.
+    `recordings` is empty for the synthetic market, None for the real one; `kind` is spot or futures.
 
     Raises: Misconfigured.
     """
     try:
-        held_files = json.loads((folder / "exchange" / "clock.json").read_text())["market"].get("files", "")
+        kept = json.loads((folder / "exchange" / "clock.json").read_text())["market"]
+        held_files = kept.get("files", "")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return  # nothing was played here yet; a damaged file the exchange itself will name
     files = None if recordings is None else ",".join(f"{path.name}:{path.stat().st_size}" for path in recordings)
-    if held_files != files:
+    held_kind = kept.get("market", "spot")
+    if held_files != files or held_kind != kind:
         names = ", ".join(part.rpartition(":")[0] for part in str(held_files).split(","))
         held = f"the recording of {names}" if held_files else "a synthetic market"
+        held += f" of {held_kind}" if held_kind != kind else ""
         raise Misconfigured(
             f"{folder} holds {held}; keep another market apart with --state DIR, or remove this one with quantstream reset"
         )

@@ -20,7 +20,7 @@ from infra.cli.stored_history import stored_candles, stored_shortfall
 from infra.embedded import orphan_processes, stack
 from infra.embedded.airflow import environment
 from infra.embedded.airflow.api import AirflowApi
-from infra.embedded.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, make_plan
+from infra.embedded.plan import PAGES, RECORDED_SPEED, SYNTHETIC_SPEED, Market, Plan, kind_of, make_plan
 from infra.embedded.progress import show_startup
 from infra.embedded.state import State
 from infra.embedded.supervisor import Supervisor
@@ -89,7 +89,8 @@ def _checked(request: Request, console: Console) -> Request:
     """Return the request with its symbols settled, having asked the exchange or the recordings."""
     is_real = request.settings.exchange == "binance"
     symbols = recorded_symbols(request.recordings) if request.recordings else request.settings.symbols
-    check_same_market(State.at(request.settings.state).folder, None if is_real else request.recordings)
+    kind = kind_of(request.settings)
+    check_same_market(State.at(request.settings.state).folder, None if is_real else request.recordings, kind)
     if is_real:
         trades = Path(request.settings.lake_url, "trades")
         seen = {path.name.removeprefix("symbol=") for path in trades.glob("symbol=*")}

@@ -14,6 +14,7 @@ from quantstream.settings import Settings
 
 SYNTHETIC_SPEED = 30.0  # a 5m candle every 10 s of wall time
 RECORDED_SPEED = 1.0
+SPOT = "/api/v3"
 PAGES = ("dashboard", "airflow", "mlflow")
 
 
@@ -46,12 +47,18 @@ class Plan:
         return self.settings.exchange == "simulated"
 
     @property
+    def kind(self) -> str:
+        """What is traded: the simulated exchange has a spot and a futures market."""
+        return kind_of(self.settings)
+
+    @property
     def urls(self) -> dict[str, str]:
         """Addresses of the pages and of the exchange."""
         pages = {page: f"http://127.0.0.1:{self.pages[page]}" for page in PAGES}
         if self.is_simulated:
-            at = f"127.0.0.1:{self.exchange_port}"
-            return pages | {"exchange_ws": f"ws://{at}", "exchange_rest": f"http://{at}"}
+            at, route = f"127.0.0.1:{self.exchange_port}", "/market" if self.kind == "futures" else ""
+            own = {"exchange_ws": f"ws://{at}{route}", "exchange_rest": f"http://{at}"}
+            return pages | own | {"exchange_ping": f"http://{at}{self.settings.endpoints.api}/ping"}
         return pages | {"exchange_ws": self.settings.endpoints.ws, "exchange_rest": self.settings.endpoints.rest}
 
     @property
@@ -76,6 +83,11 @@ class Plan:
             **{f"QUANTSTREAM_PORTS__{page.upper()}": str(port) for page, port in self.pages.items()},
         }
         return own | given
+
+
+def kind_of(settings: Settings) -> str:
+    """Return what is traded, spot or futures."""
+    return "spot" if settings.endpoints.api == SPOT else "futures"
 
 
 def _absolute(plan: Plan) -> Path:

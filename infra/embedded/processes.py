@@ -75,11 +75,13 @@ def _exchange(plan: Plan) -> list[Process]:
         *("--symbols", ",".join(plan.settings.symbols), "--speed", f"{plan.market.speed:g}"),
         *("--clock-file", str(folder / "clock.json"), "--truth", str(folder / "truth.jsonl")),
     ]
+    if plan.kind != "spot":
+        argv += ["--market", plan.kind]
     if plan.market.seed is not None:
         argv += ["--seed", str(plan.market.seed)]
     for recording in plan.market.recordings:
         argv += ["--recording", str(recording.absolute())]
-    return [Process("exchange", argv, f"{plan.urls['exchange_rest']}/api/v3/time")]
+    return [Process("exchange", argv, plan.urls["exchange_ping"])]
 
 
 def _mlflow(plan: Plan) -> Process:

@@ -165,6 +165,12 @@ def test_a_state_that_holds_another_market_is_not_mixed_with_it(tmp_path: Path) 
     for other in ([recording], None):
         with pytest.raises(Misconfigured, match="holds a synthetic market; keep another market apart with --state DIR"):
             check_same_market(tmp_path, other)
+    with pytest.raises(Misconfigured, match="holds a synthetic market of spot; keep"):
+        check_same_market(tmp_path, (), "futures")
+    clock.write_text('{"market":{"kind":"synthetic","seed":5,"market":"futures"},"at":1}')
+    check_same_market(tmp_path, (), "futures")
+    with pytest.raises(Misconfigured, match="holds a synthetic market of futures; keep"):
+        check_same_market(tmp_path, ())
     clock.write_text('{"market":{"kind":"recording","files":"btc.gz:7"},"at":1}')
     check_same_market(tmp_path, [recording])
     with pytest.raises(Misconfigured, match=r"holds the recording of btc\.gz; keep"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.embedded.plan import Market, Plan
 from infra.embedded.processes import MIGRATE, Process, process_table
-from quantstream.settings import NOT_SETTINGS, load_settings
+from quantstream.settings import NOT_SETTINGS, Endpoints, load_settings
 
 NAMES = (
     *("broker", "exchange", "mlflow", "ingest", "aggregate", "detect", "sink", "score", "dashboard"),
@@ -55,6 +55,16 @@ def test_real_exchange_is_not_simulated(plan: Plan) -> None:
     assert processes["ingest"].after == ("broker",)
     assert processes["ingest"].env["QUANTSTREAM_ENDPOINTS__REST"] == "https://data-api.binance.vision"
     assert processes["ingest"].env["QUANTSTREAM_ENDPOINTS__WS"] == "wss://data-stream.binance.vision"
+
+
+def test_futures_settings_have_the_simulated_exchange_play_a_futures_market(plan: Plan) -> None:
+    api, stream = Endpoints(api="/fapi/v1"), "aggTrade"
+    futures = replace(plan, settings=plan.settings.model_copy(update={"endpoints": api, "stream": stream}))
+    exchange, env = table(futures)["exchange"], table(futures)["ingest"].env
+    assert " ".join(exchange.argv).count("--market futures") == 1
+    assert exchange.ready == "http://127.0.0.1:9094/fapi/v1/ping"
+    assert env["QUANTSTREAM_ENDPOINTS__WS"] == "ws://127.0.0.1:9094/market"
+    assert "--market" not in table(plan)["exchange"].argv
 
 
 def test_stage_is_told_where_everything_is(plan: Plan) -> None:
