@@ -59,8 +59,11 @@ class Processes:
 
     def start(self, stage: str, replica: str = "", **env: str) -> None:
         log = (self.folder / f"{stage}{replica}.log").open("ab")
-        command = [sys.executable, "-m", "streaming", stage]
-        self.running[stage + replica] = subprocess.Popen(command, env={**self.env, **env}, stdout=log, stderr=log)
+        own = {**self.env, **env}
+        self.running[stage + replica] = subprocess.Popen(self.argv(stage), env=own, stdout=log, stderr=log)
+
+    def argv(self, stage: str) -> list[str]:
+        return [sys.executable, "-m", "streaming", stage]
 
     def kill(self, stage: str) -> None:
         self.running[stage].send_signal(signal.SIGKILL)
