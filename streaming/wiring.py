@@ -154,6 +154,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
     from ml.serving.warming import Warming
+    from quantstream.lake.snapshots import RecentLake
     from quantstream.lake.store import Lake, utc
     from streaming.score.histories import CandleHistories
     from streaming.score.stage import ScoreStage
@@ -162,7 +163,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     operators = operators_of(settings, SCORE.name)
     swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), operators)
     _wait_for_champions(swap, settings, health, stop)
-    lake, memory = Lake(settings.lake_url), Memory(health.beat)
+    recent, memory = RecentLake(Lake(settings.lake_url), ["candles"]), Memory(health.beat)
 
     lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")
 
@@ -183,7 +184,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         CandleHistories(
             "5m",
             HISTORY,
-            lambda symbol, start, end: lake.candle_frame([symbol], "5m", utc(start), utc(end)),
+            lambda symbol, start, end: recent.now().candle_frame([symbol], "5m", utc(start), utc(end)),
             on_lake=on_lake,
         ),
         lambda frames: score(champions(), frames, wall_clock(), memory),

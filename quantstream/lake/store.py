@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,13 +71,6 @@ class Lake:
             return DeltaTable(uri, storage_options=options)
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be opened: {error}") from error
-
-    def snapshot(self, names: Sequence[str]) -> Snapshot:
-        """Return the lake as it is now, its tables opened once and in this order: many readings need not open them each.
-
-        Raises: Unavailable.
-        """
-        return Snapshot(self.url, self.storage_options, {name: self.table(name) for name in names})
 
     def append(
         self,
@@ -314,17 +307,6 @@ class Lake:
         except (CommitFailedError, OSError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} was not compacted: {error}") from error
         return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
-
-
-@dataclass(frozen=True)
-class Snapshot(Lake):
-    """A lake as it was: what is committed later is not in it."""
-
-    opened: Mapping[str, DeltaTable] = field(default_factory=dict)
-
-    def table(self, name: str) -> DeltaTable:
-        """Return a table as it was, or as it is if it was not opened then."""
-        return self.opened[name] if name in self.opened else super().table(name)
 
 
 def utc(at: int) -> datetime:

@@ -22,6 +22,7 @@ from quantstream.core.day_condition import DAY, DayProof, expected
 from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
 from quantstream.core.time import INTERVALS, window_start
 from quantstream.core.trade_ids import Sequence as Ids
+from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, micros, utc
 from streaming.reconcile.compare import Stored, field_text, judge, stored_candles
 from streaming.reconcile.moments import moment_text
@@ -95,7 +96,7 @@ def verify(
     """
     if "://" not in lake.url and not (Path(lake.url) / "candles" / "_delta_log").is_dir():
         raise Misconfigured(f"there is no lake with candles at {lake.url}; name the state folder with --state")
-    now, lake = exchange.now(), lake.snapshot(TABLES)  # the market goes on: thousands of symbols take minutes
+    now, lake = exchange.now(), snapshot(lake, TABLES)  # the market goes on: thousands of symbols take minutes
     horizon = min((at for at in (end, now) if at), default=None) or newest_close(lake)
     proof = Proof([])
     runs = [SymbolRun(lake, exchange, symbol, intervals) for symbol in symbols]

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+from quantstream.binance.blocking_rest import Rest
 
 from infra.embedded.free_ports import free_port
-from quantstream.binance.blocking_rest import Rest
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import DeadRecord, Event, decode
 from quantstream.messages.stages import STAGES

@@ -20,7 +20,8 @@ from quantstream.core.errors import Broken, Outrun, Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.lake import compaction
 from quantstream.lake import store as lake_module
-from quantstream.lake.schemas import candle_rows
+from quantstream.lake.schemas import SCHEMAS, candle_rows
+from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
 from quantstream.lake.store import Lake, Step, micros, utc
 
 T0 = 1_723_161_600 * SECOND
@@ -276,3 +277,18 @@ def test_an_empty_table_reads_as_no_rows(lake: Lake) -> None:
     assert isinstance(lake.candle_frame(), pd.DataFrame)
     assert isinstance(lake.read("scores"), pa.Table)
     assert micros(utc(T0)) == T0
+
+
+def test_a_snapshot_does_not_see_what_comes_later_and_a_recent_lake_soon_does(lake: Lake) -> None:
+    lake.append("candles", candle_rows([candle()]))
+    clock = [0.0]
+    before, recent = snapshot(lake, ["candles"]), RecentLake(lake, ["candles"], lambda: clock[0])
+    assert recent.now().read("candles").num_rows == 1
+    lake.append("candles", candle_rows([candle(1)]))
+    lake.append("scores", SCHEMAS["scores"].empty_table())
+    for at, rows in ((0.0, 1), (RECENT, 1), (RECENT + 0.1, 2)):
+        clock[0] = at
+        assert recent.now().read("candles").num_rows == rows
+    assert before.read("candles").num_rows == 1
+    assert before.read("candles", version=lake.version("candles")).num_rows == 2
+    assert before.read("scores").num_rows == 0
