@@ -42,6 +42,7 @@ class Size:
     commit_ms: int = 100
     partitions: int = PARTITIONS
     replicas: tuple[int, ...] = ()
+    history_days: int = 1
 
 
 @dataclass
@@ -140,7 +141,7 @@ def _processes(plan: Plan, size: Size, module: str, env: Mapping[str, str]) -> l
             continue
         argv = list(process.argv)
         if process.name == "exchange":
-            argv += ["--trades-per-second", str(size.trades_per_second), "--history-days", "1"]
+            argv += ["--trades-per-second", str(size.trades_per_second), "--history-days", str(size.history_days)]
             argv += ["--weight-limit", "1000000"]  # the judge asks a lot
             argv = [part for part in argv if part != "--truth" and not part.endswith("truth.jsonl")]
         if process.name in WITH_RULE:

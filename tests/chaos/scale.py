@@ -129,6 +129,7 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
         trades_per_second=busiest,
         sink_commit_ms=settings.sink_commit_ms,
         commit_ms=settings.commit_ms,
+        history_days=0,  # of thousands of symbols the exchange would keep gigabytes of it
     )
     report, rows = Report(count, minutes, speed), list[dict[str, Any]]()
     with running(folder, size, seed) as platform:

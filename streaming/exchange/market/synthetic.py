@@ -24,7 +24,10 @@ HISTORY_RATE = 1.5  # trades per second of the busiest symbol; history keeps it,
 BLOCK_TRADES = 200_000  # trades drawn at once: some tens of milliseconds
 BLOCK_MINUTES = (MINUTES_A_DAY, 60, 5, 1)
 SPARE_TAPES = 6  # kept beyond two a symbol: the present and the stretch that history is read from
-KEPT_MINUTES = 4_000
+KEPT_MINUTES = 4_000  # stretches of which the minutes are kept,
+A_DAYS_STRETCHES = (
+    4  # and at least those that a symbol's last 24 hours lie in: a ticker of all symbols looks at them every time
+)
 T = TypeVar("T")
 
 
@@ -51,7 +54,7 @@ class SyntheticMarket:
         self._seed = market.seed
         self._rates = (min(HISTORY_RATE, market.trades_per_second), market.trades_per_second)
         self._off_book_rate = market.off_book_a_minute
-        self._minutes: _Recent[Minutes] = _Recent(KEPT_MINUTES)
+        self._minutes: _Recent[Minutes] = _Recent(max(KEPT_MINUTES, A_DAYS_STRETCHES * len(symbols)))
         self._paths: dict[str, SymbolPath] = {}
         self._block_minutes: dict[str, int] = {}
         self.listings: dict[str, Listing] = {}
