@@ -29,7 +29,9 @@ from quantstream.lake.compaction import compact_files
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
-STATE_BUFFER = 1 << 16  # bytes: unbuffered, Arrow hands the library what it does not take
+STATE_BUFFER = (
+    1 << 16
+)  # bytes: what does not fit into the buffer, Arrow hands on in a form that the library does not take
 log = logging.getLogger(__name__)
 
 
@@ -157,9 +159,8 @@ class Lake:
                 raise Outrun(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
     def _keep(self, name: str, application: str, reached: int, state: bytes) -> None:
-        with self._files(name).open_output_stream(
-            _state_path(application, reached), buffer_size=STATE_BUFFER
-        ) as stream:
+        room = max(STATE_BUFFER, len(state) + 1)
+        with self._files(name).open_output_stream(_state_path(application, reached), buffer_size=room) as stream:
             stream.write(state)
 
     def _drop_before(self, name: str, application: str, step: Step) -> None:

@@ -22,7 +22,7 @@ from quantstream.lake import compaction
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
-from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.store import STATE_BUFFER, Lake, Step, micros, utc
 
 T0 = 1_723_161_600 * SECOND
 
@@ -292,3 +292,11 @@ def test_a_snapshot_does_not_see_what_comes_later_and_a_recent_lake_soon_does(la
     assert before.read("candles").num_rows == 1
     assert before.read("candles", version=lake.version("candles")).num_rows == 2
     assert before.read("scores").num_rows == 0
+
+
+@pytest.mark.parametrize("size", [0, STATE_BUFFER - 1, STATE_BUFFER, STATE_BUFFER + 1, 5_000_000])
+def test_a_state_may_be_of_any_size(lake: Lake, size: int) -> None:
+    """Thousands of symbols have states of megabytes."""
+    state = bytes(n % 251 for n in range(1_000)) * (size // 1_000 + 1)
+    lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 3)}, {"sink/x/0": state[:size]})
+    assert lake.state("candles", "sink/x/0", 3) == state[:size]
