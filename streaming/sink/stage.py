@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
 KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
+PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
 POLL = 0.5  # seconds: how long a stop waits at most
 REFUSED = (
     "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
@@ -63,10 +64,10 @@ class SinkStage(PartitionedStage):
         commit_s: float,
         now: Callable[[], int],
     ) -> None:
-        """`writer` is for dead letters only; `now` is the wall clock, µs."""
+        """`writer` is for dead letters only; `commit_s` 0 commits with every turn; `now` is the wall clock, µs."""
         super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
-        self.committed_at = time.monotonic()
+        self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.seen: Sequences = {}
         self.parser = Parser()
         self.tally = Tally(self.parser.symbols)
@@ -87,8 +88,9 @@ class SinkStage(PartitionedStage):
         super().start()
 
     def is_due(self) -> bool:
-        """Tell whether the interval is over, or much is waiting."""
-        if time.monotonic() - self.committed_at < self.commit_s and self._waiting_rows() < MAX_ROWS:
+        """Tell whether the interval is over, longer where commits take long, or much is waiting."""
+        pause = max(self.commit_s, PAUSES * self.took) if self.commit_s else 0.0
+        if time.monotonic() - self.committed_at < pause and self._waiting_rows() < MAX_ROWS:
             return False
         self.committed_at = time.monotonic()
         return True
@@ -113,10 +115,12 @@ class SinkStage(PartitionedStage):
     def flush(self) -> None:
         """Commit every table that has news, each with its progress."""
         self.writer.flush()  # dead letters are there before their offsets are
+        started = time.monotonic()
         for table, offsets in self.offsets.items():
             if offsets:
                 self._commit_table(table, offsets)
                 self.health.beat()
+        self.took = time.monotonic() - started
 
     def discard(self) -> None:
         """Drop the rows that wait for a commit."""
