@@ -101,9 +101,19 @@ class Verdict:
 
 
 def judge(
-    lake: Lake, kafka: Kafka, exchange: Exchange, symbols: Iterable[str], intervals: Iterable[str], end: int
+    lake: Lake,
+    kafka: Kafka,
+    exchange: Exchange,
+    symbols: Iterable[str],
+    intervals: Iterable[str],
+    end: int,
+    begin: int = 0,
 ) -> Verdict:
-    """Compare everything that traded before `end` (ms, on a boundary of every interval)."""
+    """Compare everything that traded before `end` (ms, on a boundary of every interval).
+
+    Of more symbols than ingest can ask for at its start the windows that opened before `begin` may be incomplete, and a symbol
+    that was never seen must not have traded since.
+    """
     verdict = Verdict()
     candles = [decode(message.value() or b"", Candle) for message in read_topic(kafka, CANDLES)]
     candles = [candle for candle in candles if candle.opened_at < end * MS]
@@ -116,10 +126,10 @@ def judge(
     for trade in logged:
         by_symbol[trade.symbol].append(trade)
     for symbol in symbols:
-        truth = _judge_trades(verdict, stored, exchange, symbol, end)
+        truth = _judge_trades(verdict, stored, exchange, symbol, end, begin)
         _judge_log(verdict, by_symbol[symbol], symbol, truth)
         for interval in intervals:
-            _judge_candles(verdict, stored, exchange, symbol, interval, truth, end)
+            _judge_candles(verdict, stored, exchange, symbol, interval, truth, end, begin)
     _judge_topic_of_candles(verdict, candles, lake, end)
     _judge_scores(verdict, candles, scores, lake, end)
     _judge_anomalies(verdict, logged, told, lake, end)
@@ -152,13 +162,17 @@ class ReadOnce:
 Stored = Lake | ReadOnce
 
 
-def _judge_trades(verdict: Verdict, lake: Stored, exchange: Exchange, symbol: str, end: int) -> list[dict[str, Any]]:
+def _judge_trades(
+    verdict: Verdict, lake: Stored, exchange: Exchange, symbol: str, end: int, begin: int = 0
+) -> list[dict[str, Any]]:
     columns = ["symbol", "traded_at", "id", "price", "quantity", "buyer_is_maker"]
     found = lake.read("trades", [symbol], columns=columns).to_pylist()
     rows = {row["id"]: row for row in found if micros(row["traded_at"]) < end * MS}
     counts = Counter(row["id"] for row in found)
     verdict.trades_duplicate += sum(count - 1 for count in counts.values())
     truth = list(exchange.trades(symbol, min(counts, default=0), end))
+    if not counts:
+        truth = [trade for trade in truth if trade["time"] >= begin]
     for trade in truth:
         row = rows.pop(trade["id"], None)
         if row is None:
@@ -200,6 +214,7 @@ def _judge_candles(
     interval: str,
     truth: list[dict[str, Any]],
     end: int,
+    begin: int = 0,
 ) -> None:
     every = [row for row in lake.read("candles", [symbol]).to_pylist() if row["interval"] == interval]
     repeated = Counter((row["opened_at"], row["revision"]) for row in every)
@@ -216,6 +231,8 @@ def _judge_candles(
         if row is None:
             verdict.candles_missing += 1
             verdict.tell(f"{symbol} {interval} candle at {kline[0]} is missing")
+        elif not row["is_complete"] and kline[0] < begin:
+            continue  # of a log that began within it
         elif not row["is_complete"]:
             verdict.candles_incomplete += 1
             verdict.tell(f"{symbol} {interval} candle at {kline[0]}, revision {row['revision']}, is incomplete")

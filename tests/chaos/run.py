@@ -172,7 +172,7 @@ def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done:
             report.self_ended[name] = reasons
 
 
-def settle(platform: Platform, say: Say) -> tuple[int, float]:
+def settle(platform: Platform, say: Say, begin: int = 0) -> tuple[int, float]:
     """Wait until all windows that were begun are closed, whole and scored in the lake; return their end (ms) and the seconds."""
     longest = max(INTERVALS[interval] for interval in platform.size.intervals) // 1000
     now = platform.exchange.time()
@@ -182,26 +182,31 @@ def settle(platform: Platform, say: Say) -> tuple[int, float]:
     least, since = float("inf"), started
     while (looked := time.monotonic()) - since < PATIENCE:  # as long as it gets less
         try:
-            lacking = _lacking(platform, end)
+            lacking = _lacking(platform, end, begin)
         except (Unavailable, URLError):
             lacking = None  # of a part that is down just now
         if lacking == 0:
             break
         if lacking is not None and lacking < least:
             least, since = lacking, time.monotonic()
+            say(f"{lacking:.0f} windows to go")
         time.sleep(max(TICK, time.monotonic() - looked))  # of many symbols a look takes seconds of a core
     return end, time.monotonic() - started
 
 
-def _lacking(platform: Platform, end: int) -> float:
-    """Return how much is not there yet: windows to close, to fill, to score."""
-    lake, symbols, lacking = platform.lake, platform.size.symbols, 0.0
+def _lacking(platform: Platform, end: int, begin: int) -> float:
+    """Return how much is not there yet: windows to close, to fill if they opened since `begin` (ms), to score.
+
+    Symbols that have not traded have none.
+    """
+    lake, lacking = platform.lake, 0.0
+    symbols = platform.size.symbols if not begin else lake.extent("trades")
     for interval in platform.size.intervals:
         length = INTERVALS[interval]
         rows = lake.candles(None, interval).select(["symbol", "opened_at", "is_complete"]).to_pylist()
         due = [(row["symbol"], micros(row["opened_at"]), row["is_complete"]) for row in rows]
         due = [row for row in due if row[1] < end * 1000]
-        lacking += sum(not is_complete for _, _, is_complete in due)
+        lacking += sum(not is_complete and at >= begin * 1000 for _, at, is_complete in due)
         newest = {symbol: at for symbol, at, _ in due}  # the last of each, for they are in order
         lacking += sum(
             (end * 1000 - newest[symbol]) // length - 1 if symbol in newest else end * 1000 / length

@@ -142,7 +142,7 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
                 say(f"{passed:5.0f} s  " + ", ".join(f"{name} lag {rows[-1][name].get('lag')}" for name in STAGES))
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
             ended_at = platform.exchange.time()
-            end, report.settled_s = settle(platform, say)
+            end, report.settled_s = settle(platform, say, began_at)
             watch.look()
         say("judging")
         report.balance_looks = watch.looks
@@ -150,7 +150,9 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
         report.unbalanced = [*watch.off, *unseen, *lake_off(platform.lake)]
         report.verify = proved(platform)
         began = time.monotonic()
-        report.verdict = judge(platform.lake, platform.kafka, platform.exchange, size.symbols, size.intervals, end)
+        report.verdict = judge(
+            platform.lake, platform.kafka, platform.exchange, size.symbols, size.intervals, end, began_at
+        )
         report.judged_s = time.monotonic() - began
         _measure(report, platform, rows, (began_at, ended_at), end)
     return report

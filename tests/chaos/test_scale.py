@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from quantstream.core.trade import is_symbol
 from quantstream.settings import DEFAULT_SYMBOLS
+from tests.chaos import judge as judging
 from tests.chaos import scale
 from tests.chaos.judge import Verdict
 from tests.chaos.scale import Report, names
+from tests.chaos.test_chaos import CANDLES, END, TRADES, Market, complete, lake_of
 
 
 def test_two_thousand_symbols_have_names_of_their_own_the_known_ones_among_them() -> None:
@@ -60,3 +63,20 @@ def test_dozens_of_symbols_come_through_the_whole_path_and_equal_the_exchange(tm
     assert report.is_right, "\n".join(report.lines())
     assert report.verdict.candles >= 100
     assert report.closed["count"] == report.scored["count"] == report.verdict.candles
+
+
+def test_of_a_log_that_begins_the_first_window_may_be_incomplete_and_the_unseen_must_not_have_traded(
+    tmp_path: Path,
+) -> None:
+    half = [msgspec.structs.replace(candle, is_complete=False) for candle in CANDLES]
+    lake, market = lake_of(tmp_path, TRADES, half), Market(TRADES, complete(CANDLES))
+
+    def wrong(begin: int, symbol: str = "AUSDT") -> dict[str, int]:
+        verdict, stored = Verdict(), judging.ReadOnce(lake)
+        truth = judging._judge_trades(verdict, stored, market, symbol, END, begin)  # type: ignore[arg-type]
+        judging._judge_candles(verdict, stored, market, symbol, "5m", truth, END, begin)  # type: ignore[arg-type]
+        return verdict.wrong
+
+    second = CANDLES[1].opened_at // 1000
+    assert [wrong(begin) for begin in (0, second, END)] == [{"candles_incomplete": 2}, {"candles_incomplete": 1}, {}]
+    assert [wrong(begin, "UNSEEN") for begin in (0, END)] == [{"trades_missing": len(TRADES)}, {}]
