@@ -24,9 +24,9 @@ from statistics import median
 from typing import Any
 
 import pyarrow.compute as pc
-from quantstream.topics import Candle
 
 from bench.soak import SAMPLE_EVERY, Delays, judge_stage, sample
+from quantstream.core.candle import Candle
 from quantstream.core.time import INTERVALS
 from quantstream.messages.payloads import Score, decode
 from quantstream.messages.topics import CANDLES, SCORES, Topic
