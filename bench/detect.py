@@ -95,7 +95,7 @@ def forest_alone(model: anomaly.AnomalyModel, rows: Floats) -> floors.Rate:
     """Return the rate of the library's forest on rows that are there already."""
     watch = floors.Stopwatch()
     for start in range(0, len(rows), BATCH):
-        model.trades.forest.score_samples(rows[start : start + BATCH])
+        model.trades.fitted.score_samples(rows[start : start + BATCH])
     return watch.rate(len(rows))
 
 

@@ -80,7 +80,7 @@ def _measure(candles: int, symbols: int, quick: bool) -> dict[str, Any]:
     _rounds(scorer, names, WARM - 1)
     at_once, more = _rounds(scorer, names, bursts)
     complete = all(b'"abstained":""' in raw or b"abstained" not in raw for raw in [*scores, *more])
-    forest = _forest_alone(models, 5 if quick else 100)
+    forest = _forest_alone(5 if quick else 100)
     rows = [
         result.Row(
             "score: one closed candle, all four models, p99",
@@ -147,13 +147,16 @@ def _quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
-def _forest_alone(models: Any, times: int) -> float:
-    """Return the median time of the library's own scoring of one row, s."""
+def _forest_alone(times: int) -> float:
+    """Return the median time of the library's own scoring of one row by a forest of the novelty's size, s."""
     import numpy as np
+    from sklearn.ensemble import IsolationForest
 
-    forest = models.anomaly.model.candles.forest
-    row = np.zeros((1, forest.n_features_in_))
-    return _quantile([_seconds(lambda: forest.score_samples(row)) for _ in range(times)], 0.5)
+    from ml.models import anomaly
+
+    rows = np.random.default_rng(0).normal(size=(anomaly.SAMPLES, len(anomaly.NAMES)))
+    forest = IsolationForest(n_estimators=anomaly.TREES, max_samples=anomaly.SAMPLES, random_state=0).fit(rows)
+    return _quantile([_seconds(lambda: forest.score_samples(rows[:1])) for _ in range(times)], 0.5)
 
 
 def make_scorer(models: Any, symbols: int, to_come: int) -> Scorer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from ml.data import trade_features
 from ml.models.base import Model
-from ml.models.parts.flat_forest import FEW, FlatForest
+from ml.models.parts.flat_forest import FlatForest
 from quantstream.core.rolling import Floats
 
 NAMES = (
@@ -52,21 +51,17 @@ TRUSTED = (
 class Forest:
     """An isolation forest whose strangeness is scaled so that 0.5 is the chosen quantile of ordinary rows."""
 
-    forest: Any  # sklearn.ensemble.IsolationForest
+    flat: FlatForest
     middle: float
     width: float
+    fitted: Any = None  # the sklearn.ensemble.IsolationForest it was made of, where it was just fitted
 
     def score(self, rows: Floats) -> Floats:
         """Return (rows,) in 0..1; above 0.5 is strange."""
         if not len(rows):
             return np.zeros(0)
-        few = self._flat if len(rows) <= FEW else self.forest
-        strangeness = -few.score_samples(_squeeze(rows))
+        strangeness = -self.flat.score_samples(_squeeze(rows))
         return np.asarray(1 / (1 + np.exp(-(strangeness - self.middle) / self.width)), dtype=np.float64)
-
-    @cached_property
-    def _flat(self) -> FlatForest:
-        return FlatForest(self.forest)
 
 
 @dataclass
@@ -115,7 +110,7 @@ class AnomalyModel(Model):
         return found
 
     def warm(self) -> None:
-        """Judge once a candle and a trade that both forests must look at; each lays its flat arrays out then."""
+        """Judge once a candle and a trade that both forests must look at."""
         super().warm()
         self.trades.score(np.zeros((1, len(trade_features.NAMES))))
 
@@ -125,27 +120,33 @@ class AnomalyModel(Model):
         return (*super().requirements, "scikit-learn", "skops")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the forests."""
+        """Write the forests: the arrays that serve, and beside them the library's own, for whoever wants to look into it."""
         import skops.io
 
         parts = {"trades": self.trades, "candles": self.candles}
         for name, part in parts.items():
-            skops.io.dump(part.forest, folder / f"{name}.skops")
+            part.flat.write(folder / f"{name}.npz")
+            if part.fitted is not None:
+                skops.io.dump(part.fitted, folder / f"{name}.skops")
         return {name: {"middle": part.middle, "width": part.width} for name, part in parts.items()}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> AnomalyModel:
-        """Read the forests; a file that holds any other type is refused."""
-        import skops.io
-        from skops.io.exceptions import UntrustedTypesFoundException
+        """Read the forests; a file that holds anything but numbers is refused."""
+        flat = {name: _read_forest(folder, name) for name in ("trades", "candles")}
+        return cls(Forest(flat["trades"], **state["trades"]), Forest(flat["candles"], **state["candles"]))
 
-        forests = {}
-        for name in ("trades", "candles"):
-            try:
-                forests[name] = skops.io.load(folder / f"{name}.skops", trusted=list(TRUSTED))
-            except UntrustedTypesFoundException as error:
-                raise ValueError(str(error)) from error
-        return cls(Forest(forests["trades"], **state["trades"]), Forest(forests["candles"], **state["candles"]))
+
+def _read_forest(folder: Path, name: str) -> FlatForest:
+    if (file := folder / f"{name}.npz").exists():
+        return FlatForest.read(file)
+    import skops.io  # a version that was registered before arrays were kept
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return FlatForest.of(skops.io.load(folder / f"{name}.skops", trusted=list(TRUSTED)))
+    except UntrustedTypesFoundException as error:
+        raise ValueError(str(error)) from error
 
 
 def suspicious(rows: Floats) -> npt.NDArray[np.bool_]:
@@ -171,7 +172,8 @@ def _forest(rows: Floats, quantile: float) -> Forest:
         warnings.simplefilter("ignore", UserWarning)
         forest.fit(_squeeze(rows))
     strangeness = -forest.score_samples(_squeeze(rows))
-    return Forest(forest, float(np.quantile(strangeness, quantile)), max(float(strangeness.std()) / 2, 1e-6))
+    width = max(float(strangeness.std()) / 2, 1e-6)
+    return Forest(FlatForest.of(forest), float(np.quantile(strangeness, quantile)), width, forest)
 
 
 def _squeeze(rows: Floats) -> Floats:

@@ -45,7 +45,7 @@ def test_models_that_fit_serve_again_and_others_are_trained(
     begun: list[object] = []
     monkeypatch.setattr(up, "champions", lambda url: serving)
     monkeypatch.setattr(up, "begin", lambda api: begun.append(api) or Outcome(False))
-    monkeypatch.setattr(up.airflow, "password", lambda folder: "secret")
+    monkeypatch.setattr(up.environment, "password", lambda folder: "secret")
     out = io.StringIO()
     up._greet(PLAN, Console(file=out, width=200), waits=False)  # type: ignore[arg-type]
     assert (said in out.getvalue(), len(begun)) == (True, trained)
@@ -75,7 +75,7 @@ def test_a_recording_without_history_promises_no_models_and_says_what_it_would_t
     begun: list[object] = []
     monkeypatch.setattr(up, "champions", lambda url: {})
     monkeypatch.setattr(up, "begin", lambda api: begun.append(api) or Outcome(False))
-    monkeypatch.setattr(up.airflow, "password", lambda folder: "secret")
+    monkeypatch.setattr(up.environment, "password", lambda folder: "secret")
     out = io.StringIO()
     up._greet(plan, Console(file=out, width=2000), waits=waits)  # type: ignore[arg-type]
     said = out.getvalue()

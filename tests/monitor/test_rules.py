@@ -42,8 +42,8 @@ OTHERS = {
 def declared() -> set[str]:
     """Names of metrics that the code declares, without the stage's prefix."""
     names = set()
-    kernel = [ROOT / "quantstream" / "metrics.py", *(ROOT / "quantstream" / "kafka").glob("*.py")]
-    for path in [*kernel, *(ROOT / "streaming").glob("*.py")]:
+    kernel = [*(ROOT / "quantstream").rglob("*.py"), *(ROOT / "ml" / "serving").glob("*.py")]
+    for path in [*kernel, *(ROOT / "streaming").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.data import labels
+from ml.data import labels, trade_features
 from ml.evaluation import evaluate
 from ml.models import base, forecast
 from ml.models.anomaly import AnomalyModel
@@ -212,9 +212,22 @@ def test_a_forest_file_of_another_type_is_refused(models: dict[str, base.Model],
     import skops.io
 
     state = models["anomaly"].write(tmp_path)
+    (tmp_path / "trades.npz").unlink()
     skops.io.dump(print, tmp_path / "trades.skops")
     with pytest.raises(ValueError, match="Untrusted"):
         AnomalyModel.read(tmp_path, state)
+
+
+def test_a_version_of_before_forests_were_kept_as_arrays_still_loads(
+    models: dict[str, base.Model], tmp_path: Path
+) -> None:
+    model = models["anomaly"]
+    assert isinstance(model, AnomalyModel)
+    state = model.write(tmp_path)
+    for name in ("trades", "candles"):
+        (tmp_path / f"{name}.npz").unlink()
+    rows = np.random.default_rng(0).normal(size=(50, len(trade_features.NAMES)))
+    assert np.array_equal(AnomalyModel.read(tmp_path, state).trades.score(rows), model.trades.score(rows))
 
 
 def test_a_network_file_of_another_shape_is_refused(models: dict[str, base.Model], tmp_path: Path) -> None:
