@@ -103,8 +103,8 @@ def test_formulas_agree_with_plain_pandas() -> None:
     up = np.log(high / close) * np.log(high / opened)
     satchell = up + np.log(low / close) * np.log(low / opened)
     mix = 0.34 / (1.34 + 289 / 287)
-    jumps = (np.log(opened / close.shift(1)) ** 2).rolling(288).mean()
-    bodies = (np.log(close / opened) ** 2).rolling(288).mean()
+    jumps = pd.Series(np.log(opened / close.shift(1)) ** 2).rolling(288).mean()
+    bodies = pd.Series(np.log(close / opened) ** 2).rolling(288).mean()
     expected = {
         "log_garman_klass_1h": 0.5
         * np.log((0.5 * log_range - (2 * np.log(2) - 1) * np.log(close / opened) ** 2).rolling(12).mean()),
