@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,7 @@ def test_a_detector_that_comes_back_after_its_successor_tells_nothing_twice(fres
         writer.send(TRADES, item.symbol, trade_event(item))
     writer.flush()
     zombie.reader.poll = paused(zombie.reader.poll, len(items))  # type: ignore[method-assign]
-    successor: list[object] = []
+    successor: list[Any] = []
 
     def take_over() -> None:
         stage = scoring.detect_stage(fresh_broker)
@@ -94,16 +95,16 @@ def test_a_detector_that_comes_back_after_its_successor_tells_nothing_twice(fres
         successor.append(stage)
 
     begin = zombie.writer.begin
-    zombie.writer.begin = lambda: (take_over(), begin())[1]  # type: ignore[func-returns-value,method-assign]
+    zombie.writer.begin = lambda: (take_over(), begin())[1]  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
         for _ in range(50):
             zombie.turn()
     told = Counter(decode(message.value() or b"", Anomaly).trade_id for message in read_topic(fresh_broker, ANOMALIES))
     assert told == Counter({450: 1})
-    successor[0].reader.close()  # type: ignore[attr-defined]
+    successor[0].reader.close()
 
 
-def paused(poll: object, count: int) -> object:
+def paused(poll: Any, count: int) -> Any:
     """Hand the first records over at once, when all of them are there."""
     given: list[object] = []
 

@@ -82,14 +82,14 @@ def broker_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A broker of the test's own, as a process that it can stop."""
     port = free_port()
     with local_broker.running(tmp_path / "broker", port) as process:
-        process.bootstrap = f"127.0.0.1:{port}"
-        ensure_topics(Kafka(bootstrap=process.bootstrap))
+        process.bootstrap = f"127.0.0.1:{port}"  # type: ignore[attr-defined]  # the processes are told where it is
+        ensure_topics(Kafka(bootstrap=f"127.0.0.1:{port}"))
         yield process
 
 
 @pytest.fixture
 def processes(tmp_path: Path, broker_process: subprocess.Popen[bytes]) -> Iterator[Processes]:
-    started = Processes(tmp_path, Kafka(bootstrap=broker_process.bootstrap))
+    started = Processes(tmp_path, Kafka(bootstrap=broker_process.bootstrap))  # type: ignore[attr-defined]
     yield started
     started.stop()
 

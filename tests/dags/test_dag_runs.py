@@ -72,7 +72,8 @@ def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> 
     bad = {**settings, "QUANTSTREAM_STATE": str(bad_state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT"}
     subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
     wanted = [("history_backfill", good), ("candles_validate", good), ("candles_validate", bad)]
-    return Runs(*home.python(RUN.format(folder=str(DAGS), runs=wanted)), state=state, bad_state=bad_state)
+    history, validation, bad_validation = home.python(RUN.format(folder=str(DAGS), runs=wanted))
+    return Runs(history, validation, bad_validation, state, bad_state)
 
 
 def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:

@@ -44,4 +44,4 @@ def install() -> None:
     early = sorted(name for name in sys.modules if name.split(".")[0] in ("quantstream", "streaming", "ml"))
     if early and time.monotonic is REAL_MONOTONIC:
         raise RuntimeError(f"virtual time must be there before {early[0]} is imported; run python -m tests.dst")
-    time.monotonic, time.time, time.time_ns, time.sleep = _monotonic, _time, _time_ns, _sleep
+    time.monotonic, time.time, time.time_ns, time.sleep = _monotonic, _time, _time_ns, _sleep  # type: ignore[assignment]

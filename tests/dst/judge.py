@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tests.dst.world import World
 
 SHOWN = 12
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Verdict:
@@ -147,12 +148,12 @@ class Verdict:
             if count > 1:
                 self._tell(f"candle {symbol} {at} revision {revision} came {count} times")
         for key, bar in self.bars.items():
-            candle = newest.pop(key, None)
-            if candle is None:
+            last = newest.pop(key, None)
+            if last is None:
                 self._tell(f"candle {key} is missing")
-            elif bar_of(candle) != bar:
-                self._tell(f"candle {key}, revision {candle.revision}, is {bar_of(candle)} and not {bar}")
-            elif not candle.is_complete:
+            elif bar_of(last) != bar:
+                self._tell(f"candle {key}, revision {last.revision}, is {bar_of(last)} and not {bar}")
+            elif not last.is_complete:
                 self._tell(f"candle {key} says that it is incomplete")
         for key in [key for key in newest if key not in self.unasked][:3]:
             self._tell(f"candle {key} is not the exchange's")
@@ -193,9 +194,7 @@ class Verdict:
         counts = Counter((anomaly.symbol, anomaly.trade_id) for anomaly in anomalies(self.world))
         self._once("anomaly", counts, expected, "in the topic")
 
-    def _once(
-        self, what: str, counts: Counter[tuple[str, ...]], expected: set[tuple[str, ...]], where: str = "in the lake"
-    ) -> None:
+    def _once(self, what: str, counts: Counter[Row], expected: set[Row], where: str = "in the lake") -> None:
         for key, count in sorted(counts.items()):
             if count > 1:
                 self._tell(f"{what} {key} is {count} times {where}")

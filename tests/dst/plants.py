@@ -46,7 +46,7 @@ def _offset_before_rows(stage: str) -> None:
             append(self, name, rows.slice(0, 0), progress, states, **more)
             append(self, name, rows)
 
-        Lake.append = in_two  # type: ignore[method-assign]
+        Lake.append = in_two  # type: ignore[method-assign,assignment]
         return
     send, commit, abort = Writer.send, Writer.commit, Writer.abort
 

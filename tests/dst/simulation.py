@@ -38,7 +38,7 @@ class Process:
         self.told: dict[str, Any] = {}  # what a fault needs to know: health, consumers
         self.at_death: list[Callable[[], None]] = []
         self.at_pause: list[Callable[[], None]] = []
-        self.armed: list[tuple[int, Callable[[Process], None]]] = []
+        self.armed: list[tuple[int, Callable[[Process], object]]] = []
         self.error: BaseException | None = None
         self._deferred: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._ticket = 0

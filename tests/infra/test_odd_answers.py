@@ -17,7 +17,7 @@ from infra.cli import champions
 from infra.cli.checks import check_exchange, check_same_market
 from infra.embedded import orphan_processes
 from infra.embedded.airflow import environment
-from infra.embedded.airflow.api import AirflowApi
+from infra.embedded.airflow.api import AirflowApi, Task
 from infra.embedded.state import State
 from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
 from quantstream.settings import load_settings
@@ -55,10 +55,13 @@ def _told(action: Callable[[], Any], *errors: type[QuantStreamError]) -> None:
 @example({"dags": [5], "dag_runs": {"a": 1}, "content": [{"error_detail": [3]}], "import_errors": "no"})
 def test_what_is_not_airflow_is_unavailable(odd: Any) -> None:
     api = _Airflow(odd)
-    for ask in (api.health, api.dag_ids, api.import_errors, lambda: api.trigger("dag"), lambda: api.runs("dag")):
-        _told(ask, Unavailable)
-    run = api.is_healthy, lambda: api.run("dag", "run"), lambda: api.tasks("dag", "run")
-    for ask in run:
+    task = Task("task", -1, "", "success", 1, 1.0)
+    questions: list[Callable[[], Any]] = [
+        *(api.health, api.is_healthy, api.dag_ids, api.import_errors, lambda: api.trigger("dag")),
+        *(lambda: api.runs("dag"), lambda: api.run("dag", "run"), lambda: api.tasks("dag", "run")),
+        lambda: api.log("dag", "run", task),
+    ]
+    for ask in questions:
         _told(ask, Unavailable)
 
 

@@ -73,7 +73,7 @@ def test_state_that_was_never_started_says_so(state: State) -> None:
     seen = status.look(state)
     assert not seen.is_running
     assert seen.notes == [f"nothing was ever started in {state.folder}; run quantstream up"]
-    empty = {"processes": {}, "symbols": {}, "models": {}, "lag": None, "urls": {}}
+    empty: dict[str, object] = {"processes": {}, "symbols": {}, "models": {}, "lag": None, "urls": {}}
     assert json.loads(seen.as_json()) == empty | {"notes": seen.notes}
 
 

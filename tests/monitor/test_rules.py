@@ -50,7 +50,7 @@ def declared() -> set[str]:
                 if node.func.attr in ("counter", "gauge", "symbol_gauge", "histogram") and isinstance(
                     first, ast.Constant
                 ):
-                    names.add(first.value)
+                    names.add(str(first.value))
     return names
 
 
@@ -184,7 +184,7 @@ WELL: dict[str, str] = {
 }
 
 
-def slow(metric: str, more: str = "") -> dict[str, str]:
+def slow(metric: str, more: str = "") -> dict[str, str | None]:
     """A histogram all of whose observations are above 10 s."""
     return {
         f'{metric}_bucket{{le="10"{more}}}': "0x400",

@@ -11,9 +11,12 @@ def report(*packages: dict[str, object]) -> str:
     return json.dumps({"dependencies": packages, "fixes": []})
 
 
-CLEAN = {"name": "numpy", "version": "2.4.0", "vulns": []}
-SKIPPED = {"name": "jinja2", "skip_reason": "Dependency not found on PyPI and could not be audited: jinja2 (2.10)"}
-FLAWED = {
+CLEAN: dict[str, object] = {"name": "numpy", "version": "2.4.0", "vulns": []}
+SKIPPED: dict[str, object] = {
+    "name": "jinja2",
+    "skip_reason": "Dependency not found on PyPI and could not be audited: jinja2 (2.10)",
+}
+FLAWED: dict[str, object] = {
     "name": "jinja2",
     "version": "2.10",
     "vulns": [{"id": "PYSEC-2019-217", "fix_versions": ["2.10.1"], "aliases": [], "description": "sandbox escape"}],

@@ -81,7 +81,7 @@ def test_a_row_holds_bar_state_and_lines_and_only_so_many_are_shown(candle) -> N
 def test_the_fan_opens_from_the_close_and_is_straight_in_log_between_horizons(score) -> None:
     rows = charts.fan(score())
     assert [row[0] for row in rows] == [MIDNIGHT + i * 300 for i in range(4)]
-    expected = [[0, 0, 0], [-0.01, 0, 0.01], [-0.02, 0, 0.02], [-0.03, 0, 0.03]]
+    expected: list[list[float]] = [[0, 0, 0], [-0.01, 0, 0.01], [-0.02, 0, 0.02], [-0.03, 0, 0.03]]
     assert [row[1:] for row in rows] == [pytest.approx([100 * math.exp(r) for r in line]) for line in expected]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -58,20 +59,21 @@ def test_an_unreadable_lake_leaves_what_was_read_before(tmp_path, candle, monkey
 
 
 def test_a_silent_registry_keeps_what_it_said_last() -> None:
-    answers = iter((["card"], Unavailable("the registry is away")))
+    card: Any = "card"
+    answers = iter(([card], Unavailable("the registry is away")))
 
-    def read() -> list[str]:
+    def read() -> Any:
         answer = next(answers)
         if isinstance(answer, Unavailable):
             raise answer
         return answer
 
-    champions = Champions(read)  # type: ignore[arg-type]
+    champions = Champions(read)
     champions.turn()
-    assert (champions.all(), champions.trouble) == (("card",), "")
+    assert (champions.all(), champions.trouble) == ((card,), "")
     with pytest.raises(Unavailable):
         champions.turn()
-    assert champions.all() == ("card",)
+    assert champions.all() == (card,)
 
 
 @pytest.mark.parametrize(

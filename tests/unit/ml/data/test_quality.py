@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def good(rows: int = ROWS) -> pd.DataFrame:
     """Return candles with nothing wrong, as the lake's `candle_frame` gives them."""
     close = 100 * np.exp(0.001 * np.sin(np.arange(rows)).cumsum())
     before = np.r_[100.0, close[:-1]][:rows]
-    at = pd.date_range(FIRST, periods=rows, freq="5min").astype("datetime64[us, UTC]")
+    at = pd.DatetimeIndex(pd.date_range(FIRST, periods=rows, freq="5min").astype("datetime64[us, UTC]"))
     return pd.DataFrame(
         {
             "symbol": "BTCUSDT",
@@ -54,7 +55,7 @@ def good(rows: int = ROWS) -> pd.DataFrame:
     )
 
 
-def put(column: str, value: object, row: int = 7) -> Damage:
+def put(column: str, value: Any, row: int = 7) -> Damage:
     """Return a damage that puts one value into one row."""
 
     def damage(frame: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +67,8 @@ def put(column: str, value: object, row: int = 7) -> Damage:
 
 
 def shifted(frame: pd.DataFrame) -> pd.DataFrame:
-    frame.loc[7, "opened_at"] += pd.Timedelta(seconds=1)
+    at: Any = frame.loc[7, "opened_at"]
+    frame.loc[7, "opened_at"] = at + pd.Timedelta(seconds=1)
     return frame
 
 

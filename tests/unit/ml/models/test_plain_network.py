@@ -22,7 +22,7 @@ def test_plain_arrays_say_what_keras_says_of_any_input() -> None:
     keras_network = trained()
     plain = plain_network.taken(keras_network, LENGTH, WIDTH)
     windows = np.random.default_rng(2).normal(0, 4, (200, LENGTH, WIDTH)).astype(np.float32)
-    np.testing.assert_allclose(plain(windows), keras_network(windows), rtol=1e-4, atol=1e-5)  # type: ignore[operator]
+    np.testing.assert_allclose(plain(windows), np.asarray(keras_network(windows)), rtol=1e-4, atol=1e-5)  # type: ignore[arg-type,operator]
 
 
 def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:

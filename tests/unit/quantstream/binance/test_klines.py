@@ -33,11 +33,9 @@ class Answers:
 def test_a_row_is_the_candle_that_the_exchange_shows() -> None:
     candle = parse_kline("BTCUSDT", ROW)
     unit = 10**8
-    assert candle == Candle(
-        *("BTCUSDT", "5m", 1723161300000 * 1000),
-        *(3 * unit // 2, 2 * unit, unit, 7 * unit // 4, 100 * unit, 150 * unit**2),
-        *(308, 50 * unit, 75 * unit**2, -1, -1, True, 0, "klines"),
-    )
+    prices = (3 * unit // 2, 2 * unit, unit, 7 * unit // 4)
+    sums = (100 * unit, 150 * unit**2, 308, 50 * unit, 75 * unit**2)
+    assert candle == Candle("BTCUSDT", "5m", 1723161300000 * 1000, *prices, *sums, -1, -1, True, 0, "klines")
 
 
 @pytest.mark.parametrize("odd", [{"open": "1"}, {}, None, 5, "12345678901", [], ROW[:10], [[*ROW]], {1: 2}, True])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from confluent_kafka import Message
@@ -17,7 +17,7 @@ from quantstream.messages.topics import TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 
-Step = Message | Callable[[], None]
+Step: TypeAlias = Message | Callable[[], None]
 
 
 def part(*numbers: int) -> list[Partition]:

@@ -15,7 +15,7 @@ from streaming.exchange.market.synthetic import SyntheticMarket
 from streaming.exchange.rest.endpoints import SPOT
 from streaming.exchange.rest.weights import weight_of
 
-BTC = {"symbol": "BTCUSDT"}
+BTC: dict[str, Any] = {"symbol": "BTCUSDT"}
 MICROS = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 START = 1_723_161_255 * SECOND
 EASTERN = 8 * 60 * MINUTE // 1000
@@ -112,7 +112,7 @@ async def test_a_status_that_no_symbol_has_leaves_nothing_or_is_a_mismatch(excha
     ],
 )  # fmt: skip
 async def test_what_cannot_be_is_refused_in_the_exchanges_words(
-    exchange: Any, path: str, params: dict[str, str], code: int, message: str
+    exchange: Any, path: str, params: dict[str, Any], code: int, message: str
 ) -> None:
     status, headers, body = await answer(exchange, f"/api/v3/{path}", **params)
     assert (status, body) == (400, {"code": code, "msg": message})

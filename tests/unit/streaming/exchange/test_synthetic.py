@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ STARTS_AT = 1_763_800_123 * SECOND
 COLUMNS = ("ids", "at", "price", "quantity", "buyer_is_maker", "aggregate_starts", "aggregate_ids")
 
 
-def small(**changes: float) -> SyntheticMarket:
+def small(**changes: Any) -> SyntheticMarket:
     return SyntheticMarket(
         MarketSeed(**{"seed": 7, "starts_at": STARTS_AT, "history_days": 2, **changes}), ["BTCUSDT", "XRPUSDT"]
     )
