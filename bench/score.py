@@ -235,10 +235,11 @@ def _train(folder: Path) -> None:
     from ml.data import dataset
     from ml.models import base
     from ml.training import train
+    from quantstream.messages.models import MODEL_KINDS
 
     sys.stderr.write("training the four models once; this takes a minute\n")
     data = dataset.build({f"SYM{seed}": made_up_candles(HISTORY, seed) for seed in range(2)}, 2016)
-    for kind in train.MODELS:
+    for kind in MODEL_KINDS:
         rows, label = train.usable_rows(kind, data)
         task = train.Task(kind, data, dataset.split(data, rows, label))
         if kind == "anomaly":
@@ -255,11 +256,13 @@ def load_models(folder: Path) -> Any:
     """Return the models as the registry would."""
     from ml.models import base
     from ml.serving.loaded import LoadedModel
-    from ml.serving.scoring import KINDS, ModelSet
+    from ml.serving.scoring import ModelSet
     from quantstream import features
+    from quantstream.messages.models import MODEL_KINDS, registered_name
 
     models = {
-        kind: LoadedModel(f"quantstream-{kind}", "1", features.FEATURE_HASH, base.load(folder / kind)) for kind in KINDS
+        kind: LoadedModel(registered_name(kind), "1", features.FEATURE_HASH, base.load(folder / kind))
+        for kind in MODEL_KINDS
     }
     for loaded in models.values():
         loaded.warm()

@@ -15,7 +15,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from quantstream.lake.store import Lake
 from quantstream.messages.payloads import OpenCandles, Score, decode
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import OPEN_CANDLES, SCORES
+from quantstream.observability.metrics_page import parse_metrics, total
 from quantstream.settings import Settings
 from tests.chaos.platform import Platform, Size, running
 from tests.chaos.schedule import replica
@@ -59,8 +59,6 @@ VISITED = tuple(name for name, stage in STAGES.items() if stage.reads)  # partit
 SECOND = 2  # a replica's number
 LATE_MS, GROWTH = 250.0, 0.05  # what is asked: p99 of both delays, growth of each stage's memory
 POINTS = 5  # at which the trades between two snapshots are taken to lie, evenly
-OFF_LINE = re.compile(rb"^quantstream_\w+_unbalanced_symbols ([\d.e+]+)", re.M)
-LAG_LINE = re.compile(rb"^quantstream_\w+_lag_records(?:\{[^}]*\})? ([\d.e+]+)", re.M)
 
 
 class Delays:
@@ -182,10 +180,11 @@ def sample(platform: Platform, rows: list[dict[str, Any]], started: float) -> No
             process = psutil.Process(pid)
             times = process.cpu_times()
             row[name] = {"pid": pid, "rss": process.memory_info().rss, "cpu_s": round(times.user + times.system, 2)}
-            pages = [platform.metrics(one) for one in _processes_of(platform, name)]
-            for key, line in (("lag", LAG_LINE), ("unbalanced", OFF_LINE)):
-                if found := [match for page in pages if (match := line.search(page))]:
-                    row[name][key] = sum(float(one[1]) for one in found)
+            pages = [parse_metrics(platform.metrics(one).decode()) for one in _processes_of(platform, name)]
+            for key, metric in (("lag", "lag_records"), ("unbalanced", "unbalanced_symbols")):
+                found = [total(page, f"quantstream_{name}_{metric}") for page in pages]
+                if told := [count for count in found if count is not None]:
+                    row[name][key] = sum(told)
     rows.append(row)
 
 

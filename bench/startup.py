@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 
 from bench.measure import result
-from infra.cli.champions import MODELS, champions
+from infra.cli.champions import champions
 from infra.embedded.state import State
 from infra.embedded.supervisor import Supervisor
+from quantstream.messages.models import MODEL_NAMES
 
 READY, AIM_READY = 60, 30  # s
 MEMORY, AIM_MEMORY = 4.0, 3.0  # GB of PSS
@@ -70,7 +71,7 @@ def _measure(state: Path) -> dict[str, Any]:
 def _wait_for_models(state: Path, port: str) -> float:
     """Return when all models have a champion; what the stack took at most until then, MB of PSS."""
     peak, deadline = 0.0, time.monotonic() + PATIENCE
-    while len(champions(f"http://127.0.0.1:{port}")) < len(MODELS):
+    while len(champions(f"http://127.0.0.1:{port}")) < len(MODEL_NAMES):
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first models did not serve within {PATIENCE:.0f} s")
         peak = max(peak, sum(stack_memory(state).values()))

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Asset, Param, dag, get_current_context, task
 
 log = logging.getLogger(__name__)
-MODELS = ["forecast", "signal", "risk", "anomaly"]  # as in ml.training.train; the slowest first
+MODELS = ["forecast", "signal", "risk", "anomaly"]  # as quantstream.messages.models has them
 
 DOC = """
 ### Dataset → fit → judge → register, for each of the four models

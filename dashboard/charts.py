@@ -16,10 +16,10 @@ import pandas as pd
 
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
-from quantstream.core.time import INTERVALS, SECOND
+from quantstream.core.time import DAY, INTERVALS, SECOND
 from quantstream.messages.payloads import Anomaly, Score
 
-DAY = 86_400  # seconds
+DAY_S = DAY // SECOND
 BOLLINGER_PERIOD, BOLLINGER_WIDTH = 20, 2.0  # Bollinger's own defaults (Bollinger on Bollinger Bands, 2001)
 SHOWN_BARS = 500
 RESENT = 3  # a browser may skip up to so many messages of a busy second without missing a row
@@ -45,7 +45,7 @@ def bars(history: pd.DataFrame, live: Sequence[Candle], building: Sequence[Candl
 
 def session_vwap(rows: pd.DataFrame) -> pd.Series:
     """Return the volume-weighted average price since 00:00 UTC of each bar's day; the close before any volume."""
-    sums = rows[["quote_volume", "volume"]].astype(float).groupby(rows["time"].astype("int64") // DAY).cumsum()
+    sums = rows[["quote_volume", "volume"]].astype(float).groupby(rows["time"].astype("int64") // DAY_S).cumsum()
     return _ratio(sums["quote_volume"], sums["volume"]).fillna(rows["close"])
 
 
@@ -68,7 +68,7 @@ def chart_rows(rows: pd.DataFrame, interval: str, decimals: int, shown: int = SH
         return []
     lines = bollinger(rows["close"])
     lines.insert(0, "vwap", session_vwap(rows))
-    lines.insert(1, "vwap_24h", rolling_vwap(rows, DAY * SECOND // INTERVALS[interval]))
+    lines.insert(1, "vwap_24h", rolling_vwap(rows, DAY // INTERVALS[interval]))
     lines = lines.round(decimals + 1)  # half a tick finer than the axis: fewer bytes, the same picture
     whole = rows[["time", "open", "high", "low", "close", "volume", "state"]].tail(shown)
     return [
@@ -127,7 +127,7 @@ def day(rows: pd.DataFrame) -> Day | None:
     if rows.empty:
         return None
     newest = rows.iloc[-1]
-    recent = rows[rows["time"] > newest["time"] - DAY]
+    recent = rows[rows["time"] > newest["time"] - DAY_S]
     first = float(recent["open"].iloc[0])
     return Day(
         last=float(newest["close"]),

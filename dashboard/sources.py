@@ -24,6 +24,7 @@ from dashboard.proof_cards import Proofs
 from dashboard.stage_status import Stages
 from quantstream.core.errors import Unavailable
 from quantstream.lake.store import Lake, utc
+from quantstream.messages.models import MODEL_NAMES
 from quantstream.settings import Settings
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class RegistryCards:
         asked = registry.Registry(self.tracking_url)
         now: dict[tuple[str, str, str], Card] = {}
         for alias in (registry.CHAMPION, registry.CHALLENGER, registry.PREVIOUS):
-            for name in map(registry.registered_name, registry.KINDS):
+            for name in MODEL_NAMES:
                 version = asked.alias_version(name, alias)
                 card = None if version is None else self._known.get((name, alias, version)) or asked.card(name, alias)
                 if card is not None:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from dashboard.addresses import READYZ, parse_stages, pod_addresses
 from dashboard.background import Background
 from quantstream.core.errors import Unavailable
+from quantstream.observability.metrics_page import Values, parse_metrics, total
 
 EVERY = 2.0  # seconds
 TIMEOUT = 1.0  # seconds for an answer on loopback
@@ -37,7 +36,6 @@ AIRFLOW_PARTS = {
     "airflow-triggerer": "triggerer",
 }
 METRICS = "/metrics"
-Values = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Stage:
 
     def value(self, metric: str, **labels: str) -> float | None:
         """Return a metric's newest value, summed over the labels not named; None when it has none."""
-        return total(self.samples[-1].values, f"quantstream_{self.kind}_{metric}", labels) if self.samples else None
+        return total(self.samples[-1].values, f"quantstream_{self.kind}_{metric}", **labels) if self.samples else None
 
     def rate(self, metric: str, **labels: str) -> float | None:
         """Return a counter's increase per second of wall time over the last samples; a restart counts from zero."""
@@ -72,7 +70,7 @@ class Stage:
             return None
         name = f"quantstream_{self.kind}_{metric}"
         first, last = self.samples[0], self.samples[-1]
-        before, after = total(first.values, name, labels) or 0.0, total(last.values, name, labels)
+        before, after = total(first.values, name, **labels) or 0.0, total(last.values, name, **labels)
         if after is None or last.at <= first.at:
             return None
         return (after - before if after >= before else after) / (last.at - first.at)
@@ -81,23 +79,6 @@ class Stage:
         """Return the mean of the stage's delay over the last samples, seconds; None when nothing passed."""
         count, seconds = self.rate("delay_seconds_count"), self.rate("delay_seconds_sum")
         return seconds / count if count and seconds is not None else None
-
-
-def total(values: Values, name: str, labels: Mapping[str, str]) -> float | None:
-    """Return the sum of all series of a metric that carry the labels, or None without any."""
-    wanted = set(labels.items())
-    found = [value for (series, has), value in values.items() if series == name and wanted <= has]
-    return sum(found) if found else None
-
-
-def parse_metrics(text: str) -> Values:
-    """Return the series of a Prometheus text page, histogram buckets left out."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if not sample.name.endswith(("_bucket", "_created"))
-    }
 
 
 def read_addresses(stack_file: Path) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quantstream.core.errors import Misconfigured, QuantStreamError
+from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES
 from quantstream.observability.logs import set_up_logs
 from quantstream.settings import load_settings
 
@@ -32,9 +33,9 @@ def train(
     """Train models on the lake's candles, register them, and promote those that earned it; one JSON line each."""
     from ml.training import train as training
 
-    for kind in kinds or training.MODELS:
+    for kind in kinds or MODEL_KINDS:
         training.check_kind(kind)
-    for kind in kinds or training.MODELS:
+    for kind in kinds or MODEL_KINDS:
         result = training.train(kind, load_settings())
         typer.echo(json.dumps(result.__dict__))
 
@@ -113,10 +114,10 @@ def tune(
 @app.command()
 def champions() -> None:
     """Print which version serves and why, as JSON."""
-    from ml.serving.registry import KINDS, Registry, registered_name
+    from ml.serving.registry import Registry
 
     registry = Registry(load_settings().mlflow_url)
-    cards = {name: registry.card(name) for name in map(registered_name, KINDS)}
+    cards = {name: registry.card(name) for name in MODEL_NAMES}
     typer.echo(json.dumps({name: card.__dict__ if card else None for name, card in cards.items()}, indent=1))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata  # type: ignore[import-untyped]
+from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from quantstream.core.rolling import Floats
 
@@ -47,19 +47,16 @@ def brier(actual: Floats, probability: Floats) -> float:
 
 def auc(actual: Floats, score: Floats) -> float:
     """Return the chance that a positive outranks a negative; NaN when one of them is absent."""
-    positives = int(actual.sum())
-    negatives = len(actual) - positives
-    if not positives or not negatives:
-        return float("nan")
-    ranks = rankdata(score)
-    return float((ranks[actual == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    from sklearn.metrics import roc_auc_score  # here: the scorer imports this module and judges nothing
+
+    return float(roc_auc_score(actual, score)) if 0 < actual.sum() < len(actual) else float("nan")
 
 
 def rank_correlation(actual: Floats, score: Floats) -> float:
     """Return Spearman's rank correlation (the information coefficient); 0 when either is constant."""
     if len(actual) < 2 or np.ptp(actual) == 0 or np.ptp(score) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(actual), rankdata(score))[0, 1])
+    return float(spearmanr(actual, score).statistic)
 
 
 def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> float:

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import INTERVALS
+from quantstream.core.time import INTERVALS, SCORED
 from quantstream.core.trade import is_symbol
 
 PREFIX = "QUANTSTREAM_"
@@ -54,7 +54,6 @@ FULL_REST = "https://api.binance.com"
 UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 MOST_SYMBOLS = 10_000  # five times what the exchange trades
-SCORED = "5m"  # the interval that models judge
 STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "file", "memory")  # what the lake's library opens
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # what Kafka takes as an id, with room for ours before it
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")

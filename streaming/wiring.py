@@ -9,8 +9,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from quantstream.core.time import SECOND
+from quantstream.core.time import SCORED, SECOND
 from quantstream.kafka import Reader, Writer
+from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES, registered_name
 from quantstream.messages.payloads import EventKind
 from quantstream.messages.stages import AGGREGATE, DETECT, INGEST, SCORE, SINK
 from quantstream.observability.balance import BalanceSheet
@@ -134,7 +135,7 @@ def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: thr
 def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from streaming.detect.stage import DetectStage
 
-    name = "quantstream-anomaly"
+    name = registered_name("anomaly")
     operators = operators_of(settings, DETECT.name)
     swap = _hot_swap(settings, metrics, (name,), operators)
     _wait_for_champions(swap, settings, health, stop)
@@ -159,9 +160,8 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from streaming.score.histories import CandleHistories
     from streaming.score.stage import ScoreStage
 
-    kinds = ("forecast", "signal", "risk", "anomaly")
     operators = operators_of(settings, SCORE.name)
-    swap = _hot_swap(settings, metrics, tuple(f"quantstream-{kind}" for kind in kinds), operators)
+    swap = _hot_swap(settings, metrics, MODEL_NAMES, operators)
     _wait_for_champions(swap, settings, health, stop)
     recent, memory = RecentLake(Lake(settings.lake_url), ["candles"]), Memory(health.beat)
 
@@ -176,15 +176,15 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
 
     def champions() -> ModelSet:
         current = swap.current
-        return ModelSet(**{kind: current.get(f"quantstream-{kind}") for kind in kinds})
+        return ModelSet(**{kind: current.get(registered_name(kind)) for kind in MODEL_KINDS})
 
     return ScoreStage(
         Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
         CandleHistories(
-            "5m",
+            SCORED,
             HISTORY,
-            lambda symbol, start, end: recent.now().candle_frame([symbol], "5m", utc(start), utc(end)),
+            lambda symbol, start, end: recent.now().candle_frame([symbol], SCORED, utc(start), utc(end)),
             on_lake=on_lake,
         ),
         lambda frames: score(champions(), frames, wall_clock(), memory),

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from infra.embedded.readiness import ask
 from quantstream.core.errors import Unavailable
+from quantstream.messages.models import MODEL_NAMES
 
-MODELS = ("quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly")
 NONE_SUCH = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # no such model, no such alias
 
 
@@ -28,7 +28,7 @@ def champions(mlflow_url: str) -> Mapping[str, Champion]:
 
     Raises: Unavailable when MLflow does not answer or answers nonsense.
     """
-    found = {name: _champion(mlflow_url, name) for name in MODELS}
+    found = {name: _champion(mlflow_url, name) for name in MODEL_NAMES}
     return {name: champion for name, champion in found.items() if champion}
 
 

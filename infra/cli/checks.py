@@ -11,12 +11,11 @@ from quantstream.binance.endpoint_weights import SPOT_API
 from quantstream.binance.protocols import UnknownSymbol
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
-from quantstream.core.time import LATEST, MINUTE
+from quantstream.core.time import LATEST, SCORED_LENGTH
 from quantstream.settings import Settings
 
 TRIES = 2  # a person waits
 WHOLE = 64 << 20  # bytes of recordings that are read to their end before the start; larger ones are only begun
-FIVE_MINUTES = 5 * MINUTE  # of the candles that models judge
 TRADING, UNLISTED = "TRADING", ""
 AT_ONCE = 100  # symbols in one address: 3,000 of the 8,190 characters that servers take
 NAMED = 20  # symbols that are named one by one
@@ -116,7 +115,7 @@ def recorded_candles(files: Sequence[Path]) -> int | None:
             first, last = min(first, trade.traded_at), max(last, trade.traded_at)
     except BadRecord as error:
         raise Misconfigured(str(error)) from None
-    return max(0, last // FIVE_MINUTES - first // FIVE_MINUTES)
+    return max(0, last // SCORED_LENGTH - first // SCORED_LENGTH)
 
 
 def _symbols(names: Iterable[str], read_all: bool) -> dict[str, None]:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from infra.embedded.readiness import fetch
 from infra.embedded.state import Stack
+from quantstream.observability.metrics_page import parse_metrics
+from quantstream.observability.metrics_page import total as total_of
 
 KAFKA_WITHIN = 2.0  # seconds
-METRIC = "quantstream_sink_lag_records "
+METRIC = "quantstream_sink_lag_records"
 
 
 def total(stack: Stack, sink_is_ready: bool, notes: list[str]) -> int:
@@ -40,10 +42,11 @@ def of_sink(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int | N
     """Return the sink's own count of records to read, None when it does not tell; for while it is ready."""
     port = (stack.processes.get("sink") or {}).get("http_port")
     body = get(f"http://127.0.0.1:{port}/metrics") if port else None
-    for line in (body or b"").decode(errors="replace").splitlines():
-        if line.startswith(METRIC):
-            return int(float(line.removeprefix(METRIC)))
-    return None
+    try:
+        lag = total_of(parse_metrics((body or b"").decode(errors="replace")), METRIC)
+    except ValueError:
+        return None
+    return None if lag is None else int(lag)
 
 
 def stored_lag(stack: Stack, bootstrap: str) -> int:

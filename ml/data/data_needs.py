@@ -6,8 +6,10 @@ imported here because that takes seconds.
 
 from __future__ import annotations
 
+from quantstream.core.time import DAY, SCORED_LENGTH
+
 NEEDED = {"anomaly": 436, "signal": 559, "forecast": 8_360, "risk": 8_918}  # uninterrupted 5m candles of one symbol
-PER_DAY = 288
+PER_DAY = DAY // SCORED_LENGTH
 
 
 def shortfall(candles: int) -> str:

@@ -17,14 +17,12 @@ from quantstream.binance.klines import PAGE, exchange_time, fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord
-from quantstream.core.time import interval_length, window_start
+from quantstream.core.time import DAY, SCORED, interval_length, window_start
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, micros, utc
 from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
-INTERVAL = "5m"
-DAY = 86_400_000_000  # µs
 SHOWN = 20  # odd rows that the log names one by one
 
 
@@ -58,7 +56,7 @@ def backfill(symbol: str, settings: Settings, rest: BlockingRest | None = None) 
     """
     lake = Lake(settings.lake_url)
     rest = rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api)
-    length = interval_length(INTERVAL)
+    length = interval_length(SCORED)
     now = exchange_time(rest)
     start = window_start(now - settings.history_days * DAY, length)
     end = min(window_start(now, length), _first_live_window(lake, symbol, length) or now)
@@ -85,7 +83,7 @@ def _fetch(
 ) -> list[Candle]:
     """Return the candles of the wanted windows of one page that the exchange has."""
     wanted = set(page)
-    found = fetch_klines(rest, symbol, INTERVAL, page[0], page[-1] + length, on_odd)
+    found = fetch_klines(rest, symbol, SCORED, page[0], page[-1] + length, on_odd)
     return [candle for candle in found if candle.opened_at in wanted]
 
 
@@ -103,7 +101,7 @@ def _pages(wanted: list[int], length: int) -> Iterator[list[int]]:
 
 def _present(lake: Lake, symbol: str, start: int, end: int) -> set[int]:
     rows = lake.read("candles", [symbol], utc(start), utc(end), columns=["opened_at", "interval"])
-    rows = rows.filter(pc.field("interval") == INTERVAL)
+    rows = rows.filter(pc.field("interval") == SCORED)
     return {micros(at) for at in rows["opened_at"].to_pylist()}
 
 

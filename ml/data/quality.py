@@ -20,13 +20,12 @@ import numpy as np
 import pandas as pd
 
 from quantstream.core.errors import DataRejected, Misconfigured
-from quantstream.core.time import MICROSECOND, interval_length
+from quantstream.core.time import MICROSECOND, SCORED, interval_length
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
 SUITES = Path(__file__).resolve().parents[2] / "expectations"
-INTERVAL = "5m"
 ROW_COUNT = "expect_table_row_count_to_be_between"  # its failure means too little, not wrong
 Outcome = Literal["passed", "short", "rejected"]
 
@@ -83,7 +82,7 @@ def validate(symbol: str, settings: Settings, now: datetime | None = None) -> Va
     """
     lake = Lake(settings.lake_url)
     version = lake.version("candles")
-    frame = lake.candle_frame([symbol], INTERVAL, version=version)
+    frame = lake.candle_frame([symbol], SCORED, version=version)
     report = check(symbol, frame, settings.state.absolute(), now or datetime.now(UTC), version)
     _write(settings.state / "validation" / f"{symbol}.json", asdict(report))
     marker = _marker(settings, symbol)
@@ -137,7 +136,7 @@ def with_checked_columns(candles: pd.DataFrame) -> pd.DataFrame:
     the first and the last candle that have none, the same in each row. `close_jump`: |ln(close / close before)|.
     """
     frame = candles.copy()
-    length = interval_length(INTERVAL)
+    length = interval_length(SCORED)
     if "opened_at" in frame:
         at = frame["opened_at"].astype("datetime64[us, UTC]").astype("int64") // MICROSECOND
         frame["boundary_offset_us"] = at % length

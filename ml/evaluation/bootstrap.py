@@ -14,8 +14,8 @@ import numpy.typing as npt
 from scipy.stats import rankdata  # type: ignore[import-untyped]
 
 from quantstream.core.rolling import Floats
+from quantstream.core.time import DAY
 
-DAY_US = 86_400_000_000
 DRAWS = 300
 BOUNDS = (0.025, 0.975)
 SEED = 17
@@ -25,7 +25,7 @@ Days = npt.NDArray[np.intp]
 
 def days_of(opened_at: npt.NDArray[np.int64]) -> Days:
     """Return each row's day, counted from 0 without gaps."""
-    return np.unique(opened_at // DAY_US, return_inverse=True)[1].astype(np.intp)
+    return np.unique(opened_at // DAY, return_inverse=True)[1].astype(np.intp)
 
 
 def interval(days: Days, statistic: Callable[[Floats], float]) -> tuple[float, float]:

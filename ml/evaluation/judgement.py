@@ -14,6 +14,7 @@ from ml.models import online_correction
 from ml.models.base import Model
 from quantstream import features
 from quantstream.core.rolling import Floats
+from quantstream.core.time import HOUR
 
 CHUNK = 20_000  # sequences are memory
 Chosen = npt.NDArray[np.bool_]
@@ -105,7 +106,7 @@ def report_of(kind: str, data: Dataset, rows: Rows, figures: Figures) -> Report:
 
 def _cuts(data: Dataset, rows: Rows, figures: Figures) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by hour of the day and by the day's volatility against its own tertiles."""
-    hour = (data.opened_at[rows] + features.STEP_US) // 3_600_000_000 % 24
+    hour = (data.opened_at[rows] + features.STEP_US) // HOUR % 24
     volatility = data.matrix(rows, ("log_rms_24h",))[:, 0]
     edges = np.quantile(volatility, (1 / 3, 2 / 3))
     third = np.digitize(volatility, edges)

@@ -25,6 +25,7 @@ from ml.models import base
 from ml.serving.loaded import LoadedModel
 from quantstream import features
 from quantstream.core.errors import ModelRejected, Unavailable
+from quantstream.messages.models import MODEL_NAMES, registered_name
 
 SHORT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -45,7 +46,6 @@ from mlflow.models.signature import ModelSignature  # noqa: E402
 from mlflow.types.schema import Schema, TensorSpec  # noqa: E402
 
 log = logging.getLogger(__name__)
-KINDS = ("forecast", "signal", "risk", "anomaly")
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it warns of a missing pip that nothing needs
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last is said of an unknown alias
@@ -65,11 +65,6 @@ class Card:
     registered_at: int  # µs
     metrics: dict[str, float]
     reasons: list[str]
-
-
-def registered_name(kind: str) -> str:
-    """Return the registered name of a kind of model."""
-    return f"{EXPERIMENT}-{kind}"
 
 
 class Registry:
@@ -93,7 +88,7 @@ class Registry:
 
         Raises: Unavailable.
         """
-        found = {registered_name(kind): self.alias_version(registered_name(kind), CHAMPION) for kind in KINDS}
+        found = {name: self.alias_version(name, CHAMPION) for name in MODEL_NAMES}
         return {name: version for name, version in found.items() if version is not None}
 
     def card(self, name: str, alias: str = CHAMPION) -> Card | None:

@@ -22,10 +22,10 @@ from ml.serving.outcome_memory import Memory
 from quantstream import features
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
+from quantstream.core.time import SCORED
 from quantstream.messages import payloads
+from quantstream.messages.models import MODEL_KINDS
 
-INTERVAL = "5m"
-KINDS = ("forecast", "signal", "risk", "anomaly")
 HORIZONS = ("5m", "15m", "1h")  # as ml.models.forecast, which is imported only with a forecast model
 log = logging.getLogger(__name__)
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -42,7 +42,7 @@ class ModelSet:
 
     def __iter__(self) -> Iterator[tuple[str, LoadedModel | None]]:
         """Yield each kind and its model."""
-        return iter([(kind, getattr(self, kind)) for kind in KINDS])
+        return iter([(kind, getattr(self, kind)) for kind in MODEL_KINDS])
 
     @property
     def length(self) -> int:
@@ -183,7 +183,7 @@ def _score(draft: _Draft, now_us: int) -> payloads.Score:
     close = float(draft.series.columns["close"][-1])
     return payloads.Score(
         symbol=draft.symbol,
-        interval=INTERVAL,
+        interval=SCORED,
         opened_at=int(draft.series.at[-1]),
         revision=draft.series.revision,
         close=close,

@@ -19,18 +19,18 @@ from ml.data.dataset import Dataset, Split
 from ml.data.quality import usable_symbols
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
-from ml.serving.registry import CHAMPION, Registry, registered_name
+from ml.serving.registry import CHAMPION, Registry
 from ml.training import promotion
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.core.time import SCORED
 from quantstream.core.trade import Trade
 from quantstream.lake.store import Lake
 from quantstream.lake.trades import StoredTrades
+from quantstream.messages.models import MODEL_KINDS, registered_name
 from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
-MODELS = ("forecast", "signal", "risk", "anomaly")
-INTERVAL = "5m"
 FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
 MOST_TRADES = 200_000  # an even share of each symbol and day, each a stretch of its own
 TRADES_SEED = 11
@@ -109,8 +109,8 @@ def check_kind(kind: str) -> None:
 
     Raises: Misconfigured.
     """
-    if kind not in MODELS:
-        raise Misconfigured(f"there is no model {kind!r}; choose one of {', '.join(MODELS)}")
+    if kind not in MODEL_KINDS:
+        raise Misconfigured(f"there is no model {kind!r}; choose one of {', '.join(MODEL_KINDS)}")
 
 
 def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
@@ -177,7 +177,7 @@ def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] |
 
 def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = None) -> dict[str, pd.DataFrame]:
     """Return each symbol's candles as a frame in time order."""
-    frame = lake.candle_frame(symbols, INTERVAL, version=version)
+    frame = lake.candle_frame(symbols, SCORED, version=version)
     return {str(symbol): part.reset_index(drop=True) for symbol, part in frame.groupby("symbol", observed=True)}
 
 

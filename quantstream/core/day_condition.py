@@ -11,10 +11,9 @@ from typing import Literal
 import msgspec
 
 from quantstream.core.accounts import Account
-from quantstream.core.time import MINUTE, window_start
+from quantstream.core.time import DAY, HOUR, window_start
 
-DAY = 1440 * MINUTE
-ON_ITS_WAY = 60 * MINUTE  # µs of the market: younger candles are not missed yet
+ON_ITS_WAY = HOUR  # µs of the market: younger candles are not missed yet
 Condition = Literal["whole", "degraded", "pending", "missing"]
 COUNTS = ("equal", "different", "missing", "duplicate", "incomplete", "unproved", "trades", "missing_trades")
 

@@ -7,6 +7,9 @@ from quantstream.core.errors import Misconfigured
 MICROSECOND = 1
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WEEK = 7 * DAY
 EARLIEST = 1_230_768_000 * SECOND  # 2009-01-01: nothing in this market is older
 LATEST = 4_102_444_800 * SECOND  # 2100-01-01
 
@@ -16,10 +19,12 @@ INTERVALS = {
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
     "30m": 30 * MINUTE,
-    "1h": 60 * MINUTE,
-    "4h": 240 * MINUTE,
-    "1d": 1440 * MINUTE,
+    "1h": HOUR,
+    "4h": 4 * HOUR,
+    "1d": DAY,
 }
+SCORED = "5m"  # the interval whose candles models learn from and judge
+SCORED_LENGTH = INTERVALS[SCORED]
 
 
 def interval_length(interval: str) -> int:

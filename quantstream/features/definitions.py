@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quantstream.core import time
 from quantstream.features import price, volatility
 from quantstream.features.grid import DAY, HOUR, MONTH, WEEK
 from quantstream.features.volatility import Formula
 
 CORSI = "Corsi 2009 (HAR)"
 PARKINSON = "Parkinson 1980"
-DAY_US, HALF_DAY_US, WEEK_US = 86_400_000_000, 43_200_000_000, 604_800_000_000
+DAY_US, HALF_DAY_US, WEEK_US = time.DAY, 12 * time.HOUR, time.WEEK
 
 
 @dataclass(frozen=True)

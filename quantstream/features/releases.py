@@ -14,11 +14,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from quantstream.core import time
 from quantstream.features.grid import Times
 
 Flags = npt.NDArray[np.bool_]
 
-HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
+HOUR_US, DAY_US = time.HOUR, time.DAY
 STANDARD = -5 * HOUR_US  # New York to UTC; an hour less in summer
 FIRST_YEAR, LAST_YEAR = 2007, 2099  # of the rule: summer from March's second Sunday to November's first, at 2 h
 THURSDAY = 3  # the weekday of 1970-01-01, Monday being 0

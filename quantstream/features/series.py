@@ -11,8 +11,9 @@ import pandas as pd
 
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
+from quantstream.core.time import SCORED_LENGTH
 
-STEP_US = 300_000_000  # five minutes; window lengths count candles of this length
+STEP_US = SCORED_LENGTH  # window lengths count candles of this length
 PRICES = ("open", "high", "low", "close")
 COLUMNS = (*PRICES, "volume", "taker_buy_volume")
 REQUIRED = ("opened_at", *PRICES, "volume")

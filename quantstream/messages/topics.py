@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from quantstream.core.time import DAY
 from quantstream.settings import PARTITIONS
 
-DAY_MS = 86_400_000
+DAY_MS = DAY // 1000
 
 
 @dataclass(frozen=True)

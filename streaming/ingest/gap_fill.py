@@ -16,7 +16,7 @@ from quantstream.binance.protocols import MarketHistory, NotOffered, Row, Unknow
 from quantstream.binance.wire import aggregate_row
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import Unavailable
-from quantstream.core.time import SECOND, window_start
+from quantstream.core.time import DAY, window_start
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Hole
 from quantstream.messages.payloads import EventKind
@@ -29,7 +29,7 @@ PATIENCE = 0.05  # seconds before REST is asked: what is only out of order, or o
 REPAIR_TRIES = 4  # the exchange's REST side may be a little behind its streams
 REPAIR_PAUSE = 0.5  # seconds between them, doubled each time
 RETRY_EVERY = 30.0  # seconds between tries for remembered holes
-GIVE_UP_AFTER = 86_400 * SECOND  # by then the exchange's daily archive has it
+GIVE_UP_AFTER = DAY  # by then the exchange's daily archive has it
 AT_ONCE = 8  # repairs that ask at the same time
 PAGE = 1000  # rows of one REST answer: fewer mean that there are no more
 

@@ -25,7 +25,7 @@ from quantstream.binance.wire import (
 from quantstream.core.accounts import NO_SYMBOL, Account
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import BadRecord, Unavailable
-from quantstream.core.time import SECOND, interval_length
+from quantstream.core.time import HOUR, SECOND, interval_length
 from quantstream.core.trade import Trade
 from quantstream.observability.balance import BalanceSheet
 from quantstream.observability.health import Health
@@ -43,7 +43,6 @@ MAX_ALL_PENDING = 200_000  # of all symbols together
 MAX_BEGINNINGS = (
     100  # new symbols whose open window is fetched first: 33 of the weight each, 6,000 a minute are allowed
 )
-HOUR = 3600 * SECOND
 CLOCK_EVERY = 1.0  # seconds between readings of the exchange's clock
 
 

@@ -12,11 +12,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from quantstream.core.time import MINUTE
+from quantstream.core.time import DAY, MINUTE
 from quantstream.decode.digits import Flags, Ints
 
 TOLERANCE = MINUTE  # by how much times may run against ids: the exchange's own do, by far less
-FAR = 24 * 60 * MINUTE  # between trades whose ids follow one another
+FAR = DAY  # between trades whose ids follow one another
 FEW = 3  # trades at either end of all: across such a leap they are taken for misdated
 
 

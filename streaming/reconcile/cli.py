@@ -98,8 +98,7 @@ def _verify(settings: Settings, given: argparse.Namespace) -> tuple[list[str], i
 
 
 def _proof(settings: Settings, given: argparse.Namespace) -> Proof:
-    from quantstream.core.day_condition import DAY
-    from quantstream.core.time import window_start
+    from quantstream.core.time import DAY, window_start
     from quantstream.lake.store import Lake
     from streaming.reconcile.moments import parse_moment
     from streaming.reconcile.scope import chosen, exchange_clock, rest_of

@@ -13,7 +13,7 @@ import msgspec
 
 from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord
-from quantstream.core.time import MINUTE
+from quantstream.core.time import DAY
 from quantstream.kafka import ANY_PARTITION, Reader, Writer
 from quantstream.kafka.ranges import candle_time, offset_at, read_ranges, whole
 from quantstream.messages.payloads import decode, encode
@@ -22,7 +22,7 @@ from quantstream.settings import Kafka
 
 STEP = 1_000  # revisions of the aggregator between two corrections: far more than any window ever had
 TRANSACTIONAL_ID = "quantstream-corrections"
-MARGIN = 1440 * MINUTE  # how far candles of several symbols may be out of order after an outage
+MARGIN = DAY  # how far candles of several symbols may be out of order after an outage
 Key = tuple[str, str, int]  # symbol, interval, opened_at
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import EARLIEST, LATEST, MINUTE, SECOND
+from quantstream.core.time import DAY, EARLIEST, HOUR, LATEST, MINUTE, SECOND
 from quantstream.lake.store import micros, utc
 
 _AGO = re.compile(r"^(\d{1,9})([smhd])$")
-_UNITS = {"s": SECOND, "m": MINUTE, "h": 60 * MINUTE, "d": 1440 * MINUTE}
+_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
 def parse_moment(text: str, now: Callable[[], int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import MINUTE
+from quantstream.core.time import HOUR, MINUTE
 from quantstream.kafka import Reader, partition_counts
 from quantstream.kafka.ranges import NEAR, Range, offset_at, parse_offset, trade_time, whole
 from quantstream.lake.store import Lake
@@ -20,7 +20,7 @@ from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 SHOWN = 20  # differences that a terminal gets to see; --json has them all
 BROKER_PATIENCE = 5.0  # seconds
 BEFORE = MINUTE  # read so much earlier, so that a heartbeat or trade shows that nothing of the first window is missing
-AFTER = 60 * MINUTE  # read on for so long: repairs come later than the trades around them
+AFTER = HOUR  # read on for so long: repairs come later than the trades around them
 
 
 def run_replay(

@@ -18,9 +18,9 @@ from quantstream.binance.klines import exchange_time, fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.day_condition import COUNTS as DAY_COUNTS
-from quantstream.core.day_condition import DAY, DayProof, expected
+from quantstream.core.day_condition import DayProof, expected
 from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
-from quantstream.core.time import INTERVALS, window_start
+from quantstream.core.time import DAY, INTERVALS, SCORED, window_start
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, micros, utc
@@ -29,7 +29,6 @@ from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolProof
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
 
-SCORED_INTERVAL = "5m"  # the one that the models have learned
 TABLES = (
     "candles",
     "trades",
@@ -272,7 +271,7 @@ class SymbolRun:
 
     def _count_scores(self, interval: str, span: Span, opens: range, rows: Iterable[Stored]) -> None:
         """Count the scores of the candles as they first came; a later revision is not judged again."""
-        if interval != SCORED_INTERVAL:
+        if interval != SCORED:
             return
         bounds = (utc(opens.start), utc(opens[-1] + opens.step))
         scores = self.lake.read("scores", [self.symbol], *bounds, columns=["symbol", "interval", "opened_at"])

@@ -23,6 +23,7 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.kafka import ensure_topics
 from quantstream.lake.schemas import CANDLE_FIELDS
 from quantstream.lake.store import Lake
+from quantstream.observability.metrics_page import parse_metrics, total
 from quantstream.settings import Kafka
 from streaming.ingest.trade_log import MAX_QUEUED
 from streaming.offline.candles import write_candles
@@ -203,7 +204,7 @@ def test_a_broker_that_stands_still_costs_no_trade_and_no_memory(
     market = ("--symbols", "BTCUSDT,ETHUSDT", "--speed", "60", "--history-days", "1", "--seed", "9")
     rest = processes.exchange(*market, "--trades-per-second", "50")
     processes.start("ingest", QUANTSTREAM_HTTP_PORT=str(port := free_port()))
-    wait_for(lambda: sample(port, "quantstream_ingest_records_total", 'outcome="forwarded"') > 2_000)
+    wait_for(lambda: sample(port, "quantstream_ingest_records_total", outcome="forwarded") > 2_000)
     before = psutil.Process(processes.running["ingest"].pid).memory_info().rss
     os.kill(broker_process.pid, signal.SIGSTOP)
     try:
@@ -223,11 +224,10 @@ def test_a_broker_that_stands_still_costs_no_trade_and_no_memory(
     assert_equals_the_exchange(lake, rest)
 
 
-def sample(port: int, name: str, label: str = "") -> float:
+def sample(port: int, name: str, **labels: str) -> float:
     """Return a metric of a stage, 0 while it does not answer."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
+            return total(parse_metrics(answer.read().decode()), name, **labels) or 0.0
     except OSError:
         return 0.0
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name) and label in line), 0.0)

@@ -5,17 +5,15 @@ What a stage says itself is read each second from its metrics; what the lake kee
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from quantstream.lake.store import Lake
+from quantstream.observability.metrics_page import parse_metrics, total
 from streaming.sink.symbol_state import sink_accounts
 
 EVERY = 1.0  # seconds
-_OFF = re.compile(rb"^quantstream_\w+_unbalanced_symbols ([\d.e+]+)$", re.M)
-_READ = re.compile(rb'^quantstream_\w+_balance_records\{outcome="read"\} ([\d.e+]+)$', re.M)
 
 
 @dataclass
@@ -42,12 +40,13 @@ class BalanceWatch:
     def look(self) -> None:
         """Look at all of them once."""
         for stage in self.stages:
-            page = self.metrics(stage)
-            read, found = _READ.search(page), _OFF.search(page)
-            if read and found and float(read[1]):
+            values, name = parse_metrics(self.metrics(stage).decode()), f"quantstream_{stage.partition('/')[0]}"
+            read = total(values, f"{name}_balance_records", outcome="read")
+            off = total(values, f"{name}_unbalanced_symbols")
+            if read and off is not None:
                 self.looks[stage] = self.looks.get(stage, 0) + 1
-                if count := int(float(found[1])):
-                    self.off.append(f"{stage}: {count} symbols do not add up")
+                if off:
+                    self.off.append(f"{stage}: {off:.0f} symbols do not add up")
 
     def unseen(self) -> list[str]:
         """Return the stages whose balance was never seen: nothing is known of them."""

@@ -118,6 +118,6 @@ def test_history_leads_to_validation_leads_to_training(dags: dict[str, Any]) -> 
 
 
 def test_the_models_offered_are_those_that_can_be_trained() -> None:
-    from ml.training.train import MODELS
+    from quantstream.messages.models import MODEL_KINDS
 
-    assert f"MODELS = {list(MODELS)}".replace("'", '"') in (DAGS / "models_train.py").read_text()
+    assert f"MODELS = {list(MODEL_KINDS)}".replace("'", '"') in (DAGS / "models_train.py").read_text()

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import DAY, HOUR, MINUTE, SECOND
 from streaming.exchange.market.protocol import Market, latest_trades, trades_between
 from streaming.exchange.market.tape import Ints, Minutes, bars_of, exact_sums
 
-HOUR, DAY = 60 * MINUTE, 1440 * MINUTE
 INTERVALS = {
     "1s": SECOND,
     "1m": MINUTE,

@@ -16,13 +16,12 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from quantstream.core.time import MINUTE
+from quantstream.core.time import DAY, MINUTE
 from streaming.exchange.market.listing import Character
 from streaming.exchange.market.tape import Ints
 
 Floats = npt.NDArray[np.float64]
-DAY = 1440 * MINUTE
-MINUTES_A_DAY = 1440
+MINUTES_A_DAY = DAY // MINUTE
 MINUTES_A_YEAR = 525_600
 EXTRA_FILLS = 0.4  # trades beyond the first that a taker order fills, on average
 FAST_MEMORY = np.exp(-1 / 90)  # log-volatility forgets with time constants of 90 minutes

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from quantstream.core.time import MINUTE
-from streaming.exchange.market.market_klines import DAY, HOUR, bars_between, price_before, window_of
+from quantstream.core.time import DAY, HOUR, MINUTE
+from streaming.exchange.market.market_klines import bars_between, price_before, window_of
 from streaming.exchange.market.protocol import Market, latest_trades
 from streaming.exchange.refusals import NotTraded, Refused
 

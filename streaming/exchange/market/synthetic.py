@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from quantstream.core.time import MINUTE
+from quantstream.core.time import DAY, MINUTE
 from streaming.exchange.market.draw import draw_tape
 from streaming.exchange.market.listing import Character, Listing, synthetic_listing
-from streaming.exchange.market.price_path import DAY, MINUTES_A_DAY, Climate, Floats, SymbolPath
+from streaming.exchange.market.price_path import MINUTES_A_DAY, Climate, Floats, SymbolPath
 from streaming.exchange.market.tape import Ints, Minutes, Tape
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")

@@ -7,12 +7,14 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from dashboard.balance_cards import DayConditions, condition_body, condition_tiles, stage_balances
-from dashboard.stage_status import Sample, Stage, parse_metrics
+from dashboard.stage_status import Sample, Stage
 from quantstream.core.accounts import Account
-from quantstream.core.day_condition import DAY, DayProof
+from quantstream.core.day_condition import DayProof
+from quantstream.core.time import DAY
 from quantstream.lake.store import Lake
 from quantstream.observability.balance import BalanceSheet
 from quantstream.observability.metrics import Metrics
+from quantstream.observability.metrics_page import parse_metrics
 from streaming.sink.daily_accounts import keep_accounts
 from tests.unit.dashboard.conftest import MIDNIGHT
 

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from dashboard.stage_status import Sample, Stage, Stages, parse_metrics, read_addresses
+from dashboard.stage_status import Sample, Stage, Stages, read_addresses
 from quantstream.core.errors import Unavailable
 from quantstream.observability.health import Health, HealthServer
 from quantstream.observability.metrics import Metrics
+from quantstream.observability.metrics_page import parse_metrics
 
 
 def page(forwarded: float, duplicates: float = 0, delay: tuple[float, float] = (0, 0), lag: float = 0) -> str:

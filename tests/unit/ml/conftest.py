@@ -20,6 +20,7 @@ from ml.models.signal import SignalOptions
 from ml.serving.registry import Registry
 from ml.training import train
 from quantstream.core.errors import Unavailable
+from quantstream.messages.models import MODEL_KINDS
 from tests.unit.ml import markets
 
 SMALL = train.Options(
@@ -46,7 +47,7 @@ def dataset_of_two(candles: dict[str, object]) -> dataset.Dataset:
 def tasks(dataset_of_two: dataset.Dataset) -> dict[str, train.Task]:
     """What each kind learns from."""
     trades = [*markets.trades(3000), *markets.trades(3000, "ETHUSDT", 5)]
-    return {kind: train.prepare(kind, dataset_of_two, trades if kind == "anomaly" else ()) for kind in train.MODELS}
+    return {kind: train.prepare(kind, dataset_of_two, trades if kind == "anomaly" else ()) for kind in MODEL_KINDS}
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, ModelRejected
 from quantstream.core.rolling import Floats
+from quantstream.messages.models import MODEL_KINDS
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
 
@@ -34,7 +35,7 @@ def windows(model: base.Model, task: train.Task, count: int = 40) -> Floats:
     return evaluate.windows_of(model, task.data, task.split.judge[-count:])
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_saved_and_loaded_model_predicts_the_same(
     kind: str, models: dict[str, base.Model], tasks: dict[str, train.Task], tmp_path: Path
 ) -> None:
@@ -49,7 +50,7 @@ def test_a_saved_and_loaded_model_predicts_the_same(
         assert np.array_equal(loaded.score_trades(trades), models[kind].score_trades(trades))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_the_same_data_gives_the_same_model(
     kind: str, models: dict[str, base.Model], tasks: dict[str, train.Task]
 ) -> None:
@@ -58,7 +59,7 @@ def test_the_same_data_gives_the_same_model(
     np.testing.assert_allclose(again.predict(read), models[kind].predict(read), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_rows_do_not_influence_each_other(
     kind: str, models: dict[str, base.Model], tasks: dict[str, train.Task]
 ) -> None:
@@ -177,7 +178,7 @@ def test_a_logistic_regression_survives_an_absent_class() -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest", "no manifest"])
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_damaged_model_is_refused(kind: str, damage: str, models: dict[str, base.Model], tmp_path: Path) -> None:
     folder = tmp_path / "model"
     base.save(models[kind], folder)
@@ -250,7 +251,7 @@ def test_a_forecast_of_before_the_usual_quantiles_still_loads(models: dict[str, 
     assert not np.array_equal(loaded.predict(read), model.predict(read))
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]) -> None:
     model = models[kind]
     computed = features.compute(markets.flat(features.WARMUP + 40), rows=model.length)

@@ -15,6 +15,7 @@ from ml.serving.registry import CHAMPION, PREVIOUS, Registry
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import ModelRejected, Unavailable
+from quantstream.messages.models import MODEL_KINDS
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +27,7 @@ def register(registry: Registry, model: base.Model, **metrics: float) -> str:
     )
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_registered_model_comes_back_the_same(
     kind: str, registry: Registry, models: dict[str, base.Model], tasks: dict[str, train.Task]
 ) -> None:

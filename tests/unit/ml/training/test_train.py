@@ -15,6 +15,7 @@ from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.lake.store import Lake
+from quantstream.messages.models import MODEL_KINDS
 from quantstream.settings import Settings
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
@@ -36,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, mlflow_url: str, candles:
     return settings
 
 
-@pytest.mark.parametrize("kind", train.MODELS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_a_trained_model_is_registered_with_its_reasons_and_serves(kind: str, settings: Settings) -> None:
     registry = Registry(settings.mlflow_url)
     result = train.train(kind, settings, SMALL)
@@ -103,7 +104,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
         assert said.count("\n") == 1
     monkeypatch.setattr("sys.argv", ["ml", "champions"])
     assert command.main() == 0
-    assert set(json.loads(capsys.readouterr().out)) == {f"quantstream-{kind}" for kind in train.MODELS}
+    assert set(json.loads(capsys.readouterr().out)) == {f"quantstream-{kind}" for kind in MODEL_KINDS}
 
 
 def _candles_version(settings: Settings) -> int:

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from quantstream.core.decimals import units_text
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND
 from quantstream.core.trade import Trade
-from streaming.exchange.market.market_klines import DAY, INTERVALS, klines, window_of, windows_back, windows_between
+from streaming.exchange.market.market_klines import INTERVALS, klines, window_of, windows_back, windows_between
 from streaming.exchange.market.protocol import Market, trades_between
 from streaming.exchange.market.recorded import RecordedMarket
 from streaming.exchange.market.statistics import (

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND
 from streaming.exchange.market.market_klines import klines, windows_between
-from streaming.exchange.market.price_path import DAY
 from streaming.exchange.market.protocol import aggregates_from, latest_trades, trades_between, trades_from
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from quantstream.core.accounts import Account, newest_of_each
-from quantstream.core.day_condition import DAY, DayProof, account_trouble
-from quantstream.core.time import MINUTE
+from quantstream.core.day_condition import DayProof, account_trouble
+from quantstream.core.time import DAY, MINUTE
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, utc
 from streaming.reconcile.verify import Exchange, verify
