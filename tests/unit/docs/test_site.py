@@ -40,6 +40,14 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
         assert not fragment or fragment in map(anchor, headings), link
 
 
+@pytest.mark.parametrize("page", pages())
+def test_a_list_or_table_begins_after_an_empty_line_or_a_heading(page: str) -> None:
+    """MkDocs would make a paragraph of it; GitHub is more lenient."""
+    parts = (ROOT / page).read_text(encoding="utf-8").split("```")
+    text = "```".join(part if number % 2 == 0 else "" for number, part in enumerate(parts))
+    assert re.findall(r"^(?![-*] |[|#\s]|\d+\. ).+\n(?:[-*] |\d+\. |\|).*", text, re.MULTILINE) == []
+
+
 def test_every_page_of_the_repository_is_in_the_site_and_begins_with_its_title(site: Path) -> None:
     laid = {path.relative_to(site / "pages").as_posix() for path in (site / "pages").rglob("*.md")}
     assert set(pages()) <= laid
