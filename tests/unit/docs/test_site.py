@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from infra import docs_site
 from quantstream.messages.asyncapi import document
@@ -85,3 +87,18 @@ def test_the_topics_are_there_for_programs_and_for_people(site: Path) -> None:
     assert re.findall(r"^## (\S+)$", page, re.MULTILINE) == [topic.name for topic in TOPICS]
     assert "| `quote_volume` | text, `^[0-9]+\\.[0-9]{16}$` |" in page
     assert "Written by aggregate, corrections." in page
+
+
+def test_what_the_site_is_built_with_is_locked() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["docs"]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "docs" / "requirements.txt").read_text(), re.MULTILINE))
+    for text in wanted:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(locked[requirement.name]), text
+
+
+def test_a_wrong_call_is_answered_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        docs_site.main([])
+    assert ended.value.code == 2
+    assert "the following arguments are required: folder" in capsys.readouterr().err
