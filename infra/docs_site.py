@@ -6,6 +6,7 @@ package, the topics as AsyncAPI, and `llms.txt` (llmstxt.org), which lists every
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import shutil
@@ -182,8 +183,11 @@ def _write(path: Path, content: str | bytes) -> None:
 
 def main(arguments: Iterable[str]) -> int:
     """Lay the site out in the folder that is named."""
-    (target,) = arguments
-    build(Path(target))
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.docs_site", description="Lay the documentation out for MkDocs."
+    )
+    parser.add_argument("folder", type=Path, help="where pages and configuration go, e.g. build/docs")
+    build(parser.parse_args(list(arguments)).folder)
     return 0
 
 

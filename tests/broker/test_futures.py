@@ -13,9 +13,9 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from quantstream.binance.blocking_rest import Rest
 
 from infra.embedded.free_ports import free_port
+from quantstream.binance.rest import BlockingRest
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import DeadRecord, Event, decode
 from quantstream.messages.stages import STAGES
@@ -79,7 +79,7 @@ def test_futures_come_to_their_own_klines_and_every_stage_takes_ids_that_skip(
     seen = lake.candles().num_rows
     wait_for(lambda: lake.candles().num_rows >= seen + 6 and scored(lake) >= seen)
 
-    proof = verify(lake, Exchange(Rest(f"{rest}/fapi/v1")), SYMBOLS)
+    proof = verify(lake, Exchange(BlockingRest(f"{rest}/fapi/v1")), SYMBOLS)
     found = {name: proof.total(name) for name in ("incomplete", "different", "missing", "duplicate", "missing_trades")}
     assert found == {"incomplete": 0, "different": 0, "missing": 0, "duplicate": 0, "missing_trades": 0}
     assert (proof.not_compared, proof.total("scored_twice")) == ([], 0)
@@ -88,7 +88,7 @@ def test_futures_come_to_their_own_klines_and_every_stage_takes_ids_that_skip(
     assert lake_off(lake) == []
     for stage, port in ports.items():
         assert sample(port, f"quantstream_{stage}_unbalanced_symbols") == 0
-        assert sample(port, f"quantstream_{stage}_balance_records", 'outcome="read"') > 0
+        assert sample(port, f"quantstream_{stage}_balance_records", outcome="read") > 0
     dead = [decode(message.value() or b"", DeadRecord) for message in read_topic(fresh_broker, DEAD)]
     assert {record.source for record in dead} <= {"ingest"}  # frames that the exchange cut in half
     told = [decode(message.value() or b"", Event) for message in read_topic(fresh_broker, EVENTS)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -50,7 +51,7 @@ RIGHT = Report(
     ],
     ids=["lag", "restart", "balance", "verify", "verdict", "nothing judged", "no quiet symbol"],
 )
-def test_a_run_is_right_only_if_all_of_it_is(wrong: dict[str, object]) -> None:
+def test_a_run_is_right_only_if_all_of_it_is(wrong: dict[str, Any]) -> None:
     assert RIGHT.is_right
     assert not replace(RIGHT, **wrong).is_right
 

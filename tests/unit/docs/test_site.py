@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from infra import docs_site
 from quantstream.messages.asyncapi import document
@@ -38,6 +40,14 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: str) -> None:
         assert not name or target.resolve().relative_to(ROOT).as_posix() in files(), link
         headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE) if fragment else []
         assert not fragment or fragment in map(anchor, headings), link
+
+
+@pytest.mark.parametrize("page", pages())
+def test_a_list_or_table_begins_after_an_empty_line_or_a_heading(page: str) -> None:
+    """MkDocs would make a paragraph of it; GitHub is more lenient."""
+    parts = (ROOT / page).read_text(encoding="utf-8").split("```")
+    text = "```".join(part if number % 2 == 0 else "" for number, part in enumerate(parts))
+    assert re.findall(r"^(?![-*] |[|#\s]|\d+\. ).+\n(?:[-*] |\d+\. |\|).*", text, re.MULTILINE) == []
 
 
 def test_every_page_of_the_repository_is_in_the_site_and_begins_with_its_title(site: Path) -> None:
@@ -77,3 +87,18 @@ def test_the_topics_are_there_for_programs_and_for_people(site: Path) -> None:
     assert re.findall(r"^## (\S+)$", page, re.MULTILINE) == [topic.name for topic in TOPICS]
     assert "| `quote_volume` | text, `^[0-9]+\\.[0-9]{16}$` |" in page
     assert "Written by aggregate, corrections." in page
+
+
+def test_what_the_site_is_built_with_is_locked() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]["docs"]
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "docs" / "requirements.txt").read_text(), re.MULTILINE))
+    for text in wanted:
+        requirement = Requirement(text)
+        assert requirement.specifier.contains(locked[requirement.name]), text
+
+
+def test_a_wrong_call_is_answered_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        docs_site.main([])
+    assert ended.value.code == 2
+    assert "the following arguments are required: folder" in capsys.readouterr().err
