@@ -189,7 +189,7 @@ def test_scores_of_a_commit_that_the_group_has_outrun_are_dropped_and_made_again
 
 def _between_reading_and_commit(stage: ScoreStage, act: Callable[[], None]) -> None:
     """Let something happen when the next batch was taken and is not committed yet."""
-    take: Any = stage.take
+    take: Any = type(stage).take.__get__(stage)
 
     def taking(messages: Any) -> None:
         take(messages)
@@ -204,9 +204,13 @@ def test_what_was_read_of_a_lost_partition_is_scored_by_its_next_holder_alone(sc
     _between_reading_and_commit(old, lambda: old.reader.lost(PARTS[:1]))  # type: ignore[attr-defined]
     old.turn()
     assert (scene.scores(), scene.committed()) == ([], [None, None])
+    _between_reading_and_commit(old, lambda: None)
+    scene.put(candle(0, "ETHUSDT", close=7), partition=1)
+    old.turn()
+    assert (scene.scores(), scene.committed()) == ([("ETHUSDT", 0, 7.0)], [None, 1]), "no word of what is another's now"
     hand_over(PARTS[:1], None, new)
     new.turn()
-    assert scene.scores() == [("BTCUSDT", 0, 1.0)]
+    assert sorted(scene.scores()) == [("BTCUSDT", 0, 1.0), ("ETHUSDT", 0, 7.0)]
 
 
 def test_a_partition_that_is_revoked_is_committed_while_it_is_held_and_its_history_goes_with_it(scene: Scene) -> None:
