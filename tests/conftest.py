@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
 
 ROOT = Path(__file__).resolve().parent.parent
+settings.register_profile("quantstream", deadline=None)  # a busy machine is no finding
+settings.load_profile("quantstream")
 DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
 
 

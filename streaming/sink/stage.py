@@ -158,6 +158,7 @@ class SinkStage(PartitionedStage):
                 "the lake holds less than it did; what its topic still has is stored again",
                 extra={"table": TABLES[part[0]], "partition": f"{part[0]}-{part[1]}", "from": known, "to": reached},
             )
+        self.known.pop(part, None)  # told once
         if reached is not None:
             self.known[part] = reached
 

@@ -86,6 +86,11 @@ class MemoryReader:
     def lag(self) -> int:
         return 0
 
+    def close(self) -> None:
+        self.at.clear()
+
+    leave = close
+
 
 class MemoryWriter:
     """A transactional producer; `outrun` makes the next commit fail as that of a member which the group has left behind."""
