@@ -10,6 +10,7 @@ import typer
 
 from quantstream.core.errors import Misconfigured
 from quantstream.core.trade import is_symbol
+from quantstream.files import replacing
 from streaming.offline.candles import Summary, write_candles
 from streaming.offline.row_account import Account
 from streaming.recordings.readers import Given
@@ -42,7 +43,7 @@ def _name(account: Account, out: Path) -> None:
         typer.echo(sentence)
     if account.named > SHOWN:
         beside = out.with_name(out.name + ".account.txt")
-        with beside.open("w", encoding="utf-8") as file:
+        with replacing(beside) as draft, draft.open("w", encoding="utf-8") as file:
             file.writelines(sentence + "\n" for sentence in account.names())
         typer.echo(f"… and {account.named - SHOWN:,} more: all of them are in {beside}")
 

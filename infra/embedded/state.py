@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quantstream.core.errors import Misconfigured
+from quantstream.files import PRIVATE, write_whole
 
 PROJECT = Path(__file__).resolve().parents[2]
 SOCKET_LIMIT = 100  # bytes; the system allows 108 (104 on macOS) with the ending zero
@@ -160,9 +161,4 @@ class State:
 
 def write_private(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON that only its owner may read, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(value, file, indent=1)
-        file.write("\n")
-    part.replace(path)
+    write_whole(path, json.dumps(value, indent=1).encode() + b"\n", PRIVATE)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from quantstream.core.rolling import Floats
+from quantstream.core.time import INTERVALS
 from quantstream.features import (
     DAY,
     HOUR,
@@ -27,8 +28,9 @@ from quantstream.features import (
     grids,
     opened_at_us,
 )
+from quantstream.messages.models import HORIZONS
 
-RETURNS = {"return_5m": 1, "return_15m": 3, "return_1h": 12}  # label → candles ahead
+RETURNS = {f"return_{horizon}": INTERVALS[horizon] // STEP_US for horizon in HORIZONS}  # label → candles ahead
 HORIZON = {**RETURNS, "action": HOUR, "abnormal": HOUR, "log_rms_next_1h": HOUR}
 SELL, HOLD, BUY = 0, 1, 2
 COST = 0.001  # round trip, as a share of the price: two taker fees of 0.05 %

@@ -21,6 +21,7 @@ import pandas as pd
 
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import MICROSECOND, SCORED, interval_length
+from quantstream.files import write_whole
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
@@ -229,6 +230,4 @@ def _marker(settings: Settings, symbol: str) -> Path:
 def _write(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2) + "\n")
-    part.replace(path)
+    write_whole(path, json.dumps(value, indent=2).encode() + b"\n")

@@ -12,6 +12,7 @@ from ml.models import forecast, risk
 from ml.models.base import Model
 from ml.models.parts import network
 from quantstream.core.rolling import Floats
+from quantstream.messages.models import HORIZONS
 
 HAR_SHORT = risk.HAR[:3]  # what the baseline knows of: a day back
 FEWEST_IN_MONTH = 500  # candles before a symbol's month says anything of coverage
@@ -30,7 +31,7 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
             for h, label in enumerate(forecast.LABELS)
         ]
         found = {"coverage_90": held[-1], "coverage_90_mean": float(np.mean(held))}
-        for h, (horizon, label) in enumerate(zip(network.HORIZONS, forecast.LABELS, strict=True)):
+        for h, (horizon, label) in enumerate(zip(HORIZONS, forecast.LABELS, strict=True)):
             ours = predicted[part, h]
             har, plain = (quantiles[part] for quantiles in baselines[label])
             loss = measures.pinball(actual[label][part], ours, network.LEVELS)

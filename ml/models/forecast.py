@@ -24,10 +24,11 @@ from ml.data.dataset import Dataset, Rows, Split, thin
 from ml.models import online_correction
 from ml.models.base import Model
 from ml.models.parts import network, plain_network, trees
-from ml.models.parts.network import HORIZONS, LEVELS, quantiles
+from ml.models.parts.network import LEVELS, quantiles
 from ml.models.parts.plain_network import PlainNetwork
 from ml.models.parts.relative import relative
 from quantstream.core.rolling import Floats
+from quantstream.messages.models import HORIZONS
 
 NAMES = (
     "momentum_5m",

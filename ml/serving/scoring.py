@@ -24,11 +24,9 @@ from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
 from quantstream.core.time import SCORED
 from quantstream.messages import payloads
-from quantstream.messages.models import MODEL_KINDS
+from quantstream.messages.models import HORIZONS, LEVELS, MODEL_KINDS
 
-HORIZONS = ("5m", "15m", "1h")  # as ml.models.forecast, which is imported only with a forecast model
 log = logging.getLogger(__name__)
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)

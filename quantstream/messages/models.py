@@ -1,7 +1,9 @@
-"""The four kinds of models, by the names that scores, the registry and operators know them by."""
+"""What models and those who read their scores agree on: kinds, registered names, horizons and quantiles of the forecast."""
 
 from __future__ import annotations
 
+HORIZONS = ("5m", "15m", "1h")  # of the forecast: how far ahead
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # of its quantiles
 MODEL_KINDS = ("forecast", "signal", "risk", "anomaly")  # the slowest to train first
 
 

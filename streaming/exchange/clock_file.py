@@ -7,13 +7,13 @@ A killed exchange resumes at the end of its lease; what traded in between was an
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import msgspec
 
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import SECOND
+from quantstream.files import write_whole
 from streaming.exchange.clock import Clock
 
 WRITE_EVERY = 0.5  # seconds of wall time
@@ -51,11 +51,9 @@ def write_clock(path: Path, saved: Saved) -> None:
 
     Raises: Misconfigured when its folder cannot be written.
     """
-    draft = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(msgspec.json.encode(saved))
-        os.replace(draft, path)
+        write_whole(path, msgspec.json.encode(saved))
     except OSError as error:
         raise Misconfigured(f"the clock file {path} cannot be written ({error.strerror}); name another") from None
 

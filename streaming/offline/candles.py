@@ -23,6 +23,7 @@ from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.time import interval_length
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Hole
+from quantstream.files import replacing
 from quantstream.lake.schemas import candle_rows
 from streaming.offline.external_sort import Sorter, row_of, rows_of, void_row
 from streaming.offline.merge_rows import Reconciler
@@ -308,16 +309,16 @@ def _note_zero_volumes(candles: Sequence[Candle], account: Account) -> None:
 
 
 def _write(candles: Sequence[Candle], out: Path) -> None:
-    rows, part = candle_rows(candles, with_key=False), out.with_name(f".{out.name}.part")
-    if out.suffix == ".parquet":
-        pyarrow.parquet.write_table(rows, part)
-    else:
+    rows = candle_rows(candles, with_key=False)
+    with replacing(out) as draft:
+        if out.suffix == ".parquet":
+            pyarrow.parquet.write_table(rows, draft)
+            return
         plain = pa.table({name: _text(rows[name]) for name in rows.column_names})
-        with part.open("wb") as file:
+        with draft.open("wb") as file:
             file.write(",".join(rows.column_names).encode() + b"\n")
             options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="none")
             pyarrow.csv.write_csv(plain, file, options)
-    part.replace(out)
 
 
 def _text(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:

@@ -57,7 +57,7 @@ def test_what_is_not_airflow_is_unavailable(odd: Any) -> None:
     api = _Airflow(odd)
     task = Task("task", -1, "", "success", 1, 1.0)
     questions: list[Callable[[], Any]] = [
-        *(api.health, api.is_healthy, api.dag_ids, api.import_errors, lambda: api.trigger("dag")),
+        *(api.dag_ids, api.import_errors, lambda: api.trigger("dag")),
         *(lambda: api.runs("dag"), lambda: api.run("dag", "run"), lambda: api.tasks("dag", "run")),
         lambda: api.log("dag", "run", task),
     ]

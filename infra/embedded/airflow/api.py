@@ -1,4 +1,4 @@
-"""A small client of Airflow's REST API: is it up, start this DAG, how far is it; for progress bars and for tests."""
+"""A small client of Airflow's REST API: start this DAG, how far is it; for progress bars and for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from urllib.request import Request, urlopen
 from infra.embedded.airflow.environment import USER
 from quantstream.core.errors import Misconfigured, Unavailable
 
-COMPONENTS = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
@@ -63,22 +62,6 @@ class AirflowApi:
         self.timeout = timeout
         self._password = password
         self._token = ""
-
-    def health(self) -> dict[str, str]:
-        """Return each component's status: healthy, unhealthy or unknown. Needs no login.
-
-        Raises: Unavailable while the API server does not answer.
-        """
-        with self._understood():
-            answer = self._call("GET", "/api/v2/monitor/health", needs_login=False)
-            return {name: str((answer.get(name) or {}).get("status") or "unknown") for name in COMPONENTS}
-
-    def is_healthy(self) -> bool:
-        """Whether all four components are up; False also while nothing answers."""
-        try:
-            return all(status == "healthy" for status in self.health().values())
-        except Unavailable:
-            return False
 
     def dag_ids(self) -> list[str]:
         """Return the DAGs that the DAG processor has read so far."""
@@ -134,13 +117,13 @@ class AirflowApi:
                 f"what answers at {self.address} is not Airflow, or one of another version: {error!r}"
             ) from error
 
-    def _call(self, method: str, path: str, body: Any = None, needs_login: bool = True) -> Any:
-        if needs_login and not self._token:
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        if not self._token:
             self._log_in()
         try:
             return self._send(method, path, body)
         except HTTPError as error:
-            if error.code != 401 or not needs_login:
+            if error.code != 401:
                 raise Unavailable(f"Airflow refused {method} {path}: {error.code} {_detail(error)}") from error
         self._log_in()
         try:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
 
 from quantstream.core.errors import Misconfigured
+from quantstream.files import PRIVATE, write_whole
 
 PROJECT = Path(__file__).resolve().parents[3]
 DAGS = PROJECT / "dags"
@@ -110,10 +110,11 @@ def prepare(home: Path) -> str:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     config = home / "airflow.cfg"
     if not config.exists():
-        _write_private(config, _secrets())
+        write_whole(config, _secrets().encode(), PRIVATE)
     passwords = home / PASSWORD_FILE
     if not passwords.exists():
-        _write_private(passwords, json.dumps({USER: "".join(secrets.choice(ALPHABET) for _ in range(16))}) + "\n")
+        drawn = "".join(secrets.choice(ALPHABET) for _ in range(16))
+        write_whole(passwords, json.dumps({USER: drawn}).encode() + b"\n", PRIVATE)
     return password(home)
 
 
@@ -136,12 +137,3 @@ def _secrets() -> str:
         f"[api]\nsecret_key = {secrets.token_urlsafe(32)}\n\n"
         f"[api_auth]\njwt_secret = {secrets.token_urlsafe(48)}\n"
     )
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    part.replace(path)

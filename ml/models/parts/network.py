@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from quantstream.core.rolling import Floats
+from quantstream.messages.models import HORIZONS
+from quantstream.messages.models import LEVELS as QUANTILES
 
-LEVELS = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
-HORIZONS = ("5m", "15m", "1h")
+LEVELS = np.array(QUANTILES)
 NORMAL_WIDTHS = (0.971, 0.674)  # from the 75 % to the 95 % quantile of a normal, and from the median to the 75 %
 
 

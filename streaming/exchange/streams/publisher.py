@@ -39,7 +39,6 @@ class Publisher:
         self._feeds: dict[str, Feed] = {}
         self._held: dict[str, Event] = {}  # by stream: events kept back to be sent after the next one
         self.connections: dict[Connection, dict[str, Stream]] = {}
-        self.trades_sent = 0
 
     def listen(self, connection: Connection, names: Iterable[str]) -> None:
         """Make these streams the ones that a connection listens to; the first to listen starts a waiting clock."""
@@ -123,7 +122,6 @@ class Publisher:
         else:
             at = span.tape.at[span.start : span.stop].tolist()
             texts = {unit: wire.trade_events(span, unit) for unit in units}
-        self.trades_sent += len(at)
         return _events(name, at, texts)
 
     def _units(self, name: str) -> set[int]:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantstream.binance.endpoint_weights import market_of
 from quantstream.binance.market_history import BinanceHistory
@@ -58,6 +60,24 @@ def test_processes_of_one_address_have_their_shares_of_what_its_header_counts_to
     assert other.reserve(1) == 0
     other.told(899)
     assert other.reserve(2) == 60.0, "our half is free, the address has used all"
+
+
+@given(
+    shares=st.integers(1, 4),
+    asked=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 25), st.booleans()), max_size=200),
+)
+def test_however_processes_take_turns_their_address_stays_below_what_is_allowed(
+    shares: int, asked: list[tuple[int, int, bool]]
+) -> None:
+    accounts, counted = [Weight(1000, wall=lambda: 0.0, shares=shares) for _ in range(shares)], 0
+    for process, weight, is_answered in asked:
+        account = accounts[process % shares]
+        if not account.reserve(weight):
+            counted += weight
+            if is_answered:
+                account.told(counted)
+                assert account.used == counted
+    assert counted <= 900
 
 
 async def test_a_command_waits_for_weight_that_ingest_has_used() -> None:
