@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from tests.infra.cluster.api_store import Cluster
-from tests.infra.cluster.conftest import Kubectl
 from tests.infra.cluster.test_apply import definition
 from tests.infra.manifests import K8S
 
+MINE = {"access-key": "mine", "secret-key": "too"}
 ROLES = ("streaming", "scoring", "mlflow", "dashboard", "airflow")
 Up = Callable[..., "subprocess.CompletedProcess[str]"]
 MINIKUBE = """#!/bin/sh
@@ -202,17 +202,11 @@ def test_no_argument_says_how_it_is_used(up: Up) -> None:
     assert "infra/k8s/up --minikube" in done.stdout
 
 
-def test_a_secret_that_is_there_stays(cluster: Cluster, up: Up, kubectl: Kubectl) -> None:
-    kubectl("create", "namespace", "quantstream")
-    kubectl(
-        "create",
-        "secret",
-        "generic",
-        "objects",
-        "--namespace",
-        "quantstream",
-        "--from-literal=access-key=mine",
-        "--from-literal=secret-key=too",
-    )
+def test_a_secret_that_is_there_stays(cluster: Cluster, up: Up) -> None:
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quantstream"}}
+    cluster.create(cluster.kind("v1", "namespaces"), "", space)
+    values = {key: base64.b64encode(text.encode()).decode() for key, text in MINE.items()}
+    mine = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "objects"}, "data": values}
+    cluster.create(cluster.kind("v1", "secrets"), "quantstream", mine)
     assert up("--minikube").returncode == 0
-    assert secrets(cluster)["objects"] == {"access-key": "mine", "secret-key": "too"}
+    assert secrets(cluster)["objects"] == MINE
