@@ -15,7 +15,7 @@ Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ag
 path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
 at any time.
 
-**Parameters.** `symbols`: leave empty for all configured ones.
+**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them.
 
 **When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
 or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless. A single
@@ -30,7 +30,12 @@ row that is no kline is left out, counted and named in the task's log; it does n
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles"],
-    params={"symbols": Param([], type="array", items={"type": "string"}, description="empty: all configured symbols")},
+    params={
+        "symbols": Param([], type="array", items={"type": "string"}, description="empty: all configured symbols"),
+        "tasks": Param(
+            100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
+        ),
+    },
     default_args={
         "owner": "market-data",
         "retries": 3,
@@ -40,37 +45,42 @@ row that is no kline is left out, counted and named in the task's log; it does n
     },
 )
 def history_backfill() -> None:
-    """Wire the tasks: one per symbol, then one event for all."""
+    """Wire the tasks: one per batch of symbols, then one event for all."""
 
     @task
-    def symbols() -> list[str]:
-        """Return the symbols to fetch."""
+    def symbols() -> list[list[str]]:
+        """Return the symbols to fetch, in batches."""
+        from ml.data.symbol_batches import batches
         from quantstream.settings import load_settings
 
-        return list(get_current_context()["params"]["symbols"] or load_settings().symbols)
+        params = get_current_context()["params"]
+        return batches(params["symbols"] or load_settings().symbols, params["tasks"])
 
-    @task(map_index_template="{{ symbol }}")
-    def fetch(symbol: str) -> str:
-        """Bring one symbol's history into the lake."""
+    @task(map_index_template="{{ batch_title }}")
+    def fetch(batch: list[str]) -> list[str]:
+        """Bring the history of a batch of symbols into the lake."""
         from airflow.sdk.exceptions import AirflowFailException
 
         from ml.data.history_backfill import backfill
-        from quantstream.core.errors import DataRejected, Misconfigured
+        from ml.data.symbol_batches import in_turn, title
         from quantstream.settings import load_settings
 
-        get_current_context()["symbol"] = symbol
-        try:
-            return str(backfill(symbol, load_settings()))
-        except (Misconfigured, DataRejected) as error:
-            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
-            raise AirflowFailException(str(error)) from None
+        context, settings = get_current_context(), load_settings()
+        context["batch_title"] = title(batch)
+        outcomes = in_turn(batch, lambda symbol: str(backfill(symbol, settings)))
+        if outcomes.refused:
+            context["ti"].xcom_push("return_value", outcomes.done)  # what was fetched counts, though the task is red
+            for reason in outcomes.refused.values():
+                log.error("%s", reason)
+            raise AirflowFailException("; ".join(outcomes.refused.values()))
+        return outcomes.done
 
     @task(outlets=[Asset("candles_history")], trigger_rule=TriggerRule.ALL_DONE)
-    def publish(fetched: Iterable[str]) -> int:
+    def publish(fetched: Iterable[list[str]]) -> int:
         """Say that the history is there, for whichever symbols it could be fetched."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        sentences = list(fetched)
+        sentences = [sentence for batch in fetched for sentence in batch]
         if not sentences:
             raise AirflowSkipException("no symbol's history could be fetched")
         return len(sentences)
@@ -82,7 +92,7 @@ def history_backfill() -> None:
 
         raise AirflowFailException("the history of at least one symbol could not be fetched; its task's log says why")
 
-    fetched = fetch.expand(symbol=symbols())
+    fetched = fetch.expand(batch=symbols())
     publish(fetched)
     fetched >> report_failures()
 

@@ -4,6 +4,7 @@
 #        secrets.sh --print [NAMESPACE]  prints them instead, for a sealed store; nothing is asked or written
 # Logins to Kafka are not among them: the user operator makes those.
 set -eu
+kubectl() { command kubectl ${CONTEXT:+--context "$CONTEXT"} "$@"; }
 print=
 [ "${1:-}" = --print ] && { print=1; shift; }
 namespace=${1:-quantstream}

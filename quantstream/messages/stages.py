@@ -12,10 +12,7 @@ from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_C
 
 @dataclass(frozen=True)
 class Stage:
-    """One always-on process; every one may tell operators (`ops.events.v1`).
-
-    `group` is its consumer group; the sink keeps its offsets in the lake instead.
-    """
+    """One always-on process; each may tell operators. `group` is its consumer group; the sink keeps its offsets in the lake."""
 
     name: str
     reads: tuple[Topic, ...]

@@ -26,9 +26,9 @@ from airflow.dag_processing.dagbag import DagBag
 bag = DagBag(dag_folder={folder!r})
 assert not bag.import_errors, bag.import_errors
 outcomes = []
-for dag, environment in {runs!r}:
+for dag, environment, conf in {runs!r}:
     os.environ.update(environment)
-    run = bag.dags[dag].test()
+    run = bag.dags[dag].test(run_conf=conf)
     tasks = {{}}
     for task in run.get_task_instances():
         tasks[f"{{task.task_id}}[{{task.map_index}}]" if task.map_index >= 0 else task.task_id] = str(task.state)
@@ -55,6 +55,8 @@ class Runs:
     history: Any
     validation: Any
     bad_validation: Any
+    shared_history: Any
+    shared_validation: Any
     state: Path
     bad_state: Path
 
@@ -71,9 +73,15 @@ def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> 
     good = {**settings, "QUANTSTREAM_STATE": str(state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,NOPEUSDT,ETHUSDT"}
     bad = {**settings, "QUANTSTREAM_STATE": str(bad_state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT"}
     subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
-    wanted = [("history_backfill", good), ("candles_validate", good), ("candles_validate", bad)]
-    history, validation, bad_validation = home.python(RUN.format(folder=str(DAGS), runs=wanted))
-    return Runs(history, validation, bad_validation, state, bad_state)
+    shared_good = {**good, "QUANTSTREAM_STATE": str(tmp_path_factory.mktemp("shared"))}
+    wanted = [
+        ("history_backfill", good, {}),
+        ("candles_validate", good, {}),
+        ("candles_validate", bad, {}),
+        ("history_backfill", shared_good, {"tasks": 1}),
+        ("candles_validate", bad, {"tasks": 1, "symbols": ["BTCUSDT", "ETHUSDT"]}),
+    ]
+    return Runs(*home.python(RUN.format(folder=str(DAGS), runs=wanted)), state=state, bad_state=bad_state)
 
 
 def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:
@@ -125,6 +133,17 @@ def test_bad_candles_turn_the_run_red_and_nothing_is_published(runs: Runs) -> No
     }
     marker = json.loads((runs.bad_state / "quarantine" / "BTCUSDT.json").read_text())
     assert "`high, open` failed (1 rows): expected that high is not below open" in marker["reason"]
+
+
+def test_symbols_that_share_a_task_share_no_trouble(runs: Runs) -> None:
+    assert runs.shared_history == {
+        "run": "failed",  # for NOPEUSDT
+        "tasks": {"symbols": "success", "fetch[0]": "failed", "publish": "success", "report_failures": "failed"},
+    }
+    assert runs.shared_validation == {
+        "run": "failed",
+        "tasks": {"symbols": "success", "check[0]": "failed", "publish": "skipped", "report_failures": "failed"},
+    }
 
 
 def candle(symbol: str, at: datetime, high: str = "2") -> dict[str, Any]:

@@ -146,7 +146,7 @@ def resource_faults(objects: Sequence[Object]) -> Faults:
 def bound_faults(objects: Sequence[Object]) -> Faults:
     """Scalers whose bounds cross, pass the partitions of their topic, or whose target is not there."""
     topics = {one["metadata"]["name"]: one["spec"]["partitions"] for one in of_kind(objects, "KafkaTopic")}
-    there = {(one["kind"], one["metadata"]["name"]) for one in of_kind(objects, *TEMPLATED)}
+    there = {(one["kind"], one["metadata"]["name"]) for one in of_kind(objects, "Deployment", "StatefulSet")}
     for one in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject"):
         spec = one["spec"]
         least = spec.get("minReplicas", spec.get("minReplicaCount"))
@@ -174,16 +174,25 @@ def reference_faults(objects: Sequence[Object]) -> Faults:
     """References to a ConfigMap, a Secret's key, a claim, a service account or a Service that nobody makes."""
     maps = {one["metadata"]["name"] for one in of_kind(objects, "ConfigMap")}
     accounts = {one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount")}
+    claims = {one["metadata"]["name"] for one in of_kind(objects, "PersistentVolumeClaim")}
     secrets = {one["metadata"]["name"]: set(one["data"]) for one in secret_script()} | STRIMZI_SECRETS
     secrets |= {one["metadata"]["name"]: {"password"} for one in of_kind(objects, "KafkaUser")}
     for one in objects:
         for path, value in walk(one):
             if path.endswith((".configMapRef", ".configMapKeyRef", ".configMap")) and value["name"] not in maps:
                 yield f"{title(one)}: refers to the ConfigMap {value['name']}, which is not there"
-            if path.endswith(".secretKeyRef") and value["key"] not in secrets.get(value["name"], ()):
+            if (
+                path.endswith(".secretKeyRef")
+                and not value.get("optional")
+                and value["key"] not in secrets.get(value["name"], ())
+            ):
                 yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
             if re.search(r"secretTargetRef\[\d+\]$", path) and value["key"] not in secrets.get(value["name"], ()):
                 yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
+            if path.endswith(".claimName") and value not in claims:
+                yield f"{title(one)}: mounts the claim {value}, which is not there"
+            if isinstance(value, dict) and value.get("optional"):
+                continue
             if path.endswith(".secret") and isinstance(value, dict):
                 for item in value["items"]:
                     if item["key"] not in secrets.get(value["secretName"], ()):
@@ -218,7 +227,11 @@ def security_faults(objects: Sequence[Object]) -> Faults:
             or not inside["runAsUser"]
         ):
             yield f"{title(one)}: may run as root, or without a seccomp profile"
-        if spec["automountServiceAccountToken"] or spec["enableServiceLinks"]:
+        needs_token = {
+            subject["name"] for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]
+        }
+        has_token = spec["automountServiceAccountToken"] and spec["serviceAccountName"] not in needs_token
+        if has_token or spec["enableServiceLinks"]:
             yield f"{title(one)}: gets a token or variables that it does not need"
         for container in containers(one):
             wanted = {

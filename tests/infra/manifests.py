@@ -1,9 +1,8 @@
-"""The manifests as they would be applied: rendered by kubectl, and what is found in them."""
+"""The manifests as they are applied, and what is found in them."""
 
 from __future__ import annotations
 
 import copy
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -16,28 +15,26 @@ from infra.embedded.state import PROJECT
 
 Object = dict[str, Any]
 K8S = PROJECT / "infra" / "k8s"
-SYSTEMS = {  # what somebody applies to have a whole system: two folders, or one overlay
-    "base": ("infrastructure", "services"),
-    "local": ("overlays/local",),
-    "prod": ("overlays/prod",),
-    "replay": ("infrastructure", "services", "jobs/replay"),
+SYSTEMS = {  # what somebody applies to have a whole system
+    "local": ("infrastructure", "services"),
+    "prod": ("production/infrastructure", "production/services", "production/monitoring"),
+    "local-replay": ("infrastructure", "services", "jobs"),
+    "prod-replay": ("production/infrastructure", "production/services", "production/jobs"),
 }
-TEMPLATED = ("Deployment", "StatefulSet", "Job")
+TEMPLATED = ("Deployment", "StatefulSet", "Job", "CronJob", "Pod")
 
 
 @cache
-def _rendered(folder: str) -> tuple[Object, ...]:
-    kubectl = shutil.which("kubectl")
-    assert kubectl, "kubectl is needed to render the manifests; install it (Debian: apt install kubernetes-client)"
-    done = subprocess.run([kubectl, "kustomize", str(K8S / folder)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"infra/k8s/{folder} cannot be rendered: {done.stderr.strip()}"
-    assert not done.stderr.strip(), f"infra/k8s/{folder}: {done.stderr.strip()}"
-    return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
+def _applied(folder: str) -> tuple[Object, ...]:
+    files = sorted((K8S / folder).glob("*.yaml"))
+    return tuple(one for file in files for one in yaml.safe_load_all(file.read_text()) if one)
 
 
 def render(system: str) -> list[Object]:
-    """Return every object of a system, each a copy of one's own."""
-    return [copy.deepcopy(one) for folder in SYSTEMS[system] for one in _rendered(folder)]
+    """Return every object of a system, each a copy of one's own, and the pod that Airflow makes of its template for a task."""
+    objects = [copy.deepcopy(one) for folder in SYSTEMS[system] for one in _applied(folder)]
+    templates = [one["data"]["pod.yaml"] for one in objects if title(one).startswith("ConfigMap airflow-task")]
+    return [*objects, *(yaml.safe_load(text) for text in templates)]
 
 
 @cache
@@ -50,7 +47,8 @@ def secret_script() -> tuple[Object, ...]:
 
 def title(thing: Object) -> str:
     """Return what a person calls an object."""
-    return f"{thing['kind']} {thing['metadata']['name']}"
+    own = thing["metadata"]
+    return f"{thing['kind']} {own.get('name', own.get('generateName'))}"
 
 
 def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:
@@ -66,13 +64,21 @@ def named(objects: Sequence[Object], kind: str, name: str) -> Object:
 
 def pod(workload: Object) -> Object:
     """Return the pod's specification of a workload."""
-    spec: Object = workload["spec"]["template"]["spec"]
+    spec: Object = _template(workload)["spec"]
     return spec
+
+
+def _template(workload: Object) -> Object:
+    if workload["kind"] == "Pod":
+        return workload
+    spec = workload["spec"]
+    found: Object = (spec["jobTemplate"]["spec"] if workload["kind"] == "CronJob" else spec)["template"]
+    return found
 
 
 def pod_labels(workload: Object) -> Mapping[str, str]:
     """Return the labels of a workload's pods."""
-    labels: Mapping[str, str] = workload["spec"]["template"]["metadata"]["labels"]
+    labels: Mapping[str, str] = _template(workload)["metadata"]["labels"]
     return labels
 
 

@@ -56,7 +56,6 @@ class Played:
         """The pod with addresses of this machine; probes, confinement, resources and grace are the overlay's own."""
         spec = copy.deepcopy(pod(self.workload))
         (container,) = spec["containers"]
-        container["image"] = f"localhost/{container['image']}"
         container.pop("envFrom", None)
         instance = {
             "QUANTSTREAM_HTTP_PORT": str(self.port),

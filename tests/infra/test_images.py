@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from infra.embedded.state import PROJECT
-from tests.infra.manifests import SYSTEMS, containers, of_kind, render
+from tests.infra.manifests import SYSTEMS, TEMPLATED, containers, of_kind, render
 
 DOCKER = PROJECT / "infra" / "docker"
 EXTRAS = {  # what pyproject.toml calls what an image is made of
@@ -121,11 +121,11 @@ def test_the_manifests_images_are_targets() -> None:
     images = {
         container["image"].partition("quantstream/")[2].partition(":")[0]
         for system in SYSTEMS
-        for workload in of_kind(render(system), "Deployment", "StatefulSet", "Job")
+        for workload in of_kind(render(system), *TEMPLATED)
         for container in containers(workload)
         if "quantstream/" in container["image"]
     }
-    assert images == {"streaming", "scoring", "dashboard", "mlflow"}
+    assert images == {"streaming", "scoring", "dashboard", "mlflow", "airflow"}
     assert images <= set(targets())
 
 

@@ -18,6 +18,7 @@ from tests.infra.manifest_checks import (
 )
 from tests.infra.manifests import (
     SYSTEMS,
+    TEMPLATED,
     Object,
     matches,
     named,
@@ -26,11 +27,12 @@ from tests.infra.manifests import (
     pod,
     pod_labels,
     render,
+    title,
     variables,
 )
 
 VERSIONS = ("1.31", "1.34", "1.37")
-WHOLE = ("base", "local", "prod")
+WHOLE = ("local", "prod")
 FENCED = {"aggregate", "detect", "sink", "score"}  # two of one identity must never run at once
 
 
@@ -56,7 +58,7 @@ def test_every_reference_selector_port_and_bound_holds(system: list[Object]) -> 
 
 
 def test_no_object_is_applied_twice(whole: list[Object]) -> None:
-    names = [(one["kind"], one["metadata"]["name"]) for one in whole]
+    names = [title(one) for one in whole]
     assert len(names) == len(set(names))
 
 
@@ -127,7 +129,7 @@ def test_a_pods_last_seconds_fit_into_its_grace(whole: list[Object]) -> None:
 
 def test_settings_are_known_to_the_code(system: list[Object]) -> None:
     given = {key for one in of_kind(system, "ConfigMap") for key in one["data"]}
-    for one in of_kind(system, "Deployment", "StatefulSet", "Job"):
+    for one in of_kind(system, *TEMPLATED):
         given |= set(variables(one))
     for name in sorted(key for key in given if key.startswith("QUANTSTREAM_")):
         kind: object = Settings
@@ -138,10 +140,8 @@ def test_settings_are_known_to_the_code(system: list[Object]) -> None:
 
 
 def test_a_change_of_settings_is_a_rollout(whole: list[Object]) -> None:
-    (name,) = [
-        o["metadata"]["name"] for o in of_kind(whole, "ConfigMap") if o["metadata"]["name"].startswith("quantstream")
-    ]
-    assert len(name) > len("quantstream-")
+    names = [one["metadata"]["name"] for one in of_kind(whole, "ConfigMap")]
+    (name,) = [one for one in names if one.startswith("quantstream-") and one != "quantstream-jobs"]
     for each in STAGES:
         (source,) = pod(stage(whole, each))["containers"][0]["envFrom"]
         assert source == {"configMapRef": {"name": name}}
@@ -174,24 +174,19 @@ def test_a_stage_may_reach_what_it_needs_and_nothing_else(whole: list[Object], n
     assert found == may_reach
 
 
-@pytest.mark.parametrize("name", ["base", "prod"])
-def test_topics_are_those_of_the_code(name: str) -> None:
-    factor = 1 if name == "base" else 3
-    partitions = dict.fromkeys(("symbol",), 12) if name == "prod" else {}
+def test_topics_are_those_of_the_code() -> None:
+    objects = render("prod")
     for topic in TOPICS:
-        spec = named(render(name), "KafkaTopic", topic.name)["spec"]
+        spec = named(objects, "KafkaTopic", topic.name)["spec"]
         config = {key: str(value) for key, value in spec["config"].items()}
         config.pop("min.insync.replicas", None)
-        assert (spec["partitions"], spec["replicas"], config) == (
-            partitions.get(topic.key, topic.partitions),
-            factor,
-            topic.config,
-        )
+        partitions = 12 if topic.key == "symbol" else topic.partitions
+        assert (spec["partitions"], spec["replicas"], config) == (partitions, 3, topic.config)
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stages_login_may_do_what_the_pipeline_says(name: str) -> None:
-    acls = named(render("base"), "KafkaUser", name)["spec"]["authorization"]["acls"]
+    acls = named(render("prod"), "KafkaUser", name)["spec"]["authorization"]["acls"]
 
     def topics(operation: str) -> set[str]:
         return {
@@ -232,8 +227,8 @@ def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None
 
 
 def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:
-    fallback = list(yaml.safe_load_all((path_of("components/hpa") / "scalers.yaml").read_text()))
-    objects = [*render("base"), *fallback]
+    fallback = list(yaml.safe_load_all((path_of("sources/components/hpa") / "scalers.yaml").read_text()))
+    objects = [*(one for one in render("prod") if one["kind"] != "ScaledObject"), *fallback]
     assert list(bound_faults(objects)) == []
     for version in VERSIONS:
         assert list(schema_faults(fallback, version)) == []
@@ -242,7 +237,8 @@ def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:
 
 
 def test_replay_is_a_command_that_the_program_has(capsys: pytest.CaptureFixture[str]) -> None:
-    (container,) = pod(named(render("replay"), "Job", "replay"))["containers"]
+    (job,) = of_kind(render("prod-replay"), "Job")
+    (container,) = pod(job)["containers"]
     program, arguments = container["args"][:3], container["args"][3:]
     assert program == ["python", "-m", "streaming"]
     with pytest.raises(SystemExit) as ended:

@@ -19,7 +19,7 @@ import yaml
 from quantstream.messages.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "infra" / "k8s" / "infrastructure" / "monitoring"
+FOLDER = ROOT / "infra" / "k8s" / "sources" / "monitoring"
 RULE = yaml.safe_load((FOLDER / "rules.yaml").read_text())
 GROUPS = RULE["spec"]["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}

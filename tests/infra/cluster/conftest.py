@@ -1,0 +1,56 @@
+"""An empty cluster's API, and the real kubectl that talks to it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.infra.cluster.api_server import serving
+from tests.infra.cluster.api_store import Cluster
+from tests.infra.manifests import K8S
+
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[tuple[Cluster, Path]]:
+    """A cluster, and the kubeconfig that reaches it."""
+    with serving(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+def cluster(api: tuple[Cluster, Path]) -> Cluster:
+    """A cluster with nothing in it."""
+    return api[0]
+
+
+@pytest.fixture
+def environment(api: tuple[Cluster, Path], tmp_path: Path) -> dict[str, str]:
+    """What a shell has whose kubectl reaches the cluster."""
+    return os.environ | {"KUBECONFIG": str(api[1]), "KUBECACHEDIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def kubectl(environment: dict[str, str]) -> Kubectl:
+    """The real kubectl, run beside the manifests."""
+
+    def run(*arguments: str, check: bool = True, sent: str | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            env=environment,
+            cwd=K8S,
+            input=sent,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done
+
+    return run

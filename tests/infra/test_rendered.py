@@ -1,0 +1,134 @@
+"""The folders that people apply: what the sources say and nothing else, images from where they are, room on a small machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from infra.embedded.jars import KAFKA_VERSION
+from infra.embedded.state import PROJECT
+from tests.infra.manifest_checks import SCHEMAS, amount
+from tests.infra.manifests import K8S, SYSTEMS, TEMPLATED, Object, containers, named, of_kind, pod, render, title
+
+APPLIED = sorted({folder for folders in SYSTEMS.values() for folder in folders})
+SYSTEM_CPU = (
+    0.85  # of kube-system on Minikube: API server 250m, controllers 200m, scheduler, etcd, DNS, network 100m each
+)
+SYSTEM_MEMORY = 700 * 2**20
+
+
+def versions() -> dict[str, str]:
+    """Return what infra/k8s/versions.env says."""
+    lines = (K8S / "versions.env").read_text().splitlines()
+    return dict(line.split("#")[0].strip().split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def asked(objects: list[Object], what: str) -> float:
+    """Return the sum of all requests of a resource, one task of Airflow's among them; init containers run before the others."""
+    total = 0.0
+    for one in of_kind(objects, *TEMPLATED):
+        wanted = sum(amount(each["resources"]["requests"][what]) for each in pod(one)["containers"])
+        total += wanted * one["spec"].get("replicas", 1)
+    return total
+
+
+def test_what_is_applied_is_what_the_sources_say(tmp_path: Path) -> None:
+    subprocess.run([K8S / "render", str(tmp_path)], check=True, capture_output=True)
+    rendered = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.yaml")}
+    committed = {str(p.relative_to(K8S)): p.read_text() for folder in APPLIED for p in (K8S / folder).iterdir()}
+    assert committed.keys() == rendered.keys()
+    assert [name for name in committed if committed[name] != rendered[name]] == [], "run infra/k8s/render"
+
+
+@pytest.mark.parametrize("folder", APPLIED)
+def test_a_folder_that_is_applied_holds_nothing_but_objects(folder: str) -> None:
+    for path in (K8S / folder).iterdir():
+        assert path.suffix == ".yaml"
+        for one in yaml.safe_load_all(path.read_text()):
+            assert one["kind"] != "Kustomization"
+            assert {"apiVersion", "metadata"} <= set(one)
+
+
+def test_every_object_of_ours_names_its_namespace() -> None:
+    for system in SYSTEMS:
+        for one in render(system):
+            if one["kind"] not in ("Namespace", "Pod"):
+                assert one["metadata"]["namespace"] == "quantstream", title(one)
+
+
+@pytest.mark.parametrize(("system", "registry"), [("local", "LOCAL_REGISTRY"), ("prod", "REGISTRY")])
+def test_our_images_come_from_where_they_are(system: str, registry: str) -> None:
+    images = {container["image"] for one in of_kind(render(system), *TEMPLATED) for container in containers(one)}
+    ours = {image for image in images if "quantstream" in image}
+    own = versions()
+    assert {image.rpartition("/")[0] for image in ours} == {own[registry]}
+    assert {image.rpartition(":")[2] for image in ours} == {own["TAG"]}
+    assert {image.partition("/")[0] for image in images - ours} <= {"docker.io"}
+
+
+def test_no_source_names_a_registry_for_our_images() -> None:
+    for path in (K8S / "sources").rglob("*.yaml"):
+        assert re.findall(r"image: (?!registry\.invalid/)\S*quantstream/\S+", path.read_text()) == [], path.name
+
+
+def test_everything_fits_into_minikube_as_it_is_started() -> None:
+    objects, own = render("local"), versions()
+    assert asked(objects, "cpu") <= float(own["MINIKUBE_CPUS"]) - SYSTEM_CPU
+    assert asked(objects, "memory") <= float(own["MINIKUBE_MEMORY"]) * 2**20 - SYSTEM_MEMORY
+
+
+def test_the_scaler_alone_says_how_many_there_are() -> None:
+    objects = render("prod")
+    scaled = [one["spec"]["scaleTargetRef"] for one in of_kind(objects, "ScaledObject", "HorizontalPodAutoscaler")]
+    assert scaled
+    for target in scaled:
+        assert "replicas" not in named(objects, target["kind"], target["name"])["spec"]
+
+
+def test_pinned_versions_agree() -> None:
+    own = versions()
+    kafka = named(render("prod"), "Kafka", "quantstream")["spec"]["kafka"]
+    (broker,) = pod(named(render("local"), "StatefulSet", "kafka"))["containers"]
+    assert (kafka["version"], kafka["metadataVersion"]) == (own["KAFKA"], own["KAFKA_METADATA"])
+    assert broker["image"] == f"docker.io/apache/kafka:{own['KAFKA']}"
+    assert f"Strimzi {own['STRIMZI']}" in (SCHEMAS / "Kafka.json").read_text()
+    assert own["KAFKA"].split(".")[0] == KAFKA_VERSION.split(".")[0]  # what the tests run is of the same major version
+    assert own["TAG"] in (PROJECT / "pyproject.toml").read_text()
+
+
+def test_no_volume_asks_for_a_class_that_nobody_checked() -> None:
+    said = (K8S / "up").read_text()
+    for system in ("local", "prod"):
+        for one in render(system):
+            for name in re.findall(r"'(?:storageClassName|class)': '([^']+)'", str(one)):
+                assert f"no StorageClass {name}" in said, title(one)
+
+
+def test_names_are_asked_for_by_port_wherever_their_servers_are() -> None:
+    for system in ("local", "prod"):
+        (rule,) = named(render(system), "NetworkPolicy", "names")["spec"]["egress"]
+        assert rule == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+
+
+@pytest.mark.parametrize(("system", "name"), [("local", "airflow"), ("prod", "airflow"), ("prod", "kafka")])
+def test_who_asks_kubernetes_reaches_it_on_minikube_too(system: str, name: str) -> None:
+    rules = named(render(system), "NetworkPolicy", name)["spec"]["egress"]
+    ports = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
+    assert {443, 6443, 8443} <= ports
+
+
+def test_an_ingress_may_enter_the_page() -> None:
+    (rule,) = named(render("prod"), "NetworkPolicy", "dashboard")["spec"]["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": 8501}]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}} in rule["from"]
+
+
+def test_the_page_is_served_where_the_mission_says() -> None:
+    for system in ("local", "prod"):
+        assert [port["port"] for port in named(render(system), "Service", "dashboard-service")["spec"]["ports"]] == [
+            8501
+        ]
