@@ -81,7 +81,9 @@ def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> 
         ("history_backfill", shared_good, {"tasks": 1}),
         ("candles_validate", bad, {"tasks": 1, "symbols": ["BTCUSDT", "ETHUSDT"]}),
     ]
-    return Runs(*home.python(RUN.format(folder=str(DAGS), runs=wanted)), state=state, bad_state=bad_state)
+    found = home.python(RUN.format(folder=str(DAGS), runs=wanted))
+    history, validation, bad_validation, shared_history, shared_validation = found
+    return Runs(history, validation, bad_validation, shared_history, shared_validation, state, bad_state)
 
 
 def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:

@@ -195,7 +195,7 @@ def _between_reading_and_commit(stage: ScoreStage, act: Callable[[], None]) -> N
         take(messages)
         act()
 
-    stage.take = taking  # type: ignore[method-assign]
+    stage.take = taking  # type: ignore[method-assign, assignment]
 
 
 def test_what_was_read_of_a_lost_partition_is_scored_by_its_next_holder_alone(scene: Scene) -> None:
@@ -234,7 +234,7 @@ def test_a_broker_that_is_away_ends_the_process_and_its_successor_scores_what_wa
     def away(*_: object) -> None:
         raise Unavailable("the broker is away")
 
-    stage.writer.commit = away  # type: ignore[method-assign]
+    stage.writer.commit = away  # type: ignore[method-assign, assignment]
     with pytest.raises(Unavailable):
         stage.turn()
     stage.stop()
