@@ -7,13 +7,18 @@ then a few milliseconds for each symbol.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
-from quantstream.lake.store import Lake
+from pyarrow.dataset import Dataset, FileSystemDataset, Fragment, get_partition_keys
+
+from quantstream.lake.store import FileFilter, Lake
 
 RECENT = 5.0  # seconds
+LIST_AFTER = 200  # readings of some symbols: to list every file once costs what so many cost that look theirs up
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,45 @@ class Snapshot(Lake):
     """A lake as it was: what is committed later is not in it."""
 
     opened: Mapping[str, Any] = field(default_factory=dict)
+    _listed: dict[str, _Files] = field(default_factory=dict)
+    _readings: Counter[str] = field(default_factory=Counter)
 
     def table(self, name: str) -> Any:
         """Return a table as it was, or as it is if it was not opened then."""
         return self.opened[name] if name in self.opened else super().table(name)
+
+    def _data(self, name: str, table: Any, files: Sequence[FileFilter]) -> Dataset:
+        self._readings[name] += 1
+        if name not in self.opened or table is not self.opened[name] or self._readings[name] <= LIST_AFTER:
+            return super()._data(name, table, files)
+        if name not in self._listed:
+            self._listed[name] = _Files(table.to_pyarrow_dataset())
+        return self._listed[name].passing(files)
+
+
+class _Files:
+    """The files of a table by symbol."""
+
+    def __init__(self, whole: FileSystemDataset) -> None:
+        self._whole = whole
+        self._by_symbol: dict[str, list[tuple[date, Fragment]]] = {}
+        for fragment in whole.get_fragments():
+            keys = get_partition_keys(fragment.partition_expression)
+            self._by_symbol.setdefault(keys["symbol"], []).append((keys["date"], fragment))
+
+    def passing(self, files: Sequence[FileFilter]) -> Dataset:
+        """Return those that pass all filters."""
+        names: Iterable[str] = self._by_symbol
+        first, last = date.min, date.max
+        for column, operator, value in files:
+            if column == "symbol":
+                names = dict.fromkeys(value)
+            elif operator == ">=":
+                first = value
+            else:
+                last = value
+        chosen = [one for name in names for at, one in self._by_symbol.get(name, ()) if first <= at <= last]
+        return FileSystemDataset(chosen, self._whole.schema, self._whole.format, self._whole.filesystem)
 
 
 def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.fs import DeltaStorageHandler
+from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
 
 from quantstream.core.errors import Outrun, Unavailable
@@ -32,6 +33,7 @@ UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's 
 STATE_BUFFER = (
     1 << 16
 )  # bytes: what does not fit into the buffer, Arrow hands on in a form that the library does not take
+FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
 log = logging.getLogger(__name__)
 
 
@@ -147,6 +149,10 @@ class Lake:
                 found[application] = self.state(name, application, reached)
         return found
 
+    def _data(self, name: str, table: DeltaTable, files: Sequence[FileFilter]) -> Dataset:
+        """Return the files of a table that pass all filters."""
+        return table.to_pyarrow_dataset(file_pruning_predicate=list(files) or None)
+
     def _table_at(self, name: str, version: int) -> DeltaTable:
         table = Lake.table(self, name)
         table.load_as_version(version)
@@ -240,7 +246,7 @@ class Lake:
         table = self.table(name) if version is None else self._table_at(name, version)
         at = TIME_COLUMN[name]
         keep: Any = pc.scalar(True)
-        files: list[tuple[str, str, Any]] = []  # of thousands of symbols, only those asked for are looked at
+        files: list[FileFilter] = []  # of thousands of symbols, only those asked for are looked at
         if symbols is not None:
             files.append(("symbol", "in", names := list(symbols)))
             keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
@@ -251,7 +257,7 @@ class Lake:
             files.append(("date", "<=", end.date()))
             keep = keep & (pc.field(at) < pa.scalar(end, TIME))
         try:
-            data = table.to_pyarrow_dataset(file_pruning_predicate=files or None)
+            data = self._data(name, table, files)
             rows = data.to_table(filter=keep, columns=list(columns) if columns else None)
         except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error

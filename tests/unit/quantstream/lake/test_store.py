@@ -18,7 +18,7 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Outrun, Unavailable
 from quantstream.core.time import MINUTE, SECOND
-from quantstream.lake import compaction
+from quantstream.lake import compaction, snapshots
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
@@ -302,3 +302,28 @@ def test_a_state_may_be_of_any_size(lake: Lake, size: int) -> None:
     state = bytes(n % 251 for n in range(1_000)) * (size // 1_000 + 1)
     lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 3)}, {"sink/x/0": state[:size]})
     assert lake.state("candles", "sink/x/0", 3) == state[:size]
+
+
+def test_a_snapshot_that_is_read_often_lists_its_files_once_and_reads_the_same(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["BTCUSDT", "币安人生USDT", *(f"A{n}USDT" for n in range(5))]
+    for number in (0, 200, 400):  # of three days
+        lake.append("candles", candle_rows([candle(number, name) for name in names]))
+    asked = [
+        {"symbols": symbols, "start": start, "end": end}
+        for symbols in (["BTCUSDT"], ["币安人生USDT", "A1USDT", "A1USDT"], ["NONEUSDT"], [], None)
+        for start in (None, utc(T0 + 150 * 5 * MINUTE))
+        for end in (None, utc(T0 + 300 * 5 * MINUTE), utc(T0 + 200 * 5 * MINUTE))
+    ]
+    expected = [lake.read("candles", **query) for query in asked]  # type: ignore[arg-type]
+    once = snapshot(lake, ["candles"])
+    monkeypatch.setattr(snapshots, "LIST_AFTER", 0)
+    listed = []
+    whole = DeltaTable.to_pyarrow_dataset
+    monkeypatch.setattr(
+        DeltaTable, "to_pyarrow_dataset", lambda *each, **named: listed.append(1) or whole(*each, **named)
+    )
+    assert [once.read("candles", **query) for query in asked] == expected  # type: ignore[arg-type]
+    assert len(listed) == 1
+    assert sum(rows.num_rows for rows in expected) > 80
