@@ -42,6 +42,7 @@ TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores",
 KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
+LONGEST_PAUSE = 60.0  # seconds, where no more is asked for: nobody may be left waiting for minutes by one slow commit
 POLL = 0.5  # seconds: how long a stop waits at most
 REFUSED = (
     "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
@@ -89,7 +90,7 @@ class SinkStage(PartitionedStage):
 
     def is_due(self) -> bool:
         """Tell whether the interval is over, longer where commits take long, or much is waiting."""
-        pause = max(self.commit_s, PAUSES * self.took) if self.commit_s else 0.0
+        pause = max(self.commit_s, min(PAUSES * self.took, LONGEST_PAUSE)) if self.commit_s else 0.0
         if time.monotonic() - self.committed_at < pause and self._waiting_rows() < MAX_ROWS:
             return False
         self.committed_at = time.monotonic()
