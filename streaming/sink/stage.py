@@ -43,6 +43,7 @@ KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores":
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
 LONGEST_PAUSE = 60.0  # seconds, where no more is asked for: nobody may be left waiting for minutes by one slow commit
+LAKE_PATIENCE = 240.0  # seconds for one reading or writing of thousands of files; the group allows 300 without a poll
 POLL = 0.5  # seconds: how long a stop waits at most
 REFUSED = (
     "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
@@ -139,8 +140,9 @@ class SinkStage(PartitionedStage):
 
     def restore(self, partitions: Several[Partition]) -> Mapping[Partition, int]:
         """Take progress and the ids seen from the tables: they alone say what they hold."""
-        tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
-        stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
+        with self.health.patient(LAKE_PATIENCE):
+            tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
+            stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
         for part in partitions:
             self.health.beat()
             table = TABLES[part[0]]
@@ -220,7 +222,8 @@ class SinkStage(PartitionedStage):
         states = {}
         if table == "trades":
             states = {_application(part): self._state(part) for part in offsets}
-        self.lake.append(table, rows, steps, states)
+        with self.health.patient(LAKE_PATIENCE):
+            self.lake.append(table, rows, steps, states)
         self.progress |= offsets
         self.known |= offsets
         self.commit_time.labels(table).observe(time.monotonic() - started)
