@@ -26,6 +26,8 @@ def print_status(status: Status, console: Console | None = None) -> None:
     console.print(f"Champions  {champions or none}")
     console.print(f"Lag        {'not known' if status.lag is None else f'{status.lag} records'}")
     for name, url in status.urls.items():
+        if name == "exchange_ping":  # for the health page, not for people
+            continue
         console.print(f"{name:14} {url}", soft_wrap=True)
     _print_notes(status, console)
 

@@ -172,7 +172,7 @@ def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done:
             report.self_ended[name] = reasons
 
 
-def settle(platform: Platform, say: Say, begin: int = 0) -> tuple[int, float]:
+def settle(platform: Platform, say: Say, begin: int = 0, patience: float = PATIENCE) -> tuple[int, float]:
     """Wait until all windows that were begun are closed, whole and scored in the lake; return their end (ms) and the seconds."""
     longest = max(INTERVALS[interval] for interval in platform.size.intervals) // 1000
     now = platform.exchange.time()
@@ -180,7 +180,7 @@ def settle(platform: Platform, say: Say, begin: int = 0) -> tuple[int, float]:
     started = time.monotonic()
     say("quiet; waiting until all of it is in the lake")
     least, since = float("inf"), started
-    while (looked := time.monotonic()) - since < PATIENCE:  # as long as it gets less
+    while (looked := time.monotonic()) - since < patience:  # as long as it gets less
         try:
             lacking = _lacking(platform, end, begin)
         except (Unavailable, URLError):

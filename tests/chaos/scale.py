@@ -43,6 +43,9 @@ INTERVAL = "5m"
 SPEED = 4.0  # eight windows in ten minutes
 BUSIEST = 1.5  # trades per exchange second of the busiest symbol: the market's own
 SINCE = 0.2  # of the run: imports, caches and the first windows
+PATIENCE = (
+    600.0  # seconds without progress towards rest: one commit writes thousands of files, on a busy machine for minutes
+)
 Say = Callable[[str], None]
 
 
@@ -142,7 +145,7 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
                 say(f"{passed:5.0f} s  " + ", ".join(f"{name} lag {rows[-1][name].get('lag')}" for name in STAGES))
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
             ended_at = platform.exchange.time()
-            end, report.settled_s = settle(platform, say, began_at)
+            end, report.settled_s = settle(platform, say, began_at, PATIENCE)
             watch.look()
         say("judging")
         report.balance_looks = watch.looks
