@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -22,12 +22,24 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._beat_at = clock()
+        self._patience = STALLED_AFTER
         self.is_ready = False
         self.reason = "starting"
 
     def beat(self) -> None:
         """Note a turn of the main loop."""
         self._beat_at = self._clock()
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Allow so many seconds for one call that cannot be divided: ended within it, a successor would do it all again."""
+        self.beat()
+        self._patience, before = max(seconds, self._patience), self._patience
+        try:
+            yield
+        finally:
+            self.beat()
+            self._patience = before
 
     def stood_still(self, seconds: float) -> None:
         """Leave out of account a time in which the whole process was stopped: nothing could turn."""
@@ -44,7 +56,7 @@ class Health:
     @property
     def is_alive(self) -> bool:
         """Whether the loop turned lately."""
-        return self._clock() - self._beat_at < STALLED_AFTER
+        return self._clock() - self._beat_at < self._patience
 
 
 def end_when_stalled(

@@ -44,7 +44,7 @@ PROGRAMS = {
     "airflow": "apache-airflow",
 }  # command → package that brings it
 SHELL = {"sh", "date", "find"}  # of every base image
-# Options of apache-airflow-providers-cncf-kubernetes 10.25, which is in the image only: get_provider_info.py.
+# Options of apache-airflow-providers-cncf-kubernetes 10.25, which is in the image only, from its `get_provider_info`.
 KUBERNETES_EXECUTOR = {"delete_worker_pods", "delete_worker_pods_on_failure", "namespace", "pod_template_file"}
 USERS_CREATE = {
     "--username",
