@@ -10,8 +10,8 @@ import numpy as np
 from bench.measure import floors
 from quantstream.core.candle import Candle
 from quantstream.core.trade import Trade
+from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.digits import Ints
 from quantstream.decode.runs import by_group
 from quantstream.kafka import OFFSET_BEGINNING, Reader, contents
 from quantstream.messages.payloads import OpenCandles, decode

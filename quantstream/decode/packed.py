@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantstream.core.trade import Trade
+from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns, Item, Picked
-from quantstream.decode.digits import Ints
 
 FIRST, AT, PRICE, QUANTITY = range(4)  # places in a row; the quantity is doubled, plus one where the buyer is the maker
 

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 
 from quantstream.core.partial_sums import Stretch, Window
+from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.columns import Batch
-from quantstream.decode.digits import Flags, Ints
 
 AT_ONCE = 32_768  # rows: what is computed of them stays in the processor's cache
 ROOM = 1 << 62  # what a sum of int64 may come to, and by how much a float may be wrong to tell an exact one

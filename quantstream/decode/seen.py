@@ -6,8 +6,8 @@ import numpy as np
 
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Seen, Sequence
+from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.columns import Columns
-from quantstream.decode.digits import Flags, Ints
 from quantstream.decode.runs import by_group
 
 Sequences = dict[int, dict[str, Sequence]]  # by partition and symbol

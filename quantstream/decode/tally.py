@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from quantstream.core.accounts import Account
-from quantstream.decode.digits import Flags, Ints
+from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.symbol_index import SymbolTable
 
 NOWHERE = -1
@@ -64,12 +64,13 @@ class Tally:
     def drain(self) -> Iterator[tuple[int, str, Account]]:
         """Yield partition, symbol and what came since the last time."""
         rows = np.flatnonzero(self._counts.any(axis=0))
-        found = zip(rows.tolist(), self._home[rows].tolist(), self._counts[:, rows].T.tolist(), strict=True)
-        beside, self._beside = self._beside, {}
+        counted = zip(rows.tolist(), self._home[rows].tolist(), self._counts[:, rows].T.tolist(), strict=True)
+        found = {(partition, self.symbols.names[row]): Account(*counts) for row, partition, counts in counted}
         self._counts[:, rows] = 0
-        for row, partition, counts in found:
-            yield partition, self.symbols.names[row], Account(*counts)
-        for (partition, symbol), account in beside.items():
+        beside, self._beside = self._beside, {}
+        for key, account in beside.items():
+            found.setdefault(key, Account()).add(account)
+        for (partition, symbol), account in found.items():
             yield partition, symbol, account
 
     def clear(self) -> None:

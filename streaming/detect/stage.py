@@ -20,8 +20,8 @@ from quantstream.core.rolling import Floats
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence as TradeSequence
+from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.digits import Ints
 from quantstream.decode.runs import by_group
 from quantstream.decode.seen import Sequences, new_trades, note, trade_at
 from quantstream.decode.tally import Tally

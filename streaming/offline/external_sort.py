@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantstream.core.trade import Trade
+from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.columns import Columns
-from quantstream.decode.digits import Flags, Ints
 
 # A row as it lies in the file. Numbers beyond an int64 have a high word of 10¹⁸; `is_void` rows only use their ids up.
 ROW = np.dtype(
@@ -70,7 +70,8 @@ def columns_of(rows: Rows) -> Columns:
     number, first, last, price, quantity, at = (
         np.ascontiguousarray(rows[name]) for name in ("id", "first", "last", "price", "quantity", "at")
     )
-    return Columns(one, one, number, first, last, price, quantity, at, np.ascontiguousarray(rows["maker"]))
+    maker, by_id = np.ascontiguousarray(rows["maker"]), np.zeros(len(rows), np.bool_)
+    return Columns(one, one, number, first, last, price, quantity, at, maker, by_id)
 
 
 def trade_of(row: np.void, symbol: str) -> Trade:

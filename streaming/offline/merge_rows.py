@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from quantstream.decode.digits import Flags
+from quantstream.decode.arrays import Flags
 from streaming.offline.external_sort import CONTENT, ROW, Rows
 from streaming.offline.plausible import Stretches
 from streaming.offline.row_account import Account, clock

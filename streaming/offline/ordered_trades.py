@@ -13,8 +13,8 @@ from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import MAX_HOLES, Hole
 from quantstream.decode import runs
+from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns
-from quantstream.decode.digits import Ints
 from streaming.offline.external_sort import Rows, columns_of, is_plain, trade_of
 from streaming.offline.plausible import FAR, TOLERANCE
 from streaming.offline.row_account import Account

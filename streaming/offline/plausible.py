@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from quantstream.core.time import DAY, MINUTE
-from quantstream.decode.digits import Flags, Ints
+from quantstream.decode.arrays import Flags, Ints
 
 TOLERANCE = MINUTE  # by how much times may run against ids: the exchange's own do, by far less
 FAR = DAY  # between trades whose ids follow one another

@@ -13,8 +13,9 @@ import numpy as np
 from quantstream.binance.wire import MICROSECONDS_FROM
 from quantstream.core.time import EARLIEST, LATEST
 from quantstream.core.trade import MAX_SINGLES
-from quantstream.decode.columns import MOST_QUOTE, Columns
+from quantstream.decode.columns import Columns
 from quantstream.decode.digits import Flags, Ints, Page, decimals, integers
+from quantstream.decode.records import MOST_QUOTE
 from streaming.recordings.cells import MILLISECONDS_FROM
 from streaming.recordings.csv_layouts import ARCHIVES, Layout
 
@@ -129,4 +130,5 @@ def _columns(found: dict[str, Ints], maker: Flags) -> Columns:
         quantity=found["quantity"],
         at=np.where(at >= MICROSECONDS_FROM, at, at * 1000),
         maker=maker,
+        by_id=np.zeros(len(at), np.bool_),
     )

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.decode.arrays import Flags
 from quantstream.decode.columns import Columns
-from quantstream.decode.digits import Flags
 from streaming.recordings import csv_blocks
 from streaming.recordings.csv_layouts import Layout, cells_of, is_header, layout_of, trade_of
 from streaming.recordings.found import Block, Refused, Row

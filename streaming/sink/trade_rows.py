@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from quantstream.core.decimals import units_decimal
 from quantstream.core.trade import Trade
+from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.columns import Columns
-from quantstream.decode.digits import Flags, Ints
 from quantstream.kafka import Message
 from quantstream.lake.schemas import PRICE, SCHEMAS, TIME
 from quantstream.messages.topics import HEADER_ORIGIN, HEADER_RECEIVED_AT

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantstream.binance.wire import heartbeat_event, trade_event
 from quantstream.core.decimals import UNIT
 from quantstream.core.trade import Trade
-from quantstream.decode.columns import FEWEST, MOST_UNITS, Columns, Parser
+from quantstream.decode.columns import MOST_UNITS, Columns, Parser
 from quantstream.decode.packed import Collected, Packed
 
 AT = 1_754_006_400_000_000
@@ -30,7 +30,7 @@ def aggregate(number: int) -> bytes:
     return json.dumps(event | {"T": AT // 1000, "m": bool(number % 2), "M": True}).encode()
 
 
-def batch(parser: Parser, make: Maker, begin: int, count: int = 2 * FEWEST) -> Columns:
+def batch(parser: Parser, make: Maker, begin: int, count: int = 2 * 32) -> Columns:
     log = [make(number) for number in range(begin, begin + count)]
     return parser.parse(log, [b"A"] * count, [begin % 4] * count)
 
@@ -41,9 +41,9 @@ def collected(room: Collected, *parts: Columns) -> Packed:
     return room.take()
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(1, 10**9), st.integers(1, 3 * FEWEST)), min_size=1, max_size=4))
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 10**9), st.integers(1, 3 * 32)), min_size=1, max_size=4))
 def test_any_rows_are_as_in_the_batches(parts: list[tuple[bool, int, int]]) -> None:
-    parser, room = Parser(), Collected(3 * FEWEST * 4)
+    parser, room = Parser(), Collected(3 * 32 * 4)
     batches = [batch(parser, aggregate if many else single, begin, count) for many, begin, count in parts]
     for _ in range(2):  # room is used again
         packed = collected(room, *batches)
@@ -69,7 +69,7 @@ def test_odd_records_are_found_where_they_came() -> None:
 
 
 def test_ids_of_single_trades_are_kept_once() -> None:
-    parser, room = Parser(), Collected(6 * FEWEST)
+    parser, room = Parser(), Collected(6 * 32)
     plain = collected(room, batch(parser, single, 0), batch(parser, single, 100))
     assert (plain.last, plain.id) == (None, None)
     chosen = plain.pick(np.arange(3))
@@ -82,7 +82,7 @@ def test_ids_of_single_trades_are_kept_once() -> None:
 
 def test_the_largest_quantity_of_a_column_keeps_its_buyer() -> None:
     parser = Parser()
-    log = [trade_event(Trade("A", n, n, n, 1, MOST_UNITS, AT, n % 2 == 0)) for n in range(2 * FEWEST)]
+    log = [trade_event(Trade("A", n, n, n, 1, MOST_UNITS, AT, n % 2 == 0)) for n in range(2 * 32)]
     packed = collected(Collected(len(log)), parser.parse(log, [b"A"] * len(log), [0] * len(log)))
     chosen = packed.pick(np.array([5, 8]))
     assert (packed.items, chosen.quantity.tolist(), chosen.maker.tolist()) == ({}, [MOST_UNITS] * 2, [False, True])

@@ -1,0 +1,328 @@
+"""One pass over the bytes of a batch of records: the fields of every plain trade as numbers, in any order and spacing.
+
+`quantstream.binance.wire.parse_record` alone decides what a trade is. The loop knows flat objects of plain values; whatever it is not
+sure of (escapes, signs, more digits than fit, a name given twice, other events, heartbeats) it leaves to the one careful
+parser. A property test and the fuzzer hold the two together.
+
+Texts lie one after the other, a zero byte after each: no JSON holds one, so every scan ends there. Eight bytes at once are
+read as one number, which is why `PADDING` follows the last text. Parts of the loop take pointers: references to an array would
+be counted at every call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantstream.binance.wire import MAX_FRAME, MICROSECONDS_FROM
+from quantstream.core.time import EARLIEST, LATEST
+from quantstream.core.trade import MAX_QUOTE, MAX_SINGLES
+from quantstream.decode.compiled import BYTES, FLAG, INT, INTS, NUMBERS, OUT_FLAGS, OUT_INTS, OUT_TABLE, TEXT, compiled
+
+PADDING = b"\0" * 16
+KEY_BYTES = 64  # a longer key has no number
+MOST_QUOTE = MAX_QUOTE / 10  # beyond it `Trade` itself decides, exactly
+MOST_DIGITS = 18  # of a whole number: it fits an int64
+WHOLE_DIGITS, DECIMALS = 10, 8  # of a decimal: it fits as well, in 10⁻⁸
+TENS = np.array([10**power for power in range(DECIMALS + 1)], np.int64)
+PRIME = 1_099_511_628_211  # of the hash over a key's bytes (Fowler, Noll, Vo)
+
+# What a name stands for: first numbers, then decimals, then the rest. REST rows have longer names.
+TRADE, AGGREGATE, FIRST, LAST, ROW, AT, ROW_AT, EVENT_AT = range(8)
+PRICE, QUANTITY, ROW_PRICE, ROW_QUANTITY = range(8, 12)
+MAKER, ROW_MAKER, SPOT, KIND, SYMBOL, ORIGIN, OTHER = range(12, 19)
+FIELDS = OTHER + 1
+NAMES = {
+    b"t": TRADE, b"a": AGGREGATE, b"f": FIRST, b"l": LAST, b"T": AT, b"E": EVENT_AT, b"p": PRICE, b"q": QUANTITY,
+    b"m": MAKER, b"M": SPOT, b"e": KIND, b"s": SYMBOL, b"X": ORIGIN,
+}  # fmt: skip
+SHORT = np.array([NAMES.get(bytes([byte]), OTHER) for byte in range(256)])
+ID, FIRST_ID, LAST_ID, UNITS, AMOUNT, TRADED_AT = range(6)  # rows of the table of columns
+
+
+def _word(text: bytes) -> int:
+    return int.from_bytes(text, "little")
+
+
+_ROW_ID, _QTY, _TIME, _PRICE = _word(b'id"'), _word(b'qty"'), _word(b'time"'), _word(b'price"')
+_IS_BUYER, _MAKER = _word(b"isBuyerM"), _word(b'aker"')
+_TRADE, _AGG_TRAD, _E, _MARKET = _word(b'"trade"'), _word(b'"aggTrad'), _word(b'e"'), _word(b'"MARKET"')
+_TRUE, _FALS, _NULL = _word(b"true"), _word(b"fals"), _word(b"null")
+_TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (256**size - 1 for size in range(2, 8))
+
+
+@compiled(BYTES, INT, result=INT)
+def _eight(text: Any, at: int) -> Any:
+    """Return the eight bytes from a place on as one number."""
+    word: Any = 0
+    for place in range(8):
+        word |= np.int64(text[at + place]) << (8 * place)
+    return word
+
+
+@compiled(BYTES, INT, result=INT)
+def _after_space(text: Any, at: int) -> int:
+    while text[at] == 32 or text[at] == 10 or text[at] == 13 or text[at] == 9:
+        at += 1
+    return at
+
+
+@compiled(BYTES, INT, result=INT)
+def _after_text(text: Any, at: int) -> int:
+    """Return the place after the quote that ends a text of printable ASCII without escapes, -1 for any other."""
+    while text[at] != 34:
+        if text[at] < 32 or text[at] >= 127 or text[at] == 92:
+            return -1
+        at += 1
+    return at + 1
+
+
+@compiled(BYTES, INT, result=INT)
+def _long_name(text: Any, at: int) -> int:
+    """Return what a name of several characters stands for."""
+    word = _eight(text, at)
+    if word & _THREE == _ROW_ID:
+        return ROW
+    if word & _FOUR == _QTY:
+        return ROW_QUANTITY
+    if word & _FIVE == _TIME:
+        return ROW_AT
+    if word & _SIX == _PRICE:
+        return ROW_PRICE
+    return ROW_MAKER if word == _IS_BUYER and _eight(text, at + 8) & _FIVE == _MAKER else OTHER
+
+
+@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+def _number(text: Any, at: int, field: int, values: Any) -> int:
+    """Read a whole number; return the place after it, -1 for what is not plainly one."""
+    begin = at
+    value: Any = 0
+    while 48 <= text[at] <= 57:
+        value = value * 10 + (np.int64(text[at]) - 48)
+        at += 1
+    values[field] = value
+    digits = at - begin
+    return -1 if digits == 0 or digits > MOST_DIGITS or (digits > 1 and text[begin] == 48) else at
+
+
+@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+def _decimal(text: Any, at: int, field: int, values: Any) -> int:
+    """Read a decimal in quotes as units of 10⁻⁸; return the place after it, -1 for what is not plainly one."""
+    if text[at] != 34:
+        return -1
+    at += 1
+    begin = at
+    value: Any = 0
+    while 48 <= text[at] <= 57:
+        value = value * 10 + (np.int64(text[at]) - 48)
+        at += 1
+    digits, decimals = at - begin, 0
+    if text[at] == 46:
+        at += 1
+        begin = at
+        while 48 <= text[at] <= 57:
+            value = value * 10 + (np.int64(text[at]) - 48)
+            at += 1
+        decimals = at - begin
+    if text[at] != 34 or digits > WHOLE_DIGITS or decimals > DECIMALS or digits + decimals == 0:
+        return -1
+    values[field] = value * TENS[DECIMALS - decimals]
+    return at + 1
+
+
+@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+def _other(text: Any, at: int, field: int, values: Any) -> int:
+    """Read a truth, or pass over another plain value; return the place after it, -1 for what is not plainly one."""
+    word = _eight(text, at) & _FOUR
+    if word == _TRUE or (word == _FALS and text[at + 4] == 101):
+        values[field] = word == _TRUE
+        return at + 4 if word == _TRUE else at + 5
+    if field < SPOT:
+        return -1
+    if text[at] == 34:
+        return _after_text(text, at + 1)
+    if word == _NULL:
+        return at + 4 if field == OTHER else -1
+    return _number(text, at, field, values)
+
+
+@compiled(BYTES, INT, BYTES, INT, INT, result=INT)
+def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> int:
+    """Return the place after the symbol, -1 where it is not the record's key."""
+    if text[at] != 34:
+        return -1
+    at += 1
+    for place in range(size):
+        if text[at + place] != keys[key + place]:
+            return -1
+    return at + size + 1 if text[at + size] == 34 else -1
+
+
+@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+def _word_value(text: Any, at: int, field: int, values: Any) -> int:
+    """Return the place after the one word that a field may say, or after any other field's value; -1 for what is neither."""
+    if field == KIND:
+        word = _eight(text, at)
+        if word & _SEVEN == _TRADE:
+            return at + 7
+        return at + 10 if word == _AGG_TRAD and _eight(text, at + 8) & _TWO == _E else -1
+    if field == ORIGIN:
+        return at + 8 if _eight(text, at) == _MARKET else -1
+    return _other(text, at, field, values)
+
+
+@compiled(BYTES, INT, BYTES, INT, INT, NUMBERS, result=INT)
+def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> int:
+    """Read the fields of one record, and as `OTHER` which there are, a bit each; return where it ends, -1 if it is not plain."""
+    begin, seen = at, 0
+    at = _after_space(text, at)
+    if text[at] != 123:
+        return -1
+    while True:
+        at = _after_space(text, at + 1)
+        if text[at] != 34:
+            return -1
+        if text[at + 2] == 34 and text[at + 1] >= 48:
+            field = SHORT[text[at + 1]]
+            at += 3
+        else:
+            field = _long_name(text, at + 1)
+            at = _after_text(text, at + 1)
+        if at < 0 or (field != OTHER and seen >> field & 1):
+            return -1
+        seen |= 1 << field
+        at = _after_space(text, at)
+        if text[at] != 58:
+            return -1
+        at = _after_space(text, at + 1)
+        if field < PRICE:
+            at = _number(text, at, field, values)
+        elif field < MAKER:
+            at = _decimal(text, at, field, values)
+        elif field == SYMBOL:
+            at = _symbol(text, at, keys, key, size)
+        else:
+            at = _word_value(text, at, field, values)
+        if at < 0:
+            return -1
+        at = _after_space(text, at)
+        if text[at] != 44:
+            break
+    if text[at] != 125:
+        return -1
+    values[OTHER] = seen
+    at = _after_space(text, at + 1)
+    return at if text[at] == 0 and at - begin <= MAX_FRAME else -1
+
+
+@compiled(NUMBERS, result=INT)
+def _kind(values: Any) -> int:
+    """Return which of a trade's kinds the fields are all there for, -1 for none: what numbers it, as `parse_trade` has it."""
+    seen = values[OTHER]
+    if seen >> KIND & 1 and not seen >> SYMBOL & 1:
+        return -1
+    needed = 1 << PRICE | 1 << QUANTITY
+    if seen >> TRADE & 1:
+        return TRADE if seen & needed == needed else -1
+    if seen >> AGGREGATE & 1:
+        needed |= 1 << FIRST | 1 << LAST
+        return AGGREGATE if seen & needed == needed else -1
+    needed = 1 << ROW | 1 << ROW_PRICE | 1 << ROW_QUANTITY
+    return ROW if seen & needed == needed else -1
+
+
+@compiled(NUMBERS, INT, OUT_TABLE, OUT_FLAGS, OUT_FLAGS, result=FLAG)
+def _trade(values: Any, row: int, table: Any, maker: Any, by_id: Any) -> bool:
+    """Fill a row with the trade that the fields make; return False where they do not plainly make one."""
+    kind, seen = _kind(values), values[OTHER]
+    if kind < 0:
+        return False
+    number = first = last = values[kind]
+    units, amount = values[PRICE], values[QUANTITY]
+    if kind == ROW:
+        units, amount = values[ROW_PRICE], values[ROW_QUANTITY]
+    if kind == AGGREGATE:
+        first, last = values[FIRST], values[LAST]
+    at = values[AT] if seen >> AT & 1 else 0
+    if at == 0 and seen >> ROW_AT & 1:
+        at = values[ROW_AT]
+    if at < MICROSECONDS_FROM:
+        at *= 1000
+    if kind == AGGREGATE and not seen >> SPOT & 1:  # of futures: those who take columns go by the ids that skip
+        return False
+    is_sane = units > 0 and first <= last and last - first < MAX_SINGLES and EARLIEST <= at < LATEST
+    if not is_sane or float(units) * float(amount) >= MOST_QUOTE:
+        return False
+    table[ID, row], table[FIRST_ID, row], table[LAST_ID, row] = number, first, last
+    table[UNITS, row], table[AMOUNT, row], table[TRADED_AT, row] = units, amount, at
+    maker[row] = (seen >> MAKER & values[MAKER] | seen >> ROW_MAKER & values[ROW_MAKER]) & 1
+    by_id[row] = kind == AGGREGATE and not seen >> SPOT & 1
+    return True
+
+
+@compiled(BYTES, INT, INT, INT, result=INT)
+def _slot(keys: Any, key: int, size: int, slots: int) -> int:
+    """Return where a key is looked for first: its hash, among a power of two of slots."""
+    hashed = 0
+    for offset in range(size):
+        hashed = (hashed ^ keys[key + offset]) * PRIME
+    return (hashed ^ hashed >> 29) & (slots - 1)
+
+
+@compiled(BYTES, INT, INT, INTS, BYTES, INTS, result=INT)
+def _code(keys: Any, key: int, size: int, slots: Any, names: Any, sizes: Any) -> int:
+    """Return the number of a key, -1 for one that has none."""
+    slot = _slot(keys, key, size, len(slots))
+    while slots[slot] >= 0:
+        code, offset = slots[slot], 0
+        if sizes[code] == size:
+            while offset < size and names[code * KEY_BYTES + offset] == keys[key + offset]:
+                offset += 1
+            if offset == size:
+                return int(code)
+        slot = (slot + 1) & (len(slots) - 1)
+    return -1
+
+
+@compiled(OUT_INTS, TEXT, INTS, result=FLAG)
+def place(slots: Any, names: Any, sizes: Any) -> bool:
+    """Put every name into the first free slot from its own on; slots are a power of two, -1 where free."""
+    for code in range(len(sizes)):
+        slot = _slot(names.ctypes, code * KEY_BYTES, sizes[code], len(slots))
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = code
+    return True
+
+
+@compiled(BYTES, INT, INT, result=INT)
+def _end(texts: Any, at: int, end: int) -> int:
+    """Return the place of the zero byte that ends a text, or of the end of all."""
+    while at < end and texts[at] != 0:
+        at += 1
+    return at
+
+
+@compiled(TEXT, TEXT, INTS, TEXT, INTS, OUT_INTS, OUT_TABLE, OUT_FLAGS, OUT_FLAGS, result=FLAG)
+def read(
+    texts: Any, keys: Any, slots: Any, names: Any, sizes: Any, codes: Any, table: Any, maker: Any, by_id: Any
+) -> bool:
+    """Fill the columns of the records that are plain trades, and the codes of all keys; time 0 marks the others.
+
+    `table` is (6, records), zeros before; `slots`, `names` and `sizes` are an index of symbols. Return False when texts and keys
+    are not as many as there are rows, for one of them holds a zero byte: nothing that was filled counts then.
+    """
+    values = np.zeros(FIELDS, np.int64)
+    at, key, end, keys_end = 0, 0, len(texts) - len(PADDING), len(keys) - len(PADDING)
+    for row in range(len(codes)):
+        size = _end(keys.ctypes, key, keys_end) - key
+        codes[row] = _code(keys.ctypes, key, size, slots, names.ctypes, sizes) if 0 < size <= KEY_BYTES else -1
+        if codes[row] >= 0:
+            after = _fields(texts.ctypes, at, keys.ctypes, key, size, values.ctypes)
+            if after >= 0:
+                _trade(values.ctypes, row, table, maker, by_id)
+                at = after
+        at = _end(texts.ctypes, at, end) + 1
+        key += size + 1
+    return at == end + 1 and key == keys_end + 1
