@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from quantstream.core.candle import Candle
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.runs import by_group
 from quantstream.kafka import OFFSET_BEGINNING, Reader, contents
 from quantstream.messages.payloads import OpenCandles, decode
 from quantstream.messages.topics import Topic
@@ -85,7 +84,7 @@ class Spans:
     def add(self, columns: Columns, names: Sequence[str]) -> None:
         """Note the trades of a batch."""
         plain = np.flatnonzero(columns.at > 0)
-        for rows, (_, code) in _by_symbol(columns, plain):
+        for rows, code in columns.by_symbol(plain):
             self._seen.setdefault(names[code], []).append((columns.first[rows], columns.last[rows]))
         for key, item in columns.items.values():
             if isinstance(item, Trade):
@@ -95,12 +94,6 @@ class Spans:
     def count(self) -> int:
         """Return how many ids there are in all."""
         return sum(map(_union, self._seen.values()))
-
-
-def _by_symbol(columns: Columns, rows: Ints) -> Iterator[tuple[Ints, tuple[int, int]]]:
-    if len(rows):
-        order, groups, starts = by_group(columns, rows)
-        yield from zip(np.split(order, starts[1:]), groups, strict=True)
 
 
 def _union(parts: Sequence[tuple[Ints, Ints]]) -> int:

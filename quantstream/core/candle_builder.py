@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from operator import add
 
 from quantstream.core.candle import NO_TRADE_ID, Candle
-from quantstream.core.partial_sums import Stretch, SymbolState, Window
+from quantstream.core.partial_sums import Bounds, SymbolState, Window
 from quantstream.core.time import SECOND, interval_length, window_start
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import MAX_HOLES, Hole, Seen
@@ -73,45 +74,31 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
-    def add_stretch(self, stretch: Stretch) -> list[Candle] | None:
-        """Take many trades at once, if that is the same as adding them one by one, and return what they close; else None."""
-        state, slices = self.state, stretch.slices
-        if state.late:
-            return None
-        is_first = state.ids.last_id == NO_TRADE_ID
-        if state.latest_at if is_first else slices[0].first_trade_id != state.ids.last_id + 1:
-            return None  # of the first trades none may come after a heartbeat: it might close windows at once
-        latest_at = max(stretch.latest_at, state.latest_at)
-        watermark, due = latest_at - self.lateness, 0
-        for interval, length in self.lengths.items():
-            opened_at = window_start(slices[0].opened_at, length) if is_first else state.next_open.get(interval)
-            if opened_at is None or slices[0].opened_at < opened_at:
-                return None
-            if opened_at + length <= watermark:
-                if not stretch.may_close or opened_at + 2 * length <= watermark:
-                    return None
-                due = opened_at + length
-        if due and any(hole.before >= due for hole in state.ids.holes):
-            return None  # its trades may just be out of order: the window may close later, or be open longer than due
-        if is_first:
-            self._begin(stretch)
-        for interval, length in self.lengths.items():
-            windows = state.windows[interval]
-            for part in slices:
-                start = part.opened_at - part.opened_at % length
-                window = windows.get(start)
-                if window is None:
-                    windows[start] = part.begun(start)
-                else:
-                    window.merge(part)
-        state.account.stored += stretch.records
-        state.ids.last_id, state.ids.last_at, state.latest_at = slices[-1].last_trade_id, stretch.last_at, latest_at
-        return self._close_due() if due else []
+    def bounds(self) -> Bounds:
+        """Return which trades may come as sums next; none while something waits that any trade may bring out."""
+        state, ids = self.state, self.state.ids
+        opens = [state.next_open.get(interval, 0) for interval in self.lengths]
+        due_at = min(map(add, opens, self.lengths.values())) + self.lateness
+        if ids.last_id == NO_TRADE_ID or state.late or state.latest_at >= due_at:
+            due_at = 0
+        return Bounds(ids.last_id + 1, ids.known_from, max(opens), due_at)
 
-    def _begin(self, stretch: Stretch) -> None:
-        self.state.ids.begin(stretch.slices[0].first_trade_id, stretch.first_at)
+    def add_sums(self, part: Window, records: int, last_id: int, last_at: int, latest_at: int) -> None:
+        """Take the sums of trades within `bounds`, all in a stretch of time that no window's edge divides.
+
+        They came in so many `records`; `last_id` is the number of the last one, of `last_at`; the latest was of `latest_at`.
+        """
+        state = self.state
         for interval, length in self.lengths.items():
-            self.state.next_open[interval] = window_start(stretch.slices[0].opened_at, length)
+            windows, opened_at = state.windows[interval], window_start(part.opened_at, length)
+            window = windows.get(opened_at)
+            if window is None:
+                windows[opened_at] = part.begun(opened_at)
+            else:
+                window.merge(part)
+        state.account.stored += records
+        state.ids.last_id, state.ids.last_at = last_id, last_at
+        state.latest_at = max(state.latest_at, latest_at)
 
     def heartbeat(self, at: int) -> list[Candle]:
         """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""

@@ -1,8 +1,9 @@
-"""What a candle builder holds and is given: windows being summed, stretches of trades, the state of a symbol."""
+"""What a candle builder holds and is given: windows being summed, which trades it takes as sums, the state of a symbol."""
 
 from __future__ import annotations
 
 from copy import copy
+from typing import NamedTuple
 
 import msgspec
 
@@ -101,19 +102,17 @@ class Window(msgspec.Struct, array_like=True, gc=False):
         self.taker_buy_quote_volume += part.taker_buy_quote_volume
 
 
-class Stretch(msgspec.Struct, frozen=True, gc=False):
-    """Trades of one symbol whose ids follow one another, in order of arrival, already summed.
+class Bounds(NamedTuple):
+    """Which trades change nothing of a builder but the sums of open windows: it takes such ones as partial sums, many at once.
 
-    `slices` are their sums over stretches of time that no window's edge divides, in order. Times in µs. With `may_close` they may
-    pass the end of one window of each interval, all at the same trade; without, nothing may be due to close.
+    They have the number `next_id` and follow one another, and their times (µs) lie in `[from_at, due_at)`: there every window is
+    open, and none is due to close. A trade whose ids lie in `[known_from, next_id)` is a duplicate.
     """
 
-    slices: list[Window]
-    first_at: int  # time of the first
-    last_at: int  # time of the last
-    latest_at: int  # the latest of any
-    may_close: bool = False
-    records: int = 0  # how many they came in: an aggregate is one
+    next_id: int
+    known_from: int
+    from_at: int
+    due_at: int
 
 
 class SymbolState(msgspec.Struct):

@@ -111,17 +111,15 @@ class Sequence(msgspec.Struct):
         """How many trades it could not tell of whether they were seen."""
         return self.overlaps + self.unknown
 
+    @property
+    def known_from(self) -> int:
+        """The first id from which on all up to the last are known to have been seen."""
+        return max([self.floor, *(hole.last for hole in self.holes)]) + 1
+
     def begin(self, first: int, before: int) -> None:
         """Note that the log begins with the id `first`; those it lacks were traded until `before` (µs)."""
         if first > 0:
             self.holes.append(Hole(0, first - 1, 0, before))
-
-    def take_again(self, first: int, last: int, trades: int) -> bool:
-        """Note `trades` whose ids `[first, last]` were all seen before; return False when some may not have been."""
-        if last > self.last_id or first <= self.floor or any(hole.last >= first for hole in self.holes):
-            return False
-        self.duplicates += trades
-        return True
 
     def may_lack(self, opened_at: int, length: int, since: int = 0) -> bool:
         """Tell whether a trade of the window may be missing, traded perhaps as late as `since` (µs) or later."""

@@ -7,9 +7,8 @@ one. The two agree on every record there is; a property test holds them to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -25,45 +24,12 @@ MOST_UNITS = 10**18  # prices and quantities beyond it do not fit a column
 Item = Trade | int | BadRecord  # a trade, the time of a heartbeat, or why it is neither
 
 
-@dataclass(frozen=True)
-class Picked:
-    """Trades of a batch in the order asked for; units as in `Columns`. `first` and `last` may be one array."""
-
-    first: Ints
-    last: Ints
-    at: Ints
-    price: Ints
-    quantity: Ints
-    maker: Flags
-
-
-class Batch(Protocol):
-    """Records that builders take in, however they are kept: `Columns`, or `quantstream.decode.packed.Packed`.
-
-    `items` holds those that are no plain trade, with their key; what `pick` says of them is zero.
-    """
-
-    partition: Ints
-    code: Ints
-    items: dict[int, tuple[str, Item]]
-
-    def __len__(self) -> int: ...
-
-    def pick(self, rows: Ints) -> Picked:
-        """Return some of the rows."""
-        ...
-
-    def trade(self, row: int, symbol: str) -> Trade:
-        """Return one row as a value."""
-        ...
-
-
 @dataclass
 class Columns:
     """Records in order of arrival. `items` holds those that are no plain trade, with their key; their columns are zero.
 
     `code` numbers the keys (`SymbolTable.names`), −1 for one without a number. Prices and quantities in 10⁻⁸, `at` in µs.
-    Where all ids are those of single trades, `id`, `first` and `last` are one array.
+    Of trades `by_id` only the `id` runs without a gap, as in `Trade`.
     """
 
     partition: Ints
@@ -81,11 +47,27 @@ class Columns:
     def __len__(self) -> int:
         return len(self.code)
 
-    def pick(self, rows: Ints) -> Picked:
-        """Return some of the rows."""
-        first = self.first[rows]
-        last = first if self.last is self.first else self.last[rows]
-        return Picked(first, last, self.at[rows], self.price[rows], self.quantity[rows], self.maker[rows])
+    def item(self, row: int, names: Sequence[str]) -> tuple[str, Item]:
+        """Return what a row holds, with its key; `names` are those of the codes."""
+        return self.items.get(row) or (names[self.code[row]], self.trade(row, names[self.code[row]]))
+
+    def trade_at(self, row: int, names: Sequence[str]) -> Trade:
+        """Return the trade of a row, be it in the columns or beside them."""
+        _, trade = self.item(row, names)
+        assert isinstance(trade, Trade)
+        return trade
+
+    def by_symbol(self, rows: Ints) -> Iterator[tuple[Ints, int]]:
+        """Yield the rows (ascending, each with a code) of each symbol, in its partition, with its code."""
+        if not len(rows):
+            return
+        width = int(self.code.max()) + 1
+        key = self.partition[rows] * width + self.code[rows]
+        small = key.astype(np.uint16) if int(key.max()) < 1 << 16 else key  # numpy sorts 16 bits by counting
+        places = np.argsort(small, kind="stable")
+        starts = np.flatnonzero(np.diff(small[places], prepend=-1))
+        codes = (key[places[starts]] % width).tolist()
+        yield from zip(np.split(rows[places], starts[1:]), codes, strict=True)
 
     def between(self, start: int, end: int) -> Columns:
         """Return the rows `[start, end)` of columns without items."""
@@ -126,8 +108,6 @@ class Parser:
             return self.parse(values, keys, partitions)
         for row in left:
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
-        if np.array_equal(columns.id, columns.first) and np.array_equal(columns.id, columns.last):
-            columns.first = columns.last = columns.id
         return columns
 
     def _read(self, texts: Text, keys: Text, partitions: Sequence[int]) -> Columns | None:
@@ -147,7 +127,7 @@ class Parser:
         except BadRecord as error:
             columns.items[row] = key, error
             return
-        is_plain = isinstance(item, Trade) and not item.by_id and max(item.price, item.quantity) <= MOST_UNITS
+        is_plain = isinstance(item, Trade) and max(item.price, item.quantity) <= MOST_UNITS
         if not isinstance(item, Trade) or not is_plain or columns.code[row] < 0:
             columns.items[row] = key, item
             return

@@ -249,8 +249,6 @@ def _trade(values: Any, row: int, table: Any, maker: Any, by_id: Any) -> bool:
         at = values[ROW_AT]
     if at < MICROSECONDS_FROM:
         at *= 1000
-    if kind == AGGREGATE and not seen >> SPOT & 1:  # of futures: those who take columns go by the ids that skip
-        return False
     is_sane = units > 0 and first <= last and last - first < MAX_SINGLES and EARLIEST <= at < LATEST
     if not is_sane or float(units) * float(amount) >= MOST_QUOTE:
         return False

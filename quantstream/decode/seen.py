@@ -1,40 +1,134 @@
-"""Which trades of a batch are new: ids decide, whole stretches of them at once."""
+"""Which trades of a batch are new: ids decide, in a compiled loop; what is out of the ordinary, `Sequence` decides one by one."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence as Several
+from typing import Any
 
 import numpy as np
 
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Seen, Sequence
-from quantstream.decode.arrays import Flags, Ints
+from quantstream.decode.arrays import Flags
 from quantstream.decode.columns import Columns
-from quantstream.decode.runs import by_group
+from quantstream.decode.compiled import FLAGS, INT, INTS, OUT_FLAGS, OUT_TABLE, compiled
+from quantstream.decode.symbol_index import SymbolNumbers
 
-Sequences = dict[int, dict[str, Sequence]]  # by partition and symbol
+NEXT_ID, KNOWN_FROM, LAST_AT, NEW, DUPLICATES = range(5)  # a symbol's numbers
+WIDTH = 8  # a cache line
 
 
-def new_trades(columns: Columns, names: list[str], seen: Sequences, refused: list[int]) -> Flags:
-    """Return which rows are trades never seen before, and note them in `seen`; the same as `note` of each.
+@compiled(INT, *[INTS] * 6, FLAGS, INTS, OUT_TABLE, OUT_FLAGS, result=INT)
+def find_new(
+    row: int,
+    partition: Any,
+    code: Any,
+    number: Any,
+    first: Any,
+    last: Any,
+    at: Any,
+    by_id: Any,
+    homes: Any,
+    state: Any,
+    is_new: Any,
+) -> int:
+    """Mark the trades that follow those of their symbol before; return the first row that neither does nor repeats one.
 
-    Rows of which that cannot be told are appended to `refused`.
+    `homes` has the partition of each symbol, by its code.
     """
-    is_new = np.zeros(len(columns), np.bool_)
-    has_trade = columns.at > 0
-    has_trade[[row for row, (_, item) in columns.items.items() if isinstance(item, Trade)]] = True
-    rows = np.flatnonzero(has_trade & (columns.code >= 0))
-    if len(rows):
-        order, groups, starts = by_group(columns, rows)
-        bounds = np.append(_breaks(columns, order, starts), len(order))
-        owner = (np.searchsorted(starts, bounds[:-1], "right") - 1).tolist()
-        for group, start, end in zip(owner, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            partition, code = groups[group]
-            sequence = seen.setdefault(partition, {}).setdefault(names[code], Sequence())
-            _stretch(columns, order[start:end], names[code], sequence, is_new, refused)
-    for row in np.flatnonzero(has_trade & (columns.code < 0)).tolist():
-        key = columns.items[row][0]
-        sequence = seen.setdefault(int(columns.partition[row]), {}).setdefault(key, Sequence())
-        is_new[row] = _judge(sequence, columns, row, key, refused)
-    return is_new
+    for each in range(row, len(code)):
+        symbol = code[each]
+        if at[each] == 0 or symbol < 0 or homes[symbol] != partition[each]:
+            return each
+        begin, end = first[each], last[each]
+        if by_id[each]:
+            begin = end = number[each]
+        if begin == state[symbol, NEXT_ID]:
+            is_new[each] = True
+            state[symbol, NEXT_ID], state[symbol, LAST_AT] = end + 1, at[each]
+            state[symbol, NEW] += 1
+        elif end < state[symbol, NEXT_ID] and begin >= state[symbol, KNOWN_FROM]:
+            state[symbol, DUPLICATES] += 1
+        else:
+            return each
+    return len(code)
+
+
+class SeenTrades(SymbolNumbers):
+    """The ids seen of each symbol of some partitions."""
+
+    def __init__(self, names: Several[str]) -> None:
+        """`names` are those of the codes."""
+        super().__init__(names, WIDTH)
+        self._sequences: dict[int, dict[str, Sequence]] = {}
+
+    def find_new(self, columns: Columns, refused: list[int]) -> Flags:
+        """Return which rows are trades never seen before, and note them; the same as `note` of each.
+
+        Rows of which that cannot be told are appended to `refused`.
+        """
+        self.grow()
+        each, row, is_new = columns, 0, np.zeros(len(columns), np.bool_)
+        rows = (each.partition, each.code, each.id, each.first, each.last, each.at, each.by_id)
+        while (row := find_new(row, *rows, self.homes, self.state, is_new)) != len(columns):
+            is_new[row] = self._one(columns, row, refused)
+            row += 1
+        return is_new
+
+    def of(self, partition: int) -> dict[str, Sequence]:
+        """Return the sequences of a partition's symbols, to read; those that are put in are `restore`d."""
+        self.settle()
+        return self._sequences.setdefault(partition, {})
+
+    def restore(self, partition: int, sequences: Mapping[str, Sequence]) -> None:
+        """Go on from these sequences of a partition."""
+        self.forget(partition)
+        self._sequences[partition] = dict(sequences)
+
+    def forget(self, partition: int) -> None:
+        """Drop a partition's symbols."""
+        super().forget(partition)
+        self._sequences.pop(partition, None)
+
+    def sequence(self, partition: int, symbol: str) -> Sequence:
+        """Return a symbol's sequence, made when it comes first."""
+        held = self._sequences.setdefault(partition, {})
+        sequence = held.get(symbol)
+        if sequence is None:
+            sequence = held[symbol] = Sequence()
+        return sequence
+
+    def take(self, code: int) -> None:
+        """Have a symbol's sequence say what was found since it last did."""
+        if not self.state[code, NEW] and not self.state[code, DUPLICATES]:
+            return
+        next_id, _, last_at, new, duplicates, *_ = self.state[code].tolist()
+        sequence = self.sequence(int(self.homes[code]), self.names[code])
+        sequence.duplicates += duplicates
+        if new:
+            sequence.last_id, sequence.last_at = next_id - 1, last_at
+        self.state[code, NEW] = self.state[code, DUPLICATES] = 0
+
+    def are_untold(self) -> Flags:
+        """Return of which symbols something was found since."""
+        return np.asarray(self.state[:, NEW] + self.state[:, DUPLICATES] > 0, np.bool_)
+
+    def _one(self, columns: Columns, row: int, refused: list[int]) -> bool:
+        """Judge one record by its sequence."""
+        partition, code = int(columns.partition[row]), int(columns.code[row])
+        key, trade = columns.item(row, self.names)
+        if not isinstance(trade, Trade):
+            return False
+        sequence, is_home = self.sequence(partition, key), self.is_home(partition, code)
+        if is_home:
+            self.take(code)
+        seen = note(sequence, trade)
+        if is_home:
+            self.state[code, NEXT_ID], self.state[code, KNOWN_FROM] = sequence.last_id + 1, sequence.known_from
+        if seen.is_refused:
+            refused.append(row)
+        return seen.is_new
 
 
 def note(sequence: Sequence, trade: Trade) -> Seen:
@@ -43,43 +137,3 @@ def note(sequence: Sequence, trade: Trade) -> Seen:
     if seen is Seen.JUMP:
         sequence.give_up_oldest()
     return seen
-
-
-def trade_at(columns: Columns, row: int, symbol: str) -> Trade:
-    """Return the trade of a row, be it in the columns or beside them."""
-    if columns.at[row]:
-        return columns.trade(row, symbol)
-    item = columns.items[row][1]
-    assert isinstance(item, Trade)
-    return item
-
-
-def _breaks(columns: Columns, order: Ints, starts: Ints) -> Ints:
-    """Return where stretches of ids that follow one another begin; a trade beside the columns is one of its own."""
-    first, last, beside = columns.first[order], columns.last[order], columns.at[order] == 0
-    breaks = np.concatenate([[True], (first[1:] != last[:-1] + 1) | beside[1:] | beside[:-1]])
-    breaks[starts] = True
-    return np.flatnonzero(breaks)
-
-
-def _judge(sequence: Sequence, columns: Columns, row: int, symbol: str, refused: list[int]) -> bool:
-    seen = note(sequence, trade_at(columns, row, symbol))
-    if seen.is_refused:
-        refused.append(row)
-    return seen.is_new
-
-
-def _stretch(columns: Columns, rows: Ints, symbol: str, sequence: Sequence, is_new: Flags, refused: list[int]) -> None:
-    """Judge rows whose ids follow one another."""
-    if columns.first[rows[0]] != sequence.last_id + 1 or columns.at[rows[0]] == 0:
-        is_new[rows[0]] = _judge(sequence, columns, int(rows[0]), symbol, refused)
-        rows = rows[1:]
-    if not len(rows):
-        return
-    first, last = int(columns.first[rows[0]]), int(columns.last[rows[-1]])
-    if first == sequence.last_id + 1:
-        sequence.last_id, sequence.last_at = last, int(columns.at[rows[-1]])
-        is_new[rows] = True
-    elif not sequence.take_again(first, last, len(rows)):
-        for row in rows.tolist():
-            is_new[row] = _judge(sequence, columns, row, symbol, refused)

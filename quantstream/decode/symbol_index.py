@@ -1,4 +1,4 @@
-"""Numbers for symbols: an index of the keys that records come under, looked up by the compiled loops.
+"""Numbers for symbols: an index of the keys that records come under, and what the compiled loops count of each.
 
 A dictionary of thousands of symbols does not stay in the processor's cache while records pass through it; the index does, and
 whatever it finds is compared with the key itself.
@@ -6,15 +6,17 @@ whatever it finds is compared with the key itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from quantstream.core.trade import is_symbol
-from quantstream.decode.arrays import Ints, Text
+from quantstream.decode.arrays import Flags, Ints, Text
 from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
+NOWHERE = -1
 FEWEST_SLOTS, SPARSE = 256, 8  # slots at least, and for each symbol: few want the same
 
 
@@ -54,3 +56,46 @@ def _name(key: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     return name if is_symbol(name) else ""
+
+
+class SymbolNumbers(ABC):
+    """A row of numbers for each symbol, by its code: what a compiled loop found since it was last told to who keeps it.
+
+    A symbol counts in one partition, the first that it is seen in; rows of others are left to who looks at them one by one.
+    """
+
+    def __init__(self, names: Sequence[str], width: int) -> None:
+        """`names` are those of the codes, and may become more; `width` is how many numbers there are of each."""
+        self.names = names
+        self.homes, self.state = np.full(0, NOWHERE), np.zeros((0, width), np.int64)
+
+    @abstractmethod
+    def take(self, code: int) -> None:
+        """Tell what was found of a symbol, if anything was."""
+
+    @abstractmethod
+    def are_untold(self) -> Flags:
+        """Return of which symbols, by their code, something is to be told."""
+
+    def settle(self) -> None:
+        """Tell all that was found."""
+        for code in np.flatnonzero(self.are_untold()).tolist():
+            self.take(code)
+
+    def forget(self, partition: int) -> None:
+        """Drop what was found of a partition's symbols."""
+        mine = np.flatnonzero(self.homes == partition)
+        self.homes[mine], self.state[mine] = NOWHERE, 0
+
+    def is_home(self, partition: int, code: int) -> bool:
+        """Tell whether the symbol counts in this partition, which it does where it has none yet."""
+        if code >= 0 and self.homes[code] == NOWHERE:
+            self.homes[code] = partition
+        return code >= 0 and bool(self.homes[code] == partition)
+
+    def grow(self) -> None:
+        """Have room for every symbol that has a name, and as many more."""
+        held, names = len(self.homes), len(self.names)
+        if held < names:
+            self.homes = np.concatenate([self.homes, np.full(2 * names - held, NOWHERE)])
+            self.state = np.concatenate([self.state, np.zeros((2 * names - held, self.state.shape[1]), np.int64)])

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from quantstream.core.accounts import Account, Accounts
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
-from quantstream.decode.packed import Collected
 from quantstream.decode.tally import Tally
 from quantstream.kafka import (
     OFFSET_BEGINNING,
@@ -46,7 +45,6 @@ AT_ONCE = 5_000  # records read at once: what is computed of them stays in the p
 COLLECT_AFTER = (
     50_000  # objects, not 700: messages come and go by the thousand, and Python's collector looked through each
 )
-MAX_ROWS = 500_000  # records taken into the builders at once: enough trades of each of 2,000 symbols, in 25 MB
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,6 @@ class AggregateStage(PartitionedStage):
         self.closed = metrics.records.labels("candle")
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
         self.offsets: dict[Partition, int] = {}
-        self.waiting = Collected(MAX_ROWS + AT_ONCE)
         self.tally = Tally(aggregator.parser.symbols)
         self.strangers = Accounts[int]()  # keys that no trade came under
         self.received_at = ""  # of the last record, as its header says
@@ -101,7 +98,7 @@ class AggregateStage(PartitionedStage):
         return min((self.busy if count == AT_ONCE else self.pause) - elapsed, self.pause)
 
     def take(self, messages: list[Message]) -> None:
-        """Collect trades; into the builders they go many at once."""
+        """Add trades up; the builders take their sums before the commit, or when something else happens to a symbol."""
         values, keys, partitions = contents(messages)
         columns = self.aggregator.parser.parse(values, keys, partitions)
         self.offsets |= next_offsets(messages, partitions)
@@ -114,16 +111,14 @@ class AggregateStage(PartitionedStage):
                 self.tally.add_one("dead", partitions[row], key)
                 self._put_aside(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
-        self.waiting.add(columns)
-        if len(self.waiting) >= MAX_ROWS:
-            self._build()
+        self._emit(self.aggregator.take(columns))
 
     def flush(self) -> None:
         """Write the snapshots and commit candles, snapshots and offsets together; nothing when nothing was read."""
         if not self.offsets:
             return
         begun = time.monotonic()
-        self._build()
+        self.aggregator.settle()
         self._settle()
         self._begin()
         for partition, snapshot in self.aggregator.snapshots():
@@ -143,7 +138,6 @@ class AggregateStage(PartitionedStage):
             self.writer.abort()
         self.in_transaction = False
         self.offsets.clear()
-        self.waiting.clear()
         self.tally.clear()
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
@@ -176,12 +170,6 @@ class AggregateStage(PartitionedStage):
         """Wait until the last commit is written everywhere: the next holder finds snapshots as new as the offsets."""
         if not self.writer.is_lost:
             self.writer.release(self.reader, self.route.trades)
-
-    def _build(self) -> None:
-        if not self.waiting:
-            return
-        self._emit(self.aggregator.take_batch(self.waiting.take()))
-        self.health.beat()
 
     def _settle(self) -> None:
         """Put what was read into the accounts; what became of it, the builders have counted."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -19,11 +20,9 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.rolling import Floats
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Sequence as TradeSequence
 from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.runs import by_group
-from quantstream.decode.seen import Sequences, new_trades, note, trade_at
+from quantstream.decode.seen import SeenTrades, note
 from quantstream.decode.tally import Tally
 from quantstream.kafka import (
     BATCH,
@@ -73,28 +72,23 @@ class Detector:
     def __init__(self) -> None:
         self.features = TradeFeatures()
         self.parser = Parser()
-        self.seen: Sequences = {}
+        self.seen = SeenTrades(self.parser.symbols.names)
         self.refused = 0  # trades of which it cannot be told whether they were judged before
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
-        sequence = self.seen.setdefault(partition, {}).setdefault(trade.symbol, TradeSequence())
-        return self.features.push(trade) if note(sequence, trade).is_new else None
+        return self.features.push(trade) if note(self.seen.sequence(partition, trade.symbol), trade).is_new else None
 
     def rows(self, columns: Columns) -> tuple[Ints, Floats]:
         """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
-        names = self.parser.symbols.names
-        refused: list[int] = []
-        new = np.flatnonzero(new_trades(columns, names, self.seen, refused))
+        names, refused = self.parser.symbols.names, list[int]()
+        new = np.flatnonzero(self.seen.find_new(columns, refused))
         self.refused += len(refused)
         features = np.zeros((len(columns), len(NAMES)))
-        numbered = new[columns.code[new] >= 0]
-        if len(numbered):
-            order, groups, starts = by_group(columns, numbered)
-            for rows, (_, code) in zip(np.split(order, starts[1:]), groups, strict=True):
-                features[rows] = self._extend(columns, rows, names[code])
+        for rows, code in columns.by_symbol(new[columns.code[new] >= 0]):
+            features[rows] = self._extend(columns, rows, names[code])
         for row in new[columns.code[new] < 0].tolist():
-            features[row] = self.features.push(trade_at(columns, row, columns.items[row][0]))
+            features[row] = self.features.push(columns.trade_at(row, names))
         return new, features[new]
 
     def judge(
@@ -125,8 +119,9 @@ class Detector:
 
     def forget(self, partition: int) -> None:
         """Drop a partition's symbols: another process may have read on meanwhile."""
-        for symbol in self.seen.pop(partition, {}):
+        for symbol in self.seen.of(partition):
             self.features.forget(symbol)
+        self.seen.forget(partition)
 
     def _symbol(self, columns: Columns, row: int) -> str:
         code = columns.code[row]
@@ -134,14 +129,14 @@ class Detector:
 
     def _extend(self, columns: Columns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
         if columns.at[rows].min() == 0:  # a trade too large for the columns is among them
-            return [self.features.push(trade_at(columns, row, symbol)) for row in rows.tolist()]
+            return [self.features.push(columns.trade_at(row, self.parser.symbols.names)) for row in rows.tolist()]
         parts = (columns.price[rows], columns.quantity[rows], columns.at[rows], columns.maker[rows])
         return self.features.extend(symbol, *(part.tolist() for part in parts))
 
     def _anomaly(
         self, model: TradeModel, columns: Columns, row: int, features: Floats, score: float, now: int
     ) -> Anomaly:
-        trade = trade_at(columns, row, self._symbol(columns, row))
+        trade = columns.trade_at(row, self.parser.symbols.names)
         return Anomaly(
             symbol=trade.symbol,
             trade_id=trade.id,
@@ -297,8 +292,9 @@ class DetectStage(PartitionedStage):
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
+        seen = cache(self.detector.seen.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add(number, symbol, more)
             self.awaiting += [account] if more.waiting else []
-            if (ids := self.detector.seen.get(number, {}).get(symbol)) is not None:
+            if (ids := seen(number).get(symbol)) is not None:
                 account.duplicate, account.refused = ids.duplicates, ids.refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -12,9 +11,9 @@ from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import MAX_HOLES, Hole
-from quantstream.decode import runs
 from quantstream.decode.arrays import Ints
 from quantstream.decode.columns import Columns
+from quantstream.decode.window_sums import PartialSums
 from streaming.offline.external_sort import Rows, columns_of, is_plain, trade_of
 from streaming.offline.plausible import FAR, TOLERANCE
 from streaming.offline.row_account import Account
@@ -139,16 +138,7 @@ class OrderedSymbol:
 
 def taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
     """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
-    state = builder.state
-
-    def known(_: runs.Group) -> runs.Known:
-        return (state.ids.last_id, state.latest_at) if state.next_open else runs.NOTHING
-
-    grid = math.gcd(*builder.lengths.values())
-    for run in runs.runs(columns, np.arange(len(columns)), known, grid, builder.lateness):
-        whole = builder.add_stretch(run.stretch) if run.stretch else None
-        if whole is not None:
-            yield from whole
-            continue
-        for row in run.rows.tolist():
-            yield from builder.add(columns.trade(row, state.symbol))
+    sums = PartialSums([builder.state.symbol], builder.lengths.values(), lambda *_: builder)
+    for _, candles in sums.add(columns):
+        yield from candles
+    sums.settle()

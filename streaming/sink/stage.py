@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Several
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import Sequences, new_trades
+from quantstream.decode.seen import SeenTrades
 from quantstream.decode.tally import Tally
 from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
 from quantstream.kafka.dead_letters import put_aside
@@ -70,8 +71,8 @@ class SinkStage(PartitionedStage):
         super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
-        self.seen: Sequences = {}
         self.parser = Parser()
+        self.seen = SeenTrades(self.parser.symbols.names)
         self.tally = Tally(self.parser.symbols)
         self.books = Accounts[Partition]()
         self.trades: list[pa.Table] = []
@@ -173,12 +174,12 @@ class SinkStage(PartitionedStage):
             self.offsets[TABLES[part[0]]].pop(part, None)
             self.books.forget(part)
             if part[0] == TRADES.name:
-                self.seen.pop(part[1], None)
+                self.seen.forget(part[1])
 
     def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
         """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
         found = self._seen(part)
-        self.seen[part[1]] = dict(found)
+        self.seen.restore(part[1], found)
         for symbol, ids in found.items():
             account = ids.account or Account()
             rows = stored(_application(part), symbol)
@@ -232,16 +233,17 @@ class SinkStage(PartitionedStage):
         offsets.clear()
 
     def _state(self, part: Partition) -> bytes:
-        seen = self.seen.setdefault(part[1], {})
+        seen = self.seen.of(part[1])
         for symbol in [*seen, *(self.books.held.get(part, {}).keys() - seen.keys())]:
             seen[symbol] = Kept.of(seen.get(symbol) or Sequence(), self.books.of(part, symbol))
         return msgspec.json.encode(seen)
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
+        seen = cache(self.seen.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add((TRADES.name, number), symbol, more)
-            if (ids := self.seen.get(number, {}).get(symbol)) is not None:
+            if (ids := seen(number).get(symbol)) is not None:
                 account.duplicate, account.refused = ids.duplicates, ids.refused
 
     def _store(self, table: str, rows: pa.Table) -> None:
@@ -266,7 +268,7 @@ class SinkStage(PartitionedStage):
     def _take_trades(self, messages: list[Message], columns: Columns, keys: Several[bytes | None]) -> None:
         """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
         names, refused = self.parser.symbols.names, list[int]()
-        is_new = new_trades(columns, names, self.seen, refused)
+        is_new = self.seen.find_new(columns, refused)
         table = trade_rows(columns, is_new, names, messages)
         rows = np.flatnonzero(is_new)
         self.tally.add("waiting", columns.partition[rows], columns.code[rows], keys, rows)

@@ -146,7 +146,7 @@ def _aggregate(raw: bytes) -> None:
     aggregator = Aggregator(("5m",), 0)
     values = [*PLAIN[:30], raw, *PLAIN[30:], raw]
     columns = aggregator.parser.parse(values, [SYMBOL.encode()] * len(values), [0] * len(values))
-    aggregator.take_batch(columns)
+    aggregator.take(columns)
     expected, items = CandleBuilder(SYMBOL, ("5m",), 0), [_parsed(value) for value in values]
     newest, new = {}, 0
     for item in items:

@@ -20,6 +20,7 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
+from quantstream.decode import window_sums
 from quantstream.features import Series
 from quantstream.kafka import Partition, PartitionedStage
 from quantstream.lake.store import Lake
@@ -27,8 +28,6 @@ from quantstream.messages.payloads import OpenCandles, Score, decode, encode
 from quantstream.messages.topics import CANDLES, OPEN_CANDLES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.aggregate import aggregator
-from streaming.aggregate import stage as aggregate
 from streaming.aggregate.aggregator import Aggregator
 from streaming.aggregate.stage import AggregateStage
 from streaming.detect import stage as detect
@@ -200,8 +199,8 @@ def test_states_of_before_there_were_accounts_begin_with_what_is_there(tmp_path:
 def test_a_snapshot_of_before_there_were_accounts_begins_with_what_is_there() -> None:
     broker = MemoryBroker()
     before = Aggregator(("5m",), SECOND)
-    for number in (5, 6, 6):
-        before.take(0, "BTCUSDT", trade_event(walk("BTCUSDT", number)[0]))
+    raws = [trade_event(walk("BTCUSDT", number)[0]) for number in (5, 6, 6)]
+    before.take(before.parser.parse(raws, [b"BTCUSDT"] * 3, [0] * 3))
     ((_, snapshot),) = before.snapshots()
     snapshot.state.account = Account()
     broker.append(OPEN_CANDLES, "BTCUSDT", encode(snapshot), 0)
@@ -225,8 +224,8 @@ def test_keys_that_are_no_symbols_are_dead_under_their_key_and_do_not_fill_the_m
 def lost_flag(original: Callable[..., Any]) -> Callable[..., Any]:
     """A mistake: one trade is taken for seen, and nobody counts it."""
 
-    def judge(columns: Any, names: Any, seen: Any, refused: Any) -> Any:
-        flags = original(columns, names, seen, refused)
+    def judge(self: Any, columns: Any, refused: Any) -> Any:
+        flags = original(self, columns, refused)
         flags[flags.nonzero()[0][:1]] = False
         return flags
 
@@ -237,31 +236,12 @@ def lost_row(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: original(*given).slice(1)
 
 
-def skipped(original: Callable[..., Any]) -> Callable[..., Any]:
-    calls: list[int] = []
-
-    def run(self: Any, batch: Any, run: Any, builder: Any, closed: Any) -> None:
-        calls.append(1)
-        if len(calls) > 1:
-            original(self, batch, run, builder, closed)
-
-    return run
-
-
-def twice(original: Callable[..., Any]) -> Callable[..., Any]:
-    def take(self: Any, messages: list[Any]) -> None:
-        original(self, messages)
-        original(self, messages)
-
-    return take
-
-
 PLANTED: list[tuple[str, Any, str, Callable[..., Any]]] = [
-    ("sink", sink, "new_trades", lost_flag),
+    ("sink", sink.SeenTrades, "find_new", lost_flag),
     ("sink", sink, "trade_rows", lost_row),
-    ("aggregate", aggregator.Aggregator, "_run", skipped),
-    ("aggregate", aggregate.Collected, "add", lambda original: lambda self, part: None),
-    ("detect", detect, "new_trades", lost_flag),
+    ("aggregate", window_sums.PartialSums, "take", lambda original: lambda self, code: None),
+    ("aggregate", partial_sums, "add_up", lambda original: lambda row, partition, code, *rest: len(code)),
+    ("detect", detect.SeenTrades, "find_new", lost_flag),
 ]
 
 

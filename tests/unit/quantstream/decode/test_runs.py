@@ -1,4 +1,4 @@
-"""Trades taken in runs give the bytes that trades taken one by one give: candles, their order, snapshots."""
+"""Trades taken as partial sums give the bytes that trades taken one by one give: candles, their order, snapshots."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quantstream.binance.wire import heartbeat_event, parse_record, trade_event
-from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
-from quantstream.core.decimals import UNIT
+from quantstream.core.decimals import UNIT, units_text
 from quantstream.core.errors import BadRecord
-from quantstream.core.partial_sums import Stretch, Window
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.decode import runs
-from quantstream.decode.packed import Collected
 from quantstream.messages.payloads import OpenCandles, encode
 from streaming.aggregate.aggregator import Aggregator
 
@@ -48,16 +44,16 @@ def in_batches(
     log: Sequence[Record], intervals: Sequence[str], lateness: int, cuts: Sequence[int], restart: bool
 ) -> tuple[list[bytes], dict[str, bytes]]:
     """At each cut a batch ends; with `restart` the process does as well, and its snapshots are all that is left of it."""
-    aggregator, collected = Aggregator(intervals, lateness), Collected(len(log))
-    candles, kept = [], {}
+    aggregator = Aggregator(intervals, lateness)
+    candles: list[bytes] = []
+    kept: dict[tuple[int, str], bytes] = {}
     for start, end in zip([0, *cuts], [*cuts, len(log)], strict=True):
         chunk = log[start:end]
         halves = [half for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]) if half]
         for half in halves:
             keys, partitions = [symbol.encode() for _, symbol, _ in half], [number for number, *_ in half]
-            collected.add(aggregator.parser.parse([raw for *_, raw in half], keys, partitions))
-        for closed in aggregator.take_batch(collected.take()):
-            candles += [encode(candle) for candle in closed.candles]
+            for closed in aggregator.take(aggregator.parser.parse([raw for *_, raw in half], keys, partitions)):
+                candles += [encode(candle) for candle in closed.candles]
         for partition, symbol, raw in chunk:
             account = aggregator.account(partition, symbol)
             if account and raw != JUNK:
@@ -77,6 +73,7 @@ def market(rng: random.Random) -> list[Record]:
     """A log with all that can happen: gaps, duplicates, disorder, late trades, aggregates, heartbeats, junk, huge numbers."""
     symbols = ("BTCUSDT", "ETHUSDT", "A", "1000SATSUSDTLONGER")[: rng.randint(1, 4)]
     ids = {symbol: rng.choice([0, 1, 5, 4 * 10**9]) for symbol in symbols}
+    numbers = {symbol: rng.choice([0, 7, 10**6]) for symbol in symbols if rng.random() < 0.25}  # aggregates of futures
     at = {symbol: T0 + rng.randint(0, 5 * MINUTE) // 1000 * 1000 for symbol in symbols}
     step, huge, calm = rng.choice([5, 100, 3_000, 20_000, 100_000]), rng.random() < 0.2, rng.random() < 0.4
     log: list[Record] = []
@@ -93,9 +90,20 @@ def market(rng: random.Random) -> list[Record]:
         price = rng.randint(1, (10**20 if rng.random() < 0.1 else 10**16) if huge else 10**13)
         first, quantity = ids[symbol], rng.randint(0, min(10**31 // price, 10**17) if huge else 10**11)
         traded = Trade(symbol, first, first, first + many - 1, price, quantity, at[symbol] - early, rng.random() < 0.5)
-        log.append((partition, symbol, trade_event(traded)))
+        log.append((partition, symbol, futures(traded, numbers[symbol]) if symbol in numbers else trade_event(traded)))
         ids[symbol] += many
+        if symbol in numbers:
+            numbers[symbol] += rng.choice([1] * 50 + [2])
+            ids[symbol] += rng.choice([0, 0, 3])  # of no market trade
     return log if calm else spoilt(log, rng)
+
+
+def futures(trade: Trade, number: int) -> bytes:
+    event = {"e": "aggTrade", "E": trade.traded_at // 1000, "s": trade.symbol, "a": number, "nq": "0.1"}
+    event |= {"p": units_text(trade.price), "q": units_text(trade.quantity), "m": trade.buyer_is_maker}
+    return msgspec.json.encode(
+        event | {"f": trade.first_trade_id, "l": trade.last_trade_id, "T": trade.traded_at // 1000}
+    )
 
 
 def spoilt(log: list[Record], rng: random.Random) -> list[Record]:
@@ -111,85 +119,51 @@ def spoilt(log: list[Record], rng: random.Random) -> list[Record]:
     return log
 
 
-@given(
-    st.integers(0, 2**32),
-    st.sampled_from(INTERVALS),
-    st.sampled_from([0, SECOND // 2, 2 * SECOND]),
-    st.booleans(),
-    st.sampled_from([1, 7, 50, runs.AT_ONCE]),
-)
-@example(11, ("1m", "5m"), SECOND // 2, True, runs.AT_ONCE)
-@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(INTERVALS), st.sampled_from([0, SECOND // 2, 2 * SECOND]), st.booleans())
+@example(11, ("1m", "5m"), SECOND // 2, True)
+@settings(max_examples=400, deadline=None)
 def test_any_log_in_any_batches_gives_the_bytes_of_trade_by_trade(
-    seed: int, intervals: tuple[str, ...], lateness: int, restart: bool, at_once: int
+    seed: int, intervals: tuple[str, ...], lateness: int, restart: bool
 ) -> None:
     rng = random.Random(seed)
     log = market(rng)
     cuts = sorted(rng.sample(range(len(log) + 1), min(len(log), rng.choice([0, 0, 1, 4]))))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "AT_ONCE", at_once)
-        assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
+    assert in_batches(log, intervals, lateness, cuts, restart) == one_by_one(log, intervals, lateness)
 
 
-def test_a_plain_log_is_taken_in_runs_with_few_trades_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_futures", [False, True])
+def test_of_a_plain_log_few_trades_are_taken_one_by_one(monkeypatch: pytest.MonkeyPatch, is_futures: bool) -> None:
     added: list[int] = []
     add = CandleBuilder.add
     monkeypatch.setattr(CandleBuilder, "add", lambda self, trade: added.append(trade.id) or add(self, trade))
-    log = [
-        (0, symbol, trade_event(Trade(symbol, n, n, n, UNIT + n, UNIT, T0 + (n - 10**9) * SECOND, False)))
-        for n in range(10**9, 10**9 + 3_000)
-        for symbol in ("BTCUSDT", "ETHUSDT")
-    ]
+    log = []
+    for n in range(3_000):
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            trade = Trade(symbol, 3 * n, 3 * n, 3 * n + 2, UNIT + n, UNIT, T0 + n * SECOND, False)
+            log.append((0, symbol, futures(trade, n) if is_futures else trade_event(trade)))
     candles, _ = in_batches(log, ("5m",), SECOND // 2, [2_500, 2_501], restart=False)
     assert len(candles) == 2 * (3_000 // 300 - 1)
-    assert len(added) <= 2 + 2 + 4  # each begins a symbol, or stands alone in its batch
+    assert len(added) == 2 * (1 + 3_000 // 300 - 1)  # each begins a symbol, or closes a window
 
 
-def a_run(builder: CandleBuilder, may_close: bool, *trades: Trade) -> list[Candle] | None:
-    """Offer trades to a builder as a run."""
-    slices: list[Window] = []
-    for trade in trades:
-        start = trade.traded_at - trade.traded_at % (5 * MINUTE)
-        if not slices or slices[-1].opened_at != start:
-            slices.append(Window(start))
-        slices[-1].add(trade)
-    times = trades[0].traded_at, trades[-1].traded_at, max(trade.traded_at for trade in trades)
-    return builder.add_stretch(Stretch(slices, *times, may_close))
-
-
-def at(number: int, time: int) -> Trade:
-    return Trade("A", number, number, number, UNIT + number, UNIT, T0 + time, False)
-
-
-def test_a_run_closes_one_window_when_it_may() -> None:
-    builder, end, milli = CandleBuilder("A", ("5m",), SECOND // 2), 5 * MINUTE, SECOND // 1_000
-    builder.add(at(1, 0))
-    passing = at(2, end - SECOND), at(3, end), at(4, end + 600 * milli), at(5, end + SECOND)
-    assert a_run(builder, False, *passing) is None
-    closed = a_run(builder, True, *passing)
-    assert closed is not None
-    assert [(candle.trade_count, candle.close) for candle in closed] == [(2, UNIT + 2)]
-    assert a_run(builder, True, at(6, end + SECOND), at(7, 3 * end + SECOND)) is None, (
-        "two windows are due, not at once"
-    )
-    assert a_run(builder, True, at(6, end + SECOND), at(7, 2 * end + 500 * milli)) is not None
-    assert builder.state.next_open["5m"] == T0 + 2 * end
-
-
-def test_a_run_leaves_a_window_to_single_trades_while_what_it_lacks_may_be_out_of_order() -> None:
-    builder, end, milli = CandleBuilder("A", ("5m",), SECOND // 2), 5 * MINUTE, SECOND // 1_000
-    builder.add(at(1, 0))
-    builder.add(at(3, end + 200 * milli))  # 2 is missing, perhaps of the window before
-    rest = at(4, end + 550 * milli), at(5, end + 800 * milli)
-    assert a_run(builder, True, *rest) is None
-    assert [len(builder.add(trade)) for trade in rest] == [0, 1]
+def test_a_trade_of_a_second_partition_goes_to_the_builder_of_that_one() -> None:
+    trades = [Trade("A", n, n, n, UNIT, UNIT, T0 + n * 1000, False) for n in range(100)]
+    aggregator = Aggregator(("5m",), 0)
+    raws, partitions = [trade_event(trade) for trade in trades], [trade.id // 10 % 2 for trade in trades]
+    aggregator.take(aggregator.parser.parse(raws, [b"A"] * 100, partitions))
+    aggregator.forget(0)
+    aggregator.take(aggregator.parser.parse(raws[50:], [b"A"] * 50, partitions[50:]))
+    aggregator.settle()
+    counts = [aggregator.builders[number]["A"].state.windows["5m"][T0].trade_count for number in (0, 1)]
+    assert counts == [20, 50]
 
 
 def test_a_stretch_sent_twice_is_dropped_in_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     log = [(0, "A", trade_event(Trade("A", n, n, n, UNIT, UNIT, T0 + n * 1000, False))) for n in range(1, 500)]
     aggregator = Aggregator(("5m",), 0)
     for part in (log, log, log[100:400]):
-        aggregator.take_batch(aggregator.parser.parse([raw for *_, raw in part], [b"A"] * len(part), [0] * len(part)))
+        aggregator.take(aggregator.parser.parse([raw for *_, raw in part], [b"A"] * len(part), [0] * len(part)))
+    aggregator.settle()
     state = aggregator.builders[0]["A"].state
     assert (state.ids.duplicates, state.windows["5m"][T0].trade_count) == (499 + 300, 499)
 
@@ -201,3 +175,11 @@ def test_quote_volumes_beyond_64_bits_are_summed_exactly() -> None:
     window = msgspec.json.decode(states["A"])["windows"]["5m"][str(T0)]
     assert window[6] == sum(trade.price * trade.quantity for trade in trades) > 2**80
     assert window[9] == sum(trade.price * trade.quantity for trade in trades if not trade.buyer_is_maker)
+
+
+def test_volumes_beyond_64_bits_are_summed_exactly() -> None:
+    trades = [Trade("A", n, n, n, 1 + n % 3, 10**18 - n, T0, n % 2 == 0) for n in range(1, 100)]
+    _, states = in_batches([(0, "A", trade_event(trade)) for trade in trades], ("5m",), 0, [], restart=False)
+    window = msgspec.json.decode(states["A"])["windows"]["5m"][str(T0)]
+    assert window[5] == sum(trade.quantity for trade in trades) > 2**66
+    assert window[8] == sum(trade.quantity for trade in trades if not trade.buyer_is_maker)

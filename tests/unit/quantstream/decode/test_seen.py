@@ -15,7 +15,7 @@ from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
 from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import Sequences, new_trades, note
+from quantstream.decode.seen import SeenTrades, note
 from quantstream.lake.schemas import TIME
 from streaming.sink.trade_rows import SCHEMA, trade_rows
 from tests.unit.quantstream.decode.test_runs import Record, market
@@ -54,12 +54,13 @@ def test_stretches_are_judged_as_their_trades_one_by_one(seed: int) -> None:
             item = 0
         is_trade = isinstance(item, Trade)
         expected.append(is_trade and note(one.setdefault(symbol, Sequence()), item).is_new)
-    parser, seen, found = Parser(), Sequences(), []
+    parser = Parser()
+    seen, found = SeenTrades(parser.symbols.names), list[bool]()
     for part in (log[:cut], log[cut:]):
         if part:
-            found += new_trades(parsed(parser, part), parser.symbols.names, seen, []).tolist()
+            found += seen.find_new(parsed(parser, part), []).tolist()
     assert found == expected
-    together = {symbol: sequence for mine in seen.values() for symbol, sequence in mine.items()}
+    together = {symbol: sequence for number in (0, 1) for symbol, sequence in seen.of(number).items()}
     assert {s: msgspec.json.encode(q) for s, q in together.items()} == {
         s: msgspec.json.encode(q) for s, q in one.items()
     }
@@ -69,7 +70,7 @@ def test_rows_of_the_lake_are_exact_and_say_when_and_whence() -> None:
     trades = [Trade("A", n, n, n, 10**n, 5, T0 + n, n % 2 == 0) for n in range(1, 22)]  # the last do not fit 64 bits
     parser = Parser()
     columns = parsed(parser, [(0, "A", trade_event(trade)) for trade in trades])
-    is_new = new_trades(columns, parser.symbols.names, {}, [])
+    is_new = SeenTrades(parser.symbols.names).find_new(columns, [])
     is_new[0] = False
     headers = [("kind", b"trade"), ("received_at", b"77"), ("origin", b"repaired")]
     messages = [Message(None), Message(headers), *(Message(None, 9) for _ in trades[2:])]

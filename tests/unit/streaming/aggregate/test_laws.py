@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from itertools import pairwise
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantstream.binance.wire import heartbeat_event, trade_event
+from quantstream.core.candle import Candle
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.messages.payloads import OpenCandles, encode
@@ -38,18 +40,24 @@ def logs(draw: st.DrawFn) -> dict[str, list[Trade]]:
     return found
 
 
+def taken(aggregator: Aggregator, records: list[Record]) -> list[Candle]:
+    keys, raws = [symbol.encode() for symbol, _ in records], [raw for _, raw in records]
+    batch = aggregator.parser.parse(raws, keys, [0] * len(records))
+    return [candle for closed in aggregator.take(batch) for candle in closed.candles]
+
+
 def candles_of(records: list[Record], cuts: set[int] | None = None) -> dict[str, list[bytes]]:
     """Return the candles of each symbol, sorted; at each cut the process dies and another goes on from its snapshots' bytes."""
     aggregator = Aggregator(INTERVALS, LATENESS)
     kept: dict[str, bytes] = {}
     found: dict[str, list[bytes]] = defaultdict(list)
-    for place, (symbol, raw) in enumerate(records):
-        for candle in aggregator.take(0, symbol, raw):
-            found[symbol].append(encode(candle))
-        if place in (cuts or ()):
-            kept |= {snapshot.state.symbol: encode(snapshot) for _, snapshot in aggregator.snapshots()}
-            aggregator = Aggregator(INTERVALS, LATENESS)
-            aggregator.restore(0, [msgspec.json.decode(raw, type=OpenCandles) for raw in kept.values()])
+    ends = [place + 1 for place in sorted(cuts or ()) if place < len(records)]
+    for start, end in pairwise([0, *ends, len(records)]):
+        for candle in taken(aggregator, records[start:end]):
+            found[candle.symbol].append(encode(candle))
+        kept |= {snapshot.state.symbol: encode(snapshot) for _, snapshot in aggregator.snapshots()}
+        aggregator = Aggregator(INTERVALS, LATENESS)
+        aggregator.restore(0, [msgspec.json.decode(raw, type=OpenCandles) for raw in kept.values()])
     return {symbol: sorted(candles) for symbol, candles in found.items()}
 
 
@@ -104,7 +112,7 @@ def test_a_snapshot_is_as_large_after_an_hour_as_after_a_minute() -> None:
     aggregator = Aggregator(INTERVALS, LATENESS)
     for number in range(1, 3601):
         trade = Trade("BTCUSDT", number, number, number, 10**10, 10**8, T0 + 4 * 60 * MINUTE + number * SECOND, False)
-        aggregator.take(0, "BTCUSDT", trade_event(trade))
+        taken(aggregator, [("BTCUSDT", trade_event(trade))])
         if number in (600, 3600):
             sizes.append(sum(len(encode(snapshot)) for _, snapshot in aggregator.snapshots()))
     assert sizes[1] < 1.5 * sizes[0]

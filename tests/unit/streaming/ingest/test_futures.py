@@ -163,8 +163,11 @@ def test_aggregates_count_by_their_own_id_and_a_late_one_fills_its_hole() -> Non
 
 def test_columns_read_futures_as_they_are() -> None:
     raws = [json.dumps({"e": "aggTrade", "E": 1, "s": "BTCUSDT", **row(n)}).encode() for n in range(1, 400)]
-    columns = Parser().parse(raws, [b"BTCUSDT"] * len(raws), [0] * len(raws))
-    assert [columns.items[n][1] for n in range(len(raws))] == [parse_record(raw, "BTCUSDT") for raw in raws]
+    parser = Parser()
+    columns = parser.parse(raws, [b"BTCUSDT"] * len(raws), [0] * len(raws))
+    found = [columns.trade_at(row, parser.symbols.names) for row in range(len(raws))]
+    assert found == [parse_record(raw, "BTCUSDT") for raw in raws]
+    assert (columns.by_id.all(), columns.items) == (True, {})
 
 
 async def test_what_is_no_market_trade_is_left_out_and_counted() -> None:
