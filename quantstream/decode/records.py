@@ -18,7 +18,7 @@ import numpy as np
 from quantstream.binance.wire import MAX_FRAME, MICROSECONDS_FROM
 from quantstream.core.time import EARLIEST, LATEST
 from quantstream.core.trade import MAX_QUOTE, MAX_SINGLES
-from quantstream.decode.compiled import BYTES, FLAG, INT, INTS, NUMBERS, OUT_FLAGS, OUT_INTS, OUT_TABLE, TEXT, compiled
+from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop, part
 
 PADDING = b"\0" * 16
 KEY_BYTES = 64  # a longer key has no number
@@ -52,7 +52,7 @@ _TRUE, _FALS, _NULL = _word(b"true"), _word(b"fals"), _word(b"null")
 _TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (256**size - 1 for size in range(2, 8))
 
 
-@compiled(BYTES, INT, result=INT)
+@part(BYTES, INT)
 def _eight(text: Any, at: int) -> Any:
     """Return the eight bytes from a place on as one number."""
     word: Any = 0
@@ -61,14 +61,14 @@ def _eight(text: Any, at: int) -> Any:
     return word
 
 
-@compiled(BYTES, INT, result=INT)
+@part(BYTES, INT)
 def _after_space(text: Any, at: int) -> int:
     while text[at] == 32 or text[at] == 10 or text[at] == 13 or text[at] == 9:
         at += 1
     return at
 
 
-@compiled(BYTES, INT, result=INT)
+@part(BYTES, INT)
 def _after_text(text: Any, at: int) -> int:
     """Return the place after the quote that ends a text of printable ASCII without escapes, -1 for any other."""
     while text[at] != 34:
@@ -78,7 +78,7 @@ def _after_text(text: Any, at: int) -> int:
     return at + 1
 
 
-@compiled(BYTES, INT, result=INT)
+@part(BYTES, INT)
 def _long_name(text: Any, at: int) -> int:
     """Return what a name of several characters stands for."""
     word = _eight(text, at)
@@ -93,7 +93,7 @@ def _long_name(text: Any, at: int) -> int:
     return ROW_MAKER if word == _IS_BUYER and _eight(text, at + 8) & _FIVE == _MAKER else OTHER
 
 
-@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+@part(BYTES, INT, INT, NUMBERS)
 def _number(text: Any, at: int, field: int, values: Any) -> int:
     """Read a whole number; return the place after it, -1 for what is not plainly one."""
     begin = at
@@ -106,7 +106,7 @@ def _number(text: Any, at: int, field: int, values: Any) -> int:
     return -1 if digits == 0 or digits > MOST_DIGITS or (digits > 1 and text[begin] == 48) else at
 
 
-@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+@part(BYTES, INT, INT, NUMBERS)
 def _decimal(text: Any, at: int, field: int, values: Any) -> int:
     """Read a decimal in quotes as units of 10⁻⁸; return the place after it, -1 for what is not plainly one."""
     if text[at] != 34:
@@ -131,7 +131,7 @@ def _decimal(text: Any, at: int, field: int, values: Any) -> int:
     return at + 1
 
 
-@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+@part(BYTES, INT, INT, NUMBERS)
 def _other(text: Any, at: int, field: int, values: Any) -> int:
     """Read a truth, or pass over another plain value; return the place after it, -1 for what is not plainly one."""
     word = _eight(text, at) & _FOUR
@@ -147,7 +147,7 @@ def _other(text: Any, at: int, field: int, values: Any) -> int:
     return _number(text, at, field, values)
 
 
-@compiled(BYTES, INT, BYTES, INT, INT, result=INT)
+@part(BYTES, INT, BYTES, INT, INT)
 def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> int:
     """Return the place after the symbol, -1 where it is not the record's key."""
     if text[at] != 34:
@@ -159,7 +159,7 @@ def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> int:
     return at + size + 1 if text[at + size] == 34 else -1
 
 
-@compiled(BYTES, INT, INT, NUMBERS, result=INT)
+@part(BYTES, INT, INT, NUMBERS)
 def _word_value(text: Any, at: int, field: int, values: Any) -> int:
     """Return the place after the one word that a field may say, or after any other field's value; -1 for what is neither."""
     if field == KIND:
@@ -172,7 +172,7 @@ def _word_value(text: Any, at: int, field: int, values: Any) -> int:
     return _other(text, at, field, values)
 
 
-@compiled(BYTES, INT, BYTES, INT, INT, NUMBERS, result=INT)
+@part(BYTES, INT, BYTES, INT, INT, NUMBERS)
 def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> int:
     """Read the fields of one record, and as `OTHER` which there are, a bit each; return where it ends, -1 if it is not plain."""
     begin, seen = at, 0
@@ -216,7 +216,7 @@ def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> 
     return at if text[at] == 0 and at - begin <= MAX_FRAME else -1
 
 
-@compiled(NUMBERS, result=INT)
+@part(NUMBERS)
 def _kind(values: Any) -> int:
     """Return which of a trade's kinds the fields are all there for, -1 for none: what numbers it, as `parse_trade` has it."""
     seen = values[OTHER]
@@ -232,12 +232,12 @@ def _kind(values: Any) -> int:
     return ROW if seen & needed == needed else -1
 
 
-@compiled(NUMBERS, INT, OUT_TABLE, OUT_FLAGS, OUT_FLAGS, result=FLAG)
-def _trade(values: Any, row: int, table: Any, maker: Any, by_id: Any) -> bool:
-    """Fill a row with the trade that the fields make; return False where they do not plainly make one."""
+@part(NUMBERS, INT, INT, NUMBERS, BYTES, BYTES)
+def _trade(values: Any, row: int, count: int, table: Any, maker: Any, by_id: Any) -> int:
+    """Fill a row with the trade that the fields make; return 0 where they do not plainly make one."""
     kind, seen = _kind(values), values[OTHER]
     if kind < 0:
-        return False
+        return 0
     number = first = last = values[kind]
     units, amount = values[PRICE], values[QUANTITY]
     if kind == ROW:
@@ -251,15 +251,15 @@ def _trade(values: Any, row: int, table: Any, maker: Any, by_id: Any) -> bool:
         at *= 1000
     is_sane = units > 0 and first <= last and last - first < MAX_SINGLES and EARLIEST <= at < LATEST
     if not is_sane or float(units) * float(amount) >= MOST_QUOTE:
-        return False
-    table[ID, row], table[FIRST_ID, row], table[LAST_ID, row] = number, first, last
-    table[UNITS, row], table[AMOUNT, row], table[TRADED_AT, row] = units, amount, at
+        return 0
+    table[ID * count + row], table[FIRST_ID * count + row], table[LAST_ID * count + row] = number, first, last
+    table[UNITS * count + row], table[AMOUNT * count + row], table[TRADED_AT * count + row] = units, amount, at
     maker[row] = (seen >> MAKER & values[MAKER] | seen >> ROW_MAKER & values[ROW_MAKER]) & 1
     by_id[row] = kind == AGGREGATE and not seen >> SPOT & 1
-    return True
+    return 1
 
 
-@compiled(BYTES, INT, INT, INT, result=INT)
+@part(BYTES, INT, INT, INT)
 def _slot(keys: Any, key: int, size: int, slots: int) -> int:
     """Return where a key is looked for first: its hash, among a power of two of slots."""
     hashed = 0
@@ -268,10 +268,10 @@ def _slot(keys: Any, key: int, size: int, slots: int) -> int:
     return (hashed ^ hashed >> 29) & (slots - 1)
 
 
-@compiled(BYTES, INT, INT, INTS, BYTES, INTS, result=INT)
-def _code(keys: Any, key: int, size: int, slots: Any, names: Any, sizes: Any) -> int:
+@part(BYTES, INT, INT, NUMBERS, INT, BYTES, NUMBERS)
+def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any, sizes: Any) -> int:
     """Return the number of a key, -1 for one that has none."""
-    slot = _slot(keys, key, size, len(slots))
+    slot = _slot(keys, key, size, count)
     while slots[slot] >= 0:
         code, offset = slots[slot], 0
         if sizes[code] == size:
@@ -279,22 +279,11 @@ def _code(keys: Any, key: int, size: int, slots: Any, names: Any, sizes: Any) ->
                 offset += 1
             if offset == size:
                 return int(code)
-        slot = (slot + 1) & (len(slots) - 1)
+        slot = (slot + 1) & (count - 1)
     return -1
 
 
-@compiled(OUT_INTS, TEXT, INTS, result=FLAG)
-def place(slots: Any, names: Any, sizes: Any) -> bool:
-    """Put every name into the first free slot from its own on; slots are a power of two, -1 where free."""
-    for code in range(len(sizes)):
-        slot = _slot(names.ctypes, code * KEY_BYTES, sizes[code], len(slots))
-        while slots[slot] >= 0:
-            slot = (slot + 1) & (len(slots) - 1)
-        slots[slot] = code
-    return True
-
-
-@compiled(BYTES, INT, INT, result=INT)
+@part(BYTES, INT, INT)
 def _end(texts: Any, at: int, end: int) -> int:
     """Return the place of the zero byte that ends a text, or of the end of all."""
     while at < end and texts[at] != 0:
@@ -302,25 +291,49 @@ def _end(texts: Any, at: int, end: int) -> int:
     return at
 
 
-@compiled(TEXT, TEXT, INTS, TEXT, INTS, OUT_INTS, OUT_TABLE, OUT_FLAGS, OUT_FLAGS, result=FLAG)
+@loop(NUMBERS, BYTES, NUMBERS, INT, INT)
+def place(slots: Any, names: Any, sizes: Any, count: int, slot_count: int) -> int:
+    """Put every name into the first free slot from its own on; slots are a power of two, -1 where free."""
+    for code in range(count):
+        slot = _slot(names, code * KEY_BYTES, sizes[code], slot_count)
+        while slots[slot] >= 0:
+            slot = (slot + 1) & (slot_count - 1)
+        slots[slot] = code
+    return count
+
+
+@loop(BYTES, BYTES, NUMBERS, BYTES, NUMBERS, NUMBERS, NUMBERS, BYTES, BYTES, NUMBERS, INT, INT, INT, INT)
 def read(
-    texts: Any, keys: Any, slots: Any, names: Any, sizes: Any, codes: Any, table: Any, maker: Any, by_id: Any
-) -> bool:
+    texts: Any,
+    keys: Any,
+    slots: Any,
+    names: Any,
+    sizes: Any,
+    codes: Any,
+    table: Any,
+    maker: Any,
+    by_id: Any,
+    values: Any,
+    count: int,
+    end: int,
+    keys_end: int,
+    slot_count: int,
+) -> int:
     """Fill the columns of the records that are plain trades, and the codes of all keys; time 0 marks the others.
 
-    `table` is (6, records), zeros before; `slots`, `names` and `sizes` are an index of symbols. Return False when texts and keys
-    are not as many as there are rows, for one of them holds a zero byte: nothing that was filled counts then.
+    `table` is (6, count), zeros before; `slots`, `names` and `sizes` are an index of symbols; `values` has room for `FIELDS`. Texts
+    and keys end where their padding begins. Return 0 when they are not as many as there are rows, for one of them holds a zero
+    byte: nothing that was filled counts then.
     """
-    values = np.zeros(FIELDS, np.int64)
-    at, key, end, keys_end = 0, 0, len(texts) - len(PADDING), len(keys) - len(PADDING)
-    for row in range(len(codes)):
-        size = _end(keys.ctypes, key, keys_end) - key
-        codes[row] = _code(keys.ctypes, key, size, slots, names.ctypes, sizes) if 0 < size <= KEY_BYTES else -1
+    at, key = 0, 0
+    for row in range(count):
+        size = _end(keys, key, keys_end) - key
+        codes[row] = _code(keys, key, size, slots, slot_count, names, sizes) if 0 < size <= KEY_BYTES else -1
         if codes[row] >= 0:
-            after = _fields(texts.ctypes, at, keys.ctypes, key, size, values.ctypes)
+            after = _fields(texts, at, keys, key, size, values)
             if after >= 0:
-                _trade(values.ctypes, row, table, maker, by_id)
+                _trade(values, row, count, table, maker, by_id)
                 at = after
-        at = _end(texts.ctypes, at, end) + 1
+        at = _end(texts, at, end) + 1
         key += size + 1
-    return at == end + 1 and key == keys_end + 1
+    return 1 if at == end + 1 and key == keys_end + 1 else 0

@@ -12,16 +12,15 @@ from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Seen, Sequence
 from quantstream.decode.arrays import Flags
 from quantstream.decode.columns import Columns
-from quantstream.decode.compiled import FLAGS, INT, INTS, OUT_FLAGS, OUT_TABLE, compiled
+from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop
 from quantstream.decode.symbol_index import SymbolNumbers
 
 NEXT_ID, KNOWN_FROM, LAST_AT, NEW, DUPLICATES = range(5)  # a symbol's numbers
 WIDTH = 8  # a cache line
 
 
-@compiled(INT, *[INTS] * 6, FLAGS, INTS, OUT_TABLE, OUT_FLAGS, result=INT)
+@loop(*[NUMBERS] * 6, BYTES, NUMBERS, NUMBERS, BYTES, INT, INT)
 def find_new(
-    row: int,
     partition: Any,
     code: Any,
     number: Any,
@@ -32,27 +31,29 @@ def find_new(
     homes: Any,
     state: Any,
     is_new: Any,
+    row: int,
+    count: int,
 ) -> int:
     """Mark the trades that follow those of their symbol before; return the first row that neither does nor repeats one.
 
     `homes` has the partition of each symbol, by its code.
     """
-    for each in range(row, len(code)):
+    for each in range(row, count):
         symbol = code[each]
         if at[each] == 0 or symbol < 0 or homes[symbol] != partition[each]:
             return each
-        begin, end = first[each], last[each]
+        of, begin, end = symbol * WIDTH, first[each], last[each]
         if by_id[each]:
             begin = end = number[each]
-        if begin == state[symbol, NEXT_ID]:
-            is_new[each] = True
-            state[symbol, NEXT_ID], state[symbol, LAST_AT] = end + 1, at[each]
-            state[symbol, NEW] += 1
-        elif end < state[symbol, NEXT_ID] and begin >= state[symbol, KNOWN_FROM]:
-            state[symbol, DUPLICATES] += 1
+        if begin == state[of + NEXT_ID]:
+            is_new[each] = 1
+            state[of + NEXT_ID], state[of + LAST_AT] = end + 1, at[each]
+            state[of + NEW] += 1
+        elif end < state[of + NEXT_ID] and begin >= state[of + KNOWN_FROM]:
+            state[of + DUPLICATES] += 1
         else:
             return each
-    return len(code)
+    return count
 
 
 class SeenTrades(SymbolNumbers):
@@ -71,7 +72,8 @@ class SeenTrades(SymbolNumbers):
         self.grow()
         each, row, is_new = columns, 0, np.zeros(len(columns), np.bool_)
         rows = (each.partition, each.code, each.id, each.first, each.last, each.at, each.by_id)
-        while (row := find_new(row, *rows, self.homes, self.state, is_new)) != len(columns):
+        further = find_new.over(*rows, self.homes, self.state, is_new)
+        while (row := further(row, len(columns))) != len(columns):
             is_new[row] = self._one(columns, row, refused)
             row += 1
         return is_new

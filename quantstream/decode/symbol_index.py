@@ -46,7 +46,7 @@ class SymbolTable:
         self.slots: Ints = np.full(max(FEWEST_SLOTS, 1 << (SPARSE * len(keys)).bit_length()), -1)
         self.texts: Text = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8)
         self.sizes: Ints = np.fromiter(map(len, keys), np.int64, len(keys))
-        place(self.slots, self.texts, self.sizes)
+        place.over(self.slots, self.texts, self.sizes)(len(keys), len(self.slots))
 
 
 def _name(key: bytes) -> str:

@@ -21,7 +21,7 @@ from quantstream.core.partial_sums import Bounds, Window
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags
 from quantstream.decode.columns import Columns
-from quantstream.decode.compiled import FLAG, FLAGS, INT, INTS, NUMBERS, OUT_TABLE, compiled
+from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop, part
 from quantstream.decode.symbol_index import SymbolNumbers
 
 # A symbol's numbers: its bounds, what was added, the sums as in a `Window`; sums of products have two words, the low one first.
@@ -38,7 +38,7 @@ HALF, LOW_HALF = np.uint64(32), np.uint64(0xFFFFFFFF)
 BuilderOf = Callable[[int, str], CandleBuilder]  # of a partition's symbol; made when it comes first
 
 
-@compiled(NUMBERS, INT, INT, INT, result=INT)
+@part(NUMBERS, INT, INT, INT)
 def _add_product(state: Any, field: int, price: int, quantity: int) -> Any:
     """Add price × quantity to a sum of two words: products of half words fit a word (Knuth, volume 2, 4.3.1)."""
     one, other = np.uint64(price), np.uint64(quantity)
@@ -53,8 +53,8 @@ def _add_product(state: Any, field: int, price: int, quantity: int) -> Any:
     return 0
 
 
-@compiled(NUMBERS, INT, INT, INT, INT, INT, INT, FLAG, result=INT)
-def _add(state: Any, of: int, first: int, last: int, price: int, quantity: int, at: int, maker: bool) -> int:
+@part(NUMBERS, INT, INT, INT, INT, INT, INT, INT)
+def _add(state: Any, of: int, first: int, last: int, price: int, quantity: int, at: int, maker: int) -> int:
     """Add a trade to the sums that begin at the place `of`, as `Window.add` does."""
     if state[of + RECORDS] == 0:
         for field in range(VOLUME, FIRST):
@@ -79,7 +79,7 @@ def _add(state: Any, of: int, first: int, last: int, price: int, quantity: int, 
     return 0
 
 
-@compiled(NUMBERS, INT, INT, INT, INT, INT, INT, result=INT)
+@part(NUMBERS, INT, INT, INT, INT, INT, INT)
 def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, grid: int) -> int:
     """Tell whether a trade only adds to the sums, was known before, does so after the sums are taken, or none of these."""
     if first != state[of + NEXT_ID]:
@@ -93,9 +93,8 @@ def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, gr
     return ADDS if is_inside and state[of + VOLUME] + quantity < ROOM else AFTER_SUMS
 
 
-@compiled(INT, *[INTS] * 8, FLAGS, FLAGS, INTS, OUT_TABLE, INT, result=INT)
+@loop(*[NUMBERS] * 8, BYTES, BYTES, NUMBERS, NUMBERS, INT, INT, INT)
 def add_up(
-    row: int,
     partition: Any,
     code: Any,
     number: Any,
@@ -108,28 +107,30 @@ def add_up(
     by_id: Any,
     homes: Any,
     state: Any,
+    row: int,
+    count: int,
     grid: int,
 ) -> int:
     """Add trades from a row on to the sums of their symbols; return how far it came: a row, or `~row` of one for a builder alone.
 
     `homes` has the partition of each symbol, by its code. A row that is returned as it is fits once the sums before it are taken.
     """
-    for each in range(row, len(code)):
+    for each in range(row, count):
         symbol = code[each]
         if at[each] == 0 or symbol < 0 or homes[symbol] != partition[each]:
             return ~each
         of, begin, end = symbol * WIDTH, first[each], last[each]
         if by_id[each]:
             begin = end = number[each]
-        fits = _fits(state.ctypes, of, begin, end, at[each], quantity[each], grid)
+        fits = _fits(state, of, begin, end, at[each], quantity[each], grid)
         if fits < 0:
             return each if fits == AFTER_SUMS else ~each
         if fits == KNOWN:
-            state[symbol, DUPLICATES] += 1
+            state[of + DUPLICATES] += 1
         else:
-            _add(state.ctypes, of, first[each], last[each], price[each], quantity[each], at[each], maker[each])
-            state[symbol, NEXT_ID] = end + 1
-    return len(code)
+            _add(state, of, first[each], last[each], price[each], quantity[each], at[each], maker[each])
+            state[of + NEXT_ID] = end + 1
+    return count
 
 
 class PartialSums(SymbolNumbers):
@@ -143,8 +144,10 @@ class PartialSums(SymbolNumbers):
     def add(self, columns: Columns) -> Iterator[tuple[int, list[Candle]]]:
         """Take a batch in; yield the rows that closed or revised candles, with these."""
         self.grow()
-        row = 0
-        while (row := self._add_up(row, columns)) != len(columns):
+        each, row, count = columns, 0, len(columns)
+        ids, values = (each.id, each.first, each.last), (each.price, each.quantity, each.at, each.maker, each.by_id)
+        further = add_up.over(each.partition, each.code, *ids, *values, self.homes, self.state)
+        while (row := further(row, count, self.grid)) != count:
             if row >= 0:
                 self.take(int(columns.code[row]))
                 continue
@@ -153,11 +156,6 @@ class PartialSums(SymbolNumbers):
             if candles:
                 yield row, candles
             row += 1
-
-    def _add_up(self, row: int, each: Columns) -> int:
-        ids, values = (each.id, each.first, each.last), (each.price, each.quantity, each.at, each.maker, each.by_id)
-        found: int = add_up(row, each.partition, each.code, *ids, *values, self.homes, self.state, self.grid)
-        return found
 
     def _one(self, columns: Columns, row: int) -> list[Candle]:
         """Give one record to its builder, after the sums of what came before it."""
