@@ -71,3 +71,7 @@ fi
 say "Installing $(grep -c '==' requirements.txt) locked packages"
 "$uv" pip sync --python "$venv/bin/python" requirements.txt
 "$uv" pip install --python "$venv/bin/python" --no-deps --quiet --editable .
+
+# Else the first start of each stage would do it.
+say "Compiling the loops over trades"
+"$venv/bin/python" -m quantstream.decode.warm

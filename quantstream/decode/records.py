@@ -41,7 +41,7 @@ SHORT = np.array([NAMES.get(bytes([byte]), OTHER) for byte in range(256)])
 ID, FIRST_ID, LAST_ID, UNITS, AMOUNT, TRADED_AT = range(6)  # rows of the table of columns
 
 
-def _word(text: bytes) -> int:
+def _word(text: bytes) -> Any:
     return int.from_bytes(text, "little")
 
 
@@ -62,14 +62,14 @@ def _eight(text: Any, at: int) -> Any:
 
 
 @part(BYTES, INT)
-def _after_space(text: Any, at: int) -> int:
+def _after_space(text: Any, at: int) -> Any:
     while text[at] == 32 or text[at] == 10 or text[at] == 13 or text[at] == 9:
         at += 1
     return at
 
 
 @part(BYTES, INT)
-def _after_text(text: Any, at: int) -> int:
+def _after_text(text: Any, at: int) -> Any:
     """Return the place after the quote that ends a text of printable ASCII without escapes, -1 for any other."""
     while text[at] != 34:
         if text[at] < 32 or text[at] >= 127 or text[at] == 92:
@@ -79,7 +79,7 @@ def _after_text(text: Any, at: int) -> int:
 
 
 @part(BYTES, INT)
-def _long_name(text: Any, at: int) -> int:
+def _long_name(text: Any, at: int) -> Any:
     """Return what a name of several characters stands for."""
     word = _eight(text, at)
     if word & _THREE == _ROW_ID:
@@ -94,7 +94,7 @@ def _long_name(text: Any, at: int) -> int:
 
 
 @part(BYTES, INT, INT, NUMBERS)
-def _number(text: Any, at: int, field: int, values: Any) -> int:
+def _number(text: Any, at: int, field: int, values: Any) -> Any:
     """Read a whole number; return the place after it, -1 for what is not plainly one."""
     begin = at
     value: Any = 0
@@ -107,7 +107,7 @@ def _number(text: Any, at: int, field: int, values: Any) -> int:
 
 
 @part(BYTES, INT, INT, NUMBERS)
-def _decimal(text: Any, at: int, field: int, values: Any) -> int:
+def _decimal(text: Any, at: int, field: int, values: Any) -> Any:
     """Read a decimal in quotes as units of 10⁻⁸; return the place after it, -1 for what is not plainly one."""
     if text[at] != 34:
         return -1
@@ -132,7 +132,7 @@ def _decimal(text: Any, at: int, field: int, values: Any) -> int:
 
 
 @part(BYTES, INT, INT, NUMBERS)
-def _other(text: Any, at: int, field: int, values: Any) -> int:
+def _other(text: Any, at: int, field: int, values: Any) -> Any:
     """Read a truth, or pass over another plain value; return the place after it, -1 for what is not plainly one."""
     word = _eight(text, at) & _FOUR
     if word == _TRUE or (word == _FALS and text[at + 4] == 101):
@@ -148,7 +148,7 @@ def _other(text: Any, at: int, field: int, values: Any) -> int:
 
 
 @part(BYTES, INT, BYTES, INT, INT)
-def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> int:
+def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> Any:
     """Return the place after the symbol, -1 where it is not the record's key."""
     if text[at] != 34:
         return -1
@@ -160,7 +160,7 @@ def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> int:
 
 
 @part(BYTES, INT, INT, NUMBERS)
-def _word_value(text: Any, at: int, field: int, values: Any) -> int:
+def _word_value(text: Any, at: int, field: int, values: Any) -> Any:
     """Return the place after the one word that a field may say, or after any other field's value; -1 for what is neither."""
     if field == KIND:
         word = _eight(text, at)
@@ -173,7 +173,7 @@ def _word_value(text: Any, at: int, field: int, values: Any) -> int:
 
 
 @part(BYTES, INT, BYTES, INT, INT, NUMBERS)
-def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> int:
+def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> Any:
     """Read the fields of one record, and as `OTHER` which there are, a bit each; return where it ends, -1 if it is not plain."""
     begin, seen = at, 0
     at = _after_space(text, at)
@@ -217,7 +217,7 @@ def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> 
 
 
 @part(NUMBERS)
-def _kind(values: Any) -> int:
+def _kind(values: Any) -> Any:
     """Return which of a trade's kinds the fields are all there for, -1 for none: what numbers it, as `parse_trade` has it."""
     seen = values[OTHER]
     if seen >> KIND & 1 and not seen >> SYMBOL & 1:
@@ -233,7 +233,7 @@ def _kind(values: Any) -> int:
 
 
 @part(NUMBERS, INT, INT, NUMBERS, BYTES, BYTES)
-def _trade(values: Any, row: int, count: int, table: Any, maker: Any, by_id: Any) -> int:
+def _trade(values: Any, row: int, count: int, table: Any, maker: Any, by_id: Any) -> Any:
     """Fill a row with the trade that the fields make; return 0 where they do not plainly make one."""
     kind, seen = _kind(values), values[OTHER]
     if kind < 0:
@@ -260,7 +260,7 @@ def _trade(values: Any, row: int, count: int, table: Any, maker: Any, by_id: Any
 
 
 @part(BYTES, INT, INT, INT)
-def _slot(keys: Any, key: int, size: int, slots: int) -> int:
+def _slot(keys: Any, key: int, size: int, slots: int) -> Any:
     """Return where a key is looked for first: its hash, among a power of two of slots."""
     hashed = 0
     for offset in range(size):
@@ -269,7 +269,7 @@ def _slot(keys: Any, key: int, size: int, slots: int) -> int:
 
 
 @part(BYTES, INT, INT, NUMBERS, INT, BYTES, NUMBERS)
-def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any, sizes: Any) -> int:
+def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any, sizes: Any) -> Any:
     """Return the number of a key, -1 for one that has none."""
     slot = _slot(keys, key, size, count)
     while slots[slot] >= 0:
@@ -278,13 +278,13 @@ def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any, si
             while offset < size and names[code * KEY_BYTES + offset] == keys[key + offset]:
                 offset += 1
             if offset == size:
-                return int(code)
+                return code
         slot = (slot + 1) & (count - 1)
     return -1
 
 
 @part(BYTES, INT, INT)
-def _end(texts: Any, at: int, end: int) -> int:
+def _end(texts: Any, at: int, end: int) -> Any:
     """Return the place of the zero byte that ends a text, or of the end of all."""
     while at < end and texts[at] != 0:
         at += 1
@@ -321,9 +321,9 @@ def read(
 ) -> int:
     """Fill the columns of the records that are plain trades, and the codes of all keys; time 0 marks the others.
 
-    `table` is (6, count), zeros before; `slots`, `names` and `sizes` are an index of symbols; `values` has room for `FIELDS`. Texts
-    and keys end where their padding begins. Return 0 when they are not as many as there are rows, for one of them holds a zero
-    byte: nothing that was filled counts then.
+    `table` is (6, count), zeros before; `slots`, `names` and `sizes` are an index of symbols; `values` has room for `FIELDS`.
+    Texts and keys end where their padding begins. Return 0 when they are not as many as there are rows, for one of them holds a
+    zero byte: nothing that was filled counts then.
     """
     at, key = 0, 0
     for row in range(count):

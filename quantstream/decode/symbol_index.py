@@ -17,7 +17,7 @@ from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
 NOWHERE = -1
-FEWEST_SLOTS, SPARSE = 256, 8  # slots at least, and for each symbol: few want the same
+FEWEST_SLOTS, SPARSE = 256, 2  # slots at least, and for each symbol: few want the same
 
 
 class SymbolTable:
