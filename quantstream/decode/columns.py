@@ -95,7 +95,7 @@ class Parser:
     def __init__(self) -> None:
         self.symbols = SymbolTable()
 
-    def parse(self, values: Sequence[bytes], keys: Sequence[bytes | None], partitions: Sequence[int]) -> Columns:
+    def parse(self, values: Sequence[bytes], keys: Sequence[bytes | None], partitions: Sequence[int] | Ints) -> Columns:
         """Return the columns of records with these values and keys, from these partitions."""
         texts, names = _joined(values), _joined(keys)
         columns = self._read(texts, names, partitions)
@@ -110,7 +110,7 @@ class Parser:
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
         return columns
 
-    def _read(self, texts: Text, keys: Text, partitions: Sequence[int]) -> Columns | None:
+    def _read(self, texts: Text, keys: Text, partitions: Sequence[int] | Ints) -> Columns | None:
         """Return the columns of all plain trades, zeros for other records; None when texts or keys are not as many."""
         count, symbols = len(partitions), self.symbols
         code, table = np.empty(count, np.int64), np.zeros((6, count), np.int64)
@@ -120,7 +120,7 @@ class Parser:
         if not read(count, len(texts) - len(PADDING), len(keys) - len(PADDING), len(symbols.slots)):
             return None
         number, first, last, price, quantity, at = table
-        partition = np.array(partitions, np.int64)
+        partition = np.asarray(partitions, np.int64)
         return Columns(partition, code, number, first, last, price, quantity, at, maker, by_id)
 
     def _one(self, columns: Columns, row: int, raw: bytes, key: str) -> None:

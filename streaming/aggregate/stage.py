@@ -108,7 +108,7 @@ class AggregateStage(PartitionedStage):
         for row, (key, item) in columns.items.items():
             if isinstance(item, BadRecord):
                 bad += 1
-                self.tally.add_one("dead", partitions[row], key)
+                self.tally.add_one("dead", int(partitions[row]), key)
                 self._put_aside(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
         self._emit(self.aggregator.take(columns))

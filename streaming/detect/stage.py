@@ -199,11 +199,11 @@ class DetectStage(PartitionedStage):
         if self.new_from:  # records that only refill the windows after a restart
             places = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
             begin = {number: offset for (_, number), offset in self.new_from.items()}
-            is_new = places >= np.array([begin.get(number, 0) for number in partitions])
+            is_new = places >= np.array([begin.get(number, 0) for number in partitions.tolist()])
             again = new[~is_new[new]]
             self.tally.add("passed", columns.partition[again], columns.code[again], keys, again)
             messages = [messages[row] for row in np.flatnonzero(is_new).tolist()]
-            partitions = [partitions[row] for row in np.flatnonzero(is_new).tolist()]
+            partitions = partitions[is_new]
             new, features = new[is_new[new]], features[is_new[new]]
             reached = next_offsets(messages, partitions)
             self.new_from = {part: at for part, at in self.new_from.items() if reached.get(part, 0) <= at}
