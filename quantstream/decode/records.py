@@ -133,16 +133,19 @@ def _decimal(text: Any, at: int, field: int, values: Any) -> Any:
 
 @part(BYTES, INT, INT, NUMBERS)
 def _other(text: Any, at: int, field: int, values: Any) -> Any:
-    """Read a truth, or pass over another plain value; return the place after it, -1 for what is not plainly one."""
-    word = _eight(text, at) & _FOUR
+    """Read a truth, or pass over a value that says nothing more; return the place after it, -1 where it is not plain."""
+    word = _eight(text, at)
+    if field == KIND and word & _SEVEN != _TRADE:
+        return at + 10 if word == _AGG_TRAD and _eight(text, at + 8) & _TWO == _E else -1
+    if field == ORIGIN and word != _MARKET:
+        return -1
+    if text[at] == 34:
+        return _after_text(text, at + 1) if field >= SPOT else -1
+    word &= _FOUR
     if word == _TRUE or (word == _FALS and text[at + 4] == 101):
         values[field] = word == _TRUE
         return at + 4 if word == _TRUE else at + 5
-    if field < SPOT:
-        return -1
-    if text[at] == 34:
-        return _after_text(text, at + 1)
-    if word == _NULL:
+    if word == _NULL or field < SPOT:
         return at + 4 if field == OTHER else -1
     return _number(text, at, field, values)
 
@@ -157,19 +160,6 @@ def _symbol(text: Any, at: int, keys: Any, key: int, size: int) -> Any:
         if text[at + place] != keys[key + place]:
             return -1
     return at + size + 1 if text[at + size] == 34 else -1
-
-
-@part(BYTES, INT, INT, NUMBERS)
-def _word_value(text: Any, at: int, field: int, values: Any) -> Any:
-    """Return the place after the one word that a field may say, or after any other field's value; -1 for what is neither."""
-    if field == KIND:
-        word = _eight(text, at)
-        if word & _SEVEN == _TRADE:
-            return at + 7
-        return at + 10 if word == _AGG_TRAD and _eight(text, at + 8) & _TWO == _E else -1
-    if field == ORIGIN:
-        return at + 8 if _eight(text, at) == _MARKET else -1
-    return _other(text, at, field, values)
 
 
 @part(BYTES, INT, BYTES, INT, INT, NUMBERS)
@@ -203,7 +193,7 @@ def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> 
         elif field == SYMBOL:
             at = _symbol(text, at, keys, key, size)
         else:
-            at = _word_value(text, at, field, values)
+            at = _other(text, at, field, values)
         if at < 0:
             return -1
         at = _after_space(text, at)
