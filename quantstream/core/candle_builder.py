@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from operator import add
 
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.partial_sums import Bounds, SymbolState, Window
-from quantstream.core.time import SECOND, interval_length, window_start
+from quantstream.core.time import LATEST, SECOND, interval_length, window_start
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import MAX_HOLES, Hole, Seen
 
@@ -76,12 +75,14 @@ class CandleBuilder:
 
     def bounds(self) -> Bounds:
         """Return which trades may come as sums next; none while something waits that any trade may bring out."""
-        state, ids = self.state, self.state.ids
-        opens = [state.next_open.get(interval, 0) for interval in self.lengths]
-        due_at = min(map(add, opens, self.lengths.values())) + self.lateness
+        state, ids, from_at, due_at = self.state, self.state.ids, 0, LATEST
+        for interval, length in self.lengths.items():
+            opened_at = state.next_open.get(interval, 0)
+            from_at, due_at = max(from_at, opened_at), min(due_at, opened_at + length)
+        due_at += self.lateness
         if ids.last_id == NO_TRADE_ID or state.late or state.latest_at >= due_at:
             due_at = 0
-        return Bounds(ids.last_id + 1, ids.known_from, max(opens), due_at)
+        return Bounds(ids.last_id + 1, ids.known_from, from_at, due_at)
 
     def add_sums(self, part: Window, records: int, last_id: int, last_at: int, latest_at: int) -> None:
         """Take the sums of trades within `bounds`, all in a stretch of time that no window's edge divides.

@@ -114,7 +114,10 @@ class Sequence(msgspec.Struct):
     @property
     def known_from(self) -> int:
         """The first id from which on all up to the last are known to have been seen."""
-        return max([self.floor, *(hole.last for hole in self.holes)]) + 1
+        known = self.floor
+        for hole in self.holes:
+            known = max(known, hole.last)
+        return known + 1
 
     def begin(self, first: int, before: int) -> None:
         """Note that the log begins with the id `first`; those it lacks were traded until `before` (µs)."""

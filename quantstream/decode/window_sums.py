@@ -17,7 +17,7 @@ import numpy as np
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.errors import BadRecord
-from quantstream.core.partial_sums import Bounds, Window
+from quantstream.core.partial_sums import Window
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags
 from quantstream.decode.columns import Columns
@@ -168,7 +168,8 @@ class PartialSums(SymbolNumbers):
             self.take(code)
         candles = builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
         if is_home:
-            self.state[code, : len(Bounds._fields)] = builder.bounds()
+            mine = self.state[code]
+            mine[NEXT_ID], mine[KNOWN_FROM], mine[FROM_AT], mine[DUE_AT] = builder.bounds()
         return candles
 
     def take(self, code: int) -> None:
@@ -179,7 +180,8 @@ class PartialSums(SymbolNumbers):
         builder = self.builder_of(int(self.homes[code]), self.names[code])
         builder.state.ids.duplicates += of[DUPLICATES]
         if of[RECORDS]:
-            quote, taker_quote = (of[low] % WORD + (of[low + 1] << 64) for low in (QUOTE, TAKER_QUOTE))
+            quote = of[QUOTE] % WORD + (of[QUOTE + 1] << 64)
+            taker_quote = of[TAKER_QUOTE] % WORD + (of[TAKER_QUOTE + 1] << 64)
             sums = [*of[SLICE:QUOTE], quote, *of[COUNT:TAKER_QUOTE], taker_quote, of[FIRST], of[LAST]]
             builder.add_sums(Window(*sums), of[RECORDS], of[NEXT_ID] - 1, of[LAST_AT], of[LATEST_AT])
         self.state[code, RECORDS] = self.state[code, DUPLICATES] = 0
