@@ -8,6 +8,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,7 +241,12 @@ PLANTED: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("sink", sink.SeenTrades, "find_new", lost_flag),
     ("sink", sink, "trade_rows", lost_row),
     ("aggregate", window_sums.PartialSums, "take", lambda original: lambda self, code: None),
-    ("aggregate", partial_sums, "add_up", lambda original: lambda row, partition, code, *rest: len(code)),
+    (
+        "aggregate",
+        partial_sums,
+        "add_up",
+        lambda original: SimpleNamespace(over=lambda *_: lambda row, count, grid: count),
+    ),
     ("detect", detect.SeenTrades, "find_new", lost_flag),
 ]
 
