@@ -1,8 +1,8 @@
 """A batch of records of the trades topic as columns: what `parse_record` says of each of them, thousands at a time.
 
 Whoever handles a market's bursts cannot afford an object per trade. Plain trades become columns straight from their bytes, in a
-compiled loop (`quantstream.decode.records`); all others, heartbeats included, go through `quantstream.binance.wire.parse_record` one by
-one. The two agree on every record there is; a property test holds them to it.
+compiled loop (`quantstream.decode.records`); all others, heartbeats included, go through
+`quantstream.binance.wire.parse_record` one by one. The two agree on every record there is; a property test holds them to it.
 """
 
 from __future__ import annotations

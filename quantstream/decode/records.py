@@ -1,7 +1,7 @@
 """One pass over the bytes of a batch of records: the fields of every plain trade as numbers, in any order and spacing.
 
-`quantstream.binance.wire.parse_record` alone decides what a trade is. The loop knows flat objects of plain values; whatever it is not
-sure of (escapes, signs, more digits than fit, a name given twice, other events, heartbeats) it leaves to the one careful
+`quantstream.binance.wire.parse_record` alone decides what a trade is. The loop knows flat objects of plain values; whatever it
+is not sure of (escapes, signs, more digits than fit, a name given twice, other events, heartbeats) it leaves to the one careful
 parser. A property test and the fuzzer hold the two together.
 
 Texts lie one after the other, a zero byte after each: no JSON holds one, so every scan ends there. Eight bytes at once are

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-import quantstream.decode.columns
-import quantstream.decode.seen  # noqa: F401  (to import them is to compile them)
-import quantstream.decode.window_sums
+from quantstream.decode import columns, seen, window_sums
+
+COMPILED = (columns, seen, window_sums)  # to import them is to compile them

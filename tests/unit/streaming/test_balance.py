@@ -243,7 +243,7 @@ PLANTED: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("aggregate", window_sums.PartialSums, "take", lambda original: lambda self, code: None),
     (
         "aggregate",
-        partial_sums,
+        window_sums,
         "add_up",
         lambda original: SimpleNamespace(over=lambda *_: lambda row, count, grid: count),
     ),

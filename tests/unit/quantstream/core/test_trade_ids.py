@@ -106,19 +106,6 @@ def test_of_the_oldest_gaps_no_more_is_remembered_than_a_bound() -> None:
     assert sequence.give_up_oldest(most=MAX_HOLES - 1) == Hole(101, 101, T0 + 100 * SECOND, T0 + 102 * SECOND)
 
 
-def test_many_ids_are_taken_again_at_once_only_if_all_were_surely_seen() -> None:
-    sequence = begun(101, 102, 110)
-    assert not sequence.take_again(100, 102, 3), "a gap lies behind them"
-    assert sequence.take_again(110, 110, 1)
-    assert not sequence.take_again(110, 111, 2)
-    assert sequence.duplicates == 1
-    sequence.give_up_oldest(0)
-    sequence.give_up_oldest(0)
-    assert sequence.floor == 109
-    assert not sequence.take_again(109, 110, 2)
-    assert sequence.take_again(110, 110, 1)
-
-
 def test_a_window_may_lack_a_trade_where_a_gaps_times_touch_it() -> None:
     sequence, at = begun(), T0 + 100 * SECOND
     sequence.holes = [Hole(101, 104, at, at + 10 * SECOND)]

@@ -167,7 +167,8 @@ def test_columns_read_futures_as_they_are() -> None:
     columns = parser.parse(raws, [b"BTCUSDT"] * len(raws), [0] * len(raws))
     found = [columns.trade_at(row, parser.symbols.names) for row in range(len(raws))]
     assert found == [parse_record(raw, "BTCUSDT") for raw in raws]
-    assert (columns.by_id.all(), columns.items) == (True, {})
+    assert columns.by_id.all()
+    assert columns.items == {}
 
 
 async def test_what_is_no_market_trade_is_left_out_and_counted() -> None:
