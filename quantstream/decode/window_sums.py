@@ -2,8 +2,8 @@
 
 Each symbol has a row of numbers: the sums of its trades since its builder last took them, all within a stretch of time that no
 window's edge divides, and the bounds (`quantstream.core.partial_sums.Bounds`) within which a trade changes nothing but such
-sums. What lies beyond them goes to the builder itself, one by one, after the sums before it. So the candles are those of adding trade by
-trade, whatever the log holds; property tests say so.
+sums. What lies beyond them goes to the builder itself, one by one, after the sums before it. So the candles are those of adding
+trade by trade, whatever the log holds; property tests say so.
 """
 
 from __future__ import annotations
