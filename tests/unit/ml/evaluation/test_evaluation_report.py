@@ -23,3 +23,12 @@ def test_the_page_holds_figures_and_plots_and_nothing_foreign() -> None:
     assert "<b>USDT" not in page
     assert "<script" not in page
     assert "http" not in page
+
+
+def test_a_forecasts_coverage_is_shown_month_by_month() -> None:
+    months = {"BTCUSDT": {"2024-01": 0.91}, "ETHUSDT": {"2024-01": 0.88, "2024-02": 0.93}}
+    figures = {"pinball_skill_1h": 0.02, "coverage_90_1h": 0.9}
+    found = {**FOUND, "pooled": figures, "symbols": {}, "by_hour": {}, "curves": {}, "coverage_by_month": months}
+    page = evaluation_report.page({"forecast": found, "seconds": {}})
+    assert "Coverage of the 90 % interval at 1h, by month" in page
+    assert page.index("2024-01") < page.index("2024-02")

@@ -39,3 +39,15 @@ def test_a_feature_that_looks_ahead_is_caught(monkeypatch: pytest.MonkeyPatch) -
 def test_a_feature_that_depends_on_where_the_history_starts_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     _replace(monkeypatch, lambda grid: np.nancumsum(grid.close, axis=-1))
     assert {fault.split()[0] for fault in leakage_checks.parity(CANDLES).faults} == {"hour_sin"}
+
+
+def test_what_was_compared_is_said_a_line_a_symbol_and_a_line_a_fault() -> None:
+    clean = leakage_checks.Verdict({"hour_sin": 40, "action": 1200}, [])
+    odd = leakage_checks.Verdict({"hour_sin": 40}, [f"hour_sin differs in row {row}" for row in range(30)])
+    lines = leakage_checks.summary({"BTCUSDT": clean, "ETHUSDT": odd})
+    assert lines[:3] == [
+        "BTCUSDT: 2 features and labels, 1,240 numbers compared, no difference",
+        "ETHUSDT: 1 features and labels, 40 numbers compared, 30 differences",
+        "  hour_sin differs in row 0",
+    ]
+    assert len(lines) == 2 + 20

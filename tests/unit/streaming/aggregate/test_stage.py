@@ -149,6 +149,7 @@ def stage() -> AggregateStage:
     made = AggregateStage(
         Aggregator(("5m",), 0), reader, reader, writer, Metrics("aggregate"), Health(), 0.001, lambda: T0
     )
+    made.linger = lambda count, elapsed: made.pause  # type: ignore[method-assign]  # however slow the machine is
     made.start()
     reader.assigned(part(0, 1))
     return made

@@ -17,7 +17,8 @@ from quantstream.core.trade import Trade
 from streaming.ingest import gap_fill
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, frame
-from tests.unit.streaming.ingest.test_stage import T0, make, market
+from tests.unit.streaming.ingest.running import make
+from tests.unit.streaming.ingest.test_stage import T0, market
 
 YEAR = 365 * 86_400 * SECOND
 SYMBOLS = ("BTCUSDT", "ETHUSDT")

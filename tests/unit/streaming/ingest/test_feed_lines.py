@@ -9,8 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -20,15 +19,10 @@ import pytest
 
 from quantstream.binance import endpoint_weights
 from quantstream.binance.feed import url_part
-from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
-from quantstream.binance.wire import parse_record
-from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.observability.health import Health
-from quantstream.observability.metrics import Metrics
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.protocol import Market, trades_from
@@ -36,11 +30,19 @@ from streaming.exchange.market.recorded import RecordedMarket
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.server.http_server import Options, Served, serve
 from streaming.exchange.streams.client import Rules
-from streaming.ingest import feed_lines
-from streaming.ingest import stage as ingest
-from streaming.ingest.feed_lines import Plan, keep_connected, share_of
-from streaming.ingest.stage import Ingest
+from streaming.ingest.feed_lines import Plan, share_of
 from tests.unit.streaming.fakes import FakeLog
+from tests.unit.streaming.ingest.running import (
+    candles,
+    hasten,
+    heartbeats,
+    ids,
+    ingesting,
+    is_going,
+    metric,
+    trades,
+    until,
+)
 
 STARTS_AT = 1_763_800_123 * SECOND
 SYMBOLS = ("BTCUSDT", "XRPUSDT")
@@ -53,9 +55,7 @@ def synthetic() -> SyntheticMarket:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.3)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.3)
+    hasten(monkeypatch, FIRST_PAUSE=0.05, HEARTBEAT_EVERY=0.3, CLOCK_EVERY=0.3)
 
 
 @pytest.fixture
@@ -76,59 +76,24 @@ async def exchange(market: Market, speed: float, **options: Any) -> AsyncIterato
         yield served
 
 
-@asynccontextmanager
-async def ingesting(
-    ws: str, base: str, log: FakeLog, plan: Plan | None = None, symbols: Sequence[str] = SYMBOLS
-) -> AsyncIterator[Ingest]:
-    async with aiohttp.ClientSession() as session:
-        history = BinanceHistory(session, base, base, "trade")
-        work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0)
-        stop = threading.Event()
-        task = asyncio.create_task(keep_connected(work, ws, stop, plan))
-        try:
-            yield work
-        finally:
-            stop.set()
-            await task
-
-
-async def until(what: Callable[[], object], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.02)
-
-
-def trades(log: FakeLog, symbol: str) -> list[Trade]:
-    items = [parse_record(raw, name) for name, raw, _, _ in log.records if name == symbol]
-    return [item for item in items if isinstance(item, Trade)]
-
-
 def repaired(log: FakeLog) -> int:
     return sum(origin != "live" for _, _, _, origin in log.records)
 
 
-def is_going(work: Ingest) -> bool:
-    return work.health.is_ready and all(state.is_whole and state.pending is None for state in work.feeds.values())
-
-
 def assert_whole(log: FakeLog, symbol: str) -> None:
-    ids = [trade.id for trade in trades(log, symbol)]
-    assert ids == list(range(ids[0], ids[0] + len(ids)))
-
-
-def count(work: Ingest, name: str) -> float:
-    return work.metrics.registry.get_sample_value(f"quantstream_ingest_{name}") or 0
+    found = ids(log, symbol)
+    assert found == list(range(found[0], found[0] + len(found)))
 
 
 async def test_connections_are_replaced_in_time_and_nothing_shows_in_the_log(synthetic: SyntheticMarket) -> None:
     log, plan = FakeLog(), Plan(lifetime=0.6, rng=random.Random(1))
-    async with exchange(synthetic, 120.0) as served, ingesting(served.ws, served.rest, log, plan) as work:
+    async with exchange(synthetic, 120.0) as served, ingesting((served.ws, served.rest), log, SYMBOLS, plan) as work:
         await until(lambda: is_going(work) and len(trades(log, "BTCUSDT")) > 20)
         before = repaired(log)
-        await until(lambda: count(work, "rotations_total") >= 4 and len(trades(log, "BTCUSDT")) > 300)
+        await until(lambda: metric(work, "rotations_total") >= 4 and len(trades(log, "BTCUSDT")) > 300)
         assert repaired(log) == before
         assert len(served.publisher.connections) <= 2
-        assert count(work, "feed_breaks_total") == 0
+        assert metric(work, "feed_breaks_total") == 0
     assert_whole(log, "BTCUSDT")
     assert_whole(log, "XRPUSDT")
     assert log.told() == []
@@ -136,17 +101,17 @@ async def test_connections_are_replaced_in_time_and_nothing_shows_in_the_log(syn
 
 async def test_an_announced_shutdown_is_left_in_time(synthetic: SyntheticMarket) -> None:
     log = FakeLog()
-    async with exchange(synthetic, 120.0) as served, ingesting(served.ws, served.rest, log) as work:
+    async with exchange(synthetic, 120.0) as served, ingesting((served.ws, served.rest), log, SYMBOLS) as work:
         await until(lambda: is_going(work) and len(trades(log, "BTCUSDT")) > 20)
         before = repaired(log)
         async with aiohttp.ClientSession() as session:
             order = {"kind": "shutdown", "count": 1, "seconds": 3}
             await session.post(f"{served.rest}/control/faults", json=order)
-        await until(lambda: count(work, "rotations_total") == 1)
+        await until(lambda: metric(work, "rotations_total") == 1)
         seen = len(trades(log, "BTCUSDT"))
         await until(lambda: len(trades(log, "BTCUSDT")) > seen + 100)
         assert repaired(log) == before
-        assert count(work, "feed_breaks_total") == 0
+        assert metric(work, "feed_breaks_total") == 0
     assert_whole(log, "BTCUSDT")
     assert log.told() == []
 
@@ -156,10 +121,10 @@ async def test_the_exchanges_own_limit_of_a_lifetime_is_never_reached(synthetic:
     rules = Rules(lifetime=2.0, shutdown_notice=0.0)
     async with (
         exchange(synthetic, 120.0, rules=rules) as served,
-        ingesting(served.ws, served.rest, log, plan) as work,
+        ingesting((served.ws, served.rest), log, SYMBOLS, plan) as work,
     ):
-        await until(lambda: count(work, "rotations_total") >= 4)
-        assert count(work, "feed_breaks_total") == 0
+        await until(lambda: metric(work, "rotations_total") >= 4)
+        assert metric(work, "feed_breaks_total") == 0
     assert log.told() == []
 
 
@@ -185,21 +150,20 @@ async def test_2500_symbols_share_three_connections_within_the_exchanges_limits(
     options = {"weight_limit": 1_000_000, "waits_for_listener": True}
     async with (
         exchange(market, 4.0, **options) as served,
-        ingesting(served.ws, served.rest, log, symbols=names(2_500)) as work,
+        ingesting((served.ws, served.rest), log, names(2_500)) as work,
     ):
-        await until(lambda: count(work, "connections") == 3)
+        await until(lambda: metric(work, "connections") == 3)
         listening = {socket: len(socket.subscriptions.names) for socket in served.publisher.connections}
         assert sorted(listening.values()) == [500, 1_000, 1_000]
         assert len({name for socket in listening for name in socket.subscriptions.names}) == 2_500
         served.faults.order(Fault(kind="drop", count=1, stream="s0001usdt@trade"))
-        await until(lambda: count(work, "feed_breaks_total") == 1)
-        await until(lambda: count(work, "connections") == 3 and len(served.publisher.connections) == 3)
+        await until(lambda: metric(work, "feed_breaks_total") == 1)
+        await until(lambda: metric(work, "connections") == 3 and len(served.publisher.connections) == 3)
         assert len(listening.keys() & served.publisher.connections.keys()) == 2, "one cut leaves the others alone"
-        await until(lambda: sum(kind != "heartbeat" for _, _, kind, _ in log.records) >= 2_500 * 6)
+        await until(lambda: len(ids(log)) >= 2_500 * 6)
     found: dict[str, list[int]] = {}
-    for name, raw, kind, _ in log.records:
-        if kind != "heartbeat":
-            found.setdefault(name, []).append(parse_record(raw, name).id)  # type: ignore[union-attr]
+    for trade in trades(log):
+        found.setdefault(trade.symbol, []).append(trade.id)
     assert found == {name: [1, 2, 3, 4, 5, 6] for name in names(2_500)}
     assert [event.detail for event in log.events if event.kind == "feed_stalled"] == [{"line": 0, "symbols": 1_000}]
 
@@ -238,30 +202,28 @@ async def test_a_quiet_market_goes_on_and_closes_flat_candles() -> None:
     log, plan = FakeLog(), Plan(silence=0.5)
     async with (
         exchange(RecordedMarket([first, last]), 600.0, waits_for_listener=True) as served,
-        ingesting(served.ws, served.rest, log, plan, ["QUIETUSDT"]) as work,
+        ingesting((served.ws, served.rest), log, ["QUIETUSDT"], plan) as work,
     ):
-        await until(lambda: sum(kind == "heartbeat" for _, _, kind, _ in log.records) > 8)
-        assert count(work, "feed_breaks_total") == 0
+        await until(lambda: len(heartbeats(log)) > 8)
+        assert metric(work, "feed_breaks_total") == 0
     assert log.told() == []
-    builder = CandleBuilder("QUIETUSDT")
-    items = [parse_record(raw, name) for name, raw, _, _ in log.records]
-    candles = [c for item in items for c in (builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item))]
-    assert len(candles) > 2
-    assert {(candle.close, candle.trade_count) for candle in candles[1:]} == {(7 * UNIT, 0)}
+    found = candles(log, "QUIETUSDT")
+    assert len(found) > 2
+    assert {(candle.close, candle.trade_count) for candle in found[1:]} == {(7 * UNIT, 0)}
 
 
 async def test_a_frozen_exchange_is_told_dead_and_repaired_once_it_is_back(process: tuple[int, str, str]) -> None:
     log, plan = FakeLog(), Plan(silence=0.7)
     pid, ws, base = process
-    async with ingesting(ws, base, log, plan) as work:
+    async with ingesting((ws, base), log, SYMBOLS, plan) as work:
         await until(lambda: work.health.is_ready and len(trades(log, "BTCUSDT")) > 20)
         os.kill(pid, signal.SIGSTOP)
         try:
             await until(lambda: log.told() == ["feed_stalled"])
             assert not work.health.is_ready
-            beats = sum(kind == "heartbeat" for _, _, kind, _ in log.records)
+            beats = len(heartbeats(log))
             await asyncio.sleep(0.5)
-            assert sum(kind == "heartbeat" for _, _, kind, _ in log.records) == beats, "a dead feed closes nothing"
+            assert len(heartbeats(log)) == beats, "a dead feed closes nothing"
         finally:
             os.kill(pid, signal.SIGCONT)
         await until(lambda: "feed_recovered" in log.told())
@@ -301,7 +263,7 @@ async def test_a_half_open_line_is_told_dead_and_another_is_made(synthetic: Synt
         between = Swallower(int(served.ws.rpartition(":")[2]))
         server = await asyncio.start_server(between.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        async with ingesting(f"ws://127.0.0.1:{port}", served.rest, log, plan) as work:
+        async with ingesting((f"ws://127.0.0.1:{port}", served.rest), log, SYMBOLS, plan) as work:
             await until(lambda: work.health.is_ready and len(trades(log, "BTCUSDT")) > 20)
             between.swallow()
             await until(lambda: log.told() == ["feed_stalled", "feed_recovered"])
@@ -315,7 +277,7 @@ async def test_on_a_data_only_host_skipped_trades_come_back_as_parts_of_aggregat
     log = FakeLog()
     async with (
         exchange(synthetic, 120.0, data_only=True) as served,
-        ingesting(served.ws, served.rest, log) as work,
+        ingesting((served.ws, served.rest), log, SYMBOLS) as work,
     ):
         await until(lambda: is_going(work) and len(trades(log, "BTCUSDT")) > 20)
         for _ in range(6):

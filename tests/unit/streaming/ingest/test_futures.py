@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from quantstream.binance.protocols import Row
 from quantstream.binance.wire import NotMarketTrade, parse_record, parse_trade, split_frame
-from quantstream.core.candle import Candle
-from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Seen
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.decode.columns import Parser
-from quantstream.observability.health import Health
-from quantstream.observability.metrics import Metrics
 from quantstream.settings import load_settings
-from streaming.ingest import feed_lines, gap_fill
-from streaming.ingest import stage as ingest
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected
+from tests.unit.streaming.ingest.running import candles, hasten, make, trades, until
 
 T0 = 1_777_000_200 * SECOND  # on a window of five minutes
 T0 -= T0 % (5 * MINUTE)
@@ -34,11 +28,7 @@ T0 -= T0 % (5 * MINUTE)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_fill, "REPAIR_PAUSE", 0.001)
-    monkeypatch.setattr(gap_fill, "PATIENCE", 0.001)
-    monkeypatch.setattr(feed_lines, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.01)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.01)
+    hasten(monkeypatch, REPAIR_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001, HEARTBEAT_EVERY=0.01, CLOCK_EVERY=0.01)
 
 
 def row(number: int) -> dict[str, object]:
@@ -79,32 +69,13 @@ class FuturesHistory(FakeHistory):
         return [one for one in self._market(1) if one[0].traded_at >= at]
 
 
-async def until(what: Callable[[], object], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.002)
-
-
-def trades(log: FakeLog) -> list[Trade]:
-    items = [parse_record(raw, symbol) for symbol, raw, _, _ in log.records]
-    return [item for item in items if isinstance(item, Trade)]
-
-
-def candles(log: FakeLog) -> list[Candle]:
-    builder, found = CandleBuilder("BTCUSDT", ("5m",)), list[Candle]()
-    for symbol, raw, _, _ in log.records:
-        item = parse_record(raw, symbol)
-        found += builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
-    return found
-
-
-def make(history: FuturesHistory, log: FakeLog) -> Ingest:
-    return Ingest(("BTCUSDT",), history, log, Metrics("ingest"), Health(), lambda: 5, "aggTrade")
+def made(history: FuturesHistory, log: FakeLog) -> Ingest:
+    return make(history, log, stream="aggTrade")
 
 
 async def test_ids_of_trades_that_skip_are_no_gap_and_the_candle_is_complete_at_once() -> None:
     history, log, feed = FuturesHistory(10), FakeLog(), FakeFeed()
-    async with connected(make(history, log), [feed]):
+    async with connected(made(history, log), [feed]):
         await until(lambda: len(trades(log)) == 6)
         calls = len(history.calls)
         for number in range(11, 320):
@@ -113,14 +84,14 @@ async def test_ids_of_trades_that_skip_are_no_gap_and_the_candle_is_complete_at_
         await until(lambda: len(trades(log)) == 315)
         assert len(history.calls) == calls, "nothing was asked for"
     assert [trade.id for trade in trades(log)] == list(range(5, 320))
-    (candle,) = candles(log)
+    (candle,) = candles(log, "BTCUSDT")
     assert (candle.is_complete, candle.trade_count, candle.opened_at) == (True, 2 * 300, T0)
     assert log.events == []
 
 
 async def test_a_gap_in_aggregates_is_filled_from_the_first_missing_one() -> None:
     history, log, feed = FuturesHistory(10), FakeLog(), FakeFeed()
-    async with connected(make(history, log), [feed]):
+    async with connected(made(history, log), [feed]):
         await until(lambda: len(trades(log)) == 6)
         history.last = 330
         for number in (*range(11, 100), *range(140, 331)):
@@ -128,13 +99,13 @@ async def test_a_gap_in_aggregates_is_filled_from_the_first_missing_one() -> Non
         await until(lambda: len(trades(log)) == 326)
         assert ("aggregates", 100) in history.calls
     assert [trade.id for trade in trades(log)] == list(range(5, 331))
-    assert [(candle.is_complete, candle.trade_count) for candle in candles(log)] == [(True, 600)]
+    assert [(candle.is_complete, candle.trade_count) for candle in candles(log, "BTCUSDT")] == [(True, 600)]
     assert log.events == []
 
 
 async def test_a_restart_of_futures_goes_on_after_the_last_aggregate() -> None:
     history, log = FuturesHistory(50), FakeLog()
-    work = make(history, log)
+    work = made(history, log)
     work.resume({"BTCUSDT": [parse_trade(json.dumps(row(number)).encode(), "BTCUSDT") for number in (19, 20)]})
     async with connected(work, [FakeFeed()]):
         await until(lambda: len(trades(log)) == 30)
@@ -144,11 +115,11 @@ async def test_a_restart_of_futures_goes_on_after_the_last_aggregate() -> None:
 
 async def test_an_insurance_funds_trade_makes_no_stream_mute_and_the_quiet_window_closes() -> None:
     history, log = FuturesHistory(10), FakeLog()
-    async with connected(make(history, log), [FakeFeed()]):
+    async with connected(made(history, log), [FakeFeed()]):
         await until(lambda: len(trades(log)) == 6)
         history.now = T0 + 11 * MINUTE
-        await until(lambda: len(candles(log)) >= 2)
-    assert [(c.is_complete, c.trade_count) for c in candles(log)[:2]] == [(True, 12), (True, 0)]
+        await until(lambda: len(candles(log, "BTCUSDT")) >= 2)
+    assert [(c.is_complete, c.trade_count) for c in candles(log, "BTCUSDT")[:2]] == [(True, 12), (True, 0)]
     assert log.told() == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +17,10 @@ from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.ingest import feed_lines, gap_fill
-from streaming.ingest import stage as ingest
 from streaming.ingest.overlaps import remainder
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, aggregated, connected
+from tests.unit.streaming.ingest.running import hasten, make, until
 
 T0 = 1_723_161_600 * SECOND
 SYMBOL = "BTCUSDT"
@@ -30,12 +29,8 @@ SYMBOL = "BTCUSDT"
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gap_fill, "REPAIR_PAUSE", 0.0005)
-        patch.setattr(gap_fill, "PATIENCE", 0.0005)
-        patch.setattr(gap_fill, "RETRY_EVERY", 0.002)
-        patch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.002)
-        patch.setattr(feed_lines, "TURN", 0.002)
-        patch.setattr(ingest, "CLOCK_EVERY", 0.002)
+        hasten(patch, REPAIR_PAUSE=0.0005, PATIENCE=0.0005, RETRY_EVERY=0.002)
+        hasten(patch, HEARTBEAT_EVERY=0.002, TURN=0.002, CLOCK_EVERY=0.002)
         yield
 
 
@@ -69,12 +64,6 @@ def body(candle: Candle) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-async def until(what: Callable[[], object], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.001)
-
-
 async def play(truth: Sequence[Trade], sent: Sequence[Trade], down_first: bool) -> tuple[list[Trade | int], Ingest]:
     """Let ingest take `sent` from the stream, with REST that gives aggregates only (and is away at first)."""
     history, log, feed = (
@@ -82,15 +71,15 @@ async def play(truth: Sequence[Trade], sent: Sequence[Trade], down_first: bool) 
         FakeLog(),
         FakeFeed(),
     )
-    work = Ingest((SYMBOL,), history, log, Metrics("ingest"), Health(), lambda: 5)
+    work = make(history, log, (SYMBOL,))
     work.resume({SYMBOL: [truth[0]]})
     state = work.feeds[SYMBOL]
     async with connected(work, [feed]):
         feed.put(*sent)
-        await until(lambda: state.ids.last_id >= sent[-1].id and state.pending is None)
+        await until(lambda: state.ids.last_id >= sent[-1].id and state.pending is None, pause=0.001)
         history.is_down = False
         settled = len(history.calls)
-        await until(lambda: not state.open_holes or len(history.calls) > settled + 8)
+        await until(lambda: not state.open_holes or len(history.calls) > settled + 8, pause=0.001)
     items = [parse_record(raw, SYMBOL) for _, raw, kind, _ in log.records if kind != "heartbeat"]
     return [truth[0], *items], work
 

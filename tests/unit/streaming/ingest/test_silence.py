@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +13,12 @@ import pytest
 
 from quantstream.binance import rest
 from quantstream.binance.klines import parse_kline
-from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.wire import parse_record
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.observability.health import Health
-from quantstream.observability.metrics import Metrics
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.protocol import Market
@@ -30,12 +26,10 @@ from streaming.exchange.market.recorded import RecordedMarket
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.server.http_server import Options, Served, serve
 from streaming.exchange.server.venue import FUTURES, SPOT, Venue
-from streaming.ingest import feed_lines
-from streaming.ingest import stage as ingest
-from streaming.ingest.feed_lines import Plan, keep_connected
 from streaming.ingest.stage import Ingest
 from streaming.reconcile.compare import KLINE_FIELDS
 from tests.unit.streaming.fakes import FakeLog
+from tests.unit.streaming.ingest.running import hasten, ingesting, is_going, metric, until
 
 STARTS_AT = 1_763_800_123 * SECOND
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
@@ -48,9 +42,7 @@ def synthetic() -> SyntheticMarket:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "FIRST_PAUSE", 0.05)
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.3)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.1)
+    hasten(monkeypatch, FIRST_PAUSE=0.05, HEARTBEAT_EVERY=0.3, CLOCK_EVERY=0.1)
 
 
 @dataclass
@@ -112,7 +104,7 @@ class Bench:
         return max((at + 5 * MINUTE for of, at in self.candles if of == symbol), default=0)
 
     def metric(self, name: str) -> float:
-        return self.work.metrics.registry.get_sample_value(f"quantstream_ingest_{name}") or 0.0
+        return metric(self.work, name)
 
 
 @asynccontextmanager
@@ -127,28 +119,12 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """Run ingest over an exchange; `mute` from the beginning, as at an address that it does not serve any more."""
     options, route = options | {"venue": venue}, "" if venue is SPOT else "/market"
-    clock, log, stop = Clock(market.starts_at, speed, market.ends_at), FakeLog(), threading.Event()
+    clock, log = Clock(market.starts_at, speed, market.ends_at), FakeLog()
     async with serve(market, clock, Options(**options)) as served, aiohttp.ClientSession() as session:
         if mute:
             served.faults.mute(Fault(kind="mute", count=1, seconds=0), clock.now())
-        history = BinanceHistory(session, served.rest, served.rest, stream, venue.api)
-        work = Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 0, stream)
-        task = asyncio.create_task(keep_connected(work, served.ws + route, stop, Plan()))
-        try:
+        async with ingesting((served.ws + route, served.rest), log, symbols, None, stream, venue.api) as work:
             yield Bench(served, session, log, work, venue)
-        finally:
-            stop.set()
-            await task
-
-
-async def until(what: Callable[[], object], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.02)
-
-
-def is_going(work: Ingest) -> bool:
-    return all(state.is_whole and state.pending is None and state.has_history for state in work.feeds.values())
 
 
 def events(bench: Bench, kind: str) -> list[Any]:

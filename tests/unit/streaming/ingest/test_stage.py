@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -15,45 +14,20 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Hole
-from quantstream.observability.health import Health
-from quantstream.observability.metrics import Metrics
-from streaming.ingest import feed_lines, gap_fill
-from streaming.ingest import stage as ingest
 from streaming.ingest.feed_lines import Plan
-from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected, frame
+from tests.unit.streaming.ingest.running import hasten, heartbeats, ids, make, until
 
 T0 = 1_723_161_600 * SECOND
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_fill, "REPAIR_PAUSE", 0.001)
-    monkeypatch.setattr(gap_fill, "PATIENCE", 0.001)
-    monkeypatch.setattr(feed_lines, "FIRST_PAUSE", 0.001)
+    hasten(monkeypatch, REPAIR_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001)
 
 
 def market(count: int, symbol: str = "BTCUSDT") -> list[Trade]:
     return [Trade(symbol, n, n, n, 100 * UNIT, UNIT, T0 + n * SECOND, False) for n in range(1, count + 1)]
-
-
-def make(history: FakeHistory, log: FakeLog, symbols: tuple[str, ...] = ("BTCUSDT",)) -> Ingest:
-    return Ingest(symbols, history, log, Metrics("ingest"), Health(), lambda: 5)
-
-
-async def until(what: Callable[[], object], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not what():
-            await asyncio.sleep(0.002)
-
-
-def ids(log: FakeLog) -> list[int]:
-    items = [parse_record(raw, symbol) for symbol, raw, kind, _ in log.records if kind != "heartbeat"]
-    return [item.id for item in items if isinstance(item, Trade)]
-
-
-def heartbeats(log: FakeLog) -> list[bytes]:
-    return [raw for _, raw, kind, _ in log.records if kind == "heartbeat"]
 
 
 async def test_a_new_log_begins_with_the_open_window_fetched_over_rest() -> None:
@@ -95,7 +69,7 @@ async def test_the_first_trades_of_a_new_symbol_are_fetched_though_its_connectio
 async def test_a_first_trade_that_rest_tells_of_before_the_stream_brings_it_is_not_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ingest, "MAX_BEGINNINGS", 0)  # one of thousands of symbols
+    hasten(monkeypatch, MAX_BEGINNINGS=0)  # one of thousands of symbols
     trades = market(3)
     history, log, feed = FakeHistory(trades[:1], now=T0 + 3 * SECOND), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -107,7 +81,7 @@ async def test_a_first_trade_that_rest_tells_of_before_the_stream_brings_it_is_n
 
 
 async def test_a_first_trade_that_a_broken_connection_swallows_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "MAX_BEGINNINGS", 0)
+    hasten(monkeypatch, MAX_BEGINNINGS=0)
     trades = market(3)
     history, log, feed = FakeHistory(trades[:1], now=T0 + 3 * SECOND), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -137,7 +111,7 @@ async def test_a_gap_on_the_stream_is_filled_before_newer_trades_go_on() -> None
 
 
 async def test_what_is_only_out_of_order_is_waited_for_and_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_fill, "PATIENCE", 0.2)
+    hasten(monkeypatch, PATIENCE=0.2)
     trades = market(20)
     history, log, feed = FakeHistory(trades[:10]), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -188,7 +162,7 @@ async def test_a_hole_the_exchange_cannot_fill_is_told_and_the_market_goes_on() 
 async def test_an_exchange_without_rest_delays_nothing_for_good_and_the_hole_is_filled_when_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gap_fill, "RETRY_EVERY", 0.01)
+    hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(30)
     history, log, feed = FakeHistory(trades, is_down=True), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -213,9 +187,8 @@ async def test_an_exchange_without_rest_delays_nothing_for_good_and_the_hole_is_
 async def test_a_quiet_symbol_gets_its_heartbeats_once_the_exchange_answers_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.001)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
-    monkeypatch.setattr(gap_fill, "RETRY_EVERY", 0.01)
+    hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
+    hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(5)
     history, log = FakeHistory(trades, now=T0 + 10 * MINUTE, is_down=True), FakeLog()
     work = make(history, log)
@@ -228,7 +201,7 @@ async def test_a_quiet_symbol_gets_its_heartbeats_once_the_exchange_answers_agai
 
 
 async def test_a_hole_that_stays_is_given_up_after_a_day_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_fill, "RETRY_EVERY", 0.01)
+    hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5] + trades[14:], now=T0 + 30 * 3600 * SECOND), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -240,8 +213,8 @@ async def test_a_hole_that_stays_is_given_up_after_a_day_and_that_is_told(monkey
 
 
 async def test_too_many_waiting_trades_go_on_and_leave_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "MAX_PENDING", 5)
-    monkeypatch.setattr(gap_fill, "REPAIR_PAUSE", 30.0)
+    hasten(monkeypatch, MAX_PENDING=5)
+    hasten(monkeypatch, REPAIR_PAUSE=30.0)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5]), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -255,8 +228,8 @@ async def test_too_many_waiting_trades_go_on_and_leave_a_hole(monkeypatch: pytes
 
 
 async def test_all_waiting_trades_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "MAX_ALL_PENDING", 10)
-    monkeypatch.setattr(gap_fill, "REPAIR_PAUSE", 30.0)
+    hasten(monkeypatch, MAX_ALL_PENDING=10)
+    hasten(monkeypatch, REPAIR_PAUSE=30.0)
     names = ("AUSDT", "BUSDT", "CUSDT")
     trades = [trade for name in names for trade in market(30, name)]
     history, log, feed = FakeHistory([t for t in trades if t.id <= 5]), FakeLog(), FakeFeed()
@@ -321,9 +294,8 @@ async def test_an_unknown_symbol_ends_the_stage_with_the_exchanges_word() -> Non
 
 
 async def test_heartbeats_never_run_ahead_of_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.001)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
-    monkeypatch.setattr(gap_fill, "REPAIR_PAUSE", 30.0)
+    hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
+    hasten(monkeypatch, REPAIR_PAUSE=30.0)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5], now=T0 + 10 * MINUTE), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -340,8 +312,7 @@ async def test_heartbeats_never_run_ahead_of_a_repair(monkeypatch: pytest.Monkey
 
 
 async def test_no_heartbeat_while_the_broker_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.001)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
+    hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5], now=T0 + 10 * MINUTE), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -362,8 +333,7 @@ async def test_no_heartbeat_while_the_broker_takes_nothing(monkeypatch: pytest.M
 
 
 async def test_no_heartbeat_while_frames_wait_that_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.001)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
+    hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
     waiting = 1
     monkeypatch.setattr(FakeFeed, "waiting", property(lambda feed: waiting))
     history, log, feed = FakeHistory(market(5), now=T0 + 10 * MINUTE), FakeLog(), FakeFeed()
@@ -379,8 +349,7 @@ async def test_no_heartbeat_while_frames_wait_that_came_before_it(monkeypatch: p
 
 
 async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.001)
-    monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.001)
+    hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5] + trades[14:]), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -392,7 +361,7 @@ async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monk
     hole = Hole(6, 14, trades[4].traded_at, trades[14].traded_at)
     assert standing == Standing(30, trades[29].traded_at, 31, [hole])
 
-    monkeypatch.setattr(gap_fill, "RETRY_EVERY", 0.01)
+    hasten(monkeypatch, RETRY_EVERY=0.01)
     after, history.trades = FakeLog(), trades
     successor = make(history, after)
     successor.resume({"BTCUSDT": [trades[29], standing]})
@@ -402,7 +371,7 @@ async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monk
 
 
 async def test_a_hole_among_the_last_records_of_the_log_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gap_fill, "RETRY_EVERY", 0.01)
+    hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(30)
     history, log = FakeHistory(trades), FakeLog()
     work = make(history, log)

@@ -234,7 +234,7 @@ def test_a_broker_that_is_away_ends_the_process_and_its_successor_scores_what_wa
     def away(*_: object) -> None:
         raise Unavailable("the broker is away")
 
-    stage.writer.commit = away  # type: ignore[method-assign, assignment]
+    stage.writer.commit = away  # type: ignore[method-assign,assignment]
     with pytest.raises(Unavailable):
         stage.turn()
     stage.stop()
