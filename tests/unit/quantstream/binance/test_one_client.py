@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantstream.binance.endpoint_weights import market_of
@@ -62,6 +62,7 @@ def test_processes_of_one_address_have_their_shares_of_what_its_header_counts_to
     assert other.reserve(2) == 60.0, "our half is free, the address has used all"
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(
     shares=st.integers(1, 4),
     asked=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 25), st.booleans()), max_size=200),
