@@ -43,7 +43,7 @@ PROGRAMS = {
     "mlflow": "mlflow",
     "airflow": "apache-airflow",
 }  # command → package that brings it
-SHELL = {"sh", "date", "find"}  # of every base image
+SHELL = {"sh", "date", "find", "mkdir"}  # of every base image
 # Options of apache-airflow-providers-cncf-kubernetes 10.25, which is in the image only: get_provider_info.py.
 KUBERNETES_EXECUTOR = {"delete_worker_pods", "delete_worker_pods_on_failure", "namespace", "pod_template_file"}
 USERS_CREATE = {
