@@ -16,7 +16,7 @@ import yaml
 
 from infra.embedded.free_ports import free_ports
 from infra.embedded.state import PROJECT
-from tests.infra.manifests import Object, of_kind, pod, render
+from tests.infra.manifests import Object, named, of_kind, pod, render
 
 CONF = PROJECT / "infra" / "docker" / "containers.conf"
 
@@ -143,7 +143,8 @@ def dashboard_command(port: int) -> list[str]:
 def overlay(names: list[str], bootstrap: str, lake: Path) -> dict[str, Played]:
     """Return workloads of the local overlay as pods that reach each other, and a broker, on this machine."""
     objects = render("local")
-    (config,) = [one for one in of_kind(objects, "ConfigMap") if one["metadata"]["name"].startswith("quantstream")]
+    (source,) = pod(named(objects, "StatefulSet", "aggregate"))["containers"][0]["envFrom"]
+    config = named(objects, "ConfigMap", source["configMapRef"]["name"])
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     here = {
         "QUANTSTREAM_KAFKA__BOOTSTRAP": bootstrap,

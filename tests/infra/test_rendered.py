@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,18 @@ def test_the_page_is_served_where_the_mission_says() -> None:
         assert [port["port"] for port in named(render(system), "Service", "dashboard-service")["spec"]["ports"]] == [
             8501
         ]
+
+
+def test_the_scripts_are_tidy() -> None:
+    tool = Path(sys.executable).parent / "shellcheck"  # comes with the dev requirements
+    scripts = [str(K8S / name) for name in ("up", "render", "secrets.sh")]
+    done = subprocess.run(
+        [tool, "--external-sources", *scripts], capture_output=True, text=True, check=False, cwd=PROJECT
+    )
+    assert done.stdout == ""
+
+
+def test_every_pinned_version_is_used() -> None:
+    used = "".join((K8S / name).read_text() for name in ("up", "render"))
+    named_in_manifests = {"KAFKA", "KAFKA_METADATA"}  # held to them by a test above
+    assert {name for name in versions() if f"${name}" not in used and f"${{{name}}}" not in used} == named_in_manifests

@@ -67,6 +67,7 @@ def test_two_commands_on_a_fresh_cluster_and_again_change_nothing(cluster: Clust
     assert cluster.changes[made:] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("operators")
 def test_a_cluster_with_operators_takes_everything_and_again_changes_nothing(
     cluster: Cluster, kubectl: Kubectl
@@ -77,6 +78,7 @@ def test_a_cluster_with_operators_takes_everything_and_again_changes_nothing(
     assert cluster.changes[made:] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("operators")
 @pytest.mark.parametrize("folders", [LOCAL, PROD])
 def test_server_side_apply_takes_the_same_and_again_changes_nothing(
@@ -88,6 +90,7 @@ def test_server_side_apply_takes_the_same_and_again_changes_nothing(
     assert cluster.changes[made:] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("operators")
 @pytest.mark.parametrize("flags", [(), ("--server-side",)])
 def test_pods_that_a_scaler_added_stay(cluster: Cluster, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
