@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import (
@@ -82,7 +83,7 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ka
         results += admin.create_acls([acl for one in users for acl in bindings(one)]).values()
         for result in results:
             result.result(30)
-        own = {"security": "SASL_SSL", "password": SecretStr(PASSWORD), "ca_file": str(folder / "ca.pem")}
+        own: dict[str, Any] = {"security": "SASL_SSL", "password": SecretStr(PASSWORD), "ca_file": str(folder / "ca.pem")}
         yield {name: Kafka(bootstrap=f"127.0.0.1:{ports[0]}", user=name, **own) for name in names}
     finally:
         local_broker.stop(process)
