@@ -44,7 +44,12 @@ def listing(**statuses: str) -> Get:
 
 def noting(get: Get, asked: list[Mapping[str, str]]) -> Get:
     """Return an exchange that notes what it is asked."""
-    return lambda path, query: (asked.append(query), get(path, query))[1]
+
+    def noted(path: str, query: Mapping[str, str]) -> Any:
+        asked.append(query)
+        return get(path, query)
+
+    return noted
 
 
 def test_symbols_that_the_exchange_trades_pass() -> None:
