@@ -12,11 +12,10 @@ import msgspec
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.decimals import DECIMALS, MAX_DIGITS, to_units, units_text
 from quantstream.core.errors import BadRecord
-from quantstream.core.time import EARLIEST, LATEST
+from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Hole
 
-MICROSECONDS_FROM = 10**14  # a time this large is in µs: as ms it would be the year 5138
 MAX_FRAME = 1 << 20  # bytes; the exchange's own frames stay far below
 
 

@@ -12,6 +12,9 @@ DAY = 24 * HOUR
 WEEK = 7 * DAY
 EARLIEST = 1_230_768_000 * SECOND  # 2009-01-01: nothing in this market is older
 LATEST = 4_102_444_800 * SECOND  # 2100-01-01
+MILLISECONDS_FROM = 10**11  # what kind of number a time is: as seconds this one would be the year 5138
+MICROSECONDS_FROM = 10**14  # as milliseconds likewise
+NANOSECONDS_FROM = 10**17  # as microseconds likewise
 
 INTERVALS = {
     "1m": MINUTE,

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -28,16 +29,17 @@ _ARRAYS = {BYTES: np.dtype(np.uint8), NUMBERS: np.dtype(np.int64)}
 _C_TYPES = {BYTES: ctypes.c_void_p, NUMBERS: ctypes.c_void_p, INT: ctypes.c_int64}
 _NEVER = ("numba_gil_ensure", "numba_gil_release")  # called by a loop that raises, which none does
 Function = Callable[..., Any]
-_parts: dict[str, list[tuple[Function, Sequence[str]]]] = {}  # by module
+_parts: dict[Function, Sequence[str]] = {}
+_made: dict[Function, Any] = {}  # of parts
 _engines: list[Any] = []  # they hold the code
 _told: set[str] = set()
 
 
 def part(*arguments: str) -> Callable[[Function], Function]:
-    """Declare a function of these types, which returns a number, as one that loops of its module call."""
+    """Declare a function of these types, which returns a number, as one that loops call."""
 
     def declared(function: Function) -> Function:
-        _parts.setdefault(function.__module__, []).append((function, arguments))
+        _parts[function] = arguments
         return function
 
     return declared
@@ -77,13 +79,25 @@ class Loop:
 
 def _file(function: Function) -> Path:
     """Return where a loop is kept: another text, constant, compiler or kind of processor makes another file."""
+    made_of: list[object] = [*map(version, ("numba", "llvmlite")), llvm.get_default_triple()]
+    for each in _modules(function):
+        made_of.append(Path(each.__code__.co_filename).read_bytes())
+        constants = ((name, _constant(value)) for name, value in each.__globals__.items())
+        made_of += [(name, value) for name, value in constants if value is not None]
     source = Path(function.__code__.co_filename)
-    made_of = [source.read_bytes(), *map(version, ("numba", "llvmlite")), llvm.get_default_triple()]
-    made_of += [
-        (name, _constant(value)) for name, value in function.__globals__.items() if _constant(value) is not None
-    ]
     folder = Path(os.environ.get(FOLDER) or source.parent / "__pycache__")
     return folder / f"{source.stem}.{function.__name__}.{_digest(repr(made_of).encode())[:16]}.loop"
+
+
+def _modules(function: Function) -> list[Function]:
+    """Return a function of each module that a loop is made of: its own, and those that its parts come from."""
+    found = [function]
+    for each in found:
+        for value in each.__globals__.values():
+            is_part = isinstance(value, FunctionType) and value in _parts
+            if is_part and all(value.__globals__ is not other.__globals__ for other in found):
+                found.append(value)
+    return found
 
 
 def _constant(value: object) -> object:
@@ -119,10 +133,22 @@ def _compiled(function: Function, arguments: Sequence[str]) -> tuple[str, bytes]
 
     pointer, types = numba.types.CPointer, numba.types
     known: Mapping[str, Any] = {BYTES: pointer(types.uint8), NUMBERS: pointer(types.int64), INT: types.int64}
-    for each, needed in _parts.pop(function.__module__, ()):
-        signature = types.int64(*(known[name] for name in needed))
-        each.__globals__[each.__name__] = numba.njit(signature, error_model="numpy")(each)
-    made = numba.cfunc(types.int64(*(known[name] for name in arguments)), error_model="numpy")(function)
+
+    def signature(names: Sequence[str]) -> Any:
+        return types.int64(*(known[name] for name in names))
+
+    spaces = [each.__globals__ for each in _modules(function)]
+    plain = [dict(space) for space in spaces]
+    try:
+        for each in [each for each in _parts if any(each.__globals__ is space for space in spaces)]:
+            if each not in _made:
+                _made[each] = numba.njit(signature(_parts[each]), error_model="numpy")(each)
+            for space in spaces:
+                space.update({name: _made[each] for name, value in space.items() if value is each})
+        made = numba.cfunc(signature(arguments), error_model="numpy")(function)
+    finally:
+        for space, before in zip(spaces, plain, strict=True):
+            space.update(before)
     code: bytes = _machine().emit_object(llvm.parse_assembly(made.inspect_llvm()))
     _keep(_file(function), made.native_name.encode() + b"\n" + code)
     return made.native_name, code

@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from quantstream.binance.wire import MAX_FRAME, MICROSECONDS_FROM
-from quantstream.core.time import EARLIEST, LATEST
+from quantstream.binance.wire import MAX_FRAME
+from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM
 from quantstream.core.trade import MAX_QUOTE, MAX_SINGLES
 from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop, part
+from quantstream.decode.numbers import decimal, digits, eight
 
 PADDING = b"\0" * 16
 KEY_BYTES = 64  # a longer key has no number
 MOST_QUOTE = MAX_QUOTE / 10  # beyond it `Trade` itself decides, exactly
-MOST_DIGITS = 18  # of a whole number: it fits an int64
-WHOLE_DIGITS, DECIMALS = 10, 8  # of a decimal: it fits as well, in 10⁻⁸
-TENS = np.array([10**power for power in range(DECIMALS + 1)], np.int64)
 PRIME = 1_099_511_628_211  # of the hash over a key's bytes (Fowler, Noll, Vo)
 
 # What a name stands for: first numbers, then decimals, then the rest. REST rows have longer names.
@@ -53,15 +51,6 @@ _TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (256**size - 1 for size in range(2, 8
 
 
 @part(BYTES, INT)
-def _eight(text: Any, at: int) -> Any:
-    """Return the eight bytes from a place on as one number."""
-    word: Any = 0
-    for place in range(8):
-        word |= np.int64(text[at + place]) << (8 * place)
-    return word
-
-
-@part(BYTES, INT)
 def _after_space(text: Any, at: int) -> Any:
     while text[at] == 32 or text[at] == 10 or text[at] == 13 or text[at] == 9:
         at += 1
@@ -81,7 +70,7 @@ def _after_text(text: Any, at: int) -> Any:
 @part(BYTES, INT)
 def _long_name(text: Any, at: int) -> Any:
     """Return what a name of several characters stands for."""
-    word = _eight(text, at)
+    word = eight(text, at)
     if word & _THREE == _ROW_ID:
         return ROW
     if word & _FOUR == _QTY:
@@ -90,53 +79,29 @@ def _long_name(text: Any, at: int) -> Any:
         return ROW_AT
     if word & _SIX == _PRICE:
         return ROW_PRICE
-    return ROW_MAKER if word == _IS_BUYER and _eight(text, at + 8) & _FIVE == _MAKER else OTHER
+    return ROW_MAKER if word == _IS_BUYER and eight(text, at + 8) & _FIVE == _MAKER else OTHER
 
 
 @part(BYTES, INT, INT, NUMBERS)
 def _number(text: Any, at: int, field: int, values: Any) -> Any:
-    """Read a whole number; return the place after it, -1 for what is not plainly one."""
-    begin = at
-    value: Any = 0
-    while 48 <= text[at] <= 57:
-        value = value * 10 + (np.int64(text[at]) - 48)
-        at += 1
-    values[field] = value
-    digits = at - begin
-    return -1 if digits == 0 or digits > MOST_DIGITS or (digits > 1 and text[begin] == 48) else at
+    """Read a whole number as JSON has it, without a zero before it; return the place after it, -1 for any other."""
+    after = digits(text, at, field, values)
+    return -1 if text[at] == 48 and after > at + 1 else after
 
 
 @part(BYTES, INT, INT, NUMBERS)
-def _decimal(text: Any, at: int, field: int, values: Any) -> Any:
-    """Read a decimal in quotes as units of 10⁻⁸; return the place after it, -1 for what is not plainly one."""
-    if text[at] != 34:
-        return -1
-    at += 1
-    begin = at
-    value: Any = 0
-    while 48 <= text[at] <= 57:
-        value = value * 10 + (np.int64(text[at]) - 48)
-        at += 1
-    digits, decimals = at - begin, 0
-    if text[at] == 46:
-        at += 1
-        begin = at
-        while 48 <= text[at] <= 57:
-            value = value * 10 + (np.int64(text[at]) - 48)
-            at += 1
-        decimals = at - begin
-    if text[at] != 34 or digits > WHOLE_DIGITS or decimals > DECIMALS or digits + decimals == 0:
-        return -1
-    values[field] = value * TENS[DECIMALS - decimals]
-    return at + 1
+def _quoted(text: Any, at: int, field: int, values: Any) -> Any:
+    """Read a decimal in quotes; return the place after it, -1 for what is not plainly one."""
+    after = decimal(text, at + 1, field, values)
+    return after + 1 if text[at] == 34 and after >= 0 and text[after] == 34 else -1
 
 
 @part(BYTES, INT, INT, NUMBERS)
 def _other(text: Any, at: int, field: int, values: Any) -> Any:
     """Read a truth, or pass over a value that says nothing more; return the place after it, -1 where it is not plain."""
-    word = _eight(text, at)
+    word = eight(text, at)
     if field == KIND and word & _SEVEN != _TRADE:
-        return at + 10 if word == _AGG_TRAD and _eight(text, at + 8) & _TWO == _E else -1
+        return at + 10 if word == _AGG_TRAD and eight(text, at + 8) & _TWO == _E else -1
     if field == ORIGIN and word != _MARKET:
         return -1
     if text[at] == 34:
@@ -189,7 +154,7 @@ def _fields(text: Any, at: int, keys: Any, key: int, size: int, values: Any) -> 
         if field < PRICE:
             at = _number(text, at, field, values)
         elif field < MAKER:
-            at = _decimal(text, at, field, values)
+            at = _quoted(text, at, field, values)
         elif field == SYMBOL:
             at = _symbol(text, at, keys, key, size)
         else:

@@ -13,14 +13,9 @@ from pathlib import Path
 from typing import cast
 
 from quantstream.core.errors import BadRecord, Misconfigured
-from quantstream.core.time import LATEST
+from quantstream.core.time import LATEST, MICROSECONDS_FROM, MILLISECONDS_FROM, NANOSECONDS_FROM
 from quantstream.core.trade import is_symbol
 
-MILLISECONDS_FROM, MICROSECONDS_FROM, NANOSECONDS_FROM = (
-    10**11,
-    10**14,
-    10**17,
-)  # each would be the year 5138 in the unit before
 MOST_EXPONENT = 30  # of a number that a person could have meant
 SHOWN = 60  # characters of a wrong value in a sentence
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}

@@ -83,7 +83,11 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ka
         results += admin.create_acls([acl for one in users for acl in bindings(one)]).values()
         for result in results:
             result.result(30)
-        own: dict[str, Any] = {"security": "SASL_SSL", "password": SecretStr(PASSWORD), "ca_file": str(folder / "ca.pem")}
+        own: dict[str, Any] = {
+            "security": "SASL_SSL",
+            "password": SecretStr(PASSWORD),
+            "ca_file": str(folder / "ca.pem"),
+        }
         yield {name: Kafka(bootstrap=f"127.0.0.1:{ports[0]}", user=name, **own) for name in names}
     finally:
         local_broker.stop(process)
