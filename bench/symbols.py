@@ -17,7 +17,7 @@ QUICK_COUNTS = (1, 50)
 TRADES, QUICK = 1_000_000, 10_000
 ROUNDS = 12  # each in another order; of each count the least disturbed run is taken; the first is read back
 MOST = 1.15  # times what a trade of one symbol costs
-MEMORY_MB = 150
+MEMORY_MB = 200
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -169,7 +169,7 @@ def _not_placed(builder: CandleBuilder) -> int:
 
 
 def _columns(raw: bytes) -> None:
-    """Among records of a known shape: what the quick way makes of it is what `parse_record` says."""
+    """Among plain records: what the loop makes of it is what `parse_record` says."""
     values = [*PLAIN[:30], raw, *PLAIN[30:], raw]
     columns = Parser().parse(values, [SYMBOL.encode()] * len(values), [0] * len(values))
     for row, value in enumerate(values):

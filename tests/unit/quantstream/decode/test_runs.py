@@ -146,6 +146,17 @@ def test_of_a_plain_log_few_trades_are_taken_one_by_one(monkeypatch: pytest.Monk
     assert len(added) == 2 * (1 + 3_000 // 300 - 1)  # each begins a symbol, or closes a window
 
 
+@pytest.mark.parametrize("lateness", [0, SECOND // 2])
+def test_the_trade_that_reaches_the_watermark_to_the_microsecond_closes_the_window(lateness: int) -> None:
+    times = [0, SECOND, 5 * MINUTE - 1, 5 * MINUTE, 5 * MINUTE + lateness - 1, 5 * MINUTE + lateness]
+    aggregator, closed = Aggregator(("5m",), lateness), []
+    for number, time in enumerate(sorted(times)):
+        raw = trade_event(Trade("A", number, number, number, UNIT, UNIT, T0 + time, False))
+        raw = raw.replace(b'"T":%d' % ((T0 + time) // 1000), b'"T":%d' % (T0 + time))
+        closed += [time for _ in aggregator.take(aggregator.parser.parse([raw], [b"A"], [0]))]
+    assert closed == [5 * MINUTE + lateness]
+
+
 def test_a_trade_of_a_second_partition_goes_to_the_builder_of_that_one() -> None:
     trades = [Trade("A", n, n, n, UNIT, UNIT, T0 + n * 1000, False) for n in range(100)]
     aggregator = Aggregator(("5m",), 0)
