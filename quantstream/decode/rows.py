@@ -1,7 +1,7 @@
 """One pass over the bytes of rows of CSV: the cells of every plain row as numbers.
 
-What a row means is for `streaming.recordings.csv_layouts` to say; a row that is not plain digits, True or False in as many cells as there
-should be is left to it.
+What a row means is for `streaming.recordings.csv_layouts` to say; a row that is not plain digits, True
+or False in as many cells as there should be is left to it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from quantstream.decode.seen import find_new
 
 SOURCE = """
 from steps import STEP
-from streaming.decode.compiled import INT, NUMBERS, loop, part
+from quantstream.decode.compiled import INT, NUMBERS, loop, part
 
 
 @part(NUMBERS, INT)
