@@ -17,7 +17,10 @@ from tests.infra.cluster.test_apply import definition
 from tests.infra.manifests import K8S
 
 MINE = {"access-key": "mine", "secret-key": "too"}
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # each applies everything, once or twice, with the real kubectl
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]  # each applies everything, once or twice, with the real kubectl
 ROLES = ("streaming", "scoring", "mlflow", "dashboard", "airflow")
 Up = Callable[..., "subprocess.CompletedProcess[str]"]
 MINIKUBE = """#!/bin/sh
