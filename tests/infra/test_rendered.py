@@ -23,8 +23,8 @@ SYSTEM_MEMORY = 700 * 2**20
 
 
 def versions() -> dict[str, str]:
-    """Return what infra/k8s/versions.env says."""
-    lines = (K8S / "versions.env").read_text().splitlines()
+    """Return what infra/k8s/versions.conf says."""
+    lines = (K8S / "versions.conf").read_text().splitlines()
     return dict(line.split("#")[0].strip().split("=", 1) for line in lines if line and not line.startswith("#"))
 
 

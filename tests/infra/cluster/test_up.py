@@ -85,8 +85,8 @@ def rented(tmp_path: Path, cluster: Cluster) -> Path:
     """The scripts and manifests as somebody has them who named a registry, and a cluster with both kinds of volumes."""
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
-    text = (copy / "versions.env").read_text()
-    (copy / "versions.env").write_text(text.replace("registry.example.com/", "registry.test/"))
+    text = (copy / "versions.conf").read_text()
+    (copy / "versions.conf").write_text(text.replace("registry.example.com/", "registry.test/"))
     subprocess.run([copy / "render"], check=True, capture_output=True)
     classes = cluster.kind("storage.k8s.io/v1", "storageclasses")
     for name, is_default in (("disks", "true"), ("quantstream-shared", "false")):
@@ -180,7 +180,7 @@ def test_a_cluster_gets_operators_before_what_they_understand(
 def test_without_a_registry_of_ones_own_nothing_is_touched(cluster: Cluster, up: Up) -> None:
     done = up("--prod")
     assert done.returncode == 2
-    assert "up: no registry is named: set REGISTRY in infra/k8s/versions.env" in done.stderr
+    assert "up: no registry is named: set REGISTRY in infra/k8s/versions.conf" in done.stderr
     assert cluster.changes == []
 
 
