@@ -61,7 +61,7 @@ def history_backfill() -> None:
         """Bring the history of a batch of symbols into the lake."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from ml.data.history_backfill import backfill
+        from ml.data.exchange_history import backfill
         from ml.data.symbol_batches import in_turn, title
         from quantstream.settings import load_settings
 

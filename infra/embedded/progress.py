@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from infra.embedded.startup import Startup
+    from infra.embedded.start_order import Startup
 
 
 def bars(console: Console | None = None) -> Progress:

@@ -11,7 +11,7 @@ from infra.embedded.airflow import environment
 from infra.embedded.jars import cache_folder, fetch_jars
 from infra.embedded.plan import Plan
 from infra.embedded.processes import Process, process_table
-from infra.embedded.startup import PATIENCE, Startup
+from infra.embedded.start_order import PATIENCE, Startup
 from infra.embedded.state import Stack, State, write_private
 from infra.embedded.supervisor import Supervisor, start_supervisor
 from quantstream.core.errors import Unavailable

@@ -4,8 +4,8 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
 
 from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
+from quantstream.kafka.message_values import Record, contents, header_texts, next_offsets, record
 from quantstream.kafka.reader import BATCH, TRANSACTION_PATIENCE, Reader
-from quantstream.kafka.records import Record, contents, header_texts, next_offsets, record
 from quantstream.kafka.stage import PartitionedStage
 from quantstream.kafka.writer import ANY_PARTITION, Writer
 

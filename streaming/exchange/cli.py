@@ -21,11 +21,11 @@ from quantstream.core.time import EARLIEST, LATEST, SECOND
 from quantstream.observability.logs import JsonFormatter, TextFormatter
 from streaming.exchange.clock import Clock
 from streaming.exchange.clock_file import Saved, read_clock
+from streaming.exchange.error_answers import SYMBOL
 from streaming.exchange.faults import KINDS, Faults, parse_faults
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.recorded import read_recordings
 from streaming.exchange.market.synthetic import DEFAULT_SYMBOLS, HISTORY_RATE, MarketSeed, SyntheticMarket
-from streaming.exchange.refusals import SYMBOL
 from streaming.exchange.rest.futures import OFF_BOOK_A_MINUTE
 from streaming.exchange.server.http_server import Options, serve
 from streaming.exchange.server.venue import VENUES

@@ -14,7 +14,7 @@ from infra.embedded.free_ports import free_ports
 from infra.embedded.plan import Market, Plan, make_plan
 from infra.embedded.processes import Process, process_table
 from infra.embedded.readiness import fetch, is_ready
-from infra.embedded.startup import Startup
+from infra.embedded.start_order import Startup
 from infra.embedded.state import State, write_private
 from infra.embedded.supervisor import Supervisor, start_supervisor
 from quantstream.kafka import ensure_topics

@@ -14,7 +14,7 @@ import pytest
 
 from infra.embedded import orphan_processes, stack
 from infra.embedded.processes import Process
-from infra.embedded.startup import Startup
+from infra.embedded.start_order import Startup
 from infra.embedded.state import State, write_private
 from infra.embedded.supervisor import Lives, Supervisor, render, start_supervisor
 from quantstream.core.errors import Misconfigured

@@ -8,7 +8,7 @@ from typing import cast
 from picows import WSError, WSFrame, WSInvalidURL, WSListener, WSMsgType, WSTransport, ws_connect
 
 from quantstream.binance.feed import BinanceFeed
-from quantstream.binance.transports.refusals import OPEN_TIMEOUT, no_address, no_answer
+from quantstream.binance.transports.sentences import OPEN_TIMEOUT, no_address, no_answer
 from quantstream.binance.wire import MAX_FRAME
 
 DATA = (WSMsgType.TEXT, WSMsgType.BINARY)

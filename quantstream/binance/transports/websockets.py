@@ -8,7 +8,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from quantstream.binance.feed import BinanceFeed
-from quantstream.binance.transports.refusals import OPEN_TIMEOUT, no_address, no_answer
+from quantstream.binance.transports.sentences import OPEN_TIMEOUT, no_address, no_answer
 from quantstream.binance.wire import MAX_FRAME
 from quantstream.core.errors import Unavailable
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from quantstream.core.decimals import DECIMALS, units_text
-from streaming.exchange.formats.wire import aggregate_values, kline_json
+from streaming.exchange.formats.spot_wire import aggregate_values, kline_json
 from streaming.exchange.market.listing import Listing
 from streaming.exchange.market.market_klines import Kline
 from streaming.exchange.market.protocol import Span

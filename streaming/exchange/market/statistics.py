@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from quantstream.core.time import DAY, HOUR, MINUTE
+from streaming.exchange.error_answers import NotTraded, Refused
 from streaming.exchange.market.market_klines import bars_between, price_before, window_of
 from streaming.exchange.market.protocol import Market, latest_trades
-from streaming.exchange.refusals import NotTraded, Refused
 
 MILLISECOND = 1000  # µs
 AVERAGE_MINUTES = 5

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streaming.exchange.formats import wire
+from streaming.exchange.error_answers import (
+    INVALID_COMBINATION,
+    INVALID_INTERVAL,
+    OTHER_STATUS,
+    NotTraded,
+    Query,
+    Refused,
+)
+from streaming.exchange.formats import spot_wire
 from streaming.exchange.market import book
 from streaming.exchange.market.market_klines import INTERVALS, klines, window_of, windows_back, windows_between
 from streaming.exchange.market.protocol import (
@@ -23,7 +31,6 @@ from streaming.exchange.market.protocol import (
     trades_from,
 )
 from streaming.exchange.market.statistics import rolling_day, rolling_window, statistics, trading_day
-from streaming.exchange.refusals import INVALID_COMBINATION, INVALID_INTERVAL, OTHER_STATUS, NotTraded, Query, Refused
 from streaming.exchange.rest import tickers
 from streaming.exchange.rest.exchange_info import exchange_info
 
@@ -106,7 +113,7 @@ def kline_answer(asked: Asked, intervals: Mapping[str, int], most: int, offset: 
     else:
         earliest = window_of(interval, market.begins_at, offset)
         windows = windows_between(interval, max(start, earliest), before, limit, offset)
-    return wire.kline_rows(klines(market, symbol, interval, windows, asked.now, offset), asked.unit)
+    return spot_wire.kline_rows(klines(market, symbol, interval, windows, asked.now, offset), asked.unit)
 
 
 def aggregate_spans(asked: Asked) -> list[Span]:
@@ -246,9 +253,9 @@ SPOT: Mapping[str, Endpoint] = {
     "exchangeInfo": spot_exchange_info,
     "klines": spot_klines,
     "uiKlines": spot_klines,
-    "aggTrades": lambda asked: wire.aggregate_rows(aggregate_spans(asked), asked.unit),
-    "historicalTrades": lambda asked: wire.trade_rows(historical_spans(asked), asked.unit),
-    "trades": lambda asked: wire.trade_rows(recent_spans(asked), asked.unit),
+    "aggTrades": lambda asked: spot_wire.aggregate_rows(aggregate_spans(asked), asked.unit),
+    "historicalTrades": lambda asked: spot_wire.trade_rows(historical_spans(asked), asked.unit),
+    "trades": lambda asked: spot_wire.trade_rows(recent_spans(asked), asked.unit),
     "depth": _depth,
     "avgPrice": _average_price,
     "ticker": _window_ticker,

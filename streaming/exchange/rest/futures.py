@@ -11,14 +11,14 @@ from typing import Any
 
 from quantstream.core.decimals import UNIT, units_text
 from quantstream.core.time import HOUR
+from streaming.exchange.error_answers import Refused
 from streaming.exchange.formats import futures_wire
-from streaming.exchange.formats.wire import MILLISECONDS
+from streaming.exchange.formats.spot_wire import MILLISECONDS
 from streaming.exchange.market import book
 from streaming.exchange.market.listing import Listing
 from streaming.exchange.market.market_klines import INTERVALS
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.statistics import last_trade
-from streaming.exchange.refusals import Refused
 from streaming.exchange.rest import tickers
 from streaming.exchange.rest.endpoints import (
     Asked,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from quantstream.core.decimals import units_text
+from streaming.exchange.error_answers import NotTraded
 from streaming.exchange.market import book
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.statistics import (
@@ -16,7 +17,6 @@ from streaming.exchange.market.statistics import (
     rolling_day,
     statistics,
 )
-from streaming.exchange.refusals import NotTraded
 
 
 def price_row(market: Market, symbol: str, now: int) -> dict[str, Any]:

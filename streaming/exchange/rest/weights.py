@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from streaming.exchange.refusals import Refused
+from streaming.exchange.error_answers import Refused
 
 LIMIT_A_MINUTE = 6000
 REFUSALS = 10  # answers of 429 in a minute, after which an address is banned

@@ -13,10 +13,10 @@ import msgspec
 from aiohttp import web
 
 from streaming.exchange.clock import Clock
+from streaming.exchange.error_answers import Query, Refused
 from streaming.exchange.faults import Faults
-from streaming.exchange.formats import wire
+from streaming.exchange.formats import spot_wire
 from streaming.exchange.market.protocol import Market
-from streaming.exchange.refusals import Query, Refused
 from streaming.exchange.rest.endpoints import Asked, Endpoint
 from streaming.exchange.rest.exchange_info import exchange_info
 from streaming.exchange.rest.weights import Allowance, banned, too_much, used_weight
@@ -105,9 +105,9 @@ class Rest:
             self._start = asyncio.get_running_loop().call_later(self._patience, self._clock.start)
 
     def _asked(self, request: web.Request) -> Asked:
-        unit, now = wire.MILLISECONDS, self._clock.now()
+        unit, now = spot_wire.MILLISECONDS, self._clock.now()
         if self._venue.takes_micros:
-            unit = wire.unit_named(request.headers.get("X-MBX-TIME-UNIT"))
+            unit = spot_wire.unit_named(request.headers.get("X-MBX-TIME-UNIT"))
         listings = self._faults.listed(self._market.listings, now)
         query = Query(request.query, listings, self._venue.takes_micros)
         return Asked(self._market, query, now, unit, self._allowance.limit, request.headers)

@@ -12,8 +12,8 @@ import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from streaming.exchange.clock import Clock
-from streaming.exchange.formats.wire import MILLISECONDS, unit_named
-from streaming.exchange.refusals import Refused
+from streaming.exchange.error_answers import Refused
+from streaming.exchange.formats.spot_wire import MILLISECONDS, unit_named
 from streaming.exchange.rest.weights import Attempts
 from streaming.exchange.server.venue import SPOT, Venue
 from streaming.exchange.streams.client import Connection, Event, Rules, TooManyMessages

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 import msgspec
 
 from quantstream.core.time import SECOND
-from streaming.exchange.formats import futures_wire, wire
+from streaming.exchange.error_answers import NotTraded
+from streaming.exchange.formats import futures_wire, spot_wire
 from streaming.exchange.market.book import book_at, rows, update_between
 from streaming.exchange.market.market_klines import Kline, klines, next_window, window_of
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.statistics import Last, last_trade
-from streaming.exchange.refusals import NotTraded
 from streaming.exchange.streams import ticker_events
 from streaming.exchange.streams.stream_names import ALL, Kind, Stream
 
@@ -86,7 +86,7 @@ class KlineFeed:
 
     def _event(self, kline: Kline, at: int, units: set[int]) -> dict[int, str]:
         symbol, interval = self._stream.symbol, self._stream.detail
-        write = wire.kline_event if self._stream.channel == "kline" else futures_wire.continuous_kline_event
+        write = spot_wire.kline_event if self._stream.channel == "kline" else futures_wire.continuous_kline_event
         return {unit: write(symbol, interval, kline, at, unit) for unit in units}
 
 

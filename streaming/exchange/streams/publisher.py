@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Faults
-from streaming.exchange.formats import futures_wire, wire
+from streaming.exchange.formats import futures_wire, spot_wire
 from streaming.exchange.market.protocol import Market, Span, trades_between
 from streaming.exchange.streams.client import Connection, Event
 from streaming.exchange.streams.live_streams import Feed, feed_of
@@ -108,7 +108,7 @@ class Publisher:
             if listened[1]:
                 run = Span(span.tape, *span.tape.aggregate_starts.searchsorted([span.start, span.stop]).tolist())
                 at = span.tape.at[span.tape.aggregate_starts[run.start : run.stop]].tolist()
-                write = futures_wire.aggregate_events if self._kind == "futures" else wire.aggregate_events
+                write = futures_wire.aggregate_events if self._kind == "futures" else spot_wire.aggregate_events
                 texts = {unit: write(run, unit) for unit in self._units(aggregates)}
                 due += _events(aggregates, at, texts)
         return due
@@ -121,7 +121,7 @@ class Publisher:
             texts = {unit: [text for _, text in events] for unit, events in told.items()}
         else:
             at = span.tape.at[span.start : span.stop].tolist()
-            texts = {unit: wire.trade_events(span, unit) for unit in units}
+            texts = {unit: spot_wire.trade_events(span, unit) for unit in units}
         return _events(name, at, texts)
 
     def _units(self, name: str) -> set[int]:

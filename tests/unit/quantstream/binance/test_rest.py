@@ -19,9 +19,9 @@ from quantstream.binance.transports import opener
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from streaming.exchange.clock import Clock
+from streaming.exchange.error_answers import Refused
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
-from streaming.exchange.refusals import Refused
 from streaming.exchange.rest.weights import Allowance, Attempts
 from streaming.exchange.server.http_server import Options, Served, serve
 from streaming.exchange.streams.client import Rules

@@ -31,7 +31,7 @@ from quantstream.messages.payloads import (
 )
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import TOPICS
-from streaming.exchange.formats import futures_wire, wire
+from streaming.exchange.formats import futures_wire, spot_wire
 from streaming.exchange.market.protocol import latest_aggregates, latest_trades
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 
@@ -61,16 +61,16 @@ def events(lines: list[str]) -> list[bytes]:
 
 TRADES, AGGREGATES = latest_trades(MARKET, "BTCUSDT", 20, AT), latest_aggregates(MARKET, "BTCUSDT", 20, AT)
 WRITTEN: dict[str, list[bytes]] = {
-    "trade": [trade_event(TRADE), *(event for span in TRADES for event in events(wire.trade_events(span, 1)))],
+    "trade": [trade_event(TRADE), *(event for span in TRADES for event in events(spot_wire.trade_events(span, 1)))],
     "aggTrade": [
         trade_event(AGGREGATE),
-        *(event for span in AGGREGATES for event in events(wire.aggregate_events(span, 1000))),
+        *(event for span in AGGREGATES for event in events(spot_wire.aggregate_events(span, 1000))),
         *(event for span in AGGREGATES for event in events(futures_wire.aggregate_events(span, 1000))),
     ],
-    "restTrade": [*rows(wire.trade_rows(TRADES, 1)), *rows(wire.trade_rows(TRADES, 1000))],
+    "restTrade": [*rows(spot_wire.trade_rows(TRADES, 1)), *rows(spot_wire.trade_rows(TRADES, 1000))],
     "restAggTrade": [
         aggregate_row(AGGREGATE),
-        *rows(wire.aggregate_rows(AGGREGATES, 1000)),
+        *rows(spot_wire.aggregate_rows(AGGREGATES, 1000)),
         *rows(futures_wire.aggregate_rows(AGGREGATES, 1000)),
     ],
     "heartbeat": [

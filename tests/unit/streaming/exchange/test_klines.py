@@ -16,7 +16,7 @@ from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import units_text
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from streaming.exchange.formats.wire import kline_rows, trade_rows
+from streaming.exchange.formats.spot_wire import kline_rows, trade_rows
 from streaming.exchange.market.market_klines import (
     DAY,
     INTERVALS,

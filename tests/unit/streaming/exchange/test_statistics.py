@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from quantstream.core.decimals import units_text
 from quantstream.core.time import DAY, MINUTE, SECOND
 from quantstream.core.trade import Trade
+from streaming.exchange.error_answers import NotTraded, Refused
 from streaming.exchange.market.market_klines import INTERVALS, klines, window_of, windows_back, windows_between
 from streaming.exchange.market.protocol import Market, trades_between
 from streaming.exchange.market.recorded import RecordedMarket
@@ -26,7 +27,6 @@ from streaming.exchange.market.statistics import (
     trading_day,
 )
 from streaming.exchange.market.synthetic import SyntheticMarket
-from streaming.exchange.refusals import NotTraded, Refused
 from streaming.exchange.rest import tickers
 
 START = 1_723_161_255 * SECOND

@@ -66,7 +66,7 @@ async def test_a_symbol_that_is_delisted_is_set_aside_and_the_others_go_on(marke
 async def test_any_refusal_of_a_symbol_sets_only_that_one_aside(
     market: SyntheticMarket, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streaming.exchange.refusals.INVALID_SYMBOL", (code, "This symbol is gone."))
+    monkeypatch.setattr("streaming.exchange.error_answers.INVALID_SYMBOL", (code, "This symbol is gone."))
     log, clock = FakeLog(), Clock(STARTS_AT, 60.0)
     async with serve(market, clock, Options()) as served, over(served, log) as run:
         await until(lambda: is_going(run.work))

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from ml.data.history_backfill import BackfillResult, backfill
+from ml.data.exchange_history import BackfillResult, backfill
 from quantstream.binance.klines import parse_kline
 from quantstream.binance.rate_limits import Weight
 from quantstream.binance.rest import BlockingRest

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 from quantstream.core.decimals import units_text
 from quantstream.core.time import MICROSECOND
+from streaming.exchange.error_answers import INVALID_TIME_UNIT, Refused
 from streaming.exchange.market.market_klines import Kline
 from streaming.exchange.market.protocol import Span
-from streaming.exchange.refusals import INVALID_TIME_UNIT, Refused
 
 MILLISECONDS = 1000 * MICROSECOND
 MICROSECONDS = MICROSECOND

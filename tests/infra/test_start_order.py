@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from infra.embedded.processes import Process
-from infra.embedded.startup import DEATHS, Startup, last_words
+from infra.embedded.start_order import DEATHS, Startup, last_words
 from infra.embedded.state import State
 from infra.embedded.supervisor import Lives, Watched
 from quantstream.core.errors import Misconfigured, Unavailable
