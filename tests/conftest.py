@@ -26,6 +26,7 @@ DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
 LONGEST_FIRST = ("stack", "broker", "ml")  # groups of tests that share something dear, begun in this order
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let what shares a stack, a broker or models run in one process of `pytest -n 2 --dist loadgroup`, all else file by file."""
     groups = [_group(item) for item in items]
