@@ -32,8 +32,8 @@ promtool: ## Find or fetch promtool, which evaluates the alert rules
 run: jars ## Start everything: dashboard, Airflow, MLflow; Ctrl-C stops it
 	@exec $(BIN)/quantstream up $(ARGS)
 
-test: jars browser promtool ## Run every test, the browser's included, in two processes; ARGS='…' in one
-	@exec $(BIN)/python -m pytest $(or $(ARGS),-n 2 --dist loadgroup --no-loadscope-reorder --durations=25)
+test: jars browser promtool ## Run every test, the browser's included
+	@exec $(BIN)/python -m pytest --durations=25 $(ARGS)
 
 check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, unit tests
 	$(BIN)/ruff format --check .

@@ -23,29 +23,6 @@ settings.load_profile("quantstream")
 DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
 
 
-LONGEST_FIRST = ("stack", "broker", "ml")  # groups of tests that share something dear, begun in this order
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let what shares a stack, a broker or models run in one process of `pytest -n 2 --dist loadgroup`, all else file by file."""
-    groups = [_group(item) for item in items]
-    for item, group in zip(items, groups, strict=True):
-        item.add_marker(pytest.mark.xdist_group(group))
-    places = {group: place for place, group in enumerate([*LONGEST_FIRST, *dict.fromkeys(groups)][::-1])}
-    order = sorted(range(len(items)), key=lambda place: -places[groups[place]])
-    items[:] = [items[place] for place in order]
-
-
-def _group(item: pytest.Item) -> str:
-    """Return what a test shares with others: the machine (`stack`), the session's broker, trained models, or a file."""
-    if any(item.get_closest_marker(name) for name in ("stack", "browser")):
-        return "stack"
-    if item.get_closest_marker("broker"):
-        return "broker"
-    return "ml" if "unit/ml/" in item.nodeid else item.nodeid.split("::")[0]
-
-
 def _broker(folder: Path) -> Iterator[Kafka]:
     port = local_broker.free_port()
     kafka = Kafka(bootstrap=f"127.0.0.1:{port}")
