@@ -5,12 +5,14 @@ In a batch one symbol's trouble stays its own: the others are done all the same,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from quantstream.core.errors import DataRejected, Misconfigured
 
+log = logging.getLogger(__name__)
 MOST_TASKS = 100  # so many symbols have a task each; more share them
 
 
@@ -45,8 +47,10 @@ def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes
             said = work(symbol)
         except (DataRejected, Misconfigured) as error:
             outcomes.refused[symbol] = str(error)
-        except Exception as error:  # noqa: BLE001  raised below, after the others; another try finds them done
+            log.warning("%s is refused: %s", symbol, error)  # an error below would take the outcomes with it
+        except Exception as error:  # raised below, after the others; another try finds them done
             later = later or error
+            log.exception("%s failed", symbol)
         else:
             outcomes.done += [said] if said is not None else []
     if later is not None:
