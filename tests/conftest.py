@@ -9,6 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -16,11 +17,23 @@ from hypothesis import settings
 from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
+from tests.shares import OneStack, turn
 
 ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("quantstream", deadline=None)  # a busy machine is no finding
 settings.load_profile("quantstream")
 DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack | None:
+    """Share the tests out by files where `make test` asks for it (`--dist loadscope`)."""
+    return OneStack(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin what takes longest first, so that nothing long is left over at the end for one process."""
+    items.sort(key=lambda item: turn(item.nodeid))
 
 
 def _broker(folder: Path) -> Iterator[Kafka]:

@@ -78,7 +78,8 @@ def is_header(cells: Sequence[str]) -> bool:
 def layout_of(names: Sequence[str]) -> Layout:
     """Return the layout that a header's names tell.
 
-    Raises: Misconfigured with the names found and those wanted; also for contracts, which are no coins.
+    Raises: Misconfigured with the names found and those wanted; also for names given twice and for contracts, which are
+    no coins.
     """
     exact = [name.strip() for name in names]
     known = [re.sub(r"[^a-z0-9]", "", name.lower()) for name in exact]
@@ -86,6 +87,11 @@ def layout_of(names: Sequence[str]) -> Layout:
         raise Misconfigured(
             "its columns are those of COIN-M: quantities are contracts, not coins, and would make false volumes; "
             "give trades of a spot or USD-M symbol"
+        )
+    if twice := sorted({exact[place] for place in _places_named_twice(known, exact)}):
+        raise Misconfigured(
+            f"the columns {', '.join(exact)[:300]} name {', '.join(twice)} twice, and which one is meant is nowhere said: "
+            "name them with --columns, in the file's order"
         )
     places = {EVENT_NAMES[name]: number for number, name in enumerate(exact) if name in EVENT_NAMES}
     for field, wanted in FIELDS.items():
@@ -102,6 +108,16 @@ def layout_of(names: Sequence[str]) -> Layout:
             "name them with --columns, in the file's order"
         )
     return Layout(places, len(names))
+
+
+def _places_named_twice(known: Sequence[str], exact: Sequence[str]) -> list[int]:
+    """Return the places of names that a trade is read by and that stand there more than once."""
+    read_by = {name for wanted in FIELDS.values() for name in wanted}
+    return [
+        place
+        for place, name in enumerate(known)
+        if (name in read_by and known.count(name) > 1) or (exact[place] in EVENT_NAMES and exact.count(exact[place]) > 1)
+    ]
 
 
 def trade_of(cells: Sequence[str], layout: Layout | None, named: str) -> Trade:
