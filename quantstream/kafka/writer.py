@@ -23,24 +23,24 @@ class Writer:
     """Produces records, idempotently, or transactionally when it has a `transactional_id`."""
 
     def __init__(self, kafka: Kafka, transactional_id: str | None = None, **options: Any) -> None:
-        config = connection(kafka) | {
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "delivery.report.only.error": True,
-            "linger.ms": 5,
-            "queue.buffering.max.messages": 200_000,
-        }
-        if transactional_id:
-            config |= {
-                "transactional.id": transactional_id,
-                "transaction.timeout.ms": 60_000,
-                "error_cb": self._note_loss,
+        config = (
+            connection(kafka)
+            | {
+                "enable.idempotence": True,
+                "compression.type": "lz4",
+                "delivery.report.only.error": True,
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 200_000,
+                "error_cb": self._note_error,  # without one, a login that may write nowhere ends in a SystemError of the client
             }
+        )
+        if transactional_id:
+            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
         config |= {name.replace("_", "."): value for name, value in options.items()}
-        self.producer = Producer(config)
-        self._produce, self._failure = self.producer.produce, self._note_failure
         self.failed: list[str] = []
         self.is_lost = False
+        self.producer = Producer(config)
+        self._produce, self._failure = self.producer.produce, self._note_failure
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         if transactional_id:
             self._guard(lambda: self.producer.init_transactions(TIMEOUT))
@@ -155,7 +155,9 @@ class Writer:
         if error is not None:
             self.failed.append(error.str())
 
-    def _note_loss(self, error: KafkaError) -> None:
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._FATAL or error.fatal():  # nothing is sent any more
+            self.failed.append(error.str())
         self.is_lost = self.is_lost or error.code() == KafkaError._ALL_BROKERS_DOWN
 
     def _guard(self, act: Callable[[], Any]) -> None:

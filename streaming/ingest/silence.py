@@ -21,6 +21,7 @@ from quantstream.binance.protocols import MarketHistory, UnknownSymbol
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import SECOND
+from quantstream.core.trade import Trade
 from quantstream.messages.payloads import EventKind
 from quantstream.observability.metrics import Metrics
 from streaming.ingest.delisted import Delisted
@@ -85,6 +86,9 @@ class SilenceWatch:
         )
         metrics.gauge("unproven_symbols", "symbols whose silence nothing proves; their windows stay open").set_function(
             lambda: len(self._unproven())
+        )
+        metrics.gauge("unbegun_symbols", "symbols of which nothing says yet where their log begins").set_function(
+            lambda: len([state for state in list(self.states.values()) if not state.is_begun and not state.set_aside])
         )
         self._suspects: dict[str, SymbolFeed] = {}
         self._alone = asyncio.Semaphore(AT_ONCE)
@@ -165,6 +169,19 @@ class SilenceWatch:
             silence.foreseen = trade_id, aggregate_id, asked_at
             silence.suspect_id, silence.suspected = trade_id - 1, (state.ids.last_id, self.monotonic())
             self._suspects[state.symbol] = state
+
+    def first_came(self, state: SymbolFeed, trade: Trade) -> None:
+        """Let a log begin where REST said that it does, unless its first trade was on its way already when REST was asked.
+
+        So all since then is known to be in the log, or to be missing, and the next window is whole.
+        """
+        foreseen = state.silence.foreseen
+        if foreseen is None or trade.first_number < foreseen[0] or state.by_aggregate:
+            return
+        state.begin(*foreseen)
+        state.silence.foreseen = None
+        self._prove(state, foreseen[2])
+        self.forwarder.standing(state)
 
     def interrupted(self, state: SymbolFeed) -> None:
         """Let a log begin with the trade that may have been on its way when its connection broke: REST has it."""

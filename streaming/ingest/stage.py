@@ -145,6 +145,8 @@ class Ingest:
             except BadRecord as error:
                 self._put_aside(error, frame, state)
                 continue
+            if not state.has_history and state.pending is None:
+                self.silence.first_came(state, trade)
             if state.pending is not None:
                 self._wait(state, trade, raw, received_at)
             elif state.has_history and not state.follows(trade):

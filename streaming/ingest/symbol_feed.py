@@ -124,6 +124,11 @@ class SymbolFeed:
         return self.ids.last_id == NO_TRADE_ID or trade.first_number <= self.ids.last_id + 1
 
     @property
+    def is_begun(self) -> bool:
+        """Whether it is known where its log begins: with what it has, or with what comes next."""
+        return self.has_history or self.silence.foreseen is not None or self.silence.proven_at > 0
+
+    @property
     def newest_single(self) -> int:
         """The id of the newest single trade that the log has, or is known not to want."""
         return max(

@@ -125,7 +125,7 @@ def may_write(kafka: Kafka, topic: Topic, transaction: str = "") -> bool:
         writer.send(topic, "BTCUSDT", b"one", partition=0)
         writer.flush()
         writer.check()
-    except (QuantStreamError, SystemError):  # the latter of librdkafka's, for a login that may write nowhere at all
+    except QuantStreamError:
         return False
     return True
 
