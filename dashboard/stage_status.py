@@ -194,8 +194,8 @@ class Stages(Background):
         if url is None or not asked or found["airflow-api"].state == "down":
             return {}
         try:
-            said = json.loads(self._fetch(url)[1])
-            states = {name: str(said[AIRFLOW_PARTS[name]]["status"]) for name in asked}
+            reply = json.loads(self._fetch(url)[1])
+            states = {name: str(reply[AIRFLOW_PARTS[name]]["status"]) for name in asked}
         except Unavailable as error:
             return {name: Stage(name, "unasked", f"Airflow does not say: {error}") for name in asked}
         except (ValueError, KeyError, TypeError):

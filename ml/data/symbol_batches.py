@@ -39,12 +39,12 @@ def title(batch: Sequence[str]) -> str:
 def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes:
     """Do one symbol after the other; `work` returns a sentence, or None where there was nothing to do.
 
-    Raises: the first error that another try may mend, after every other symbol was done.
+    Raises: the first error that another try may fix, after every other symbol was done.
     """
     outcomes, later = Outcomes(), None
     for symbol in batch:
         try:
-            said = work(symbol)
+            result = work(symbol)
         except (DataRejected, Misconfigured) as error:
             outcomes.refused[symbol] = str(error)
             log.warning("%s is refused: %s", symbol, error)  # an error below would take the outcomes with it
@@ -52,7 +52,7 @@ def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes
             later = later or error
             log.exception("%s failed", symbol)
         else:
-            outcomes.done += [said] if said is not None else []
+            outcomes.done += [result] if result is not None else []
     if later is not None:
         raise later
     return outcomes

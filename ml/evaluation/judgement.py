@@ -72,12 +72,12 @@ def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
         place = (data.opened_at[lead] - first) // features.STEP_US
         raw = predict(model, data, lead)
         size = int(place.max()) + 1
-        said, came = np.full((size, *raw.shape[1:]), np.nan), np.full((size, len(model.outcomes)), np.nan)
-        said[place] = raw
-        came[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
+        predicted, outcomes = np.full((size, *raw.shape[1:]), np.nan), np.full((size, len(model.outcomes)), np.nan)
+        predicted[place] = raw
+        outcomes[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
         if result is None:
             result = np.empty((len(rows), *raw.shape[1:]))
-        result[asked] = model.adapt(said, came)[(at - first) // features.STEP_US]
+        result[asked] = model.adapt(predicted, outcomes)[(at - first) // features.STEP_US]
     assert result is not None
     return result
 

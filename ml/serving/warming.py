@@ -25,6 +25,6 @@ class Warming:
         if self._in_vain.get(symbol) == state or self.memory.is_ready(loaded, symbol, series):
             return False
         score(models, {symbol: series}, 0, self.memory)
-        if not self.memory.is_ready(loaded, symbol, series):  # too young, or with a hole: its candles abstain
+        if not self.memory.is_ready(loaded, symbol, series):  # too young, or with a gap: its candles abstain
             self._in_vain[symbol] = state
         return True

@@ -38,7 +38,7 @@ def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float
         admin.poll(0)
         raise refusal(kafka, error, heard) from error
     check_co_partitioned({name: counts.get(name, count) for name, count in wanted.items()})
-    return [said for topic in topics if (said := difference(kafka, topic, counts.get(topic.name)))]
+    return [text for topic in topics if (text := difference(kafka, topic, counts.get(topic.name)))]
 
 
 def difference(kafka: Kafka, topic: Topic, count: int | None) -> str:

@@ -23,7 +23,7 @@ from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
 
 log = logging.getLogger(__name__)
-EVERY = 10.0  # seconds between two looks; what two of them in a row find, no rebalance under way will mend
+EVERY = 10.0  # seconds between two looks; what two of them in a row find, no rebalance under way will fix
 VISIT = 20.0  # seconds in which a visitor must have joined: members hear of it with their next heartbeat
 
 
@@ -57,10 +57,10 @@ class OrphanWatch:
         except (KafkaException, Unavailable) as error:  # the next look asks again; that the broker is away, others tell
             log.debug("the group cannot be looked at", extra={"reason": str(error)})
             return set()
-        again, self.found = orphans & self.found, orphans
-        if again:
+        still, self.found = orphans & self.found, orphans
+        if still:
             self._visit()
-        return again
+        return still
 
     def close(self) -> None:
         """End a visit that is under way."""

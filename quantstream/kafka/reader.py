@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
 from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
@@ -88,7 +88,7 @@ class Reader:
             consumer.incremental_assign(parts)
             self._is_named = False
 
-        def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
+        def unassigned(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
             if tell and not self._is_closing:
                 tell([(part.topic, part.partition) for part in parts])
             consumer.incremental_unassign(parts)
@@ -96,8 +96,8 @@ class Reader:
         self.consumer.subscribe(
             [topic.name for topic in topics],
             on_assign=assigned,
-            on_revoke=lambda consumer, parts: given_up(consumer, parts, on_revoke),
-            on_lost=lambda consumer, parts: given_up(consumer, parts, on_lost or on_revoke),
+            on_revoke=lambda consumer, parts: unassigned(consumer, parts, on_revoke),
+            on_lost=lambda consumer, parts: unassigned(consumer, parts, on_lost or on_revoke),
         )
 
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
@@ -194,12 +194,12 @@ class Reader:
     def group_metadata(self) -> Any:
         """Return what proves to the broker that the group still counts this member in.
 
-        Raises: Outrun when it does not: after a session has ended, the client would send offsets as somebody outside the group,
+        Raises: Fenced when it does not: after a session has ended, the client would send offsets as somebody outside the group,
         whom the broker believes. A reader that never joined is outside on purpose.
         """
         metadata = self.consumer.consumer_group_metadata()
         if self._member is not None and self.consumer.memberid() != self._member:
-            raise Outrun(f"{self.group} has counted this member out")
+            raise Fenced(f"{self.group} has counted this member out")
         return metadata
 
     def positions(self) -> dict[tuple[str, int], int]:
@@ -219,7 +219,7 @@ class Reader:
     def poll(self, timeout: float, limit: int = BATCH) -> list[Message]:
         """Return the messages that came within `timeout` seconds, without the broker's error notices.
 
-        Raises: Unavailable on an error that retrying inside the client does not mend.
+        Raises: Unavailable on an error that retrying inside the client does not fix.
         """
         messages: list[Message] = self.consumer.consume(limit, timeout)
         if not self._is_named:

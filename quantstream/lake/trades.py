@@ -1,6 +1,6 @@
-"""Trades back out of the lake, exactly, and no more of them than are kept: some stretches of each symbol's days.
+"""Trades back out of the lake, exactly, and no more of them than are kept: some blocks of each symbol's days.
 
-A busy week does not fit into memory. A stretch of consecutive trades is read file by file and left at its last row, so that what
+A busy week does not fit into memory. A block of consecutive trades is read file by file and left at its last row, so that what
 is read, and what memory it takes, goes by what is asked for and not by what is stored.
 """
 
@@ -82,7 +82,7 @@ class StoredTrades:
         self._files = {fragment.path: fragment for fragment in table.to_pyarrow_dataset().get_fragments()}
 
     def sample(self, most: int, seed: int) -> list[Trade]:
-        """Return about `most` trades, an even share of each symbol and day, one stretch each that begins where `seed` says.
+        """Return about `most` trades, an even share of each symbol and day, one block each that begins where `seed` says.
 
         All of a day that has no more than its share; all of everything when there are no more than `most`. In order of time.
         Raises: Unavailable.

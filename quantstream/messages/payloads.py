@@ -89,7 +89,7 @@ class EventKind(StrEnum):
     SYMBOL_BACK = "symbol_back"
     GAP_FOUND = "gap_found"
     GAP_REPAIRED = "gap_repaired"
-    GAP_GIVEN_UP = "gap_given_up"  # left to the repair from the exchange's archive
+    GAP_GIVEN_UP = "gap_given_up"  # not asked for any more; its candles are corrected from klines
     CANDLES_DIFFER = "candles_differ"  # the proof found stored candles, trades and klines apart
     MODEL_SWAPPED = "model_swapped"
     MODEL_REFUSED = "model_refused"  # a champion that does not load or predict; the one before stays

@@ -45,7 +45,7 @@ class Delisted:
     def _keep(self, state: SymbolFeed) -> None:
         """Say in the log once more where the symbol stands: a restart finds it there, however long it has been away."""
         if state.has_history:
-            self.forwarder.standing(state)
+            self.forwarder.repeat_heartbeat(state)
 
     async def ask_again(self) -> None:
         """Ask for each of them now and then, for ever; one that is known again goes on where its log ends."""

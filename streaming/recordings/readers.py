@@ -180,8 +180,8 @@ def _check_sum(path: Path) -> None:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         with beside.open("rb") as sums:
-            said = sums.read(MAX_SUMS).lower()
-        if found.encode() not in said:
+            listed = sums.read(MAX_SUMS).lower()
+        if found.encode() not in listed:
             raise BadRecord(f"{path} does not match its checksum file; fetch it again")
 
 

@@ -176,15 +176,15 @@ class CandleHistories:
         size: int,
         load: LoadCandles,
         clock: Callable[[], float] = time.monotonic,
-        aside: Executor | None = None,
+        executor: Executor | None = None,
         on_lake: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `aside` runs it while candles go on (a thread).
+        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `executor` runs it while candles go on (a thread).
 
         `on_lake` is told why the lake cannot be read, once, and nothing when it can be again.
         """
         self.interval, self.size, self.load, self.clock = interval, size, load, clock
-        self._aside = aside or ThreadPoolExecutor(1, "histories")
+        self._executor = executor or ThreadPoolExecutor(1, "histories")
         self._on_lake = on_lake
         self._histories: dict[str, CandleHistory] = {}
         self._coming: tuple[CandleHistory, Future[pd.DataFrame], float] | None = None  # what is being read, since when
@@ -251,7 +251,7 @@ class CandleHistories:
     def _ask(self, history: CandleHistory) -> None:
         newest = int(history.times[-1])
         wanted = history.symbol, newest - self.size * history.length, newest
-        self._coming = history, self._aside.submit(self.load, *wanted), self.clock()
+        self._coming = history, self._executor.submit(self.load, *wanted), self.clock()
 
     def _take(self, patience: float) -> None:
         """Take what is being read, if it comes within so many seconds; whatever went wrong is noted."""

@@ -13,7 +13,7 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.features import Series
 from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
 from quantstream.messages.payloads import Score, decode, encode
 from quantstream.messages.topics import CANDLES, SCORES
@@ -121,7 +121,7 @@ class ScoreStage(PartitionedStage):
             self.writer.send(SCORES, score.symbol, encode(score))
         for message, reason in self.dead:
             source = f"score {message.topic()}-{message.partition()}@{message.offset()}"
-            put_aside(self.writer, source, reason, message.value() or b"", self.now())
+            dead_letter(self.writer, source, reason, message.value() or b"", self.now())
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
         self._settle()

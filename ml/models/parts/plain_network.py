@@ -73,8 +73,8 @@ def read(path: Path) -> PlainNetwork:
         return _checked(network, found["probes"], found["said"])
 
 
-def _checked(network: PlainNetwork, probes: Singles, said: Singles) -> PlainNetwork:
-    if not np.allclose(network(probes), said, rtol=CLOSE, atol=CLOSE):
+def _checked(network: PlainNetwork, probes: Singles, predicted: Singles) -> PlainNetwork:
+    if not np.allclose(network(probes), predicted, rtol=CLOSE, atol=CLOSE):
         raise ValueError("the network's arrays do not say what they should of the probes")
     return network
 
