@@ -58,13 +58,13 @@ def run(stage: str, settings: Settings) -> int:
 
 
 def abort() -> None:
-    """End at once, without clean-up that would hang as well; what was not committed, the successor does again."""
+    """End at once, without clean-up that would hang as well; the successor repeats whatever was not committed."""
     log.error("stage hangs and is ended", extra={"patience_s": STALLED_AFTER})
     os._exit(1)
 
 
 def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> list[str]:
-    """Return what is odd about the broker's topics, in sentences."""
+    """Return how the broker's topics differ from their declarations, in sentences."""
     deadline = time.monotonic() + BROKER_PATIENCE
     while not stop.is_set():
         try:

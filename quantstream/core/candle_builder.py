@@ -53,7 +53,7 @@ class CandleBuilder:
         return self.state.latest_at - self.lateness
 
     def add(self, trade: Trade) -> list[Candle]:
-        """Take one trade in and return the candles it closed or revised, oldest first."""
+        """Add one trade and return the candles it closed or revised, oldest first."""
         state = self.state
         newest_at = state.ids.last_at
         status, gap = state.ids.take(trade, state.alive_from)
@@ -74,7 +74,7 @@ class CandleBuilder:
         return revised + self._close_due()
 
     def bounds(self) -> Bounds:
-        """Return which trades may come as sums next; none while something waits that any trade may bring out."""
+        """Return which trades may come next as partial sums; none while late trades or a due window wait for the next one."""
         state, ids, from_at, due_at = self.state, self.state.ids, 0, LATEST
         for interval, length in self.lengths.items():
             opened_at = state.next_open.get(interval, 0)
@@ -102,7 +102,7 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, latest_at)
 
     def heartbeat(self, at: int) -> list[Candle]:
-        """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        """Note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
         self.state.account.passed += 1
         late = self._late_revisions() if self.state.late else []
         if at <= self.state.latest_at:
@@ -152,7 +152,7 @@ class CandleBuilder:
         return revised
 
     def _reopened(self, interval: str, opened_at: int, newest_at: int) -> Window | None:
-        """Return a window that was closed as flat, with those after it, though it is kept no more: what it held is known.
+        """Return a window that closed flat and was dropped, with those after it: their content is known.
 
         All windows since the newest trade were flat. If they should not have been (the feed was mute, and nobody knew), their
         trades come now.
@@ -196,7 +196,7 @@ class CandleBuilder:
         return not any_closed and opened_at + self.lengths[interval] > self.watermark
 
     def _completed_by(self, interval: str, gap: Gap, trade: Trade) -> list[Candle]:
-        """Return revisions of the closed windows of which `trade` was the last one missing in this gap."""
+        """Return revisions of the closed windows that `trade` completes: this gap has no other trade of theirs."""
         length = self.lengths[interval]
         rest = gap.without(trade) if gap.after else []  # what came before the log has no last one
         opened_at = window_start(trade.traded_at, length)

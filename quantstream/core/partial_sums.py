@@ -32,7 +32,7 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     is_damaged: bool = False  # a gap in it was forgotten: only the exchange's kline can correct it
 
     def add(self, trade: Trade) -> None:
-        """Take one trade in; order does not matter."""
+        """Add one trade; order does not matter."""
         price, quantity = trade.price, trade.quantity
         if self.trade_count == 0:
             self.open = self.high = self.low = self.close = price
@@ -103,7 +103,7 @@ class Window(msgspec.Struct, array_like=True, gc=False):
 
 
 class Bounds(NamedTuple):
-    """Which trades change nothing of a builder but the sums of open windows: it takes such ones as partial sums, many at once.
+    """Which trades only add to the sums of open windows: a builder takes them as partial sums, many at once.
 
     They have the number `next_id` and follow one another, and their times (µs) lie in `[from_at, due_at)`: there every window is
     open, and none is due to close. A trade whose ids lie in `[known_from, next_id)` is a duplicate.
@@ -132,7 +132,7 @@ class SymbolState(msgspec.Struct):
     account: Account = msgspec.field(default_factory=Account)  # of the records; `settle` completes it
 
     def settle(self) -> Account:
-        """Bring the account up to what the ids say, and return it."""
+        """Complete the account from the ids, and return it."""
         self.account.duplicate = self.ids.duplicates
         self.account.refused = self.ids.refused + self.lost
         return self.account

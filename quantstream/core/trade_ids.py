@@ -1,4 +1,4 @@
-"""Which trade ids of a symbol were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
+"""The trade ids of a symbol that were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
 
 The exchange numbers a symbol's trades without gaps, so ids alone decide; ingest, aggregate and sink all ask this one. Of futures
 it is the aggregates that are numbered so (`Trade.by_id`).
@@ -17,7 +17,7 @@ MAX_GAPS = 64  # beyond it the oldest is forgotten, and its candles are correcte
 
 
 class IdStatus(Enum):
-    """What the ids of a trade make it to a sequence."""
+    """How a trade's ids relate to those seen before."""
 
     NEXT = auto()  # the one expected
     JUMP = auto()  # new, but ids before it are missing: a gap was opened
@@ -33,7 +33,7 @@ class IdStatus(Enum):
 
     @property
     def is_refused(self) -> bool:
-        """Whether it cannot be told if the trade counts: somebody has to hear of it."""
+        """Whether the ids cannot tell if the trade is new: it becomes a dead letter."""
         return self in REFUSED
 
 
@@ -108,12 +108,12 @@ class Sequence(msgspec.Struct):
 
     @property
     def refused(self) -> int:
-        """How many trades it could not tell of whether they were seen."""
+        """How many trades could not be told from duplicates."""
         return self.overlaps + self.unknown
 
     @property
     def known_from(self) -> int:
-        """The first id from which on all up to the last are known to have been seen."""
+        """The first id such that it and all later ones up to the last have been seen."""
         known = self.floor
         for gap in self.open_gaps:
             known = max(known, gap.last)

@@ -68,7 +68,7 @@ def check_co_partitioned(counts: Mapping[str, int]) -> None:
 
 
 def _partitions(kafka: Kafka, topic: Topic, counts: Mapping[str, int]) -> int:
-    """How many a topic is made with: those of the trades that are there already, where they belong together."""
+    """Return the number of partitions for a new topic: that of the existing trades topic where the two belong together."""
     usual = kafka.partitions if topic.key == "symbol" else topic.partitions
     return counts.get(TRADES.name, usual) if topic in CO_PARTITIONED else usual
 

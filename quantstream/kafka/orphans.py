@@ -28,7 +28,7 @@ VISIT = 20.0  # seconds in which a visitor must have joined: members hear of it 
 
 
 class OrphanWatch:
-    """One member's look at its group; nothing of it waits for the broker but the list of partitions."""
+    """One member's check of its group, without waiting for the broker except for the list of partitions."""
 
     def __init__(self, reader: Reader, topics: Sequence[Topic], clock: Callable[[], float] = time.monotonic) -> None:
         self.reader, self.topics, self.clock = reader, list(topics), clock
@@ -40,7 +40,7 @@ class OrphanWatch:
         self._leave_at = 0.0
 
     def look(self) -> set[Partition]:
-        """Go on with what is under way; return the partitions that are found to be nobody's, once they are acted upon."""
+        """Continue the check that is under way; return the orphaned partitions when a rebalance was begun for them."""
         if self._visitor is not None:
             self._go_on_visiting(self._visitor)
             return set()
@@ -63,7 +63,7 @@ class OrphanWatch:
         return still
 
     def close(self) -> None:
-        """End a visit that is under way."""
+        """End the check that is under way."""
         if self._visitor is not None:
             self._visitor.close()
             self._visitor = None

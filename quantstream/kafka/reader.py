@@ -65,7 +65,7 @@ class Reader:
 
     @property
     def member(self) -> str:
-        """As the group named this one when it last gave it partitions; empty before."""
+        """The member id that the group gave with the last assignment; empty before the first."""
         return self._member or ""
 
     def subscribe(
@@ -178,7 +178,7 @@ class Reader:
             time.sleep(0.1)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
-        """Read assigned partitions on from exact offsets; return False when one of them is not assigned any more.
+        """Seek assigned partitions to exact offsets; return False when one of them is not assigned any more.
 
         Raises: Unavailable.
         """
@@ -192,7 +192,7 @@ class Reader:
         return True
 
     def group_metadata(self) -> Any:
-        """Return what proves to the broker that the group still counts this member in.
+        """Return the group metadata by which the broker knows that this member still belongs to the group.
 
         Raises: Fenced when it does not: after a session has ended, the client would send offsets as somebody outside the group,
         whom the broker believes. A reader that never joined is outside on purpose.
@@ -238,7 +238,7 @@ class Reader:
         return good
 
     def leave(self) -> None:
-        """Leave the group for good and close: others read its partitions on at once, not only when its session has run out.
+        """Leave the group and close: others take its partitions over at once, not only when its session has run out.
 
         Whoever has something to commit does so before.
         """
@@ -250,6 +250,6 @@ class Reader:
         self.consumer.close()
 
     def close(self) -> None:
-        """End without a word to the group: a successor of the same name takes its partitions back at once."""
+        """Close without leaving the group: a successor of the same name takes its partitions back at once."""
         self._is_closing = True
         self.consumer.close()

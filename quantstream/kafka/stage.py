@@ -59,22 +59,22 @@ class PartitionedStage(ABC):
 
     @abstractmethod
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Put the committed state of some partitions in the place of any that is held; return where reading goes on.
+        """Replace the state of some partitions by the committed one; return the offsets at which reading goes on.
 
         Raises: Unavailable.
         """
 
     @abstractmethod
     def forget(self, partitions: Sequence[Partition]) -> None:
-        """Drop the state of partitions that are others' now."""
+        """Drop the state of partitions that are assigned to others now."""
 
     @abstractmethod
     def take(self, messages: list[Message]) -> None:
-        """Do the work on messages of held partitions; nothing of it is seen by others before the commit."""
+        """Process messages of held partitions; others see nothing of it before the commit."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Commit all that was taken, with its offsets, in one transaction.
+        """Commit the results and offsets of all messages taken, in one transaction.
 
         Raises: Fenced when the group or the table has moved on; Unavailable, which ends the process.
         """
@@ -96,10 +96,10 @@ class PartitionedStage(ABC):
         return True
 
     def idle(self) -> None:  # noqa: B027  (most have nothing to do then)
-        """Do what has time when nothing came."""
+        """Do work that can wait for an idle turn."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:  # noqa: B027
-        """See to what the next holder of partitions needs, after the last commit of them."""
+        """Prepare for the next owner of partitions, after the last commit of them."""
 
     def resume(self, reached: Mapping[Partition, int | None]) -> dict[Partition, int]:
         """Return where reading goes on from what was `reached` (None: nothing yet), and tell of records that are gone.

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """How an application's progress moves: from what the table must say to what it says afterwards."""
+    """A step of an application's progress: the value that the table must have, and the one that it has afterwards."""
 
     expected: int | None
     reached: int
@@ -344,7 +344,7 @@ def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
 
 
 def _duplicates(table: DeltaTable, at: str) -> dict[str, int]:
-    """Return how many rows of each symbol say again what another row said; a revision alone is no repetition."""
+    """Return how many rows of each symbol duplicate another row; a revision is no duplicate."""
     key = ["symbol", "interval", at]
     data = table.to_pyarrow_dataset()
     times = data.to_table(columns=[at], filter=pc.field("revision") > 0)[at].unique()
@@ -355,7 +355,7 @@ def _duplicates(table: DeltaTable, at: str) -> dict[str, int]:
 
 
 def _state_path(application: str, reached: int) -> str:
-    """Return where a state lies: beside the table's data, under a name that Delta's readers and its vacuum pass over."""
+    """Return the path of a state: beside the table's data, under a name that Delta's readers and its vacuum ignore."""
     return f"_state/{quote(application, safe='')}/{reached}.json"
 
 

@@ -24,7 +24,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Calibrated probabilities of Buy, Hold and Sell, and what they come to after costs."""
+    """Calibrated probabilities of Buy, Hold and Sell, and the expected return after costs."""
 
     action: Literal["Buy", "Hold", "Sell"]
     buy: float
@@ -33,7 +33,7 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """What the champions say of one closed candle; parts are None where a model is missing or abstains (`abstained`)."""
+    """The champions' predictions for one closed candle; parts are None where a model is missing or abstains (`abstained`)."""
 
     symbol: str
     interval: str

@@ -58,7 +58,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _one_line(value: object) -> str:
-    """What came from outside must not look like a record of its own."""
+    """Escape text from outside, so that it cannot look like a record of its own."""
     return str(value).replace("\r", "\\r").replace("\n", "\\n")
 
 

@@ -51,7 +51,7 @@ Failed = Callable[[str, Ints, str], None]  # told the symbol, the rows and why t
 
 
 class TradeModel(Protocol):
-    """What detect asks of the anomaly champion."""
+    """The anomaly champion, as far as detect uses it."""
 
     name: str
     version: str
@@ -76,7 +76,7 @@ class Detector:
         self.refused = 0  # trades of which it cannot be told whether they were judged before
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
-        """Return the trade's features, None for one that was seen before."""
+        """Return the trade's features, None for a duplicate."""
         return self.features.push(trade) if note(self.seen.sequence(partition, trade.symbol), trade).is_new else None
 
     def rows(self, columns: TradeColumns) -> tuple[Ints, Floats]:

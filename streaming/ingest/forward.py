@@ -35,7 +35,7 @@ class Forwarder:
     def forward(
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, origin: str, received_at: int = 0
     ) -> IdStatus:
-        """Append a trade unless the log has it; tell of the gap when some before it are missing."""
+        """Append a trade unless the log has it; report the gap when trades before it are missing."""
         status, gap = state.note(trade)
         if not status.is_new:
             self.dropped.inc()
@@ -57,7 +57,7 @@ class Forwarder:
         return status
 
     def refuse_beyond(self, horizon: int, trade: Trade) -> None:
-        """Let no trade of the future into the log: it would close every window up to its time, and nothing opens them again.
+        """Refuse a trade of the future: it would close every window up to its time for good.
 
         Raises: BadRecord.
         """
@@ -93,7 +93,7 @@ class Forwarder:
         self.log.send(state.symbol, heartbeat_event(state.symbol, at, position), "heartbeat", self.now(), "live")
 
     def event(self, kind: str, text: str, symbol: str = "", detail: dict[str, str | int | float] | None = None) -> None:
-        """Tell the operators something."""
+        """Send an event to the operators."""
         self.log.event(Event("ingest", kind, text, self.now(), symbol, detail or {}))
 
     def _start(self, state: SymbolFeed, status: IdStatus) -> None:

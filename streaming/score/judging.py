@@ -24,7 +24,7 @@ ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 
 
 class Judging:
-    """Scores candles that closed together, each with its history."""
+    """Scores candles that closed at the same time, each with its history."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Judging:
         return series
 
     def _scores(self, histories: Mapping[str, Series], reasons: dict[str, str]) -> list[Score]:
-        """All in one pass; where that fails, each by itself, so that `reasons` say which one is to blame."""
+        """Score all in one pass; where that fails, each by itself, so that `reasons` name the symbol that fails."""
         if not histories:
             return []
         try:

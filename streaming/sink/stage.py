@@ -116,7 +116,7 @@ class SinkStage(PartitionedStage):
                     self._take_row(TABLES[topic], message, raw, symbol)
 
     def flush(self) -> None:
-        """Commit every table that has news, each with its progress."""
+        """Commit every table that has new rows or offsets, each with its progress."""
         self.writer.flush()  # dead letters are there before their offsets are
         started = time.monotonic()
         for table, offsets in self.offsets.items():
@@ -154,7 +154,7 @@ class SinkStage(PartitionedStage):
         return self.resume({part: self.progress[part] for part in partitions})
 
     def _compare(self, part: Partition) -> None:
-        """Tell of a table that says less than it did: somebody took it away or put an older one in its place."""
+        """Count and log what a table lacks that it had: somebody removed it or put an older one in its place."""
         reached, known = self.progress[part], self.known.get(part)
         if known is not None and (reached or 0) < known:
             self.gone.inc(known - (reached or 0))
@@ -197,7 +197,7 @@ class SinkStage(PartitionedStage):
         return decoder.decode(kept) if kept is not None else self._seen_before(part, reached)
 
     def _seen_before(self, part: Partition, reached: int) -> dict[str, Kept]:
-        """Return what lakes of before kept in their log, if nothing was added to them since.
+        """Return the states that older lakes kept in their log, if nothing was added since.
 
         Raises: Misconfigured.
         """
@@ -247,7 +247,7 @@ class SinkStage(PartitionedStage):
                 account.duplicate, account.refused = ids.duplicates, ids.refused
 
     def _store(self, table: str, rows: pa.Table) -> None:
-        """Move what waits for a table to what is stored: as many as there are rows, whatever was thought to wait."""
+        """Count as stored the records that wait for a table: as many as there are rows."""
         waiting: dict[str, list[Account]] = {}
         for part, held in self.books.held.items():
             for symbol, account in held.items() if TABLES[part[0]] == table else ():
@@ -266,7 +266,7 @@ class SinkStage(PartitionedStage):
             account.waiting = 0  # none of its rows is in the commit: its account does not close
 
     def _take_trades(self, messages: list[Message], columns: TradeColumns, keys: Several[bytes | None]) -> None:
-        """Keep the trades that are new; what is wrong in their topic, aggregate has dead-lettered."""
+        """Keep the new trades; aggregate writes dead letters for unreadable records of their topic."""
         names, refused = self.parser.symbols.names, list[int]()
         is_new = self.seen.find_new(columns, refused)
         table = trade_rows(columns, is_new, names, messages)
