@@ -165,7 +165,7 @@ class Visits:
         self.present = due
 
     def told(self) -> dict[str, dict[str, int]]:
-        """Return what came of it: how often each came, and how often partitions moved, by stage."""
+        """Return how often each replica came, and how often partitions moved, by stage."""
         names = [*STAGES, *(replica(name, SECOND) for name in VISITED)]
         moved = by_stage((name, moves(self.platform.log(name))) for name in names)
         return {"joins": dict(self.joins), **{name: dict(count) for name, count in moved.items() if count}}

@@ -18,7 +18,7 @@ MOST_TASKS = 100  # so many symbols have a task each; more share them
 
 @dataclass
 class Outcomes:
-    """What became of a batch: a sentence for each symbol that was done, a reason for each that was refused."""
+    """The outcomes of a batch: a sentence for each symbol that was done, a reason for each that was refused."""
 
     done: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ def batches(symbols: Sequence[str], most: int = MOST_TASKS) -> list[list[str]]:
 
 
 def title(batch: Sequence[str]) -> str:
-    """Return what a person calls a batch."""
+    """Return the name of a batch for people."""
     return batch[0] if len(batch) == 1 else f"{batch[0]} … {batch[-1]} ({len(batch)})"
 
 

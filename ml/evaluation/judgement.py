@@ -1,4 +1,4 @@
-"""What every judgement shares: the report, what a model says live, and the cuts by symbol, hour and volatility."""
+"""What every judgement shares: the report, a model's live predictions, and the cuts by symbol, hour and volatility."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def predict(model: Model, data: Dataset, rows: Rows) -> Floats:
 
 
 def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
-    """Return what a model would have said of some rows live: each corrected by the outcomes known at its candle's close."""
+    """Return the predictions a model would have made live of some rows: corrected by the outcomes known at each candle's close."""
     known = data.usable(model.names, (), model.length)
     result: Floats | None = None
     for symbol in np.unique(data.symbol[rows]):

@@ -56,7 +56,7 @@ class Model(ABC):
         return predicted if rows is None else predicted[len(predicted) - rows :]
 
     def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        """Return what `adapt` goes by, candle by candle: (…, candles). Here all of it; less is faster (`adapt_newest`)."""
+        """Return the evidence that `adapt` needs, candle by candle: (…, candles); `adapt_newest` is faster with less."""
         return np.concatenate([predicted.reshape(len(predicted), -1), outcomes], axis=1).T
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:

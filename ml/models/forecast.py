@@ -133,7 +133,7 @@ class ForecastModel(Model):
         return np.sort(corrected, axis=2) * self.unit(windows)[:, None, None] * _spread()[None, :, None]
 
     def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Stretch the intervals until they held what they promised of late."""
+        """Stretch the intervals until they would have held the promised share of recent outcomes."""
         return online_correction.stretched(predicted, outcomes, LEVELS, tuple(labels.RETURNS.values()), rows)
 
     def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:

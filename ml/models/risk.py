@@ -74,7 +74,7 @@ class RiskModel(Model):
         return self.calibrator.probabilities(_mean_logit(self.mixes, self.inputs(windows)))[:, 1]
 
     def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Correct level and slope by how often hours of late were abnormal, against how often they were said to be."""
+        """Correct level and slope by how often recent hours were abnormal, against the predicted probabilities."""
         return recalibration.leaned(predicted, outcomes[:, 0], labels.HORIZON[LABEL], rows)
 
     def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:

@@ -146,7 +146,7 @@ class HotSwap:
         self._call(lambda: self.on_refuse(name, version, reason))
 
     def _call(self, tell: Callable[[], None]) -> None:
-        """Tell somebody, whose own trouble is not ours."""
+        """Tell operators; an error of theirs changes nothing here."""
         try:
             tell()
         except Exception as error:  # noqa: BLE001

@@ -47,7 +47,7 @@ class _Past:
         self._end = SIZE
 
     def reaches(self, model: Model, series: features.Series, at: int) -> bool:
-        """Tell whether it is this model's, on this history as it is now, up to the candle at `at`."""
+        """Tell whether it belongs to this model and this history, up to the candle at `at`."""
         return self.model is model and self.at == at and self.edits == series.edits
 
     @property
@@ -56,7 +56,7 @@ class _Past:
         return self._evidence[..., self._end - SIZE : self._end]
 
     def go_on(self, at: int, predicted: Floats) -> None:
-        """Take what the model says of the next candle; the evidence of the newest rows is to be given anew."""
+        """Add the model's prediction of the next candle; the evidence of the newest rows is then computed anew."""
         self.at = at
         self.predicted[:-1] = self.predicted[1:]
         self.predicted[-1] = predicted

@@ -18,7 +18,7 @@ class Warming:
         self._in_vain: dict[str, tuple[object, ...]] = {}  # by symbol: with which models and history it did not help
 
     def __call__(self, symbol: str, series: Series) -> bool:
-        """Make what is missing for a symbol's next candle; tell whether there was anything to do."""
+        """Prepare what a symbol's next candle needs; tell whether there was anything to do."""
         models = self.champions()
         loaded = [one for _, one in models if one is not None]
         state = (series.edits, *((one.name, one.version) for one in loaded))

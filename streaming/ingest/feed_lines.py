@@ -180,14 +180,14 @@ class Line:
             await asyncio.sleep(HEARTBEAT_EVERY)
 
     def _has_drained(self, feed: Feed) -> bool:
-        """Take in what waits now, if the broker takes it, and tell whether nothing is left."""
+        """Handle the frames that wait now, if the broker has room, and tell whether none is left."""
         if not self.ingest.log.has_room:
             return False
         self.ingest.take(feed.drain(), feed)
         return not feed.waiting
 
     async def settled(self) -> bool:
-        """Tell whether all was taken in that the exchange had sent on this line before this call.
+        """Tell whether all frames that the exchange had sent on this line before this call were handled.
 
         Raises: Unavailable.
         """
@@ -198,7 +198,7 @@ class Line:
         return feed is self._feed and self._has_drained(feed)
 
     def replace(self) -> None:
-        """Have the connection replaced: some of its streams bring nothing. Each time in vain makes the next one rarer."""
+        """Have the connection replaced, because some of its streams bring nothing; attempts that do not help become rarer."""
         now = time.monotonic()
         if now - self._replaced_at > 2 * LONGEST_REPLACE_PAUSE:
             self._replace_pause = 0.0

@@ -87,7 +87,7 @@ class Forwarder:
             self.repeat_heartbeat(state)
 
     def repeat_heartbeat(self, state: SymbolFeed) -> None:
-        """Write once more what the last heartbeat said."""
+        """Write the last heartbeat once more."""
         at = max(state.last_heartbeat, state.ids.last_at)
         position = LogPosition(state.ids.last_id, state.ids.last_at, state.next_id, state.open_gaps)
         self.log.send(state.symbol, heartbeat_event(state.symbol, at, position), "heartbeat", self.now(), "live")
@@ -110,7 +110,7 @@ class Forwarder:
             self.give_up(state, lost, "too many others are open")
 
     def give_up(self, state: SymbolFeed, gap: Gap, reason: str) -> None:
-        """Tell that a gap is not asked for any more: its candles are corrected from klines."""
+        """Report that a gap is not asked for any more: its candles are corrected from klines."""
         self.gaps.labels("given_up").inc()
         text = f"{gap.missing} trades of {state.symbol} from id {gap.first} are not asked for any more: {reason}"
         self.event(EventKind.GAP_GIVEN_UP, text, state.symbol, {"first": gap.first, "last": gap.last})

@@ -58,7 +58,7 @@ class GapFill:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def catch_up(self, state: SymbolFeed) -> str:
-        """Fetch what lies between the log's last trade and the waiting ones, and let those go that then follow it.
+        """Fetch the trades between the log's last one and the waiting ones, and forward those that then follow it.
 
         Return why some could not be had; nothing when all is whole.
         """
@@ -105,7 +105,7 @@ class GapFill:
             self.forwarder.forward(state, trade, raw, self.stream, "live", received_at)
 
     async def retry_for_ever(self, exchange_time: Callable[[], int]) -> None:
-        """Ask again and again for what is still missing."""
+        """Ask for the open gaps again and again."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), RETRY_EVERY)
@@ -139,7 +139,7 @@ class GapFill:
             self.forwarder.event(EventKind.GAP_REPAIRED, text, state.symbol, {"first": gap.first, "last": gap.last})
 
     def _fill(self, state: SymbolFeed, gap: Gap, trade: Trade, raw: bytes, kind: str) -> int:
-        """Forward what a row has of a gap; return how many trades that was."""
+        """Forward the part of a row that fills a gap; return its number of trades."""
         if trade.last_number < gap.first or trade.first_number > gap.last:
             return 0
         known = (*state.before.get(gap.first, ()), *state.after.get(gap.last, ()))
@@ -148,7 +148,7 @@ class GapFill:
     def _forward_missing(
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, first: int, last: int, known: tuple[Trade, ...]
     ) -> int:
-        """Forward the part of a row within `[first, last]`, if it can be told; return how many trades that was."""
+        """Forward the part of a row within `[first, last]`, if it can be cut exactly; return its number of trades."""
         state.account.read += 1
         if trade.traded_at > self.forwarder.horizon():
             log.warning("the exchange repeats a trade of the future", extra={"symbol": state.symbol, "trade": trade.id})

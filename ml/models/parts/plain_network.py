@@ -57,7 +57,7 @@ def taken(trained: Any, length: int, width: int) -> PlainNetwork:
 
 
 def write(network: PlainNetwork, path: Path, length: int) -> None:
-    """Write the arrays, and what they say of probes, as an `npz` file."""
+    """Write the arrays, and their predictions of probes, as an `npz` file."""
     probes = _probes(length, network.kernel.shape[0])
     arrays = {name: getattr(network, name) for name in PARTS} | {"probes": probes, "said": network(probes)}
     np.savez(path, **arrays)
