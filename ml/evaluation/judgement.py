@@ -60,7 +60,7 @@ def predict(model: Model, data: Dataset, rows: Rows) -> Floats:
 
 
 def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
-    """Return the predictions a model would have made live of some rows: corrected by the outcomes known at each candle's close."""
+    """Return the predictions that a model would have made live, each corrected by the outcomes known at its candle's close."""
     known = data.usable(model.names, (), model.length)
     result: Floats | None = None
     for symbol in np.unique(data.symbol[rows]):
