@@ -20,7 +20,7 @@ More than a hundred symbols share tasks.
 critical expectation did not hold; the log's last sentence names it and the count; the symbol is quarantined until a
 later run passes.
 
-**When it is red.** Open the data docs of the failed symbol. If the data is wrong, mend or delete it in the lake and
+**When it is red.** Open the data docs of the failed symbol. If the data is wrong, fix or delete it in the lake and
 run this again; if the bound is wrong, change it in `expectations/candles.json`. Models go on training with the
 symbols that passed.
 """

@@ -36,7 +36,7 @@ def main() -> None:
     try:
         sources: Sources = st.cache_resource(open_sources, show_spinner=False)()
     except Misconfigured as error:
-        st.error(f"{error}. Mend it and start the dashboard again.")
+        st.error(f"{error}. Fix it and start the dashboard again.")
         st.stop()
     st.session_state["sources"] = sources
     pages = [

@@ -189,7 +189,7 @@ class Settings(BaseSettings):
     lateness_ms: int = Field(default=500, ge=0, le=60_000)  # allowed lateness of the watermark
     max_ahead_s: int = Field(
         default=3600, ge=1, le=604_800
-    )  # a trade dated further ahead of the exchange's clock is put aside
+    )  # a trade dated further ahead of the exchange's clock is dead-lettered
     commit_ms: int = Field(
         default=100, ge=1, le=10_000
     )  # how often aggregate, score and detect commit their transaction
@@ -360,11 +360,11 @@ def _is_made_by_kubernetes(name: str, value: str) -> bool:
 
 def _sentence(error: Any) -> str:
     """What is wrong with one setting: pydantic's own words, or its bounds where it is a number."""
-    said, given = error["msg"].removeprefix("Value error, "), error.get("input")
+    message, given = error["msg"].removeprefix("Value error, "), error.get("input")
     bounds = _bounds(error["loc"])
     if bounds and not isinstance(given, dict | BaseModel):
         return f"{str(given)[:100]!r} does not fit; use a number from {bounds[0]} to {bounds[1]}"
-    return str(said)
+    return str(message)
 
 
 def _bounds(place: tuple[Any, ...]) -> tuple[Any, Any] | None:

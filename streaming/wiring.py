@@ -198,9 +198,9 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
 
 
 async def ingest(
-    settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abandon: Callable[[], None]
+    settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abort: Callable[[], None]
 ) -> None:
-    """Run ingest until told to stop; `abandon` ends the process when it hangs.
+    """Run ingest until told to stop; `abort` ends the process when it hangs.
 
     Raises: Misconfigured, Unavailable.
     """
@@ -228,7 +228,7 @@ async def ingest(
         tell_of_balance(settings, INGEST.name, taking.balance)
         taking.resume(tails(settings.kafka, symbols))
         health.beat()
-        end_when_stalled(health, abandon)
+        end_when_stalled(health, abort)
         attempts = Pace(max(1, ATTEMPTS // count), ATTEMPTS_WINDOW)
         plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
         try:

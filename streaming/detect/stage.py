@@ -17,7 +17,7 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.tally import Tally
 from quantstream.kafka import (
     BATCH,
@@ -215,7 +215,7 @@ class DetectStage(PartitionedStage):
             self.detector.forget(part[1])
             self.books.forget(part[1])
 
-    def _count(self, columns: Columns, keys: Sequence[bytes | None]) -> None:
+    def _count(self, columns: TradeColumns, keys: Sequence[bytes | None]) -> None:
         """Count what was read, and what of it is no trade."""
         self.tally.add("read", columns.partition, columns.code, keys)
         for row, (key, item) in columns.items.items():

@@ -158,7 +158,7 @@ class Line:
     async def _empty(self, feed: Feed) -> None:
         """Take in all that waits now."""
         left = feed.waiting
-        while left > 0 and (frames := feed.taken()):
+        while left > 0 and (frames := feed.drain()):
             left -= len(frames)
             self.ingest.take(frames, feed)
             await self.ingest.room()
@@ -174,20 +174,20 @@ class Line:
             at, started = self.ingest.clock.at, time.monotonic()
             await feed.barrier()
             self.counts.round_trip.labels(str(self.number)).set(time.monotonic() - started)
-            if self._has_taken_all(feed):
+            if self._has_drained(feed):
                 self.ingest.heartbeats(self.symbols, earlier)
                 earlier = at
             await asyncio.sleep(HEARTBEAT_EVERY)
 
-    def _has_taken_all(self, feed: Feed) -> bool:
-        """Take in what waits now, if the broker takes it, and tell whether nothing is left."""
+    def _has_drained(self, feed: Feed) -> bool:
+        """Handle the frames that wait now, if the broker has room, and tell whether none is left."""
         if not self.ingest.log.has_room:
             return False
-        self.ingest.take(feed.taken(), feed)
+        self.ingest.take(feed.drain(), feed)
         return not feed.waiting
 
     async def settled(self) -> bool:
-        """Tell whether all was taken in that the exchange had sent on this line before this call.
+        """Tell whether all frames that the exchange had sent on this line before this call were handled.
 
         Raises: Unavailable.
         """
@@ -195,10 +195,10 @@ class Line:
         if feed is None:
             return False
         await feed.barrier()
-        return feed is self._feed and self._has_taken_all(feed)
+        return feed is self._feed and self._has_drained(feed)
 
     def replace(self) -> None:
-        """Have the connection replaced: some of its streams bring nothing. Each time in vain makes the next one rarer."""
+        """Have the connection replaced, because some of its streams bring nothing; attempts that do not help become rarer."""
         now = time.monotonic()
         if now - self._replaced_at > 2 * LONGEST_REPLACE_PAUSE:
             self._replace_pause = 0.0
@@ -280,7 +280,7 @@ async def keep_lines(
     try:
         async with asyncio.TaskGroup() as group:
             ingest.spawn = ingest.silence.spawn = group.create_task
-            works = (ingest.keep_time(), ingest.retry_holes(), ingest.silence.watch(), ingest.delisted.ask_again())
+            works = (ingest.keep_time(), ingest.retry_gaps(), ingest.silence.watch(), ingest.delisted.ask_again())
             for work in (*(line.run() for line in lines), *works):
                 group.create_task(work)
             await _until_stopped(ingest, lines, stop)

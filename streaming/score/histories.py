@@ -78,7 +78,7 @@ class CandleHistory:
         return self._revisions[self._start : self._end]
 
     def add(self, candle: Candle) -> None:
-        """Take a closed candle, or a revision of one; one that is older than what is here changes nothing."""
+        """Add a closed candle or a revision; one that is older than the history changes nothing."""
         times = self.times
         if len(times) == 0 or candle.opened_at > times[-1]:
             self._append(candle.opened_at, candle_floats(candle), candle.revision)
@@ -131,7 +131,7 @@ class CandleHistory:
 
     @property
     def is_full(self) -> bool:
-        """Whether every window of the warm-up is there."""
+        """Whether no window of the warm-up is missing."""
         return self._end - self._start == self.size
 
     def _append(self, at: int, row: tuple[float, ...], revision: int) -> None:
@@ -176,15 +176,15 @@ class CandleHistories:
         size: int,
         load: LoadCandles,
         clock: Callable[[], float] = time.monotonic,
-        aside: Executor | None = None,
+        executor: Executor | None = None,
         on_lake: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `aside` runs it while candles go on (a thread).
+        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `executor` runs it while candles go on (a thread).
 
         `on_lake` is told why the lake cannot be read, once, and nothing when it can be again.
         """
         self.interval, self.size, self.load, self.clock = interval, size, load, clock
-        self._aside = aside or ThreadPoolExecutor(1, "histories")
+        self._executor = executor or ThreadPoolExecutor(1, "histories")
         self._on_lake = on_lake
         self._histories: dict[str, CandleHistory] = {}
         self._coming: tuple[CandleHistory, Future[pd.DataFrame], float] | None = None  # what is being read, since when
@@ -192,7 +192,7 @@ class CandleHistories:
         self._ask_at, self._pause = float("-inf"), FIRST_RELOAD
 
     def add(self, candle: Candle) -> None:
-        """Take a closed candle in."""
+        """Add a closed candle."""
         history = self._histories.get(candle.symbol)
         if history is None:
             history = self._histories[candle.symbol] = CandleHistory(candle.symbol, self.interval, self.size)
@@ -215,7 +215,7 @@ class CandleHistories:
         return history.series()
 
     def refresh(self) -> bool:
-        """See to what one symbol lacks, and tell whether it was any's turn: for when no candle waits, and never long.
+        """Load what one symbol lacks, if it is any symbol's turn, and tell whether it was: for idle turns, and never long.
 
         The lake is read aside, for that may take longer than a candle may wait. It never raises: a lake that cannot be read is
         asked again later.
@@ -233,7 +233,7 @@ class CandleHistories:
         return False
 
     def lacks(self, symbol: str) -> str:
-        """Return what a person should know of a history that is shorter than it could be; empty when it is what there is."""
+        """Return why a history is shorter than it could be; empty when the lake has no more of it."""
         history = self._histories.get(symbol)
         if history is None or history.is_full:
             return ""
@@ -244,17 +244,17 @@ class CandleHistories:
         return ""
 
     def newest(self) -> Iterator[tuple[str, Series]]:
-        """Yield every symbol with its history as it is."""
+        """Yield every symbol with its history."""
         for symbol, history in self._histories.items():
             yield symbol, history.series()
 
     def _ask(self, history: CandleHistory) -> None:
         newest = int(history.times[-1])
         wanted = history.symbol, newest - self.size * history.length, newest
-        self._coming = history, self._aside.submit(self.load, *wanted), self.clock()
+        self._coming = history, self._executor.submit(self.load, *wanted), self.clock()
 
     def _take(self, patience: float) -> None:
-        """Take what is being read, if it comes within so many seconds; whatever went wrong is noted."""
+        """Add the candles that are being read, if they come within so many seconds; note any error."""
         assert self._coming is not None
         history, found, since = self._coming
         try:

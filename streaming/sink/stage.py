@@ -24,11 +24,11 @@ from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
-from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import SeenTrades
+from quantstream.decode.columns import Parser, TradeColumns
 from quantstream.decode.tally import Tally
+from quantstream.decode.trade_id_index import TradeIdIndex
 from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
 from quantstream.lake.store import Lake, Step
 from quantstream.messages.payloads import Anomaly, Score, decode
@@ -72,7 +72,7 @@ class SinkStage(PartitionedStage):
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.parser = Parser()
-        self.seen = SeenTrades(self.parser.symbols.names)
+        self.seen = TradeIdIndex(self.parser.symbols.names)
         self.tally = Tally(self.parser.symbols)
         self.books = Accounts[Partition]()
         self.trades: list[pa.Table] = []
@@ -116,7 +116,7 @@ class SinkStage(PartitionedStage):
                     self._take_row(TABLES[topic], message, raw, symbol)
 
     def flush(self) -> None:
-        """Commit every table that has news, each with its progress."""
+        """Commit every table that has new rows or offsets, each with its progress."""
         self.writer.flush()  # dead letters are there before their offsets are
         started = time.monotonic()
         for table, offsets in self.offsets.items():
@@ -154,7 +154,7 @@ class SinkStage(PartitionedStage):
         return self.resume({part: self.progress[part] for part in partitions})
 
     def _compare(self, part: Partition) -> None:
-        """Tell of a table that says less than it did: somebody took it away or put an older one in its place."""
+        """Count and log what a table lacks that it had: somebody removed it or put an older one in its place."""
         reached, known = self.progress[part], self.known.get(part)
         if known is not None and (reached or 0) < known:
             self.gone.inc(known - (reached or 0))
@@ -197,7 +197,7 @@ class SinkStage(PartitionedStage):
         return decoder.decode(kept) if kept is not None else self._seen_before(part, reached)
 
     def _seen_before(self, part: Partition, reached: int) -> dict[str, Kept]:
-        """Return what lakes of before kept in their log, if nothing was added to them since.
+        """Return the states that older lakes kept in their log, if nothing was added since.
 
         Raises: Misconfigured.
         """
@@ -247,7 +247,7 @@ class SinkStage(PartitionedStage):
                 account.duplicate, account.refused = ids.duplicates, ids.refused
 
     def _store(self, table: str, rows: pa.Table) -> None:
-        """Move what waits for a table to what is stored: as many as there are rows, whatever was thought to wait."""
+        """Count as stored the records that wait for a table: as many as there are rows."""
         waiting: dict[str, list[Account]] = {}
         for part, held in self.books.held.items():
             for symbol, account in held.items() if TABLES[part[0]] == table else ():
@@ -265,8 +265,8 @@ class SinkStage(PartitionedStage):
         for account in (account for owners in waiting.values() for account in owners):
             account.waiting = 0  # none of its rows is in the commit: its account does not close
 
-    def _take_trades(self, messages: list[Message], columns: Columns, keys: Several[bytes | None]) -> None:
-        """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
+    def _take_trades(self, messages: list[Message], columns: TradeColumns, keys: Several[bytes | None]) -> None:
+        """Keep the new trades; aggregate writes dead letters for unreadable records of their topic."""
         names, refused = self.parser.symbols.names, list[int]()
         is_new = self.seen.find_new(columns, refused)
         table = trade_rows(columns, is_new, names, messages)
@@ -280,7 +280,7 @@ class SinkStage(PartitionedStage):
                 outcome = "dead" if isinstance(item, BadRecord) else "passed"
                 self.tally.add_one(outcome, int(columns.partition[row]), key)
         for row in refused:
-            self._put_aside(messages[row], messages[row].value() or b"", REFUSED)
+            self._dead_letter(messages[row], messages[row].value() or b"", REFUSED)
         self.refused.inc(len(refused))
         self.duplicates.inc(trades - table.num_rows - len(refused))
         if table.num_rows:
@@ -292,15 +292,15 @@ class SinkStage(PartitionedStage):
             row = self._row(table, raw, symbol)
         except BadRecord as error:
             self.books.add(part, symbol, Account(read=1, dead=1))
-            self._put_aside(message, raw, str(error))
+            self._dead_letter(message, raw, str(error))
             return
         self.books.add(part, symbol, Account(read=1, waiting=1))
         self.rows[table].append(row)
 
-    def _put_aside(self, message: Message, raw: bytes, reason: str) -> None:
+    def _dead_letter(self, message: Message, raw: bytes, reason: str) -> None:
         self.metrics.dead.inc()
         source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, reason, raw, self.now())
+        dead_letter(self.writer, source, reason, raw, self.now())
 
     def _row(self, table: str, raw: bytes, symbol: str) -> Any:
         value = decode(raw, KINDS[table])

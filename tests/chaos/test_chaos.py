@@ -298,14 +298,14 @@ def test_a_process_that_was_only_paused_is_the_same_or_said_why_it_ended() -> No
 
 
 def test_moves_of_partitions_are_counted_by_what_stages_say() -> None:
-    said = [
+    output = [
         {"message": "partitions assigned", "partitions": "t-0 t-1"},
         {"message": "partitions revoked", "partitions": "t-1"},
         {"message": "partitions lost", "partitions": "t-0"},
         {"message": "partitions assigned", "partitions": ""},
         {"message": "partitions moved before a commit"},
     ]
-    text = "not json\n" + "\n".join(map(json.dumps, said)) + '\n{"message": "cut'
+    text = "not json\n" + "\n".join(map(json.dumps, output)) + '\n{"message": "cut'
     assert moves(text) == {"assigned": 1, "revoked": 1, "lost": 1, "outrun": 1}
 
 

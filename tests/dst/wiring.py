@@ -161,7 +161,7 @@ def score(lake: Lake, instance: str, commit_s: float, interval: str, health: Hea
     return streaming.score.stage.ScoreStage(
         Reader(KAFKA, SCORE.group, instance),
         Writer(KAFKA, f"{SCORE.group}-{instance}"),
-        CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), aside=AtOnce()),
+        CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), executor=AtOnce()),
         score_by_rule(interval),
         lambda symbol, series: False,
         Metrics("score"),

@@ -165,7 +165,7 @@ def _aggregate(raw: bytes) -> None:
 
 def _not_placed(builder: CandleBuilder) -> int:
     ids = builder.state.ids
-    return ids.duplicates + ids.overlaps + ids.unknown + builder.state.unplaced
+    return ids.duplicates + ids.overlaps + ids.unknown + builder.state.late_trades
 
 
 def _columns(raw: bytes) -> None:

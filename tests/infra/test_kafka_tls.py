@@ -196,9 +196,9 @@ def test_stage_with_a_wrong_password_ends_with_code_2_and_logs_no_secret(secured
     done = subprocess.run(
         command, env=own | given, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
     )
-    said = done.stdout + done.stderr
-    assert (done.returncode, "refused the login of aggregate" in said, "Traceback" in said) == (2, True, False)
-    assert secret not in said
+    output = done.stdout + done.stderr
+    assert (done.returncode, "refused the login of aggregate" in output, "Traceback" in output) == (2, True, False)
+    assert secret not in output
 
 
 def test_authority_file_that_is_not_there_is_named() -> None:

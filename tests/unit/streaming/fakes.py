@@ -151,9 +151,9 @@ class FakeFeed:
                 raise Unavailable("cut")
             self._news.clear()
             await self._news.wait()
-        return self.taken()
+        return self.drain()
 
-    def taken(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         frames, self._frames = self._frames[: self.most], self._frames[self.most :]
         return frames
 

@@ -109,4 +109,4 @@ async def test_what_one_reading_brings_is_handed_over_in_portions_and_read_on_af
         assert (len(portion), socket.is_read) == (size, is_read)
         found += portion
     assert found == frames
-    assert (feed.waiting, feed.taken()) == (0, [])
+    assert (feed.waiting, feed.drain()) == (0, [])
