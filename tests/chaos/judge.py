@@ -31,7 +31,7 @@ from quantstream.messages.payloads import Anomaly, DeadRecord, Score, decode
 from quantstream.messages.stages import INGEST
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
 from quantstream.settings import Kafka
-from streaming.detect.stage import Detector
+from streaming.detect.detector import Detector
 from tests.chaos.exchange import Exchange
 from tests.chaos.progress import Step, group_steps, lake_steps, went_back
 from tests.chaos.stage import Rule

@@ -31,7 +31,7 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.aggregate.aggregator import Aggregator
 from streaming.aggregate.stage import AggregateStage
-from streaming.detect import stage as detect
+from streaming.detect import detector as detect
 from streaming.detect.stage import DetectStage
 from streaming.score.histories import CandleHistories
 from streaming.score.stage import ScoreStage
