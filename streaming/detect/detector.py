@@ -43,17 +43,17 @@ class Detector:
     def __init__(self) -> None:
         self.features = TradeFeatures()
         self.parser = Parser()
-        self.seen = TradeIdIndex(self.parser.symbols.names)
+        self.id_index = TradeIdIndex(self.parser.symbols.names)
         self.refused = 0  # trades of which it cannot be told whether they were judged before
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
-        return self.features.push(trade) if note(self.seen.sequence(partition, trade.symbol), trade).is_new else None
+        return self.features.push(trade) if note(self.id_index.sequence(partition, trade.symbol), trade).is_new else None
 
     def rows(self, columns: TradeColumns) -> tuple[Ints, Floats]:
         """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
         names, refused = self.parser.symbols.names, list[int]()
-        new = np.flatnonzero(self.seen.find_new(columns, refused))
+        new = np.flatnonzero(self.id_index.find_new(columns, refused))
         self.refused += len(refused)
         features = np.zeros((len(columns), len(NAMES)))
         for rows, code in columns.by_symbol(new[columns.code[new] >= 0]):
@@ -90,13 +90,13 @@ class Detector:
 
     def short(self, partition: int) -> list[str]:
         """Return the symbols of a partition of which fewer trades are known than a trade's features reach back."""
-        return [symbol for symbol in self.seen.of(partition) if self.features.known(symbol) < REACH]
+        return [symbol for symbol in self.id_index.of(partition) if self.features.known(symbol) < REACH]
 
     def forget(self, partition: int) -> None:
         """Drop a partition's symbols: another process may have read on meanwhile."""
-        for symbol in self.seen.of(partition):
+        for symbol in self.id_index.of(partition):
             self.features.forget(symbol)
-        self.seen.forget(partition)
+        self.id_index.forget(partition)
 
     def _symbol(self, columns: TradeColumns, row: int) -> str:
         code = columns.code[row]

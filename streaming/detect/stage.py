@@ -225,7 +225,7 @@ class DetectStage(PartitionedStage):
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
-        seen = cache(self.detector.seen.of)
+        seen = cache(self.detector.id_index.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add(number, symbol, more)
             self.awaiting += [account] if more.waiting else []

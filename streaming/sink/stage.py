@@ -72,7 +72,7 @@ class SinkStage(PartitionedStage):
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.parser = Parser()
-        self.seen = TradeIdIndex(self.parser.symbols.names)
+        self.id_index = TradeIdIndex(self.parser.symbols.names)
         self.tally = Tally(self.parser.symbols)
         self.books = Accounts[Partition]()
         self.trades: list[pa.Table] = []
@@ -174,12 +174,12 @@ class SinkStage(PartitionedStage):
             self.offsets[TABLES[part[0]]].pop(part, None)
             self.books.forget(part)
             if part[0] == TRADES.name:
-                self.seen.forget(part[1])
+                self.id_index.forget(part[1])
 
     def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
         """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
         found = self._seen(part)
-        self.seen.restore(part[1], found)
+        self.id_index.restore(part[1], found)
         for symbol, ids in found.items():
             account = ids.account or Account()
             rows = stored(_application(part), symbol)
@@ -233,14 +233,14 @@ class SinkStage(PartitionedStage):
         offsets.clear()
 
     def _state(self, part: Partition) -> bytes:
-        seen = self.seen.of(part[1])
+        seen = self.id_index.of(part[1])
         for symbol in [*seen, *(self.books.held.get(part, {}).keys() - seen.keys())]:
             seen[symbol] = Kept.of(seen.get(symbol) or Sequence(), self.books.of(part, symbol))
         return msgspec.json.encode(seen)
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
-        seen = cache(self.seen.of)
+        seen = cache(self.id_index.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add((TRADES.name, number), symbol, more)
             if (ids := seen(number).get(symbol)) is not None:
@@ -268,7 +268,7 @@ class SinkStage(PartitionedStage):
     def _take_trades(self, messages: list[Message], columns: TradeColumns, keys: Several[bytes | None]) -> None:
         """Keep the new trades; aggregate writes dead letters for unreadable records of their topic."""
         names, refused = self.parser.symbols.names, list[int]()
-        is_new = self.seen.find_new(columns, refused)
+        is_new = self.id_index.find_new(columns, refused)
         table = trade_rows(columns, is_new, names, messages)
         rows = np.flatnonzero(is_new)
         self.tally.add("waiting", columns.partition[rows], columns.code[rows], keys, rows)
