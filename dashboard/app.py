@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard.sources import Sources, connect
 from quantstream.core.errors import Misconfigured
 from quantstream.observability.logs import set_up_logs
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 
 FOLDER = Path(__file__).parent
 

@@ -207,7 +207,8 @@ async def ingest(
     from quantstream.binance.market_history import BinanceHistory
     from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
     from quantstream.binance.rest import open_session
-    from streaming.ingest.feed_lines import Plan, keep_connected, share_of
+    from streaming.ingest.feed_line import Plan
+    from streaming.ingest.feed_lines import keep_connected, share_of
     from streaming.ingest.stage import Ingest
     from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 

@@ -48,7 +48,9 @@ class Detector:
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
-        return self.features.push(trade) if note(self.id_index.sequence(partition, trade.symbol), trade).is_new else None
+        return (
+            self.features.push(trade) if note(self.id_index.sequence(partition, trade.symbol), trade).is_new else None
+        )
 
     def rows(self, columns: TradeColumns) -> tuple[Ints, Floats]:
         """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from quantstream.core.errors import Misconfigured, QuantStreamError
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 if TYPE_CHECKING:
     from streaming.reconcile.proof_report import Proof

@@ -19,8 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantstream.core.accounts import NOWHERE, Account, Accounts
-from quantstream.core.candle import Candle
-from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
@@ -29,18 +27,16 @@ from quantstream.decode.tally import Tally
 from quantstream.decode.trade_id_index import TradeIdIndex
 from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
 from quantstream.kafka.dead_letters import dead_letter
-from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
 from quantstream.lake.store import Lake, Step
-from quantstream.messages.payloads import Anomaly, Score, decode
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.sink.symbol_state import Kept, decoder, stored_rows
+from streaming.sink.table_rows import row_of, table_of
 from streaming.sink.trade_rows import trade_rows
 
 log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
-KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
 LONGEST_PAUSE = 60.0  # seconds, where no more is asked for: nobody may be left waiting for minutes by one slow commit
@@ -49,7 +45,6 @@ POLL = 0.5  # seconds: how long a stop waits at most
 REFUSED = (
     "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
 )
-Row = dict[str, Any]
 
 
 class SinkStage(PartitionedStage):
@@ -217,7 +212,7 @@ class SinkStage(PartitionedStage):
             return
         started = time.monotonic()
         steps = {_application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
-        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
+        rows = pa.concat_tables(self.trades) if table == "trades" else table_of(table, self.rows[table])
         self._settle()
         self._store(table, rows)
         states = {}
@@ -289,7 +284,7 @@ class SinkStage(PartitionedStage):
     def _take_row(self, table: str, message: Message, raw: bytes, symbol: str) -> None:
         part = (message.topic(), message.partition())
         try:
-            row = self._row(table, raw, symbol)
+            row = row_of(table, raw, symbol)
         except BadRecord as error:
             self.books.add(part, symbol, Account(read=1, dead=1))
             self._dead_letter(message, raw, str(error))
@@ -301,14 +296,6 @@ class SinkStage(PartitionedStage):
         self.metrics.dead.inc()
         source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
         dead_letter(self.writer, source, reason, raw, self.now())
-
-    def _row(self, table: str, raw: bytes, symbol: str) -> Any:
-        value = decode(raw, KINDS[table])
-        if value.symbol != symbol:
-            raise BadRecord(f"a record of {value.symbol} under the key {symbol!r}: its partition is another's")
-        if isinstance(value, Candle):
-            return value
-        return _score_row(value) if isinstance(value, Score) else _anomaly_row(value)
 
     def _waiting(self, table: str) -> int:
         return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
@@ -323,36 +310,3 @@ def _topic(table: str) -> str:
 
 def _application(part: Partition) -> str:
     return f"sink/{part[0]}/{part[1]}"
-
-
-def _table(name: str, rows: list[Any]) -> pa.Table:
-    if name == "candles":
-        return candle_rows(rows)
-    columns = {}
-    for field in SCHEMAS[name]:
-        if field.name == "date":
-            continue
-        values = [row[field.name] for row in rows]
-        if pa.types.is_timestamp(field.type):
-            columns[field.name] = pa.array(values, pa.int64()).cast(field.type)
-        else:
-            columns[field.name] = pa.array(values, field.type)
-    return pa.table(columns)
-
-
-def _score_row(score: Score) -> Row:
-    signal = score.signal
-    return {
-        **msgspec.structs.asdict(score),
-        "forecasts": [msgspec.structs.asdict(forecast) for forecast in score.forecasts],
-        "action": signal.action if signal else None,
-        "buy": signal.buy if signal else None,
-        "hold": signal.hold if signal else None,
-        "sell": signal.sell if signal else None,
-        "models": list(score.models.items()),
-    }
-
-
-def _anomaly_row(anomaly: Anomaly) -> Row:
-    exact = {name: units_decimal(getattr(anomaly, name), PRICE.scale) for name in ("price", "quantity")}
-    return {**msgspec.structs.asdict(anomaly), **exact}

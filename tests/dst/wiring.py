@@ -26,7 +26,8 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 from streaming.aggregate.aggregator import Aggregator
-from streaming.ingest.feed_lines import Plan, keep_lines
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_lines
 from streaming.ingest.stage import Ingest
 from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 from streaming.score.histories import CandleHistories

@@ -37,7 +37,8 @@ from quantstream.core.time import MINUTE
 from quantstream.core.trade import Trade, is_symbol
 from quantstream.decode.columns import Parser
 from quantstream.lake.schemas import candle_rows
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 from streaming.aggregate.aggregator import Aggregator
 from streaming.ingest.feed_lines import share_of
 from streaming.offline.candles import write_candles

@@ -25,7 +25,8 @@ from infra.embedded.state import PROJECT
 from quantstream.core.errors import Misconfigured
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
 from quantstream.messages.topics import CANDLES, TRADES
-from quantstream.settings import Kafka, load_settings
+from quantstream.settings import Kafka
+from quantstream.settings_loader import load_settings
 
 USER, PASSWORD = "aggregate", "correct-horse-battery"
 PEM = serialization.Encoding.PEM

@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from quantstream.core.errors import Misconfigured
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 
 def test_symbols_are_a_comma_list_in_capitals_without_repetition(monkeypatch: pytest.MonkeyPatch) -> None:

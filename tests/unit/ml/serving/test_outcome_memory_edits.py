@@ -16,7 +16,7 @@ from ml.serving.warming import Warming
 from quantstream import features
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
-from streaming.score.histories import CandleHistory
+from streaming.score.candle_history import CandleHistory
 from tests.unit.ml import markets
 from tests.unit.ml.serving.test_outcome_memory import QuickGuess
 

@@ -19,15 +19,19 @@ from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.ingest import delisted, feed_lines, gap_fill
+from streaming.ingest import delisted, feed_line, feed_lines, gap_fill
 from streaming.ingest import stage as ingest
-from streaming.ingest.feed_lines import Plan, keep_connected
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_connected
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeLog
 
 HEARTBEAT = "heartbeat"
 _PACES = {
-    name: module for module in (delisted, feed_lines, gap_fill, ingest) for name in vars(module) if name.isupper()
+    name: module
+    for module in (delisted, feed_line, feed_lines, gap_fill, ingest)
+    for name in vars(module)
+    if name.isupper()
 }
 
 

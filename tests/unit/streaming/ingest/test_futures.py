@@ -17,7 +17,7 @@ from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import IdStatus
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.decode.columns import Parser
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected
 from tests.unit.streaming.ingest.running import candles, hasten, make, trades, until

@@ -14,7 +14,7 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Gap
-from streaming.ingest.feed_lines import Plan
+from streaming.ingest.feed_line import Plan
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected, frame
 from tests.unit.streaming.ingest.running import hasten, heartbeats, ids, make, until
 

@@ -19,15 +19,8 @@ from quantstream.core.time import MINUTE, SECOND
 from quantstream.features import COLUMNS, Series
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, utc
-from streaming.score.histories import (
-    FIRST_RELOAD,
-    LAST_RELOAD,
-    MOST_EDITS,
-    ROOM,
-    SLOW,
-    CandleHistories,
-    CandleHistory,
-)
+from streaming.score.candle_history import MOST_EDITS, ROOM, CandleHistory
+from streaming.score.histories import FIRST_RELOAD, LAST_RELOAD, SLOW, CandleHistories
 
 T0 = 1_723_161_600 * SECOND
 STEP = 5 * MINUTE
