@@ -26,7 +26,6 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 
 log = logging.getLogger(__name__)
-FENCED = ("fenced", "outrun")  # the label's value, and the one that it had before: both are counted for a release
 
 
 class PartitionedStage(ABC):
@@ -42,9 +41,7 @@ class PartitionedStage(ABC):
         self.reader, self.read_topics, self.wait_s = reader, list(topics), wait_s
         self.metrics, self.health = metrics, health
         self.rebalances = metrics.counter(
-            "rebalances_total",
-            "partitions that moved, and commits that were fenced (`outrun`: its old name), by what happened",
-            "outcome",
+            "rebalances_total", "partitions that moved, and commits that were fenced", "outcome"
         )
         self.gone = metrics.counter(
             "gone_records_total", "records deleted unread, or read and no longer in their topic"
@@ -195,8 +192,7 @@ class PartitionedStage(ABC):
             self.flush()
         except Fenced as error:
             log.warning("partitions moved before a commit", extra={"reason": str(error)})
-            for outcome in FENCED:
-                self.rebalances.labels(outcome).inc()
+            self.rebalances.labels("fenced").inc()
             self._abort()
 
     def _readings(self) -> Iterator[list[Message]]:

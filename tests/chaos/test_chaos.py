@@ -306,7 +306,7 @@ def test_moves_of_partitions_are_counted_by_what_stages_say() -> None:
         {"message": "partitions moved before a commit"},
     ]
     text = "not json\n" + "\n".join(map(json.dumps, output)) + '\n{"message": "cut'
-    assert moves(text) == {"assigned": 1, "revoked": 1, "lost": 1, "outrun": 1}
+    assert moves(text) == {"assigned": 1, "revoked": 1, "lost": 1, "fenced": 1}
 
 
 def test_a_lake_that_is_away_cannot_be_opened_and_is_whole_when_it_is_back(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ OF_REBALANCE = (
     "fenced",
     "unknown member",
     "counted this member out",
-    "outrun",
     "conflicting",
 )
 
@@ -94,7 +93,7 @@ def moves(text: str) -> Counter[str]:
         if record.get("message") in MOVES and record.get("partitions"):
             found[MOVES[record["message"]]] += 1
         elif record.get("message") == FENCED_COMMIT:
-            found["outrun"] += 1
+            found["fenced"] += 1
     return found
 
 

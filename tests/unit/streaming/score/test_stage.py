@@ -185,7 +185,6 @@ def test_scores_of_a_commit_that_the_group_has_fenced_are_dropped_and_made_again
     stage.turn()
     assert (scene.scores(), scene.committed()[0]) == ([("BTCUSDT", 0, 1.0)], 1)
     assert sample(stage, "rebalances_total", outcome="fenced") == 1
-    assert sample(stage, "rebalances_total", outcome="outrun") == 1, "its old name, for a release"
 
 
 def _between_reading_and_commit(stage: ScoreStage, act: Callable[[], None]) -> None:
