@@ -157,15 +157,15 @@ def rows(trades: Iterable[Trade]) -> Floats:
     """
     state = TradeFeatures()
     found = []
-    for trade, begins in stretches(trades):
+    for trade, begins in segments(trades):
         if begins:
             state.forget(trade.symbol)
         found.append(state.push(trade))
     return np.array(found, dtype=np.float64).reshape(-1, len(NAMES))
 
 
-def stretches(trades: Iterable[Trade]) -> Iterator[tuple[Trade, bool]]:
-    """Yield each trade and whether a stretch of its symbol begins with it: more are missing before it than `MEMORY`."""
+def segments(trades: Iterable[Trade]) -> Iterator[tuple[Trade, bool]]:
+    """Yield each trade and whether a segment of its symbol begins with it: more are missing before it than `MEMORY`."""
     last: dict[str, int] = {}
     for trade in trades:
         before = last.get(trade.symbol)

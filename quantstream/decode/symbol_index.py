@@ -74,12 +74,12 @@ class SymbolNumbers(ABC):
         """Tell what was found of a symbol, if anything was."""
 
     @abstractmethod
-    def are_untold(self) -> Flags:
+    def have_changed(self) -> Flags:
         """Return of which symbols, by their code, something is to be told."""
 
     def settle(self) -> None:
         """Tell all that was found."""
-        for code in np.flatnonzero(self.are_untold()).tolist():
+        for code in np.flatnonzero(self.have_changed()).tolist():
             self.take(code)
 
     def forget(self, partition: int) -> None:

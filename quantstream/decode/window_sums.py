@@ -20,15 +20,15 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.partial_sums import Window
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop, part
 from quantstream.decode.symbol_index import SymbolNumbers
 
 # A symbol's numbers: its bounds, what was added, the sums as in a `Window`; sums of products have two words, the low one first.
 NEXT_ID, KNOWN_FROM, FROM_AT, DUE_AT = range(4)
 LATEST_AT, LAST_AT, RECORDS, DUPLICATES = range(4, 8)
-SLICE, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, _QUOTE_TOP, COUNT, TAKER, TAKER_QUOTE, _TAKER_TOP, FIRST, LAST = range(
-    8, 22
+OPENED_AT, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, _QUOTE_TOP, COUNT, TAKER, TAKER_QUOTE, _TAKER_TOP, FIRST, LAST = (
+    range(8, 22)
 )
 ADDS, KNOWN, AFTER_SUMS, ALONE = 1, 0, -1, -2
 WIDTH = 24  # three cache lines
@@ -87,9 +87,9 @@ def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, gr
     if at < state[of + FROM_AT] or at >= state[of + DUE_AT]:
         return ALONE
     if state[of + RECORDS] == 0:
-        state[of + SLICE] = at - at % grid
+        state[of + OPENED_AT] = at - at % grid
         return ADDS
-    is_inside = state[of + SLICE] <= at < state[of + SLICE] + grid
+    is_inside = state[of + OPENED_AT] <= at < state[of + OPENED_AT] + grid
     return ADDS if is_inside and state[of + VOLUME] + quantity < ROOM else AFTER_SUMS
 
 
@@ -141,7 +141,7 @@ class PartialSums(SymbolNumbers):
         super().__init__(names, WIDTH)
         self.grid, self.builder_of = gcd(*lengths), builder_of  # no window's edge lies between
 
-    def add(self, columns: Columns) -> Iterator[tuple[int, list[Candle]]]:
+    def add(self, columns: TradeColumns) -> Iterator[tuple[int, list[Candle]]]:
         """Take a batch in; yield the rows that closed or revised candles, with these."""
         self.grow()
         each, row, count = columns, 0, len(columns)
@@ -157,7 +157,7 @@ class PartialSums(SymbolNumbers):
                 yield row, candles
             row += 1
 
-    def _one(self, columns: Columns, row: int) -> list[Candle]:
+    def _one(self, columns: TradeColumns, row: int) -> list[Candle]:
         """Give one record to its builder, after the sums of what came before it."""
         partition, code = int(columns.partition[row]), int(columns.code[row])
         symbol, item = columns.item(row, self.names)
@@ -182,10 +182,10 @@ class PartialSums(SymbolNumbers):
         if of[RECORDS]:
             quote = of[QUOTE] % WORD + (of[QUOTE + 1] << 64)
             taker_quote = of[TAKER_QUOTE] % WORD + (of[TAKER_QUOTE + 1] << 64)
-            sums = [*of[SLICE:QUOTE], quote, *of[COUNT:TAKER_QUOTE], taker_quote, of[FIRST], of[LAST]]
+            sums = [*of[OPENED_AT:QUOTE], quote, *of[COUNT:TAKER_QUOTE], taker_quote, of[FIRST], of[LAST]]
             builder.add_sums(Window(*sums), of[RECORDS], of[NEXT_ID] - 1, of[LAST_AT], of[LATEST_AT])
         self.state[code, RECORDS] = self.state[code, DUPLICATES] = 0
 
-    def are_untold(self) -> Flags:
+    def have_changed(self) -> Flags:
         """Return of which symbols there are sums that no builder has taken."""
         return np.asarray(self.state[:, RECORDS] + self.state[:, DUPLICATES] > 0, np.bool_)

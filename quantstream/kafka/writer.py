@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
@@ -129,7 +129,7 @@ class Writer:
     def commit(self, reader: Reader, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the transaction together with the consumed `offsets` (next to read).
 
-        Raises: Outrun when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
+        Raises: Fenced when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
         process has taken over this transactional id: the caller ends, and its successor starts from what is committed.
         """
         parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
@@ -166,7 +166,7 @@ class Writer:
         except KafkaException as error:
             first = error.args[0]
             has_moved = first.code() in MOVED and first.txn_requires_abort()
-            kind = Outrun if has_moved else Unavailable
+            kind = Fenced if has_moved else Unavailable
             raise kind(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error
 
 

@@ -23,7 +23,7 @@ LIST_AFTER = 200  # readings of some symbols: to list every file once costs what
 
 @dataclass(frozen=True)
 class Snapshot(Lake):
-    """A lake as it was: what is committed later is not in it."""
+    """A snapshot of a lake: what is committed later is not in it."""
 
     opened: Mapping[str, Any] = field(default_factory=dict)
     _listed: dict[str, _Files] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class _Files:
             self._by_symbol.setdefault(keys["symbol"], []).append((keys["date"], fragment))
 
     def passing(self, files: Sequence[FileFilter]) -> Dataset:
-        """Return those that pass all filters."""
+        """Return the files that pass all filters."""
         names: Iterable[str] = self._by_symbol
         first, last = date.min, date.max
         for column, operator, value in files:
@@ -84,7 +84,7 @@ class RecentLake:
         self._last: tuple[float, Snapshot] | None = None
 
     def now(self) -> Snapshot:
-        """Return them, read anew if they are older than that.
+        """Return the tables, read anew if they are older than that.
 
         Raises: Unavailable.
         """

@@ -29,7 +29,7 @@ from quantstream.kafka import (
     header_texts,
     next_offsets,
 )
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.payloads import OpenCandles, decode, encode
 from quantstream.messages.topics import CANDLES, DEAD, HEADER_RECEIVED_AT, OPEN_CANDLES, TRADES, Topic
 from quantstream.observability.health import Health
@@ -109,7 +109,7 @@ class AggregateStage(PartitionedStage):
             if isinstance(item, BadRecord):
                 bad += 1
                 self.tally.add_one("dead", int(partitions[row]), key)
-                self._put_aside(messages[row], values[row], item)
+                self._dead_letter(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
         self._emit(self.aggregator.take(columns))
 
@@ -181,11 +181,11 @@ class AggregateStage(PartitionedStage):
                 account.read += more.read
                 account.dead += more.dead
 
-    def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
+    def _dead_letter(self, message: Message, raw: bytes, error: BadRecord) -> None:
         self._begin()
         self.metrics.dead.inc()
         source = f"aggregate {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, str(error), raw, self.now(), self.route.dead)
+        dead_letter(self.writer, source, str(error), raw, self.now(), self.route.dead)
 
     def _emit(self, closed: list[Closed]) -> None:
         if not closed:

@@ -13,8 +13,8 @@ from ml.data.trade_features import NAMES, REACH, TradeFeatures
 from quantstream.core.rolling import Floats
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import SeenTrades, note
+from quantstream.decode.columns import Parser, TradeColumns
+from quantstream.decode.trade_id_index import TradeIdIndex, note
 from quantstream.messages.payloads import Anomaly
 
 log = logging.getLogger(__name__)
@@ -43,17 +43,19 @@ class Detector:
     def __init__(self) -> None:
         self.features = TradeFeatures()
         self.parser = Parser()
-        self.seen = SeenTrades(self.parser.symbols.names)
+        self.id_index = TradeIdIndex(self.parser.symbols.names)
         self.refused = 0  # trades of which it cannot be told whether they were judged before
 
     def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
         """Return the trade's features, None for one that was seen before."""
-        return self.features.push(trade) if note(self.seen.sequence(partition, trade.symbol), trade).is_new else None
+        return (
+            self.features.push(trade) if note(self.id_index.sequence(partition, trade.symbol), trade).is_new else None
+        )
 
-    def rows(self, columns: Columns) -> tuple[Ints, Floats]:
+    def rows(self, columns: TradeColumns) -> tuple[Ints, Floats]:
         """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
         names, refused = self.parser.symbols.names, list[int]()
-        new = np.flatnonzero(self.seen.find_new(columns, refused))
+        new = np.flatnonzero(self.id_index.find_new(columns, refused))
         self.refused += len(refused)
         features = np.zeros((len(columns), len(NAMES)))
         for rows, code in columns.by_symbol(new[columns.code[new] >= 0]):
@@ -63,7 +65,7 @@ class Detector:
         return new, features[new]
 
     def judge(
-        self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int, failed: Failed
+        self, model: TradeModel, columns: TradeColumns, new: Ints, features: Floats, now: int, failed: Failed
     ) -> list[Anomaly]:
         """Return the anomalies among the rows `new` of a batch. `now` is the wall clock, µs.
 
@@ -81,7 +83,7 @@ class Detector:
         mine = [(new[symbols == name], features[symbols == name]) for name in names]
         return [anomaly for rows, some in mine for anomaly in self.judge(model, columns, rows, some, now, failed)]
 
-    def _judged(self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
+    def _judged(self, model: TradeModel, columns: TradeColumns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
         scores = model.score_trades(features)
         return [
             self._anomaly(model, columns, int(new[place]), features[place], float(scores[place]), now)
@@ -90,26 +92,26 @@ class Detector:
 
     def short(self, partition: int) -> list[str]:
         """Return the symbols of a partition of which fewer trades are known than a trade's features reach back."""
-        return [symbol for symbol in self.seen.of(partition) if self.features.known(symbol) < REACH]
+        return [symbol for symbol in self.id_index.of(partition) if self.features.known(symbol) < REACH]
 
     def forget(self, partition: int) -> None:
         """Drop a partition's symbols: another process may have read on meanwhile."""
-        for symbol in self.seen.of(partition):
+        for symbol in self.id_index.of(partition):
             self.features.forget(symbol)
-        self.seen.forget(partition)
+        self.id_index.forget(partition)
 
-    def _symbol(self, columns: Columns, row: int) -> str:
+    def _symbol(self, columns: TradeColumns, row: int) -> str:
         code = columns.code[row]
         return self.parser.symbols.names[code] if code >= 0 else columns.items[row][0]
 
-    def _extend(self, columns: Columns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
+    def _extend(self, columns: TradeColumns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
         if columns.at[rows].min() == 0:  # a trade too large for the columns is among them
             return [self.features.push(columns.trade_at(row, self.parser.symbols.names)) for row in rows.tolist()]
         parts = (columns.price[rows], columns.quantity[rows], columns.at[rows], columns.maker[rows])
         return self.features.extend(symbol, *(part.tolist() for part in parts))
 
     def _anomaly(
-        self, model: TradeModel, columns: Columns, row: int, features: Floats, score: float, now: int
+        self, model: TradeModel, columns: TradeColumns, row: int, features: Floats, score: float, now: int
     ) -> Anomaly:
         trade = columns.trade_at(row, self.parser.symbols.names)
         return Anomaly(

@@ -17,7 +17,7 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.tally import Tally
 from quantstream.kafka import (
     BATCH,
@@ -215,7 +215,7 @@ class DetectStage(PartitionedStage):
             self.detector.forget(part[1])
             self.books.forget(part[1])
 
-    def _count(self, columns: Columns, keys: Sequence[bytes | None]) -> None:
+    def _count(self, columns: TradeColumns, keys: Sequence[bytes | None]) -> None:
         """Count what was read, and what of it is no trade."""
         self.tally.add("read", columns.partition, columns.code, keys)
         for row, (key, item) in columns.items.items():
@@ -225,7 +225,7 @@ class DetectStage(PartitionedStage):
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
-        seen = cache(self.detector.seen.of)
+        seen = cache(self.detector.id_index.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add(number, symbol, more)
             self.awaiting += [account] if more.waiting else []

@@ -26,7 +26,7 @@ from quantstream.messages.payloads import EventKind
 from quantstream.observability.metrics import Metrics
 from streaming.ingest.delisted import Delisted
 from streaming.ingest.forward import Forwarder
-from streaming.ingest.gap_fill import Repairs
+from streaming.ingest.gap_fill import GapFill
 from streaming.ingest.symbol_feed import SymbolFeed
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class SilenceWatch:
         states: Mapping[str, SymbolFeed],
         history: MarketHistory,
         forwarder: Forwarder,
-        repairs: Repairs,
+        gap_fill: GapFill,
         delisted: Delisted,
         clock: MarketClock,
         metrics: Metrics,
@@ -76,7 +76,7 @@ class SilenceWatch:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`grid` (µs) is where windows end; `monotonic` our own clock, s."""
-        self.states, self.history, self.forwarder, self.repairs = states, history, forwarder, repairs
+        self.states, self.history, self.forwarder, self.gap_fill = states, history, forwarder, gap_fill
         self.delisted, self.clock, self.grid, self.monotonic = delisted, clock, grid, monotonic
         self.lines: dict[str, Connected] = {}  # by symbol
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
@@ -216,7 +216,7 @@ class SilenceWatch:
     async def _fill(self, state: SymbolFeed, newest: int) -> None:
         """Take from REST what the stream does not bring; what it says is all there was until it was asked."""
         asked_at = self.clock.at - BEHIND
-        reason = await self.repairs.catch_up(state)
+        reason = await self.gap_fill.catch_up(state)
         if state.silence.mute_since and not state.silence.was_heard:
             state.is_whole = False
         if reason:
@@ -314,7 +314,7 @@ class SilenceWatch:
             text = f"the exchange's {_named(back)} bring trades again"
             detail: dict[str, str | int | float] = {"symbols": len(back), "seconds": longest}
             self.forwarder.event(EventKind.STREAM_RECOVERED, text, back[0].symbol if len(back) == 1 else "", detail)
-            self.repairs.wake.set()
+            self.gap_fill.wake.set()
 
     def _unanswered(self, reason: str) -> None:
         self.checks.labels("unanswered").inc()
@@ -328,7 +328,7 @@ class SilenceWatch:
 
     def _answered(self) -> None:
         if self._failures:
-            self.repairs.wake.set()
+            self.gap_fill.wake.set()
         self._failures = 0
         if self._is_told:
             self._is_told = False

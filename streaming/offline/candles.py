@@ -22,12 +22,12 @@ from quantstream.core.candle_builder import DEFAULT_LATENESS, CandleBuilder
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.time import interval_length
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 from quantstream.files import replacing
 from quantstream.lake.schemas import candle_rows
 from streaming.offline.external_sort import Sorter, row_of, rows_of, void_row
 from streaming.offline.merge_rows import Reconciler
-from streaming.offline.ordered_trades import Disorder, OrderedSymbol, taken
+from streaming.offline.ordered_trades import Disorder, OrderedSymbol, add_columns
 from streaming.offline.row_account import Account, clock
 from streaming.recordings.cells import CONTRACTS, counts_contracts
 from streaming.recordings.found import Block, Found, LeftOut, Part, Refused, Row
@@ -43,7 +43,7 @@ class Summary:
     trades: int
     duplicates: int
     candles: int
-    gaps: dict[str, list[Hole]]
+    gaps: dict[str, list[Gap]]
     account: Account
 
 
@@ -60,7 +60,7 @@ def build_candles(
         builder = builders.get(item.symbol)
         if builder is None:
             builder = builders[item.symbol] = CandleBuilder(item.symbol, (interval,), lateness)
-        for candle in taken(builder, item.columns) if isinstance(item, Block) else builder.add(item):
+        for candle in add_columns(builder, item.columns) if isinstance(item, Block) else builder.add(item):
             newest[candle.symbol, candle.opened_at] = candle
     for builder in builders.values():
         for candle in builder.open_candles():
@@ -232,13 +232,13 @@ class _Made:
         for candle in candles:
             self.newest[symbol, candle.opened_at] = candle
         state = self.symbols[symbol].builder.state
-        if state.unplaced:
+        if state.late_trades:
             if not self.is_sorted:
                 raise Disorder
-            self.account.placed -= state.unplaced
-            reason = f"{state.unplaced} trades up to {clock(state.latest_at)} are older than the first window"
-            self.account.refuse(symbol, reason, state.unplaced)
-            state.unplaced = 0
+            self.account.placed -= state.late_trades
+            reason = f"{state.late_trades} trades up to {clock(state.latest_at)} are older than the first window"
+            self.account.refuse(symbol, reason, state.late_trades)
+            state.late_trades = 0
 
     def candles(self) -> list[Candle]:
         """Return all candles, by symbol and time."""

@@ -145,7 +145,7 @@ def row_time(candle: Candle) -> object:
     return utc(candle.opened_at)
 
 
-def test_a_record_nobody_can_parse_is_put_aside_and_the_stage_goes_on(fresh_broker: Kafka) -> None:
+def test_a_record_nobody_can_parse_is_dead_lettered_and_the_stage_goes_on(fresh_broker: Kafka) -> None:
     writer = Writer(fresh_broker)
     writer.send(TRADES, "ETHUSDT", b'{"e":"trade","p":"x"}')
     writer.flush()

@@ -87,7 +87,7 @@ class Striker:
         for pause in [pause for pause in self.woken if process in (None, pause.process)]:
             self.woken.remove(pause)
             wrong = ended_for_nothing(
-                pause, self.platform.pid(pause.process), self.platform.log(pause.process, pause.said)
+                pause, self.platform.pid(pause.process), self.platform.log(pause.process, pause.log_size)
             )
             self.done.wrong += [wrong] if wrong else []
 

@@ -43,11 +43,11 @@ def test_every_situation_is_told_and_none_looks_fine_that_is_not() -> None:
         )
         for file in files
     ]
-    said = [run.communicate(timeout=1150)[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs), "\n".join(said)
+    output = [run.communicate(timeout=1150)[0] for run in runs]
+    assert all(run.returncode == 0 for run in runs), "\n".join(output)
     written = sum(Path(file).read_text().count("\n@test ") for file in files)
-    assert sum(len(re.findall(r"^ok ", text, re.MULTILINE)) for text in said) == written >= 60
-    assert not re.search(r"# skip", "".join(said))
+    assert sum(len(re.findall(r"^ok ", text, re.MULTILINE)) for text in output) == written >= 60
+    assert not re.search(r"# skip", "".join(output))
 
 
 @pytest.mark.parametrize("file", [MONITOR, HERE / "bin" / "kubectl", HERE / "scene.bash"], ids=lambda path: path.name)
@@ -81,9 +81,9 @@ def pods_seen(scene: list[str], folder: Path, with_jq: bool) -> dict[str, object
         check=False,
     )
     assert run.stderr == ""
-    said: dict[str, object] = json.loads(run.stdout)
-    assert said["exit"] == run.returncode
-    return said
+    output: dict[str, object] = json.loads(run.stdout)
+    assert output["exit"] == run.returncode
+    return output
 
 
 def test_jq_changes_nothing_but_the_time_it_takes(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from infra.embedded.free_ports import free_ports
 from infra.embedded.jars import cache_folder, ensure_jars
 from quantstream.core.errors import QuantStreamError
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import DEAD, TOPICS, Topic
 from quantstream.settings import Kafka
@@ -142,7 +142,7 @@ def test_a_stage_may_put_a_record_aside(logins: Mapping[str, Kafka], stage: str)
     writer = Writer(logins[stage], fenced) if fenced else Writer(logins[stage])
     if fenced:
         writer.begin()
-    put_aside(writer, f"{stage} market.candles.v1-0-7", "no candle", b"x", 0)
+    dead_letter(writer, f"{stage} market.candles.v1-0-7", "no candle", b"x", 0)
     writer.flush()
     writer.check()
 

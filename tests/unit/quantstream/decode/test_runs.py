@@ -110,7 +110,7 @@ def spoilt(log: list[Record], rng: random.Random) -> list[Record]:
     if rng.random() < 0.4:
         start = rng.randint(0, len(log))
         end = rng.randint(start, len(log))
-        log = log[:end] + log[start:end] + log[end:]  # a stretch again, as after a restart of ingest
+        log = log[:end] + log[start:end] + log[end:]  # a range again, as after a restart of ingest
     if rng.random() < 0.2:
         log = [record for record in log for _ in range(rng.choice([1, 1, 2]))]
     if rng.random() < 0.3:

@@ -17,7 +17,7 @@ from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from streaming.detect.detector import Detector
 from tests.unit.quantstream.decode.test_runs import market
-from tests.unit.quantstream.decode.test_seen import parsed
+from tests.unit.quantstream.decode.test_trade_id_index import parsed
 
 T0 = 1_754_006_400 * SECOND
 

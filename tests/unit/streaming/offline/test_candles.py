@@ -101,7 +101,7 @@ def test_rows_that_contradict_each_other_are_named_and_neither_counts(tmp_path: 
     named = list(summary.account.names())
     assert [line for line in named if "line 101:" in line or "line 401:" in line] == named[:2]
     assert "trade 1100 of BTCUSDT" in named[0]
-    assert [(hole.first, hole.last) for hole in summary.gaps["BTCUSDT"]] == [(1100, 1100)]
+    assert [(gap.first, gap.last) for gap in summary.gaps["BTCUSDT"]] == [(1100, 1100)]
 
 
 @pytest.mark.usefixtures("pieces")
