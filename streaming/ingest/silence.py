@@ -181,7 +181,7 @@ class SilenceWatch:
         state.begin(*foreseen)
         state.silence.foreseen = None
         self._prove(state, foreseen[2])
-        self.forwarder.standing(state)
+        self.forwarder.repeat_heartbeat(state)
 
     def interrupted(self, state: SymbolFeed) -> None:
         """Let a log begin with the trade that may have been on its way when its connection broke: REST has it."""
