@@ -244,11 +244,11 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None, repli
                 sample(platform, rows, started)
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
             seconds = time.monotonic() - started
-            came = visits.told() if replicas else {}
+            visited = visits.told() if replicas else {}
         finally:
             observer.stop.set()
             thread.join()
-    return _report(rows, observer, minutes, rate, seconds, size.commit_ms) | {"replicas": came}
+    return _report(rows, observer, minutes, rate, seconds, size.commit_ms) | {"replicas": visited}
 
 
 def _compact_in_background(lake: str) -> None:

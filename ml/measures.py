@@ -35,8 +35,8 @@ def log_loss(actual: npt.NDArray[np.intp], probabilities: Floats) -> float:
 
 def surprise(actual: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
     """Return each row's negative log probability of the actual class."""
-    came = probabilities[np.arange(len(actual)), actual]
-    losses: Floats = -np.log(np.clip(came, SMALLEST, 1))
+    of_actual = probabilities[np.arange(len(actual)), actual]
+    losses: Floats = -np.log(np.clip(of_actual, SMALLEST, 1))
     return losses
 
 

@@ -38,7 +38,7 @@ from quantstream.observability.metrics import Metrics
 from streaming.detect.detector import Detector, TradeModel
 
 log = logging.getLogger(__name__)
-REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
+REWIND = 10_000  # committed records of a partition that are read again to fill the features' windows
 DEEPER = 4  # times as many when they held too few trades of a symbol
 DEEPEST = 64 * REWIND  # records: some seconds of reading; what is still missing then is told
 LINGER = 0.02  # seconds to collect what comes when little is waiting
@@ -70,8 +70,8 @@ class DetectStage(PartitionedStage):
         self.shallow = metrics.counter(
             "shallow_windows_total", "symbols whose windows could not be filled up after a restart"
         )
-        self.new_from: dict[Partition, int] = {}  # of partitions whose windows are being refilled
-        self.begun: dict[Partition, int] = {}  # where their refilling began
+        self.new_from: dict[Partition, int] = {}  # of partitions whose windows are being filled again
+        self.begun: dict[Partition, int] = {}  # where that filling began
         self.offsets: dict[Partition, int] = {}
         self.tally, self.books = Tally(self.detector.parser.symbols), Accounts[int]()
         self.awaiting: list[Account] = []  # accounts of judged trades that are not committed
@@ -89,9 +89,9 @@ class DetectStage(PartitionedStage):
         return LINGER if count >= BATCH and elapsed < BUSY else LINGER - elapsed
 
     def take(self, messages: list[Message]) -> None:
-        """Judge the trades of a batch; records that only refill the windows after a restart come before them."""
+        """Judge the trades of a batch; records that only fill the windows again after a restart come before them."""
         if self.new_from:
-            messages = self._refill(messages)
+            messages = self._fill_windows(messages)
         if messages:
             self._take(messages)
         self.health.beat()
@@ -118,7 +118,7 @@ class DetectStage(PartitionedStage):
         (self.handled if model else self.unscored).inc(len(new))
         self.tally.add("waiting" if model else "passed", columns.partition[new], columns.code[new], keys, new)
 
-    def _refill(self, messages: list[Message]) -> list[Message]:
+    def _fill_windows(self, messages: list[Message]) -> list[Message]:
         """Take in what was committed before; return the records after it, of partitions whose windows are full."""
         old, fresh = list[Message](), dict[Partition, list[Message]]()
         for message in messages:
@@ -196,7 +196,7 @@ class DetectStage(PartitionedStage):
             self.tell(EventKind.SYMBOL_NOT_SCORED, f"trades of {symbol} are not judged: {reason}", symbol)
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
-        """Return the account of each symbol since its partition was taken; what only refilled windows has passed."""
+        """Return the account of each symbol since its partition was taken; records that only filled windows again have passed."""
         self._settle()
         return iter(self.books)
 

@@ -116,7 +116,7 @@ class Striker:
         elif blow.kind == LEAVE:
             self._leave(blow.target)
         elif blow.kind in IN_REBALANCE:
-            self.moving.append((blow, self._passed() + REBALANCE, self._said(blow.target)))
+            self.moving.append((blow, self._passed() + REBALANCE, self._log_sizes(blow.target)))
         elif blow.kind in BROKER:
             self._hit_broker(blow.kind)
         else:
@@ -202,14 +202,14 @@ class Striker:
         self.platform.supervisor.stop(process)
         self.present.discard(process)
 
-    def _said(self, replica: str) -> dict[str, int]:
+    def _log_sizes(self, replica: str) -> dict[str, int]:
         same = [name for name in self.platform.processes if stage_of(name) == stage_of(replica)]
         return {name: len(self.platform.log(name)) for name in same}
 
     def _look_for_rebalances(self) -> None:
         for one in list(self.moving):
-            blow, until, said = one
-            has_moved = any(moves(self.platform.log(name, since)) for name, since in said.items())
+            blow, until, sizes = one
+            has_moved = any(moves(self.platform.log(name, since)) for name, since in sizes.items())
             if has_moved:
                 self.moving.remove(one)
                 self.say(f"{self._passed():6.1f} s  partitions of {stage_of(blow.target)} move: {blow.kind}")

@@ -137,7 +137,7 @@ def test_a_stage_may_write_what_it_is_said_to_and_nothing_else(logins: Mapping[s
 
 
 @pytest.mark.parametrize("stage", [name for name, stage in STAGES.items() if DEAD in stage.writes])
-def test_a_stage_may_put_a_record_aside(logins: Mapping[str, Kafka], stage: str) -> None:
+def test_a_stage_may_write_a_dead_letter(logins: Mapping[str, Kafka], stage: str) -> None:
     fenced = f"quantstream-{stage}-0" if stage in ("aggregate", "score") else None
     writer = Writer(logins[stage], fenced) if fenced else Writer(logins[stage])
     if fenced:
