@@ -179,7 +179,7 @@ def secret_keys(objects: Sequence[Object]) -> dict[Place, set[str]]:
 
 
 def reference_faults(objects: Sequence[Object]) -> Faults:
-    """References to a ConfigMap, a Secret's key, a claim, an account, a class or a Service that nobody makes in that namespace."""
+    """References to a ConfigMap, a Secret's key, a claim, an account, a class or a Service that its namespace lacks."""
     there = {(one["kind"], space(one), one["metadata"].get("name")) for one in objects}
     secrets = secret_keys(objects)
     for one in objects:

@@ -124,14 +124,18 @@ def running(folder: Path) -> Iterator[ObjectStore]:
 
 def _await(store: ObjectStore, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    while True:
+    while not _answers(store):
         assert server.poll() is None, log.read_text()[-2000:]
-        try:
-            urllib.request.urlopen(f"{store.url}/healthz", timeout=5).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.05)
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.05)
+
+
+def _answers(store: ObjectStore) -> bool:
+    try:
+        urllib.request.urlopen(f"{store.url}/healthz", timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def users() -> set[str]:

@@ -47,7 +47,7 @@ HOLDERS = {  # namespace, secret → who holds it
 def held(thing: Object) -> Iterator[str]:
     """Go through the secrets that an object refers to."""
     for path, value in walk(thing):
-        if path.endswith((".secretKeyRef", ".secret")) or ".secretTargetRef[" in path and isinstance(value, dict):
+        if isinstance(value, dict) and (path.endswith((".secretKeyRef", ".secret")) or ".secretTargetRef[" in path):
             yield value.get("name") or value["secretName"]
 
 
