@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +14,48 @@ import pytest
 import yaml
 
 from infra.embedded.state import PROJECT
+from tests.infra.cluster.api_server import serving
 from tests.infra.cluster.api_store import Cluster
-from tests.infra.cluster.conftest import Kubectl
-from tests.infra.cluster.test_apply import PROD, apply, operators
-from tests.infra.manifests import K8S, named, of_kind, render, space
+from tests.infra.cluster.conftest import Kubectl, kubectl_of, shell
+from tests.infra.cluster.test_apply import PROD, apply, install_operators
+from tests.infra.manifests import K8S, TEMPLATED, named, of_kind, pod, render, space
 
-__all__ = ["operators"]
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("operators")]
+pytestmark = pytest.mark.slow
 SCHEDULER = "quantstream-airflow:airflow-scheduler"
 MONITOR = "quantstream:monitor"
 CERTIFICATE = "quantstream:kafka-ca"
 BOTH = ("quantstream", "quantstream-airflow")
-Ask = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-@pytest.fixture
-def ask(kubectl: Kubectl, environment: dict[str, str]) -> Ask:
-    """Run kubectl as an account, on a cluster that has everything of production."""
-    apply(kubectl, PROD)
-    server = yaml.safe_load(Path(environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"]
+@dataclass(frozen=True)
+class Served:
+    """An API that has everything of production; each test only adds to it."""
 
-    def run(account: str, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
-        return kubectl("--server", f"{server}/as/{account}", *arguments, check=False, sent=sent)
+    cluster: Cluster
+    kubectl: Kubectl
+    environment: dict[str, str]
 
-    return run
+    @property
+    def server(self) -> str:
+        """Its address."""
+        config = yaml.safe_load(Path(self.environment["KUBECONFIG"]).read_text())
+        return str(config["clusters"][0]["cluster"]["server"])
+
+    def ask(self, account: str, *arguments: str, sent: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as an account."""
+        return self.kubectl("--server", f"{self.server}/as/{account}", *arguments, check=False, sent=sent)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The API."""
+    folder = tmp_path_factory.mktemp("api")
+    with serving(folder) as (cluster, config):
+        environment = shell(config, folder)
+        kubectl = kubectl_of(environment)
+        install_operators(kubectl)
+        apply(kubectl, PROD)
+        yield Served(cluster, kubectl, environment)
 
 
 def is_refused(done: subprocess.CompletedProcess[str]) -> bool:
@@ -49,30 +68,30 @@ def task_pod() -> str:
     return yaml.safe_dump(pod)
 
 
-def test_the_scheduler_makes_pods_in_its_own_namespace_and_nowhere_else(ask: Ask) -> None:
-    assert not is_refused(ask(SCHEDULER, "create", "-f", "-", sent=task_pod()))
+def test_the_scheduler_makes_pods_in_its_own_namespace_and_nowhere_else(served: Served) -> None:
+    assert not is_refused(served.ask(SCHEDULER, "create", "-f", "-", sent=task_pod()))
     elsewhere = task_pod().replace("namespace: quantstream-airflow", "namespace: quantstream")
-    assert is_refused(ask(SCHEDULER, "create", "-f", "-", sent=elsewhere))
-    assert not is_refused(ask(SCHEDULER, "get", "pods", "-n", "quantstream-airflow"))
+    assert is_refused(served.ask(SCHEDULER, "create", "-f", "-", sent=elsewhere))
+    assert not is_refused(served.ask(SCHEDULER, "get", "pods", "-n", "quantstream-airflow"))
     for what in ("pods", "secrets", "deployments", "configmaps"):
-        assert is_refused(ask(SCHEDULER, "get", what, "-n", "quantstream"))
+        assert is_refused(served.ask(SCHEDULER, "get", what, "-n", "quantstream"))
 
 
 @pytest.mark.parametrize("account", [SCHEDULER, MONITOR, "quantstream-airflow:tasks", "quantstream-airflow:airflow"])
-def test_no_account_reads_a_secret(ask: Ask, account: str) -> None:
+def test_no_account_reads_a_secret(served: Served, account: str) -> None:
     for namespace in BOTH:
-        assert is_refused(ask(account, "get", "secrets", "-n", namespace))
-        assert is_refused(ask(account, "get", "secret", "objects", "-n", namespace))
+        assert is_refused(served.ask(account, "get", "secrets", "-n", namespace))
+        assert is_refused(served.ask(account, "get", "secret", "objects", "-n", namespace))
 
 
-def test_an_account_that_is_bound_to_nothing_may_do_nothing(ask: Ask) -> None:
+def test_an_account_that_is_bound_to_nothing_may_do_nothing(served: Served) -> None:
     bound = {
         f"{subject['namespace']}:{subject['name']}"
         for binding in of_kind(render("prod"), "RoleBinding")
         for subject in binding["subjects"]
     }
     assert bound == {SCHEDULER, MONITOR, CERTIFICATE}
-    assert is_refused(ask("quantstream-airflow:tasks", "get", "pods", "-n", "quantstream-airflow"))
+    assert is_refused(served.ask("quantstream-airflow:tasks", "get", "pods", "-n", "quantstream-airflow"))
 
 
 def test_only_who_is_bound_has_a_token() -> None:
@@ -91,12 +110,10 @@ def test_only_who_is_bound_has_a_token() -> None:
 
 
 def _pods(thing: dict[str, Any]) -> list[dict[str, Any]]:
-    from tests.infra.manifests import TEMPLATED, pod
-
     return [pod(thing)] if thing["kind"] in TEMPLATED else []
 
 
-def test_the_monitor_reads_all_it_shows_and_changes_nothing(ask: Ask) -> None:
+def test_the_monitor_reads_all_it_shows_and_changes_nothing(served: Served) -> None:
     for namespace in BOTH:
         for what in (
             "pods",
@@ -108,32 +125,30 @@ def test_the_monitor_reads_all_it_shows_and_changes_nothing(ask: Ask) -> None:
             "cronjobs",
             "events",
         ):
-            assert not is_refused(ask(MONITOR, "get", what, "-n", namespace))
+            assert not is_refused(served.ask(MONITOR, "get", what, "-n", namespace))
     for what in ("kafkas", "kafkatopics", "kafkausers", "scaledobjects"):
-        assert not is_refused(ask(MONITOR, "get", what, "-n", "quantstream"))
-    assert is_refused(ask(MONITOR, "delete", "statefulset", "score", "-n", "quantstream"))
-    assert is_refused(ask(MONITOR, "scale", "statefulset", "sink", "--replicas", "0", "-n", "quantstream"))
-    assert is_refused(ask(MONITOR, "create", "-f", "-", sent=task_pod()))
+        assert not is_refused(served.ask(MONITOR, "get", what, "-n", "quantstream"))
+    assert is_refused(served.ask(MONITOR, "delete", "statefulset", "score", "-n", "quantstream"))
+    assert is_refused(served.ask(MONITOR, "scale", "statefulset", "sink", "--replicas", "0", "-n", "quantstream"))
+    assert is_refused(served.ask(MONITOR, "create", "-f", "-", sent=task_pod()))
 
 
-def test_the_monitor_itself_is_refused_nothing(ask: Ask, environment: dict[str, str], tmp_path: Path) -> None:
-    config = yaml.safe_load(Path(environment["KUBECONFIG"]).read_text())
+def test_the_monitor_itself_is_refused_nothing(served: Served, tmp_path: Path) -> None:
+    config = yaml.safe_load(Path(served.environment["KUBECONFIG"]).read_text())
     config["clusters"][0]["cluster"]["server"] += f"/as/{MONITOR}"
     own = tmp_path / "monitor"
     own.write_text(yaml.safe_dump(config))
     for namespace in BOTH:
         command = [PROJECT / "infra" / "monitor" / "quantstream-monitor", "health"]
         command += ["--kubeconfig", own, "--namespace", namespace, "--skip", "volumes"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        done = subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=200, check=False)
         assert "not permitted" not in done.stdout + done.stderr
         assert done.stdout
 
 
 @pytest.fixture
-def certificate(kubectl: Kubectl, environment: dict[str, str], tmp_path: Path) -> Callable[[], str]:
-    """Run the script of the CronJob as its account, on a cluster that has everything of production."""
-    apply(kubectl, PROD)
-    server = yaml.safe_load(Path(environment["KUBECONFIG"]).read_text())["clusters"][0]["cluster"]["server"]
+def certificate(served: Served, tmp_path: Path) -> Callable[..., str]:
+    """Run the script of the CronJob as its account."""
     account = tmp_path / "account"
     account.mkdir()
     for name in ("token", "ca.crt"):
@@ -142,7 +157,7 @@ def certificate(kubectl: Kubectl, environment: dict[str, str], tmp_path: Path) -
         "containers"
     ]
     given = {one["name"]: one["value"] for one in container["env"]}
-    given |= {"KUBERNETES": f"{server}/as/{CERTIFICATE}", "ACCOUNT": str(account)}
+    given |= {"KUBERNETES": f"{served.server}/as/{CERTIFICATE}", "ACCOUNT": str(account)}
     script = K8S / "sources" / "infrastructure" / "kafka" / "copy-ca.sh"
 
     def run(**others: str) -> str:
@@ -159,16 +174,15 @@ def certificate(kubectl: Kubectl, environment: dict[str, str], tmp_path: Path) -
     return run
 
 
-def test_the_certificate_is_copied_and_an_apply_leaves_it(
-    cluster: Cluster, kubectl: Kubectl, certificate: Callable[[], str]
-) -> None:
+def test_the_certificate_is_copied_and_an_apply_leaves_it(served: Served, certificate: Callable[..., str]) -> None:
+    cluster = served.cluster
     maps = cluster.kind("v1", "configmaps")
     assert "binaryData" not in cluster.get(maps, "quantstream-airflow", "kafka-ca")
     assert certificate() == "copied\n"
     copied = cluster.get(maps, "quantstream-airflow", "kafka-ca")["binaryData"]["ca.crt"]
     assert base64.b64decode(copied) == b"of quantstream-cluster-ca-cert"
     made = len(cluster.changes)
-    apply(kubectl, PROD)
+    apply(served.kubectl, PROD)
     assert cluster.changes[made:] == []
 
 
