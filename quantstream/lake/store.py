@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
@@ -111,7 +111,9 @@ class Lake:
                 self._keep(name, application, steps[application].reached, state)
             # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
             write_deltalake(table, rows, mode="append", commit_properties=properties)
-        except (CommitFailedError, OSError) as error:
+        except SchemaMismatchError:
+            raise  # a defect of ours: no later try would succeed
+        except (DeltaError, OSError) as error:
             self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         for application in states or {}:

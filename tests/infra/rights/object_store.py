@@ -15,6 +15,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from infra.embedded.free_ports import free_ports
@@ -84,6 +85,7 @@ class ObjectStore:
         access, key = self.login(role)
         command = ["curl", "--config", "-", "--silent", "--output", os.devnull, "--write-out", "%{http_code}"]
         command += ["--aws-sigv4", "aws:amz:us-east-1:s3", "--request", method, f"{self.url}/{path}"]
+        command += ["--header", f"x-amz-content-sha256: {sha256((data or '').encode()).hexdigest()}"]
         command += ["--data-binary", data] if data is not None else []
         login = f'user = "{access}:{key}"\n'
         done = subprocess.run(command, input=login, capture_output=True, text=True, check=True, timeout=PATIENCE)

@@ -10,7 +10,8 @@ while :; do
     # the key comes by standard input: a command line can be read by others
     printf 'user = "%s:%s"\n' "$ROOT_ACCESS_KEY" "$ROOT_SECRET_KEY" |
       curl --config - --silent --show-error --fail-with-body --max-time 30 --aws-sigv4 aws:amz:us-east-1:s3 \
-        --request PUT --header 'Content-Type: application/json' --data-binary "@$policy" "$OBJECTS/$bucket?policy"
+        --request PUT --header 'Content-Type: application/json' --header "x-amz-content-sha256: $(sha256sum "$policy" | cut -c1-64)" \
+        --data-binary "@$policy" "$OBJECTS/$bucket?policy="
     echo "the bucket $bucket has its policy"
   done
   touch "${APPLIED:-/tmp/applied}"
