@@ -1,12 +1,20 @@
 #!/bin/sh
 # Makes every secret that the manifests refer to, with fresh random values, and leaves those alone that are there.
-# usage: secrets.sh [NAMESPACE]          asks and writes with kubectl; Airflow's go to NAMESPACE-airflow
-#        secrets.sh --print [NAMESPACE]  prints them instead, for a sealed store; nothing is asked or written
+# usage: secrets.sh [--plain] [--print] [NAMESPACE]   asks and writes with kubectl; Airflow's go to NAMESPACE-airflow
+#   --plain  without logins to Kafka: the one broker of one machine asks for none
+#   --print  prints them instead, for a sealed store; nothing is asked or written
 # Logins to Kafka are not among them, but for that of tasks, which two namespaces hold: the user operator makes the others.
 set -eu
 kubectl() { command kubectl ${CONTEXT:+--context "$CONTEXT"} "$@"; }
-print=
-[ "${1:-}" = --print ] && { print=1; shift; }
+plain='' print=''
+while :; do
+  case ${1:-} in
+    --plain) plain=1 ;;
+    --print) print=1 ;;
+    *) break ;;
+  esac
+  shift
+done
 stages=${1:-quantstream}
 airflow=$stages-airflow
 
@@ -86,9 +94,11 @@ make "$stages" mlflow-reader "username=reader" "password=$(random)"
 make "$stages" mlflow-trainer "username=trainer" "password=$trainer"
 make "$airflow" mlflow-trainer "username=trainer" "password=$trainer"
 
-make "$stages" keda-kafka "sasl=scram_sha512" "tls=enable" "username=keda"
-make "$stages" kafka-operations "password=$operations"
-make "$airflow" kafka-operations "password=$operations"
+if [ -z "$plain" ]; then
+  make "$stages" keda-kafka "sasl=scram_sha512" "tls=enable" "username=keda"
+  make "$stages" kafka-operations "password=$operations"
+  make "$airflow" kafka-operations "password=$operations"
+fi
 
 # Airflow was in the stages' namespace once: what it encrypted is read with the key from there.
 make "$airflow" airflow-database "connection=postgresql+psycopg2://airflow:$airflow_database@postgres.$stages:5432/airflow"

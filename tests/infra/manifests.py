@@ -44,9 +44,9 @@ def _task(template: Object) -> Object:
 
 
 @cache
-def secret_script() -> tuple[Object, ...]:
-    """Return the secrets that `secrets.sh` makes."""
-    command = [str(K8S / "secrets.sh"), "--print"]
+def secret_script(system: str = "prod") -> tuple[Object, ...]:
+    """Return the secrets that `secrets.sh` makes for a system."""
+    command = [str(K8S / "secrets.sh"), *(["--plain"] if system.startswith("local") else []), "--print"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
 

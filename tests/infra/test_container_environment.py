@@ -124,7 +124,7 @@ def _referred(objects: Sequence[Object], workload: Object, source: Mapping[str, 
         label = re.fullmatch(r"metadata\.labels\['(.+)'\]", field)
         return pod_labels(workload)[label[1]] if label else f"{title(workload).split()[1]}0"
     reference = source["secretKeyRef"]
-    for secret in secret_script():
+    for secret in secret_script("prod" if of_kind(objects, "Kafka") else "local"):
         if (space(secret), secret["metadata"]["name"]) == (space(workload), reference["name"]):
             return b64decode(secret["data"][reference["key"]]).decode()
     users = [(space(one), one["metadata"]["name"]) for one in of_kind(objects, "KafkaUser")]

@@ -14,8 +14,9 @@ import requests
 from infra.embedded.state import PROJECT
 from ml.models import base
 from ml.serving.registry import CHAMPION, Registry
+from ml.training import train
 from quantstream.core.errors import QuantStreamError
-from tests.unit.ml.conftest import serving
+from tests.unit.ml.conftest import SMALL, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SCRIPT = PROJECT / "infra" / "k8s" / "sources" / "services" / "base" / "mlflow-users.py"
@@ -53,7 +54,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(folder: Path) -> Iterator[str]:
     """The server, its users made before it."""
     make_users(folder)
-    own = {"MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"), "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32}
+    own = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_AUTH_CONFIG_PATH": str(folder / "basic_auth.ini"),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "x" * 32,
+    }
     with serving(folder, folder / "artifacts", "--app-name", "basic-auth", **own) as served:
         yield served
 
@@ -69,25 +74,37 @@ def login(monkeypatch: pytest.MonkeyPatch) -> Login:
     return take
 
 
+@pytest.fixture(scope="module")
+def risk(tasks: dict[str, train.Task]) -> base.Model:
+    """A small model."""
+    return train.fit(tasks["risk"], SMALL)
+
+
 def register(url: str, model: base.Model) -> str:
     registry = Registry(url)
     return registry.register(model, {"ece": 0.01}, {"kind": model.kind}, {"rounds": 20}, {"lake_version": "12"})
 
 
 @pytest.fixture(scope="module")
-def of_the_admin(url: str, models: dict[str, base.Model]) -> str:
+def of_the_admin(url: str, risk: base.Model) -> str:
     """A version that was registered when the one login was the administrator's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN)
         patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-        return register(url, models["risk"])
+        return register(url, risk)
+
+
+@pytest.mark.parametrize("user", ["reader", "trainer"])
+def test_of_a_registry_without_a_model_it_is_known_that_there_is_none(url: str, login: Login, user: str) -> None:
+    login(user, password(user))
+    assert Registry(url).alias_version("quantstream-anomaly", CHAMPION) is None
 
 
 def test_the_trainer_registers_explains_and_promotes_also_what_others_made(
-    url: str, login: Login, of_the_admin: str, models: dict[str, base.Model]
+    url: str, login: Login, of_the_admin: str, risk: base.Model
 ) -> None:
     login("trainer", password("trainer"))
-    registry, version = Registry(url), register(url, models["risk"])
+    registry, version = Registry(url), register(url, risk)
     for each in (of_the_admin, version):
         registry.explain(NAME, each, ["as good as any"], promoted=True)
         registry.promote(NAME, each)
@@ -96,7 +113,7 @@ def test_the_trainer_registers_explains_and_promotes_also_what_others_made(
 
 
 def test_the_reader_loads_the_champion_and_changes_nothing(
-    url: str, login: Login, of_the_admin: str, models: dict[str, base.Model]
+    url: str, login: Login, of_the_admin: str, risk: base.Model
 ) -> None:
     login(ADMIN, PASSWORD)
     Registry(url).promote(NAME, of_the_admin)
@@ -109,7 +126,7 @@ def test_the_reader_loads_the_champion_and_changes_nothing(
     changes: list[Callable[[], object]] = [
         lambda: registry.promote(NAME, "1"),
         lambda: registry.tag(NAME, of_the_admin, "reasons", "mine"),
-        lambda: register(url, models["risk"]),
+        lambda: register(url, risk),
     ]
     for change in changes:
         with pytest.raises(QuantStreamError, match=r"(?i)permission|403|forbidden"):

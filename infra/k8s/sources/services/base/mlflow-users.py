@@ -12,21 +12,26 @@ from mlflow.server.auth.config import read_auth_config
 from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
 EVERY = "*"
-MANAGED = ("experiment", "registered_model")  # what a training writes: runs, models, versions and aliases
+RESOURCES = ("experiment", "registered_model")
+USERS = {  # what each may do with every run, model, version and alias, whoever made it
+    "reader": "READ",  # said though it is the default: of a model that is not there yet the default alone answers "denied"
+    "trainer": "MANAGE",
+}
 
 
 def main() -> None:
     """Bring the users to what the variables say."""
     store = SqlAlchemyStore()
     store.init_db(read_auth_config().database_uri)
-    for name, password in (("reader", os.environ["READER_PASSWORD"]), ("trainer", os.environ["TRAINER_PASSWORD"])):
+    for name, permission in USERS.items():
+        password = os.environ[f"{name.upper()}_PASSWORD"]
         if store.has_user(name):
             store.update_user(name, password=password, is_admin=False)
         else:
             store.create_user(name, password)
-        print(f"the user {name} is there")
-    for resource in MANAGED:  # those that others made, too
-        store.grant_user_permission("trainer", resource, EVERY, "MANAGE")
+        for resource in RESOURCES:
+            store.grant_user_permission(name, resource, EVERY, permission)
+        print(f"the user {name} is there: {permission}")
 
 
 if __name__ == "__main__":
