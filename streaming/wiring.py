@@ -163,7 +163,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     operators = operators_of(settings, SCORE.name)
     swap = _hot_swap(settings, metrics, MODEL_NAMES, operators)
     _wait_for_champions(swap, settings, health, stop)
-    recent, memory = RecentLake(Lake(settings.lake_url), ["candles"]), Memory(health.beat)
+    recent, memory = RecentLake(Lake(settings.lake_url, may_create=False), ["candles"]), Memory(health.beat)
 
     lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")
 

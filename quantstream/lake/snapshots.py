@@ -84,7 +84,7 @@ def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:
 
     Raises: Unavailable.
     """
-    return Snapshot(lake.url, lake.storage_options, {name: lake.table(name) for name in names})
+    return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: lake.table(name) for name in names})
 
 
 class RecentLake:

@@ -12,7 +12,9 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -20,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
@@ -53,22 +55,25 @@ class FileCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Lake:
-    """The tables under one folder or `s3://` address."""
+    """The tables under one folder or `s3://` address. Who only reads them (`may_create` is false) needs no right to write."""
 
     url: str
     storage_options: Mapping[str, str] | None = None
+    may_create: bool = True
 
     def table(self, name: str) -> DeltaTable:
-        """Open a table at its newest version, making it empty when it is not there.
+        """Open a table at its newest version, making it empty when it is not there; who may not sees an empty one.
 
         Raises: Unavailable when the store cannot be reached.
         """
         uri = f"{self.url}/{name}"
         options = _dict(self.storage_options)
         try:
-            if "://" not in uri:
+            if "://" not in uri and self.may_create:
                 Path(uri).mkdir(parents=True, exist_ok=True)
             if not DeltaTable.is_deltatable(uri, options):
+                if not self.may_create:
+                    return DeltaTable(_empty(name).name)
                 DeltaTable.create(
                     uri, schema=SCHEMAS[name], partition_by=PARTITIONS, mode="ignore", storage_options=options
                 )
@@ -106,7 +111,9 @@ class Lake:
                 self._keep(name, application, steps[application].reached, state)
             # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
             write_deltalake(table, rows, mode="append", commit_properties=properties)
-        except (CommitFailedError, OSError) as error:
+        except SchemaMismatchError:
+            raise  # a defect of ours: no later try would succeed
+        except (DeltaError, OSError) as error:
             self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         for application in states or {}:
@@ -314,6 +321,14 @@ class Lake:
         except (CommitFailedError, OSError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} was not compacted: {error}") from error
         return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
+
+
+@cache
+def _empty(name: str) -> TemporaryDirectory[str]:
+    """Return a folder of this process's own with a table of no rows: what a reader sees of one that nobody has made yet."""
+    folder = TemporaryDirectory(prefix="quantstream-no-rows-")
+    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=PARTITIONS)
+    return folder
 
 
 def utc(at: int) -> datetime:

@@ -327,3 +327,14 @@ def test_a_snapshot_that_is_read_often_lists_its_files_once_and_reads_the_same(
     assert [once.read("candles", **query) for query in asked] == expected  # type: ignore[arg-type]
     assert len(listed) == 1
     assert sum(rows.num_rows for rows in expected) > 80
+
+
+def test_who_only_reads_a_lake_makes_nothing_in_it(tmp_path: Path) -> None:
+    place = tmp_path / "lake"
+    reader = Lake(str(place), may_create=False)
+    assert [reader.read(name).num_rows for name in SCHEMAS] == [0] * len(SCHEMAS)
+    assert (reader.extent("candles"), reader.metadata("proofs", "x"), reader.version("candles")) == ({}, None, 0)
+    assert snapshot(reader, ["candles"]).candles(["BTCUSDT"]).num_rows == 0
+    assert not place.exists()
+    Lake(str(place)).table("candles")
+    assert reader.table("candles").table_uri.rstrip("/").endswith(str(place / "candles"))
