@@ -49,12 +49,12 @@ def read(text: str, documents: int = 1) -> subprocess.CompletedProcess[str]:
     return awk(tokens, "words", "json", own=LEAVES, DOCS=documents)
 
 
-def leaves(value: Any, path: str = "") -> Iterator[str]:
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
     if isinstance(value, dict | list):
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(inner, f"{path}|{key}" if path else str(key))
+            yield from leaves(inner, (*path, str(key)))
     elif value is not None:
-        yield f"{path}\t{value if isinstance(value, str) else json.dumps(value)}"
+        yield f"{'|'.join(path)}\t{value if isinstance(value, str) else json.dumps(value)}"
 
 
 words = st.text("abc xyz{}[]:,/.-", max_size=6)
