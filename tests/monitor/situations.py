@@ -113,6 +113,16 @@ def job(played: Played, name: str, since: float, owner: str = "") -> None:
     played.objects.append({"kind": "Job", "metadata": own, "spec": {}, "status": {"failed": 2, "conditions": [over]}})
 
 
+def airflow_apart(played: Played, space: str = "pipelines") -> None:
+    """Put Airflow, with its claim, into a namespace of its own."""
+    for thing in played.all_of("Deployment", "Pod", "CronJob"):
+        if thing["metadata"].get("labels", {}).get("app.kubernetes.io/name", "").startswith("airflow"):
+            thing["metadata"]["namespace"] = space
+    played.of("PersistentVolumeClaim", "airflow-state")["metadata"]["namespace"] = space
+    own = {"name": space, "labels": {"app.kubernetes.io/part-of": "quantstream"}}
+    played.objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": own})
+
+
 def replicas(thing: Object, available: int, updated: int | None = None) -> None:
     """Let so many of a workload's pods be there."""
     number = thing["spec"]["replicas"]
@@ -535,12 +545,28 @@ def workloads_may_not_be_read(played: Played) -> None:
     played.forbid("quantstream/deployments,statefulsets", "deployments.apps")
 
 
-@situation("prod", "unknown nodes nodes Forbidden", "unknown namespaces namespaces Forbidden")
+@situation(
+    "prod",
+    "unknown nodes nodes Forbidden",
+    "unknown namespaces namespaces Forbidden",
+    "unknown workload airflow Missing",
+    "unknown workload airflow-scheduler Missing",
+    "unknown workload airflow-dag-processor Missing",
+)
 def what_is_the_cluster_s_may_not_be_read(played: Played) -> None:
+    airflow_apart(played)
     played.forbid("nodes", "nodes")
     played.forbid("namespaces", "namespaces")
 
 
-@situation("local", "critical namespaces all Nothing")
+@situation(
+    "local",
+    "critical namespaces all Nothing",
+    "unknown workload airflow Missing",
+    "unknown workload airflow-scheduler Missing",
+    "unknown workload airflow-dag-processor Missing",
+)
 def no_namespace_says_that_it_is_ours(played: Played) -> None:
-    played.of("Namespace", "quantstream")["_hidden"] = True
+    airflow_apart(played)
+    for space in played.all_of("Namespace"):
+        space["_hidden"] = True

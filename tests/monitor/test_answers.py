@@ -15,7 +15,7 @@ from tests.infra.cluster.api_store import Cluster
 from tests.infra.cluster.conftest import Kubectl
 from tests.monitor.looking import Monitor, tool, tools
 from tests.monitor.played import KAFKA_KINDS, MINUTE, Played, apply, well
-from tests.monitor.situations import not_ready, task, waiting
+from tests.monitor.situations import airflow_apart, not_ready, task, waiting
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a second each, more on a busy machine
 ONLY_PODS = ("--skip", "rollouts,volumes,metrics,nodes,operators,jobs")
@@ -123,15 +123,10 @@ def test_an_empty_namespace_is_critical_and_never_fine(monitor: Monitor) -> None
 
 
 def moved(played: Played, space: str) -> Played:
-    """Put Airflow into a namespace of its own, with a claim of the same name."""
-    for part in AIRFLOW:
-        for thing in played.all_of("Deployment", "Pod", "CronJob"):
-            if thing["metadata"].get("labels", {}).get("app.kubernetes.io/name") == part:
-                thing["metadata"]["namespace"] = space
-    claim = played.of("PersistentVolumeClaim", "airflow-state")
-    claim["metadata"]["namespace"] = space
-    own = {"name": space, "labels": {"app.kubernetes.io/part-of": "quantstream"}}
-    played.objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": own})
+    """Put Airflow into a namespace of that name, and nothing of ours into any other."""
+    airflow_apart(played, space)
+    gone = [one for one in played.all_of("Namespace") if one["metadata"]["name"] not in ("quantstream", space)]
+    played.remove(*gone)
     return played
 
 

@@ -87,6 +87,6 @@ function all() {
 function expected(   i, n, names, missing) {
   n = split(EXPECT, names, ",")
   for (i = 1; i <= n; i++) if (names[i] != "") missing[names[i]] = !(names[i] in seen_part)
-  if (BY_LABELS) for (i in needed_by) if (i != "exchange") missing[i] = !(i in seen_part)  # the market is outside, or its workload is judged
+  if (BY_LABELS) for (i in needed_by) if (i !~ /^(exchange|kubernetes)$/) missing[i] = !(i in seen_part)  # those two are outside of our namespaces
   for (i in missing) if (missing[i])
     finding(PARTIAL ? "unknown" : "critical", "workload", i, "Missing", (PARTIAL ? "cannot be told, for not every namespace could be read: " : "") "no pod labelled app.kubernetes.io/name=" i " runs or starts" (i in needed_by ? "; needed by " needed_by[i] : "")) }

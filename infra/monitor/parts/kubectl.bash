@@ -53,6 +53,7 @@ fetch() { # file what check kubectl-arguments…: false, with a finding, when it
 
 LISTED=1  # namespaces that answered
 PARTIAL=''  # yes when one of them did not
+UNSURE=''   # yes when it is not known which namespaces are ours
 
 # Lists of objects as JSON, of every namespace one behind the other.
 list() { # file what check kinds projection
@@ -75,12 +76,13 @@ list() { # file what check kinds projection
 
 # Which namespaces are ours: those named, else those that say so.
 find_namespaces() {
-  if [ -n "$NAMESPACE" ]; then NAMESPACES=${NAMESPACE//,/ }
+  UNSURE=yes
+  if [ -n "$NAMESPACE" ]; then NAMESPACES=${NAMESPACE//,/ } UNSURE=''
   elif fetch "$WORK/namespaces.json" namespaces namespaces get namespaces --selector app.kubernetes.io/part-of=quantstream --output json; then
     LISTED=1
     local names='function visit(path, value) {} function object() { print p["metadata|name"] } function all() {}'
     if ! items "$WORK/namespaces.json" "$names" >"$WORK/names"; then malformed namespaces namespaces
-    elif [ -s "$WORK/names" ]; then NAMESPACES=$(sort "$WORK/names" | paste -s -d ' ' -)
+    elif [ -s "$WORK/names" ]; then NAMESPACES=$(sort "$WORK/names" | paste -s -d ' ' -) UNSURE=''
     else finding critical namespaces all Nothing 'no namespace is labelled app.kubernetes.io/part-of=quantstream; was anything applied? Name yours with --namespace'; fi
   fi
   HOME_SPACE=${NAMESPACES%% *}

@@ -14,7 +14,7 @@ look_at_pods() {
   local without=''
   skipped stages && without=1
   if ! items "$WORK/pods.json" "$AWK_PODS" -v "EXPECT=$EXPECT" -v "NAMESPACES=$NAMESPACES" -v "SELECTOR=$SELECTOR" -v "SKIP_STAGES=$without" \
-    -v "BY_LABELS=$BY_LABELS" -v "PARTIAL=$PARTIAL" >"$WORK/pods.out"; then
+    -v "BY_LABELS=$BY_LABELS" -v "PARTIAL=$PARTIAL$UNSURE" >"$WORK/pods.out"; then
     malformed pods pods
     return 1
   fi
