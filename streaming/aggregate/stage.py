@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,10 @@ class AggregateStage(PartitionedStage):
         self.handled = metrics.records.labels("handled")
         self.closed = metrics.records.labels("candle")
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
+        self.lateness = metrics.delays(
+            "candle_lateness_seconds", "from the end of a candle's window to its commit, by our clock"
+        )
+        self.closing = Counter[int]()  # candles in the transaction, by the end of their window
         self.offsets: dict[Partition, int] = {}
         self.tally = Tally(aggregator.parser.symbols)
         self.strangers = Accounts[int]()  # keys that no trade came under
@@ -126,6 +131,7 @@ class AggregateStage(PartitionedStage):
         self.writer.commit(self.reader, self.offsets)
         self.offsets.clear()
         self.in_transaction = False
+        self._count_closed()
         took = time.monotonic() - begun
         self.pause = min(max(LINGER, SHARE * took), max(self.wait_s, LINGER))
         self.busy = min(max(BUSY, BUSY_SHARE * took), MOST_BUSY)
@@ -138,6 +144,7 @@ class AggregateStage(PartitionedStage):
             self.writer.abort()
         self.in_transaction = False
         self.offsets.clear()
+        self.closing.clear()
         self.tally.clear()
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
@@ -195,8 +202,15 @@ class AggregateStage(PartitionedStage):
             for candle in each.candles:
                 self.writer.send(self.route.candles, candle.symbol, encode(candle), partition=each.partition)
                 self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.closing.update(candle.closed_at for each in closed for candle in each.candles if candle.revision == 0)
         self.closed.inc(sum(len(each.candles) for each in closed))
         self.market_time.set(closed[-1].candles[-1].closed_at / SECOND)
+
+    def _count_closed(self) -> None:
+        """Note how long after their windows' end the candles of this transaction can be read."""
+        for closed_at, count in self.closing.items():
+            self.lateness.observe(max(0.0, (self.now() - closed_at) / SECOND), count)
+        self.closing.clear()
 
     def _begin(self) -> None:
         if not self.in_transaction:

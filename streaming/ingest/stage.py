@@ -85,6 +85,13 @@ class Ingest:
         self.frames = metrics.counter("frames_total", "frames received")
         self.feed_delay = metrics.histogram("feed_delay_seconds", "from traded to received, by the exchange's clock")
         self.market_time = metrics.gauge("market_time_seconds", "the exchange's clock, seconds since the epoch")
+        traded = metrics.symbol_gauge(
+            "symbol_has_trades",
+            "1 for a symbol that is followed and has traded since the start, 0 for one that has not",
+        )
+        traded.read = lambda: {
+            name: float(state.has_traded) for name, state in self.feeds.items() if not state.set_aside
+        }
         self.waiting = metrics.gauge("waiting_trades", "trades that wait for what is missing before them")
         self.waiting.set_function(lambda: sum(len(state.pending or ()) for state in list(self.feeds.values())))
         metrics.open_gaps.set_function(lambda: sum(len(state.open_gaps) for state in list(self.feeds.values())))

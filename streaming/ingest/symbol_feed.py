@@ -63,6 +63,7 @@ class SymbolFeed:
     by_id: bool = False  # and their single trades' ids skip: `ids` are those of the aggregates
     ids: TradeSequence = field(default_factory=TradeSequence)
     next_id: int = NO_TRADE_ID  # the id to ask the exchange for next, in the stream's own numbering
+    stood_at: int = NO_TRADE_ID  # the id that the log stood at before any trade of it was seen
     starts_at: int = 0  # µs: if the next trade follows, a new log has all since then, and its first heartbeat says so
     empty_since: int = 0  # µs: it had never traded then
     pending: deque[Pending] | None = None
@@ -83,6 +84,11 @@ class SymbolFeed:
     def has_history(self) -> bool:
         """Whether the log holds any trade of it, or is to begin at a known one."""
         return self.ids.last_id != NO_TRADE_ID
+
+    @property
+    def has_traded(self) -> bool:
+        """Whether a trade has come since the log was taken up where it stood: only then is a candle sure to follow."""
+        return self.ids.last_id > self.stood_at
 
     @property
     def open_gaps(self) -> list[Gap]:
@@ -109,6 +115,7 @@ class SymbolFeed:
         """Begin a new log with a trade and the aggregate that starts with it; all before `at` (µs) is none of it."""
         self.next_id = aggregate_id if self.by_aggregate else trade_id
         self.ids.last_id, self.ids.last_at = trade_id - 1, at
+        self.stood_at = trade_id - 1
 
     def recall(self, item: Trade | LogPosition) -> None:
         """Take into account what the log's end says, oldest first: a trade, or where the symbol stood at a heartbeat."""
@@ -116,6 +123,8 @@ class SymbolFeed:
         if isinstance(item, Trade):
             self.note(item)
         elif item.last >= self.ids.last_id:
+            if not self.has_traded:
+                self.stood_at = item.last
             self.ids.last_id, self.ids.last_at, self.next_id = item.last, item.last_at, item.next
             self.ids.open_gaps = item.gaps
 

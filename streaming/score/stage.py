@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from quantstream.core.accounts import NOWHERE, Account, Accounts
@@ -12,7 +12,7 @@ from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.features import Series
-from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
+from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer, sent_at
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
 from quantstream.messages.payloads import Score, decode, encode
@@ -64,6 +64,10 @@ class ScoreStage(PartitionedStage):
         self.in_transaction = False
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
         self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
+        self.wait = metrics.delays(
+            "candle_to_score_seconds", "from a candle's record to the commit of its score, by our clocks"
+        )
+        self.sent_at = Counter[int]()  # of the candles to be judged, by when they were sent, µs
         self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
 
     def start(self) -> None:
@@ -105,6 +109,7 @@ class ScoreStage(PartitionedStage):
             self.symbols.setdefault(part, set()).add(candle.symbol)
             if is_new and candle.revision == 0:
                 self.batch[candle.symbol] = candle
+                self.sent_at[sent_at(message)] += 1
                 account.waiting += 1
                 self.awaiting[candle.symbol].append(account)
             else:
@@ -130,6 +135,8 @@ class ScoreStage(PartitionedStage):
         self.scored.inc(len(self.scores) - abstained)
         self.metrics.dead.inc(len(self.dead))
         self.duration.observe(time.monotonic() - self.begun)
+        for at, count in self.sent_at.items():
+            self.wait.observe(max(0.0, (self.now() - at) / SECOND), count)
         self._clear()
 
     def discard(self) -> None:
@@ -183,4 +190,5 @@ class ScoreStage(PartitionedStage):
         self.scores.clear()
         self.dead.clear()
         self.awaiting.clear()
+        self.sent_at.clear()
         self.begun = 0.0

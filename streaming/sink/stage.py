@@ -76,6 +76,11 @@ class SinkStage(PartitionedStage):
         self.known: dict[Partition, int] = {}  # as they said before, of partitions that are others' now as well
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
         self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
+        self.corrected = metrics.counter(
+            "corrected_candles_total", "candles that were not the exchange's until they were corrected", "source"
+        )
+        for source in ("klines", "trades"):  # there from the start: the first is then an increase
+            self.corrected.labels(source)
         self.written = {table: metrics.records.labels(table) for table in TABLES.values()}
         self.duplicates, self.refused = metrics.records.labels("duplicate"), metrics.records.labels("refused")
 
@@ -224,8 +229,15 @@ class SinkStage(PartitionedStage):
         self.known |= offsets
         self.commit_time.labels(table).observe(time.monotonic() - started)
         self.written[table].inc(count)
+        if table == "candles":
+            self._count_corrected()
         (self.trades if table == "trades" else self.rows[table]).clear()
         offsets.clear()
+
+    def _count_corrected(self) -> None:
+        for candle in self.rows["candles"]:
+            if candle.is_correction:
+                self.corrected.labels(candle.source).inc()
 
     def _state(self, part: Partition) -> bytes:
         seen = self.id_index.of(part[1])
