@@ -73,6 +73,16 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
+    def reach(self, at: int) -> list[Candle]:
+        """Open the windows of a trade of time `at` (µs) that the next sums begin with, and close those that it makes due.
+
+        It is within `bounds` but for its time, which lies at `due_at` or after. So whatever it makes due does not hold it.
+        """
+        for interval, length in self.lengths.items():
+            self._window(interval, window_start(at, length))
+        self.state.latest_at = max(self.state.latest_at, at)
+        return self._close_due()
+
     def bounds(self) -> Bounds:
         """Return which trades may come as sums next; none while something waits that any trade may bring out."""
         state, ids, from_at, due_at = self.state, self.state.ids, 0, LATEST

@@ -103,10 +103,11 @@ class Parser:
             texts, names = _joined(_without_zeros(values)), _joined(_without_zeros(keys))
             columns = self._read(texts, names, partitions)
         assert columns is not None
-        left = np.flatnonzero(columns.at == 0).tolist()
-        if left and self.symbols.learn({keys[row] or b"" for row in left if columns.code[row] < 0}):
+        left = np.flatnonzero(columns.at == 0)
+        strangers = left[columns.code[left] < 0].tolist()
+        if strangers and self.symbols.learn({keys[row] or b"" for row in strangers}):
             return self.parse(values, keys, partitions)
-        for row in left:
+        for row in left.tolist():
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
         return columns
 

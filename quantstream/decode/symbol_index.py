@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from quantstream.core.trade import is_symbol
-from quantstream.decode.arrays import Flags, Ints, Text
+from quantstream.decode.arrays import Flags
 from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
@@ -26,7 +26,7 @@ class SymbolTable:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._keys: set[bytes] = set()
-        self._fill()
+        self.slots, self.texts, self.sizes = np.full(FEWEST_SLOTS, -1), np.zeros(0, np.uint8), np.zeros(0, np.int64)
 
     def learn(self, keys: Iterable[bytes]) -> bool:
         """Give the next numbers to keys that have none and may be symbols; return whether there were any."""
@@ -38,15 +38,19 @@ class SymbolTable:
                 self.names.append(name)
         if len(self.names) == known:
             return False
-        self._fill()
+        self._put_in(known)
         return True
 
-    def _fill(self) -> None:
-        keys = [name.encode() for name in self.names]
-        self.slots: Ints = np.full(max(FEWEST_SLOTS, 1 << (SPARSE * len(keys)).bit_length()), -1)
-        self.texts: Text = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8)
-        self.sizes: Ints = np.fromiter(map(len, keys), np.int64, len(keys))
-        place.over(self.slots, self.texts, self.sizes)(len(keys), len(self.slots))
+    def _put_in(self, known: int) -> None:
+        """Put the names from this number on into the index; all of them again when it has to be larger."""
+        keys = [name.encode() for name in self.names[known:]]
+        texts = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8)
+        self.texts = np.concatenate([self.texts, texts])
+        self.sizes = np.concatenate([self.sizes, np.fromiter(map(len, keys), np.int64, len(keys))])
+        slots = 1 << (SPARSE * len(self.names)).bit_length()
+        if slots > len(self.slots):
+            self.slots, known = np.full(slots, -1), 0
+        place.over(self.slots, self.texts, self.sizes)(known, len(self.names), len(self.slots))
 
 
 def _name(key: bytes) -> str:

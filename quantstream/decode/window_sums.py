@@ -84,8 +84,10 @@ def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, gr
     """Tell whether a trade only adds to the sums, was known before, does so after the sums are taken, or none of these."""
     if first != state[of + NEXT_ID]:
         return KNOWN if last < state[of + NEXT_ID] and first >= state[of + KNOWN_FROM] else ALONE
-    if at < state[of + FROM_AT] or at >= state[of + DUE_AT]:
+    if at < state[of + FROM_AT] or state[of + DUE_AT] == 0:
         return ALONE
+    if at >= state[of + DUE_AT]:
+        return AFTER_SUMS
     if state[of + RECORDS] == 0:
         state[of + SLICE] = at - at % grid
         return ADDS
@@ -148,14 +150,27 @@ class PartialSums(SymbolNumbers):
         ids, values = (each.id, each.first, each.last), (each.price, each.quantity, each.at, each.maker, each.by_id)
         further = add_up.over(each.partition, each.code, *ids, *values, self.homes, self.state)
         while (row := further(row, count, self.grid)) != count:
-            if row >= 0:
-                self.take(int(columns.code[row]))
-                continue
-            row = ~row
-            candles = self._one(columns, row)
+            is_alone, place = row < 0, max(row, ~row)
+            candles = (
+                self._one(columns, place) if is_alone else self._before(int(each.code[place]), int(each.at[place]))
+            )
             if candles:
-                yield row, candles
-            row += 1
+                yield place, candles
+            row = place + is_alone
+
+    def _before(self, code: int, at: int) -> list[Candle]:
+        """Have a builder take its symbol's sums and close what a trade of time `at` makes due: it is the first of the next."""
+        self.take(code)
+        if at < self.state[code, DUE_AT]:
+            return []
+        builder = self.builder_of(int(self.homes[code]), self.names[code])
+        candles = builder.reach(at)
+        self._bound(code, builder)
+        return candles
+
+    def _bound(self, code: int, builder: CandleBuilder) -> None:
+        mine = self.state[code]
+        mine[NEXT_ID], mine[KNOWN_FROM], mine[FROM_AT], mine[DUE_AT] = builder.bounds()
 
     def _one(self, columns: Columns, row: int) -> list[Candle]:
         """Give one record to its builder, after the sums of what came before it."""
@@ -168,8 +183,7 @@ class PartialSums(SymbolNumbers):
             self.take(code)
         candles = builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
         if is_home:
-            mine = self.state[code]
-            mine[NEXT_ID], mine[KNOWN_FROM], mine[FROM_AT], mine[DUE_AT] = builder.bounds()
+            self._bound(code, builder)
         return candles
 
     def take(self, code: int) -> None:
