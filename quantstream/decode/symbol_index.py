@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from quantstream.core.trade import is_symbol
-from quantstream.decode.arrays import Flags
 from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
@@ -68,23 +67,28 @@ class SymbolNumbers(ABC):
     A symbol counts in one partition, the first that it is seen in; rows of others are left to who looks at them one by one.
     """
 
-    def __init__(self, names: Sequence[str], width: int) -> None:
-        """`names` are those of the codes, and may become more; `width` is how many numbers there are of each."""
-        self.names = names
+    def __init__(self, names: Sequence[str], width: int, counts: slice) -> None:
+        """`names` are those of the codes, and may become more; each has `width` numbers, `counts` of them of what is untold."""
+        self.names, self.counts = names, counts
         self.homes, self.state = np.full(0, NOWHERE), np.zeros((0, width), np.int64)
 
     @abstractmethod
+    def tell(self, code: int, numbers: list[int]) -> None:
+        """Tell what was found of a symbol: its numbers."""
+
     def take(self, code: int) -> None:
         """Tell what was found of a symbol, if anything was."""
-
-    @abstractmethod
-    def are_untold(self) -> Flags:
-        """Return of which symbols, by their code, something is to be told."""
+        numbers = self.state[code].tolist()
+        if any(numbers[self.counts]):
+            self.tell(code, numbers)
+            self.state[code, self.counts] = 0
 
     def settle(self) -> None:
         """Tell all that was found."""
-        for code in np.flatnonzero(self.are_untold()).tolist():
-            self.take(code)
+        codes = np.flatnonzero(self.state[:, self.counts].any(axis=1))
+        for code, numbers in zip(codes.tolist(), self.state[codes].tolist(), strict=True):
+            self.tell(code, numbers)
+        self.state[codes, self.counts] = 0
 
     def forget(self, partition: int) -> None:
         """Drop what was found of a partition's symbols."""
