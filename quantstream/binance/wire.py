@@ -142,9 +142,12 @@ def to_micros(at: int) -> int:
     return at if at >= MICROSECONDS_FROM else at * 1000
 
 
-def trade_event(trade: Trade, event_at: int | None = None) -> bytes:
-    """Return a trade as the exchange's stream event: `trade` for a single one, `aggTrade` for an aggregate."""
-    head = {"E": (event_at or trade.traded_at) // 1000, "s": trade.symbol}
+def trade_event(trade: Trade) -> bytes:
+    """Return a trade as the exchange's stream event: `trade` for a single one, `aggTrade` for an aggregate.
+
+    So an adapter of another exchange writes its trades into the log (CONTRIBUTING, "Add an exchange").
+    """
+    head = {"E": trade.traded_at // 1000, "s": trade.symbol}
     body = {"p": units_text(trade.price), "q": units_text(trade.quantity)}
     tail = {"T": trade.traded_at // 1000, "m": trade.buyer_is_maker, "M": True}
     if trade.id == trade.first_trade_id == trade.last_trade_id:

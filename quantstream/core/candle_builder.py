@@ -73,6 +73,26 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
+    def begin(self, number: int, at: int) -> bool:
+        """Begin the log with sums whose first trade has this number and the time `at` (µs); tell whether it may."""
+        state = self.state
+        if state.ids.last_id != NO_TRADE_ID or number <= 0 or at < state.latest_at:
+            return False
+        state.ids.last_id = number - 1
+        state.ids.begin(number, min(state.alive_from or at, at))
+        self.reach(at)
+        return True
+
+    def reach(self, at: int) -> list[Candle]:
+        """Open the windows of a trade of time `at` (µs) that the next sums begin with, and close those that it makes due.
+
+        It is within `bounds` but for its time, which lies at `due_at` or after. So whatever it makes due does not hold it.
+        """
+        for interval, length in self.lengths.items():
+            self._window(interval, window_start(at, length))
+        self.state.latest_at = max(self.state.latest_at, at)
+        return self._close_due()
+
     def bounds(self) -> Bounds:
         """Return which trades may come next as partial sums; none while late trades or a due window wait for the next one."""
         state, ids, from_at, due_at = self.state, self.state.ids, 0, LATEST

@@ -105,10 +105,11 @@ class Parser:
             texts, names = _joined(_without_zeros(values)), _joined(_without_zeros(keys))
             columns = self._read(texts, names, partitions)
         assert columns is not None
-        left = np.flatnonzero(columns.at == 0).tolist()
-        if left and self.symbols.learn({keys[row] or b"" for row in left if columns.code[row] < 0}):
-            return self.parse(values, keys, partitions)
-        for row in left:
+        strangers = np.flatnonzero(columns.code < 0).tolist()
+        if strangers and self.symbols.learn({keys[row] or b"" for row in strangers}):
+            columns = self._read(texts, names, partitions)
+            assert columns is not None
+        for row in np.flatnonzero(columns.at == 0).tolist():
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
         return columns
 

@@ -61,7 +61,7 @@ class TradeIdIndex(SymbolNumbers):
 
     def __init__(self, names: Several[str]) -> None:
         """`names` are those of the codes."""
-        super().__init__(names, WIDTH)
+        super().__init__(names, WIDTH, slice(NEW, DUPLICATES + 1))
         self._sequences: dict[int, dict[str, Sequence]] = {}
 
     def find_new(self, columns: TradeColumns, refused: list[int]) -> Flags:
@@ -101,20 +101,13 @@ class TradeIdIndex(SymbolNumbers):
             sequence = held[symbol] = Sequence()
         return sequence
 
-    def take(self, code: int) -> None:
+    def tell(self, code: int, numbers: list[int]) -> None:
         """Have a symbol's sequence say what was found since it last did."""
-        if not self.state[code, NEW] and not self.state[code, DUPLICATES]:
-            return
-        next_id, _, last_at, new, duplicates, *_ = self.state[code].tolist()
+        next_id, _, last_at, new, duplicates, *_ = numbers
         sequence = self.sequence(int(self.homes[code]), self.names[code])
         sequence.duplicates += duplicates
         if new:
             sequence.last_id, sequence.last_at = next_id - 1, last_at
-        self.state[code, NEW] = self.state[code, DUPLICATES] = 0
-
-    def have_changed(self) -> Flags:
-        """Return of which symbols something was found since."""
-        return np.asarray(self.state[:, NEW] + self.state[:, DUPLICATES] > 0, np.bool_)
 
     def _one(self, columns: TradeColumns, row: int, refused: list[int]) -> bool:
         """Judge one record by its sequence."""

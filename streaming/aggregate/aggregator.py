@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from quantstream.core.accounts import Account
 from quantstream.core.candle import Candle
@@ -13,8 +13,7 @@ from quantstream.decode.window_sums import PartialSums
 from quantstream.messages.payloads import OpenCandles
 
 
-@dataclass(frozen=True)
-class Closed:
+class Closed(NamedTuple):
     """Candles that the record in one row of a batch closed or revised."""
 
     row: int

@@ -91,6 +91,7 @@ class AggregateStage(PartitionedStage):
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
         self.pause, self.busy = LINGER, BUSY
+        self.behind_until = 0.0  # seconds into the turn, when much was waiting for the last time
 
     def start(self) -> None:
         """Join the group."""
@@ -99,8 +100,13 @@ class AggregateStage(PartitionedStage):
         super().start()
 
     def linger(self, count: int, elapsed: float) -> float:
-        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting."""
-        return min((self.busy if count == AT_ONCE else self.pause) - elapsed, self.pause)
+        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting.
+
+        One short reading does not end a backlog: the broker may be a little late with the next.
+        """
+        if count == AT_ONCE or elapsed < self.behind_until:  # the latter in a new turn
+            self.behind_until = elapsed
+        return min(self.busy - elapsed, self.behind_until + self.pause - elapsed, self.pause)
 
     def take(self, messages: list[Message]) -> None:
         """Add trades up; the builders take their sums before the commit, or when something else happens to a symbol."""

@@ -25,9 +25,10 @@ from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 from streaming.aggregate.aggregator import Aggregator
 from streaming.aggregate.stage import AggregateStage
-from streaming.offline.candles import build_candles, write_candles
+from streaming.offline.candles import write_candles
 from streaming.recordings.readers import read_trades
 from streaming.sink.stage import SinkStage
+from tests.straight import build_candles
 
 pytestmark = pytest.mark.broker
 T0 = 1_723_161_600 * SECOND

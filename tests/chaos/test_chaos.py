@@ -27,7 +27,6 @@ from quantstream.messages.payloads import Anomaly, DeadRecord, Score
 from quantstream.messages.topics import TRADES as TRADES_TOPIC
 from quantstream.observability.health import STALLED_AFTER
 from quantstream.settings import Kafka
-from streaming.offline.candles import build_candles
 from streaming.sink.table_rows import anomaly_row, score_row, table_of
 from tests.chaos import judge as judging
 from tests.chaos.judge import Verdict
@@ -55,6 +54,7 @@ from tests.chaos.schedule import (
     stage_of,
 )
 from tests.chaos.watch import Pause, ended_for_nothing, moves, without_a_word
+from tests.straight import build_candles
 
 T0 = 1_723_161_600 * SECOND
 END = (T0 + 10 * MINUTE) // 1000

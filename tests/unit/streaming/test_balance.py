@@ -237,10 +237,15 @@ def lost_row(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: original(*given).slice(1)
 
 
+def lost_count(original: Callable[..., Any]) -> Callable[..., Any]:
+    place = window_sums.RECORDS
+    return lambda self, code, of: original(self, code, [*of[:place], of[place] - 1, *of[place + 1 :]])
+
+
 PLANTED: list[tuple[str, Any, str, Callable[..., Any]]] = [
     ("sink", sink.TradeIdIndex, "find_new", lost_flag),
     ("sink", sink, "trade_rows", lost_row),
-    ("aggregate", window_sums.PartialSums, "take", lambda original: lambda self, code: None),
+    ("aggregate", window_sums.PartialSums, "tell", lost_count),
     (
         "aggregate",
         window_sums,

@@ -46,14 +46,14 @@ def test_stretches_are_judged_as_their_trades_one_by_one(seed: int) -> None:
     rng = random.Random(seed)
     log = market(rng)
     cut = rng.randint(0, len(log))
-    one, expected = {}, []
+    one: dict[str, Sequence] = {}
+    expected = []
     for _, symbol, raw in log:
         try:
             item = parse_record(raw, symbol)
         except BadRecord:
             item = 0
-        is_trade = isinstance(item, Trade)
-        expected.append(is_trade and note(one.setdefault(symbol, Sequence()), item).is_new)
+        expected.append(isinstance(item, Trade) and note(one.setdefault(symbol, Sequence()), item).is_new)
     parser = Parser()
     seen, found = TradeIdIndex(parser.symbols.names), list[bool]()
     for part in (log[:cut], log[cut:]):

@@ -18,7 +18,7 @@ from quantstream.messages.topics import OPEN_CANDLES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.aggregate.aggregator import Aggregator
-from streaming.aggregate.stage import AggregateStage, read_snapshots
+from streaming.aggregate.stage import AT_ONCE, AggregateStage, read_snapshots
 
 T0 = 1_723_161_600 * SECOND
 Callback = Callable[[list[Partition]], None]
@@ -159,7 +159,18 @@ def fakes(stage: AggregateStage) -> tuple[Any, Any]:
     return stage.reader, stage.writer
 
 
-def test_an_fenced_transaction_is_aborted_and_all_that_is_held_goes_back(stage: AggregateStage) -> None:
+def test_a_short_reading_ends_a_backlog_only_when_nothing_more_comes_for_a_pause(stage: AggregateStage) -> None:
+    del stage.linger  # type: ignore[method-assign]
+    assert stage.linger(1, 0.0) == stage.pause
+    assert stage.linger(AT_ONCE, 1.0) == stage.pause
+    assert stage.linger(7, 1.001) == pytest.approx(stage.pause - 0.001)  # the broker was a little late
+    assert stage.linger(7, 1.0 + stage.pause) <= 0
+    assert stage.linger(AT_ONCE, stage.busy) <= 0
+    assert stage.linger(1, 0.0) == stage.pause  # of the next turn
+    assert stage.linger(1, stage.pause) <= 0
+
+
+def test_a_fenced_transaction_is_aborted_and_all_that_is_held_goes_back(stage: AggregateStage) -> None:
     reader, writer = fakes(stage)
     writer.fenced = [Fenced]
     reader.script = [[message(0, 0), message(1, 0)]]
