@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
-from streaming.offline.ordered_trades import taken
+from streaming.offline.ordered_trades import add_columns
 from streaming.recordings.found import Block
 
 
@@ -17,7 +17,7 @@ def build_candles(trades: Iterable[Trade | Block]) -> tuple[list[Candle], dict[s
     newest: dict[tuple[str, int], Candle] = {}
     for item in trades:
         builder = builders.setdefault(item.symbol, CandleBuilder(item.symbol))
-        for candle in taken(builder, item.columns) if isinstance(item, Block) else builder.add(item):
+        for candle in add_columns(builder, item.columns) if isinstance(item, Block) else builder.add(item):
             newest[candle.symbol, candle.opened_at] = candle
     for builder in builders.values():
         for candle in builder.open_candles():

@@ -158,7 +158,7 @@ class PartialSums(SymbolNumbers):
                 yield place, candles
             row = place + is_alone
 
-    def _begin(self, columns: Columns, row: int) -> bool:
+    def _begin(self, columns: TradeColumns, row: int) -> bool:
         """Tell whether a row holds the first trade there is of a symbol, and sums may begin with it; if so, they do."""
         partition, code, at = int(columns.partition[row]), int(columns.code[row]), int(columns.at[row])
         if at == 0 or code < 0 or self.homes[code] != NOWHERE:
@@ -170,7 +170,7 @@ class PartialSums(SymbolNumbers):
         self._bound(code, builder)
         return True
 
-    def _before(self, columns: Columns, row: int) -> list[Candle]:
+    def _before(self, columns: TradeColumns, row: int) -> list[Candle]:
         """Have a builder take its symbol's sums and close what the trade in a row makes due: that is the first of the next."""
         code, at = int(columns.code[row]), int(columns.at[row])
         self.take(code)
