@@ -32,7 +32,7 @@ PLAN = SimpleNamespace(  # what the greeting reads of a `Plan`: a whole one need
 
 
 @pytest.mark.parametrize(
-    ("serving", "said", "trained"),
+    ("serving", "output", "trained"),
     [
         ({"quantstream-risk": Champion("3", FEATURE_HASH)}, "The models of the last time serve again.", 0),
         ({"quantstream-risk": Champion("3", "0ld")}, "were fitted on other features", 1),
