@@ -86,7 +86,7 @@ class Loop:
 
 def _interpreted(function: Function, arrays: Sequence[NDArray[Any]]) -> Callable[..., int]:
     """Return a loop as Python. Bytes are read as Python's own numbers: as numpy's, hashes of them would not outgrow a byte."""
-    views = [memoryview(array) if array.dtype == np.uint8 else array.reshape(-1) for array in arrays]
+    views = [array.data if array.dtype == np.uint8 else array.reshape(-1) for array in arrays]
 
     def run(*numbers: int) -> int:
         with np.errstate(over="ignore"):
