@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +17,8 @@ from ml.models import base
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import train
 from quantstream.core.errors import QuantStreamError
+from quantstream.messages.models import MODEL_NAMES
+from tests.infra.manifests import named, pod, render
 from tests.unit.ml.conftest import SMALL, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,10 +32,19 @@ def password(user: str) -> str:
     return PASSWORD if user == ADMIN else f"a-long-password-of-{user}"
 
 
+def variables() -> dict[str, Any]:
+    """Return the variables of the pod's container."""
+    (container,) = [
+        one for one in pod(named(render("prod"), "Deployment", "mlflow"))["initContainers"] if one["name"] == "users"
+    ]
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
 def make_users(folder: Path, **others: str) -> None:
     """Run what the pod runs before its server."""
     given = {f"{user.upper()}_PASSWORD": password(user) for user in ("reader", "trainer")} | others
     given["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / "basic_auth.ini")
+    given |= {"MODELS": variables()["MODELS"], "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     command = [sys.executable, str(SCRIPT)]
     done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -92,6 +104,10 @@ def of_the_admin(url: str, risk: base.Model) -> str:
         patch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN)
         patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
         return register(url, risk)
+
+
+def test_the_pod_makes_every_model_that_the_code_asks_for() -> None:
+    assert set(variables()["MODELS"].split(",")) == set(MODEL_NAMES)
 
 
 @pytest.mark.parametrize("user", ["reader", "trainer"])
