@@ -139,8 +139,8 @@ def test_the_monitor_itself_is_refused_nothing(served: Served, tmp_path: Path) -
     own = tmp_path / "monitor"
     own.write_text(yaml.safe_dump(config))
     for namespace in BOTH:
-        command = [PROJECT / "infra" / "monitor" / "quantstream-monitor", "health"]
-        command += ["--kubeconfig", own, "--namespace", namespace, "--skip", "volumes"]
+        command = [str(PROJECT / "infra" / "monitor" / "quantstream-monitor"), "health"]
+        command += ["--kubeconfig", str(own), "--namespace", namespace, "--skip", "volumes"]
         done = subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=200, check=False)
         assert "not permitted" not in done.stdout + done.stderr
         assert done.stdout

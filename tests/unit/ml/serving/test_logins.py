@@ -155,9 +155,9 @@ def test_only_the_administrator_makes_users(url: str, user: str) -> None:
     asked = {"username": "another", "password": "a-long-password-of-another"}
     place = f"{url}/api/2.0/mlflow/users/create"
     assert requests.post(place, json=asked, auth=(user, password(user)), timeout=30).status_code == 403
-    asked = {"username": user, "is_admin": True}
+    more = {"username": user, "is_admin": True}
     place = f"{url}/api/2.0/mlflow/users/update-admin"
-    assert requests.patch(place, json=asked, auth=(user, password(user)), timeout=30).status_code == 403
+    assert requests.patch(place, json=more, auth=(user, password(user)), timeout=30).status_code == 403
 
 
 def test_without_a_login_nothing_is_answered(url: str) -> None:
