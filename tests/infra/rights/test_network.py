@@ -62,7 +62,9 @@ def targets(objects: list[Object], system: str) -> dict[str, tuple[End, tuple[in
     """Return whom one may want to talk to, each with its ports."""
     workloads = {name(one): one for one in of_kind(objects, *TEMPLATED)}
     kafka = 9092 if system.startswith("local") else 9093
-    found = {each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()}
+    found: dict[str, tuple[End, tuple[int, ...]]] = {
+        each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()
+    }
     broker = End("quantstream", {"strimzi.io/cluster": "quantstream", "app.kubernetes.io/name": "kafka"})
     found["kafka"] = broker, (kafka,)
     found["kubernetes"] = End("", is_kubernetes=True), (443, 6443, 8443)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -155,9 +156,10 @@ def test_only_the_administrator_makes_users(url: str, user: str) -> None:
     asked = {"username": "another", "password": "a-long-password-of-another"}
     place = f"{url}/api/2.0/mlflow/users/create"
     assert requests.post(place, json=asked, auth=(user, password(user)), timeout=30).status_code == 403
-    more = {"username": user, "is_admin": True}
     place = f"{url}/api/2.0/mlflow/users/update-admin"
-    assert requests.patch(place, json=more, auth=(user, password(user)), timeout=30).status_code == 403
+    text = json.dumps({"username": user, "is_admin": True})
+    header = {"Content-Type": "application/json"}
+    assert requests.patch(place, data=text, headers=header, auth=(user, password(user)), timeout=30).status_code == 403
 
 
 def test_without_a_login_nothing_is_answered(url: str) -> None:
