@@ -76,8 +76,11 @@ images: ## Build the images streaming and dashboard without a daemon; ROLES='…
 pods: $(STAMP) images jars ## Run the local overlay's pods from the built images: probes, a kill, a stop
 	@QUANTSTREAM_PODS=1 $(BIN)/python -m pytest -q -s tests/infra/test_pods.py
 
-monitor: $(STAMP) promtool ## Prove the monitoring utility over recorded clusters, and the alert rules
+monitor: $(STAMP) promtool infra/monitor/quantstream-monitor ## Build the monitoring utility of its parts; prove it over recorded clusters, and the alert rules
 	@exec $(BIN)/python -m pytest -q tests/monitor $(ARGS)
+
+infra/monitor/quantstream-monitor: infra/monitor/build $(wildcard infra/monitor/parts/*.bash) $(wildcard infra/monitor/awk/*.awk)
+	@infra/monitor/build
 
 audit: $(STAMP) ## Known vulnerabilities of the locked packages; what the product consists of, in build/sbom.json
 	@infra/audit.sh $(VENV)

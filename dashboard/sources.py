@@ -92,7 +92,7 @@ class Champions(Background):
         self._cards: tuple[Card, ...] = ()
 
     def all(self) -> tuple[Card, ...]:
-        """Return what the registry said last, also when it does not answer now."""
+        """Return the registry's last answer, also when it does not answer now."""
         return self._cards
 
     def turn(self) -> None:

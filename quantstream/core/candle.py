@@ -9,6 +9,7 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import INTERVALS, LATEST, interval_length
 
 NO_TRADE_ID = -1  # first and last trade id of a candle without trades, as in the exchange's kline event
+CORRECTION_STEP = 1_000  # revisions of the aggregator between two corrections: far more than any window ever had
 
 
 class Candle(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +52,11 @@ class Candle(msgspec.Struct, frozen=True, gc=False):
         is_sane = high < BEYOND and self.volume < BEYOND and self.quote_volume < BEYOND
         if not (is_sane and 0 <= self.opened_at < LATEST and 0 <= self.trade_count < 2**62):
             raise BadRecord(f"candle of {self.symbol} at {str(self.opened_at)[:40]}: numbers beyond all reason")
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it was published after the fact, in place of one that was not the exchange's."""
+        return self.revision >= CORRECTION_STEP
 
     @property
     def closed_at(self) -> int:

@@ -4,7 +4,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Message
 
 from quantstream.kafka.admin import ensure_topics, group_lag, partition_counts
 from quantstream.kafka.connection import Partition
-from quantstream.kafka.message_values import Record, contents, header_texts, next_offsets, record
+from quantstream.kafka.message_values import Record, contents, header_texts, next_offsets, record, sent_at
 from quantstream.kafka.reader import BATCH, TRANSACTION_PATIENCE, Reader
 from quantstream.kafka.stage import PartitionedStage
 from quantstream.kafka.writer import ANY_PARTITION, Writer
@@ -28,4 +28,5 @@ __all__ = [
     "next_offsets",
     "partition_counts",
     "record",
+    "sent_at",
 ]

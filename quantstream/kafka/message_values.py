@@ -55,3 +55,9 @@ def next_offsets(messages: Sequence[Message], partitions: NDArray[np.int64]) -> 
 def header_texts(message: Message) -> dict[str, str]:
     """Return a message's headers as text."""
     return {name: (value or b"").decode(errors="replace") for name, value in message.headers() or ()}
+
+
+def sent_at(message: Message) -> int:
+    """Return when the producer sent a message, µs by its clock."""
+    milliseconds: int = message.timestamp()[1]
+    return milliseconds * 1_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from quantstream.kafka import (
     header_texts,
     next_offsets,
 )
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.payloads import OpenCandles, decode, encode
 from quantstream.messages.topics import CANDLES, DEAD, HEADER_RECEIVED_AT, OPEN_CANDLES, TRADES, Topic
 from quantstream.observability.health import Health
@@ -80,12 +81,17 @@ class AggregateStage(PartitionedStage):
         self.handled = metrics.records.labels("handled")
         self.closed = metrics.records.labels("candle")
         self.market_time = metrics.gauge("market_time_seconds", "latest event time, seconds since the epoch")
+        self.lateness = metrics.delays(
+            "candle_lateness_seconds", "from the end of a candle's window to its commit, by our clock"
+        )
+        self.closing = Counter[int]()  # candles in the transaction, by the end of their window
         self.offsets: dict[Partition, int] = {}
         self.tally = Tally(aggregator.parser.symbols)
         self.strangers = Accounts[int]()  # keys that no trade came under
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
         self.pause, self.busy = LINGER, BUSY
+        self.behind_until = 0.0  # seconds into the turn, when much was waiting for the last time
 
     def start(self) -> None:
         """Join the group."""
@@ -94,8 +100,13 @@ class AggregateStage(PartitionedStage):
         super().start()
 
     def linger(self, count: int, elapsed: float) -> float:
-        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting."""
-        return min((self.busy if count == AT_ONCE else self.pause) - elapsed, self.pause)
+        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting.
+
+        One short reading does not end a backlog: the broker may be a little late with the next.
+        """
+        if count == AT_ONCE or elapsed < self.behind_until:  # the latter in a new turn
+            self.behind_until = elapsed
+        return min(self.busy - elapsed, self.behind_until + self.pause - elapsed, self.pause)
 
     def take(self, messages: list[Message]) -> None:
         """Add trades up; the builders take their sums before the commit, or when something else happens to a symbol."""
@@ -109,7 +120,7 @@ class AggregateStage(PartitionedStage):
             if isinstance(item, BadRecord):
                 bad += 1
                 self.tally.add_one("dead", int(partitions[row]), key)
-                self._put_aside(messages[row], values[row], item)
+                self._dead_letter(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
         self._emit(self.aggregator.take(columns))
 
@@ -126,6 +137,7 @@ class AggregateStage(PartitionedStage):
         self.writer.commit(self.reader, self.offsets)
         self.offsets.clear()
         self.in_transaction = False
+        self._count_closed()
         took = time.monotonic() - begun
         self.pause = min(max(LINGER, SHARE * took), max(self.wait_s, LINGER))
         self.busy = min(max(BUSY, BUSY_SHARE * took), MOST_BUSY)
@@ -138,6 +150,7 @@ class AggregateStage(PartitionedStage):
             self.writer.abort()
         self.in_transaction = False
         self.offsets.clear()
+        self.closing.clear()
         self.tally.clear()
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
@@ -181,11 +194,11 @@ class AggregateStage(PartitionedStage):
                 account.read += more.read
                 account.dead += more.dead
 
-    def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
+    def _dead_letter(self, message: Message, raw: bytes, error: BadRecord) -> None:
         self._begin()
         self.metrics.dead.inc()
         source = f"aggregate {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, str(error), raw, self.now(), self.route.dead)
+        dead_letter(self.writer, source, str(error), raw, self.now(), self.route.dead)
 
     def _emit(self, closed: list[Closed]) -> None:
         if not closed:
@@ -195,8 +208,15 @@ class AggregateStage(PartitionedStage):
             for candle in each.candles:
                 self.writer.send(self.route.candles, candle.symbol, encode(candle), partition=each.partition)
                 self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.closing.update(candle.closed_at for each in closed for candle in each.candles if candle.revision == 0)
         self.closed.inc(sum(len(each.candles) for each in closed))
         self.market_time.set(closed[-1].candles[-1].closed_at / SECOND)
+
+    def _count_closed(self) -> None:
+        """Note how long after their windows' end the candles of this transaction can be read."""
+        for closed_at, count in self.closing.items():
+            self.lateness.observe(max(0.0, (self.now() - closed_at) / SECOND), count)
+        self.closing.clear()
 
     def _begin(self) -> None:
         if not self.in_transaction:

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Mapping
 
 import msgspec
 
-from quantstream.core.candle import Candle
+from quantstream.core.candle import CORRECTION_STEP, Candle
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import DAY
 from quantstream.kafka import ANY_PARTITION, Reader, Writer
@@ -20,7 +20,6 @@ from quantstream.messages.payloads import decode, encode
 from quantstream.messages.topics import CANDLES
 from quantstream.settings import Kafka
 
-STEP = 1_000  # revisions of the aggregator between two corrections: far more than any window ever had
 TRANSACTIONAL_ID = "quantstream-corrections"
 MARGIN = DAY  # how far candles of several symbols may be out of order after an outage
 Key = tuple[str, str, int]  # symbol, interval, opened_at
@@ -40,7 +39,7 @@ def key_of(candle: Candle) -> Key:
 
 def corrected(candle: Candle, newest_revision: int) -> Candle:
     """Return a candle as the correction of a window whose newest revision is given (-1: there is none)."""
-    return msgspec.structs.replace(candle, revision=(max(newest_revision, 0) // STEP + 1) * STEP)
+    return msgspec.structs.replace(candle, revision=(max(newest_revision, 0) // CORRECTION_STEP + 1) * CORRECTION_STEP)
 
 
 def known_candles(reader: Reader, symbols: Container[str], start: int) -> dict[Key, Known]:

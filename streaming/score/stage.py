@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from quantstream.core.accounts import NOWHERE, Account, Accounts
@@ -12,8 +12,8 @@ from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.features import Series
-from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer, sent_at
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
 from quantstream.messages.payloads import Score, decode, encode
 from quantstream.messages.topics import CANDLES, SCORES
@@ -64,6 +64,10 @@ class ScoreStage(PartitionedStage):
         self.in_transaction = False
         self.scored, self.abstained = metrics.records.labels("scored"), metrics.records.labels("abstained")
         self.judging = Judging(histories, score, now, health.beat, tell, metrics.records.labels("failed"))
+        self.wait = metrics.delays(
+            "candle_to_score_seconds", "from a candle's record to the commit of its score, by our clocks"
+        )
+        self.sent_at = Counter[int]()  # of the candles to be judged, by when they were sent, µs
         self.duration = metrics.histogram("batch_seconds", "from candles read to scores committed")
 
     def start(self) -> None:
@@ -76,12 +80,12 @@ class ScoreStage(PartitionedStage):
         return LINGER - elapsed
 
     def idle(self) -> None:
-        """Do for one symbol, while no candle waits, what its next one would have to wait for."""
+        """Prepare one symbol for its next candle while none waits."""
         if not self.histories.refresh():
             any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
 
     def take(self, messages: list[Message]) -> None:
-        """Take candles into the histories, and note which are to be judged."""
+        """Add candles to the histories, and note which are to be scored."""
         self.begun = self.begun or time.monotonic()
         for message in messages:
             part = (message.topic(), message.partition())
@@ -105,13 +109,14 @@ class ScoreStage(PartitionedStage):
             self.symbols.setdefault(part, set()).add(candle.symbol)
             if is_new and candle.revision == 0:
                 self.batch[candle.symbol] = candle
+                self.sent_at[sent_at(message)] += 1
                 account.waiting += 1
                 self.awaiting[candle.symbol].append(account)
             else:
                 account.passed += 1
 
     def flush(self) -> None:
-        """Judge what is left and commit scores, dead letters and offsets together."""
+        """Score the rest and commit scores, dead letters and offsets together."""
         self._judge()
         if not self.offsets:
             return
@@ -121,7 +126,7 @@ class ScoreStage(PartitionedStage):
             self.writer.send(SCORES, score.symbol, encode(score))
         for message, reason in self.dead:
             source = f"score {message.topic()}-{message.partition()}@{message.offset()}"
-            put_aside(self.writer, source, reason, message.value() or b"", self.now())
+            dead_letter(self.writer, source, reason, message.value() or b"", self.now())
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
         self._settle()
@@ -130,6 +135,8 @@ class ScoreStage(PartitionedStage):
         self.scored.inc(len(self.scores) - abstained)
         self.metrics.dead.inc(len(self.dead))
         self.duration.observe(time.monotonic() - self.begun)
+        for at, count in self.sent_at.items():
+            self.wait.observe(max(0.0, (self.now() - at) / SECOND), count)
         self._clear()
 
     def discard(self) -> None:
@@ -159,7 +166,7 @@ class ScoreStage(PartitionedStage):
                 self.metrics.candle_closed_at.values.pop(symbol, None)
 
     def _settle(self) -> None:
-        """Move what waited for its score to what is stored: a candle for each score that was sent."""
+        """Count as stored the candles that waited for their score: one for each score that was sent."""
         for score in self.scores:
             accounts = self.awaiting.get(score.symbol)
             if accounts:
@@ -183,4 +190,5 @@ class ScoreStage(PartitionedStage):
         self.scores.clear()
         self.dead.clear()
         self.awaiting.clear()
+        self.sent_at.clear()
         self.begun = 0.0

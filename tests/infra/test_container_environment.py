@@ -23,7 +23,8 @@ import pytest
 
 from infra.embedded.airflow.environment import environment as embedded_airflow
 from infra.embedded.state import PROJECT
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 from tests.infra.manifests import (
     SYSTEMS,
     TEMPLATED,

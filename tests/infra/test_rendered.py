@@ -103,11 +103,11 @@ def test_pinned_versions_agree() -> None:
 
 
 def test_no_volume_asks_for_a_class_that_nobody_checked() -> None:
-    said = (K8S / "up").read_text()
+    output = (K8S / "up").read_text()
     for system in ("local", "prod"):
         for one in render(system):
             for name in re.findall(r"'(?:storageClassName|class)': '([^']+)'", str(one)):
-                assert f"no StorageClass {name}" in said, title(one)
+                assert f"no StorageClass {name}" in output, title(one)
 
 
 def test_names_are_asked_for_by_port_wherever_their_servers_are() -> None:

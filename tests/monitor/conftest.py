@@ -9,9 +9,14 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.infra.cluster.conftest import api, cluster, environment, kubectl  # noqa: F401  (fixtures)
+
+if TYPE_CHECKING:
+    from tests.monitor.looking import Monitor
 
 HERE = Path(__file__).parent
 MONITOR = HERE.parent.parent / "infra" / "monitor" / "quantstream-monitor"
@@ -82,3 +87,19 @@ def stack(tmp_path: Path) -> Iterator[FakeStack]:
     for server in fake.servers:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def plain_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tools that every system has, and the fake kubectl: no jq, no curl."""
+    from tests.monitor.looking import tools
+
+    return tools(tmp_path_factory.mktemp("tools") / "plain")
+
+
+@pytest.fixture
+def monitor(plain_tools: Path, tmp_path: Path) -> Monitor:
+    """The monitor over whatever is played."""
+    from tests.monitor.looking import Monitor
+
+    return Monitor(plain_tools, tmp_path / "scene")

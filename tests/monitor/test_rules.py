@@ -16,21 +16,32 @@ import promql_parser
 import pytest
 import yaml
 
+from infra.docs_site import SECTIONS
 from quantstream.messages.stages import STAGES
+from quantstream.observability.metrics import DELAY_BUCKETS
+from tests.infra.manifests import K8S, named, render
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "infra" / "k8s" / "sources" / "monitoring"
 RULE = yaml.safe_load((FOLDER / "rules.yaml").read_text())
 GROUPS = RULE["spec"]["groups"]
-ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
+RULES = [rule for group in GROUPS for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
+RECORDED = {rule["record"]: rule for rule in RULES if "record" in rule}
 DASHBOARDS = {path.name: json.loads(path.read_text()) for path in sorted((FOLDER / "dashboards").glob("*.json"))}
 # What others export, and who: each was read in its exporter's documentation.
 OTHERS = {
     "up",  # Prometheus itself
     "kube_pod_container_status_restarts_total",  # kube-state-metrics
     "kube_pod_container_status_last_terminated_reason",
+    "kube_pod_status_ready",
+    "kube_deployment_status_replicas_available",
+    "kube_cronjob_created",
+    "kube_cronjob_status_last_successful_time",
     "kafka_topic_partition_under_replicated_partition",  # Strimzi's Kafka exporter
     "kafka_topic_partition_leader",
+    "kafka_brokers",
+    "strimzi_certificate_expiration_timestamp_ms",  # Strimzi's cluster operator
     "kafka_consumergroup_lag",
     "kubelet_volume_stats_used_bytes",  # kubelet
     "kubelet_volume_stats_capacity_bytes",
@@ -47,7 +58,7 @@ def declared() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
                 first = node.args[0]
-                if node.func.attr in ("counter", "gauge", "symbol_gauge", "histogram") and isinstance(
+                if node.func.attr in ("counter", "gauge", "symbol_gauge", "histogram", "delays") and isinstance(
                     first, ast.Constant
                 ):
                     names.add(str(first.value))
@@ -56,7 +67,7 @@ def declared() -> set[str]:
 
 def queries() -> Iterator[tuple[str, str]]:
     """Every PromQL expression with where it stands."""
-    for name, rule in ALERTS.items():
+    for name, rule in {**ALERTS, **RECORDED}.items():
         yield name, rule["expr"]
     for file, dashboard in DASHBOARDS.items():
         for panel in dashboard["panels"]:
@@ -72,7 +83,11 @@ def metrics_of(expression: str) -> set[str]:
     words = set(
         re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.sub(r'"[^"]*"', "", promql_parser.parse(expression).prettify()))
     )
-    return {word for word in words if word.startswith(("quantstream_", "kube", "kafka_", "container_")) or word == "up"}
+    return {
+        word
+        for word in words
+        if word.startswith(("quantstream", "kube", "kafka_", "container_", "strimzi_")) or word == "up"
+    }
 
 
 @pytest.mark.parametrize(("place", "expression"), QUERIES, ids=[place for place, _ in QUERIES])
@@ -81,7 +96,7 @@ def test_each_query_parses_and_names_metrics_that_exist(place: str, expression: 
     assert names, f"{place} selects nothing"
     known = declared()
     ours = re.compile(rf"quantstream_({'|'.join(STAGES)})_(\w+?)(_bucket|_count|_sum)?$")
-    for name in names - OTHERS - {"container", "up"}:
+    for name in names - OTHERS - RECORDED.keys() - {"container", "up"}:
         found = ours.match(name)
         assert found, f"{place}: {name} is nobody's metric"
         assert found[2] in known or (found[2] + (found[3] or "")) in known, f"{place}: the code has no {name}"
@@ -100,11 +115,30 @@ def test_each_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on() -> N
     for name, rule in ALERTS.items():
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"]["summary"].endswith(".")
-        assert rule["annotations"]["runbook_url"] == f"infra/RUNBOOK.md#{name.lower()}"
+        assert rule["annotations"]["runbook_url"] == f"https://runbook.invalid/#{name.lower()}"
+
+
+def test_each_rendered_alert_links_to_its_section_of_the_runbook_as_the_site_names_it() -> None:
+    conf = dict(re.findall(r"^(\w+)=(\S+)", (K8S / "versions.conf").read_text(), re.MULTILINE))
+    page = conf["RUNBOOK"]
+    assert re.fullmatch(r"https://\S+/infra/RUNBOOK/", page)  # where the site has the page, wherever it is served
+    assert "infra/RUNBOOK.md" in [one for pages in SECTIONS.values() for one in pages]
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "infra" / "RUNBOOK.md").read_text(), re.MULTILINE)
+    anchors = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    rendered = list(yaml.safe_load_all((K8S / "production" / "monitoring" / "10-monitoring.yaml").read_text()))
+    (rules,) = [one for one in rendered if one["kind"] == "PrometheusRule"]
+    links = [
+        rule["annotations"]["runbook_url"]
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert len(links) == len(ALERTS)
+    assert {link.removeprefix(f"{page}#") for link in links} <= anchors
 
 
 def test_dashboards_are_as_grafana_loads_them() -> None:
-    assert len({one["uid"] for one in DASHBOARDS.values()}) == len(DASHBOARDS) == 3
+    assert len({one["uid"] for one in DASHBOARDS.values()}) == len(DASHBOARDS) == 4
     for file, one in DASHBOARDS.items():
         assert one["schemaVersion"] >= 36, file
         assert one["title"]
@@ -151,8 +185,28 @@ def promtool() -> str:
 
 RISE, STILL = "0+15x400", "1000+0x400"  # by 15 a step; not at all. A step is 15 s
 CLOCK = {"quantstream_ingest_market_time_seconds": "100000+15x400"}
+LATE, SCORED = "quantstream_aggregate_candle_lateness_seconds", "quantstream_score_candle_to_score_seconds"
+CORRECTED = 'quantstream_sink_corrected_candles_total{source="klines"}'
+AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor")
+BROKERS = tuple(f"quantstream-{pool}-{number}" for pool in ("brokers", "controllers") for number in range(3))
+CERTIFICATE = 'strimzi_certificate_expiration_timestamp_ms{cluster="quantstream", type="cluster-ca"}'
+BACKUP = 'kube_cronjob_status_last_successful_time{namespace="quantstream", cronjob="postgres-backup"}'
+BACKUP_MADE = 'kube_cronjob_created{namespace="quantstream", cronjob="postgres-backup"}'
+
+
+def is_ready(pod: str) -> str:
+    """The series that says whether a pod is ready."""
+    return f'kube_pod_status_ready{{namespace="quantstream", pod="{pod}", condition="true"}}'
+
+
+def available(deployment: str, namespace: str = "quantstream") -> str:
+    """The series that says how many of a deployment are available."""
+    return f'kube_deployment_status_replicas_available{{namespace="{namespace}", deployment="{deployment}"}}'
+
+
 WELL: dict[str, str] = {
     **CLOCK,
+    'quantstream_ingest_symbol_has_trades{symbol="BTCUSDT"}': "1x400",
     "quantstream_ingest_connections": "1x400",
     "quantstream_ingest_open_gaps": "0x400",
     "quantstream_ingest_mute_streams": "0x400",
@@ -181,6 +235,18 @@ WELL: dict[str, str] = {
     'kafka_topic_partition_under_replicated_partition{namespace="quantstream", topic="t", partition="0"}': "0x400",
     'kafka_topic_partition_leader{namespace="quantstream", topic="t", partition="0"}': "1x400",
     'kube_pod_container_status_restarts_total{namespace="quantstream", pod="p", container="c"}': "7x400",
+    **{f'{LATE}_bucket{{le="{edge}"}}': RISE for edge in ("2.0", "+Inf")},
+    f"{LATE}_count": RISE,
+    **{f'{SCORED}_bucket{{le="{edge}"}}': RISE for edge in ("1.0", "+Inf")},
+    f"{SCORED}_count": RISE,
+    CORRECTED: "4x400",
+    **{available(name, "quantstream-airflow"): "1x400" for name in AIRFLOW},
+    **{available(name): "2x400" for name in ("mlflow", "dashboard")},
+    **{is_ready(pod): "1x400" for pod in ("postgres-0", "objects-0", *BROKERS)},
+    'kafka_brokers{namespace="quantstream"}': "3x400",
+    CERTIFICATE: "8640000000x400",  # 100 days, ms
+    BACKUP: "0x400",
+    BACKUP_MADE: "0x400",
 }
 
 
@@ -191,6 +257,11 @@ def slow(metric: str, more: str = "") -> dict[str, str | None]:
         f'{metric}_bucket{{le="30"{more}}}': RISE,
         f'{metric}_bucket{{le="+Inf"{more}}}': RISE,
     }
+
+
+def late(metric: str, edge: str, share: float) -> dict[str, str | None]:
+    """A histogram of which a share is above what is promised."""
+    return {f'{metric}_bucket{{le="{edge}"}}': f"0+{15 * (1 - share)}x400", f"{metric}_count": RISE}
 
 
 USED = 'kubelet_volume_stats_used_bytes{namespace="quantstream", persistentvolumeclaim="lake"}'
@@ -237,6 +308,22 @@ SICK: dict[str, dict[str, str | None]] = {
         'kafka_topic_partition_under_replicated_partition{namespace="quantstream", topic="t", partition="0"}': "1x400"
     },
     "KafkaWithoutLeader": {'kafka_topic_partition_leader{namespace="quantstream", topic="t", partition="0"}': "-1x400"},
+    "SymbolWithoutCandles": {'quantstream_ingest_symbol_has_trades{symbol="SOLUSDT"}': "1x400"},
+    "SymbolWithoutTrades": {'quantstream_ingest_symbol_has_trades{symbol="XYZUSDT"}': "0x400"},
+    "CandlesLateFast": late(LATE, "2.0", 0.5),
+    "CandlesLateSlow": late(LATE, "2.0", 0.005),
+    "ScoresLateFast": late(SCORED, "1.0", 0.5),
+    "ScoresLateSlow": late(SCORED, "1.0", 0.005),
+    "CandlesCorrected": {CORRECTED: "4x250 7x150"},
+    "AirflowDown": {available("airflow-scheduler", "quantstream-airflow"): None},
+    "PostgresDown": {is_ready("postgres-0"): "0x400"},
+    "MlflowDown": {available("mlflow"): "0x400"},
+    "ObjectStoreDown": {is_ready("objects-0"): None},
+    "DashboardDown": {available("dashboard"): None},
+    "BrokerDown": {is_ready("quantstream-brokers-1"): "0x400"},
+    "CertificateExpires": {CERTIFICATE: "864000000x400"},
+    "BackupMissing": {BACKUP: None, BACKUP_MADE: None},
+    "ExporterMissing": {CERTIFICATE: None},
     "VolumeFill": {USED: "85x400"},
     "VolumeFull": {USED: "95x400"},
 }
@@ -263,7 +350,7 @@ def promtool_says(folder: Path, tests: list[dict[str, Any]], every: str = "2m") 
 
 @pytest.mark.slow
 def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp_path: Path) -> None:
-    rare = {"ModelStale"}  # looks back seven days: tried on its own below
+    rare = {"ModelStale", "BackupStale"}  # look back for days: tried on their own below
     assert set(SICK) | rare == set(ALERTS)
     tests = [evaluated("", {}, [])]
     tests += [evaluated(name, changes, [{"labels": "{}", "value": 1}]) for name, changes in SICK.items()]
@@ -282,6 +369,72 @@ def test_a_champion_of_a_week_is_stale(tmp_path: Path) -> None:
     ]
     run = promtool_says(tmp_path, [test | {"promql_expr_test": checks}], every="1h")
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("series", "fires_from"),
+    [
+        ({BACKUP_MADE: "0x60", BACKUP: "0x6 28800x54"}, 36),  # last at eight o'clock
+        ({BACKUP_MADE: "0x60"}, 28),  # never
+    ],
+)
+def test_a_backup_is_stale_two_hours_after_it_was_due(tmp_path: Path, series: dict[str, str], fires_from: int) -> None:
+    query = 'count(ALERTS{alertname="BackupStale", alertstate="firing"})'
+    checks = [
+        {"expr": query, "eval_time": f"{fires_from - 3}h", "exp_samples": []},
+        {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
+    ]
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0009, 0), (0.005, 1), (0.02, 2)])
+def test_a_budget_that_is_kept_is_quiet_and_one_that_burns_fast_tells_both_ways(
+    tmp_path: Path, share: float, expected: int
+) -> None:
+    samples = [{"labels": "{}", "value": expected}] if expected else []
+    test = evaluated("", late(LATE, "2.0", share), samples)
+    assert promtool_says(tmp_path, [test]).returncode == 0
+
+
+def test_a_minute_of_late_candles_after_a_good_day_wakes_nobody(tmp_path: Path) -> None:
+    changes: dict[str, str | None] = {f'{LATE}_bucket{{le="2.0"}}': "0+15x388 5820x8", f"{LATE}_count": "0+15x400"}
+    run = promtool_says(tmp_path, [evaluated("CandlesLateFast", changes, [])])
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_numbers_that_rules_name_are_those_that_are_rendered() -> None:
+    objects = render("prod")
+    nodes = sum(named(objects, "KafkaNodePool", name)["spec"]["replicas"] for name in ("brokers", "controllers"))
+    assert f"< {nodes}\n" in ALERTS["BrokerDown"]["expr"]
+    deployments = {one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"}
+    assert {*AIRFLOW, "mlflow", "dashboard"} <= deployments
+    stateful = {one["metadata"]["name"] for one in objects if one["kind"] == "StatefulSet"}
+    assert {"objects"} <= stateful
+
+
+def test_what_is_promised_is_an_edge_that_the_stages_print() -> None:
+    expressions = "".join(rule["expr"] for rule in RECORDED.values())
+    edges = set(re.findall(r'le="([^"]+)"', expressions))
+    assert edges == {"1.0", "2.0"}
+    assert edges <= {str(float(edge)) for edge in DELAY_BUCKETS}
+
+
+def test_nothing_waits_for_a_lag_of_none() -> None:
+    """A partition read to its end keeps a lag of 1, the marker of its last transaction (KEDA's issue 5675)."""
+    for place, expression in QUERIES:
+        if "lag" in expression:
+            assert not re.search(r"lag\w*[^<>=]*(==|<=|<|>|!=|>=)\s*[01]\b", expression), place
+    for scaler in (one for one in render("prod") if one["kind"] == "ScaledObject"):
+        assert scaler["spec"]["minReplicaCount"] >= 1  # so no scaler waits for 0 either
+        for trigger in scaler["spec"]["triggers"]:
+            most = scaler["spec"]["maxReplicaCount"]
+            assert int(trigger["metadata"]["lagThreshold"]) > 2 * most  # markers alone, one a partition, ask for no pod
+    limits = dict(
+        re.findall(r"^(lag-\w+)\|(\d+)\|", (ROOT / "infra/monitor/parts/usage.bash").read_text(), re.MULTILINE)
+    )
+    assert all(int(value) > 100 for value in limits.values())
 
 
 def test_a_wrong_expectation_fails(tmp_path: Path) -> None:

@@ -108,17 +108,17 @@ class Cluster:
             if key not in self.objects:
                 return self.create(kind, namespace, sent, manager)
             live, owners = self.objects[key], self.owners[key]
-            said = {path: value for path, value in api_merge.leaves(sent) if path[0] in ("metadata", "spec", "data")}
+            output = {path: value for path, value in api_merge.leaves(sent) if path[0] in ("metadata", "spec", "data")}
             for other, paths in owners.items():
-                odd = [path for path in said if path in paths and api_merge.found(live, path) != said[path]]
+                odd = [path for path in output if path in paths and api_merge.found(live, path) != output[path]]
                 if other != manager and odd and not force:
                     told = ", ".join(".".join(path) for path in odd)
                     raise Refused(409, "Conflict", f'conflict with "{other}": {told}')
             kept_by_others = set().union(*(paths for other, paths in owners.items() if other != manager))
-            gone = owners.get(manager, set()) - set(said) - kept_by_others
+            gone = owners.get(manager, set()) - set(output) - kept_by_others
             gone = {path for path in gone if path[0] in ("metadata", "spec", "data")}
             after = self._keep(kind, key, api_merge.strategic(api_merge.without(live, gone), sent), live)
-            owners[manager] = set(said)
+            owners[manager] = set(output)
             return after
 
     def delete(self, kind: Kind, namespace: str, name: str) -> Json:

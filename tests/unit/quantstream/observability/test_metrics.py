@@ -95,3 +95,22 @@ def test_a_process_that_was_stopped_as_a_whole_does_not_hang_and_one_that_hangs_
     assert ended.is_set()
     assert slept.count(40.0) == 2
     assert sum(slept) == STALLED_AFTER + 2 * 39  # it turned in none of them
+
+
+def test_a_delay_is_counted_for_as_many_as_shared_it() -> None:
+    metrics = Metrics("aggregate")
+    delays = metrics.delays("candle_lateness_seconds", "from a candle's close to its commit")
+    delays.observe(0.3, 1_999)
+    delays.observe(2.0, 3)
+    delays.observe(90.0)
+    with HealthServer(Health(), metrics, host="127.0.0.1") as server:
+        lines = ask(server.port, "/metrics")[1].splitlines()
+    found = dict(
+        line.rsplit(" ", 1) for line in lines if line.startswith("quantstream_aggregate_candle_lateness_seconds")
+    )
+    name = "quantstream_aggregate_candle_lateness_seconds"
+    assert [found[f'{name}_bucket{{le="{edge}"}}'] for edge in ("0.25", "0.5", "1.0", "2.0", "60.0", "+Inf")] == [
+        *("0.0", "1999.0", "1999.0", "2002.0", "2002.0", "2003.0")
+    ]
+    assert (found[f"{name}_count"], float(found[f"{name}_sum"])) == ("2003.0", 0.3 * 1_999 + 2.0 * 3 + 90.0)
+    assert f"# TYPE {name} histogram" in lines

@@ -1,0 +1,35 @@
+# What says of itself how it is: nodes, Strimzi's Kafka, KEDA's scaled objects. Facts: K namespace pool replicas
+function visit(path, value) {}
+function tell(severity, reason, text) { finding(severity, check, what, reason, text); if (severity != "ok") troubled++ }
+function object() {
+  what = p["kind"] == "Node" ? name : place(p["metadata|namespace"]) tolower(p["kind"]) "/" p["metadata|name"]; found++
+  check = p["kind"] == "Node" ? "node" : p["kind"] ~ /^Kafka/ ? "kafka" : "scaler"
+  if (p["kind"] == "Node") node()
+  else if (check == "kafka") kafka()
+  else scaler() }
+# A node that carries none of our pods is another's trouble, but ours may be sent there.
+function node(   ready, mine) {
+  ready = cond("Ready", "status"); mine = HOSTS == "*" || index(" " HOSTS " ", " " p["metadata|name"] " ")
+  if (ready != "True") tell(mine ? "critical" : "warning", "NotReady", (ready == "Unknown" ? "does not answer" : "is not ready") more(cond("Ready", "message")) (mine ? "" : "; no pod of ours runs there"))
+  pressure("MemoryPressure", "is short of memory"); pressure("DiskPressure", "is short of disk")
+  pressure("PIDPressure", "is short of processes"); pressure("NetworkUnavailable", "has no network")
+  if (p["spec|unschedulable"] == "true") tell("ok", "Cordoned", "takes no new pods") }
+function pressure(type, text) { if (cond(type, "status") == "True") tell("warning", type, text more(cond(type, "message"))) }
+# True once an operator has said that the newest change is as it should be; says so where it has not.
+function taken_up(   ready, since) {
+  ready = cond("Ready", "status")
+  since = age_of(cond("Ready", "lastTransitionTime") == "" ? p["metadata|creationTimestamp"] : cond("Ready", "lastTransitionTime"))
+  if (ready == "") tell(since > limit["pending-seconds"] ? "critical" : "warning", "NotSeen", "its operator has said nothing of it for " span(since))
+  else if (ready != "True") tell(since > limit["not-ready-seconds"] ? "critical" : "warning", cond("Ready", "reason") == "" ? "NotReady" : cond("Ready", "reason"), "is not ready for " span(since) more(cond("Ready", "message")))
+  return ready == "True" }
+function kafka() {
+  if (p["kind"] == "KafkaNodePool") { print "K", or_dash(p["metadata|namespace"]), p["metadata|name"], p["spec|replicas"] + 0; return }
+  if (p["metadata|annotations|strimzi.io/pause-reconciliation"] == "true" || cond("ReconciliationPaused", "status") == "True") { tell("warning", "Paused", "its operator is told to leave it alone"); return }
+  if (!taken_up()) return
+  if ("status|observedGeneration" in p && p["status|observedGeneration"] + 0 < p["metadata|generation"] + 0) tell("warning", "NotSeen", "the newest change has not been taken up")
+  if (cond("Warning", "status") == "True") tell("warning", cond("Warning", "reason") == "" ? "Warning" : cond("Warning", "reason"), cond("Warning", "message")) }
+function scaler() {
+  if (cond("Paused", "status") == "True") tell("warning", "Paused", "does not scale: it is paused")
+  if (!taken_up()) return
+  if (cond("Fallback", "status") == "True") tell("warning", "Fallback", "cannot ask its source and keeps the number set for that" more(cond("Fallback", "message"))) }
+function all() { if (!troubled) finding("ok", CHECK, "all", found ? "Ready" : "None", found ? "all " found " are as they should be" : "there are none") }

@@ -1,0 +1,45 @@
+# What the stages' own numbers come to, from the facts of metrics.awk.
+function symbol_of(labels) { gsub(/.*symbol="|".*/, "", labels); return labels }
+function most(table,   key, highest) { for (key in table) if (table[key] > highest) highest = table[key]; return highest + 0 }
+{ asked[$2] = 1 }
+$4 == "lag_records" { lag[$2] += $6; has_lag[$2] = 1 }
+$4 == "dead_letters_total" { dead[$2] += $6 }
+$4 == "unbalanced_symbols" { off[$2] += $6 }
+$4 == "model_version" { models[$2]++ }
+$4 == "started_at_seconds" && $6 > started[$2] { started[$2] = $6 + 0 }
+$4 == "candle_closed_at_seconds" && $2 == "aggregate" { symbol = symbol_of($5); if ($6 > closed[symbol]) closed[symbol] = $6 + 0 }
+$2 != "ingest" { next }
+$4 == "open_gaps" { gaps[$3] += $6; has_gaps = 1 }  # each ingest follows all symbols: the worst counts, not their sum
+$4 == "mute_streams" { mute[$3] += $6 }
+$4 == "unproven_symbols" { unproven[$3] += $6 }
+$4 == "symbols_set_aside" { aside[$3] += $6 }
+$4 == "market_time_seconds" && $6 > market { market = $6 + 0 }
+$4 == "symbol_has_trades" { symbol = symbol_of($5); if ($6 >= traded[symbol]) traded[symbol] = $6 + 0; followed++ }
+END {
+  n = split(EXPECT, names, ",")
+  for (i = 1; i <= n; i++) if (names[i] in asked) stage(names[i])
+  if (has_gaps) finding(worst_of(most(gaps), "gaps-warning", "gaps-critical"), "gaps", "ingest", "Open", plural(most(gaps), "id gap") (most(gaps) == 1 ? " is open" : " are open"))
+  streams(most(mute), most(unproven), most(aside))
+  if ("ingest" in asked && "aggregate" in asked) { candles(); without_candles() } }
+function stage(name) {
+  if (name != "ingest" && has_lag[name]) finding(worst_of(lag[name], "lag-warning", "lag-critical"), "lag", name, "Behind", plural(lag[name], "record") " behind the end of its topics")
+  if (dead[name] > 0) finding("ok", "dead letters", name, "PutAside", plural(dead[name], "record") " nobody could parse since it started; see market.dead.v1")
+  if (off[name] > 0) finding("critical", "balance", name, "Off", "the records of " plural(off[name], "symbol") " do not add up: some were lost, doubled or made up")
+  if (name == "score" && !models[name]) finding("critical", "models", name, "NoChampion", "no champion is in service: nothing is scored")
+  if (name == "detect" && !models[name]) finding("warning", "models", name, "NoChampion", "no champion is in service: no trade is judged") }
+function streams(mute, unproven, aside) {
+  if (mute > 0) finding("critical", "streams", "ingest", "Mute", plural(mute, "stream") (mute == 1 ? " brings" : " bring") " nothing though the exchange has trades; REST fills in")
+  if (unproven > 0) finding("critical", "streams", "ingest", "Unproven", "the silence of " plural(unproven, "symbol") " is not proven: REST does not say whether they are quiet, their windows stay open")
+  if (aside > 0) finding("warning", "symbols", "ingest", "SetAside", plural(aside, "symbol") (aside == 1 ? " is" : " are") " unknown to the exchange and set aside") }
+function candles(   symbol, age, worst, which, n) {  # of those that are followed: one that was set aside gets no more
+  for (symbol in closed) if (!followed || symbol in traded) { n++; age = market - closed[symbol]; if (age > worst || which == "") { worst = age; which = symbol } }
+  if (!market) finding("warning", "candles", "all", "NoMarketTime", "the exchange has not told its time yet")
+  else if (!n) finding(up_for() > limit["candle-critical"] ? "critical" : "warning", "candles", "all", "NoneYet", "aggregate has closed no candle since it started" (up_for() ? ", " span(up_for()) " ago" : ""))
+  else finding(worst_of(worst, "candle-warning", "candle-critical"), "candles", which, "Age", "the oldest last candle of " plural(n, "symbol") " ended " span(worst) " ago by the market" "\047" "s clock") }
+function up_for() { return started["aggregate"] ? now - (started["ingest"] > started["aggregate"] ? started["ingest"] : started["aggregate"]) : 0 }
+# A symbol that has trades must have candles once both stages have run for longer than a candle may be old.
+function without_candles(   symbol, n, quiet, which, silent) {
+  if (up_for() <= limit["candle-warning"]) return
+  for (symbol in traded) if (!(symbol in closed)) { if (traded[symbol]) { n++; which = which (n <= 5 ? " " symbol : "") } else { quiet++; silent = silent (quiet <= 5 ? " " symbol : "") } }
+  if (n) finding(up_for() > limit["candle-critical"] ? "critical" : "warning", "candles", "missing", "NoCandles", plural(n, "symbol") (n == 1 ? " has" : " have") " trades but no candle since aggregate started " span(up_for()) " ago:" which (n > 5 ? " …" : ""))
+  if (quiet) finding("warning", "candles", "untraded", "NoTrades", plural(quiet, "symbol") (quiet == 1 ? " is" : " are") " followed and no trade has ever come:" silent (quiet > 5 ? " …" : "")) }
