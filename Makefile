@@ -88,9 +88,9 @@ audit: $(STAMP) ## Known vulnerabilities of the locked packages; what the produc
 docs: $(STAMP) ## Build the documentation site with strict links into build/docs/site: pages, reference, topics (AsyncAPI), llms.txt
 	@infra/docs.sh $(VENV)
 
-manifests: $(STAMP) ## Check the cluster's manifests, also with the real kubectl against an API
+manifests: $(STAMP) ## Check the cluster's manifests, also with the real kubectl against an API and the real object store (built by Go)
 	@$(BIN)/python -m pytest -q tests/infra/test_manifests.py tests/infra/test_manifest_faults.py tests/infra/test_images.py \
-		tests/infra/test_rendered.py tests/infra/test_container_environment.py tests/infra/cluster
+		tests/infra/test_rendered.py tests/infra/test_container_environment.py tests/infra/cluster tests/infra/rights
 
 lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \

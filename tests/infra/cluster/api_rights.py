@@ -24,12 +24,18 @@ class Asked:
 
 def is_allowed(cluster: Cluster, account: str, asked: Asked) -> bool:
     """Say whether a service account, written `namespace:name`, may do that."""
-    bindings = cluster.every(cluster.kind(RBAC, "rolebindings"), asked.namespace)
-    roles = {one["roleRef"]["name"] for one in bindings if asked.namespace and _binds(one, account)}
-    kept = [
-        one for one in cluster.every(cluster.kind(RBAC, "roles"), asked.namespace) if one["metadata"]["name"] in roles
-    ]
-    return any(_grants(rule, asked) for role in kept for rule in role["rules"])
+    bindings = cluster.every(cluster.kind(RBAC, "clusterrolebindings"))
+    if asked.namespace:
+        bindings = bindings + cluster.every(cluster.kind(RBAC, "rolebindings"), asked.namespace)
+    roles = [_role(cluster, one) for one in bindings if _binds(one, account)]
+    return any(_grants(rule, asked) for role in roles for rule in role["rules"])
+
+
+def _role(cluster: Cluster, binding: Json) -> Json:
+    name, namespace = binding["roleRef"]["name"], binding["metadata"].get("namespace", "")
+    if binding["roleRef"]["kind"] == "ClusterRole":
+        return cluster.get(cluster.kind(RBAC, "clusterroles"), "", name)
+    return cluster.get(cluster.kind(RBAC, "roles"), namespace, name)
 
 
 def _binds(binding: Json, account: str) -> bool:
