@@ -98,7 +98,7 @@ def _measure(kafka: Kafka, topic: str, trades: int, given: argparse.Namespace) -
 def _check(kafka: Kafka, route: Route, stage: AggregateStage, intervals: int) -> dict[str, Any]:
     """Read back what was written, and what was there to read; end the stage."""
     candles, counted = readback.in_candles(kafka, route)
-    late = unplaced(stage) if intervals == 1 else 0
+    late = late_trades(stage) if intervals == 1 else 0
     is_exact = counted + late == readback.distinct(kafka, route.trades, read_to(stage))
     return {"candles": candles, "exactly_once": is_exact}
 
@@ -145,14 +145,14 @@ def aggregate(
 
 
 def handled(stage: AggregateStage) -> int:
-    """Return how many records a stage has taken in, those that it put aside among them."""
+    """Return how many records a stage has taken in, its dead letters among them."""
     return int(stage.handled._value.get() + stage.metrics.dead._value.get())
 
 
-def unplaced(stage: AggregateStage) -> int:
+def late_trades(stage: AggregateStage) -> int:
     """Return how many trades came too late for any window, of one interval."""
     builders = [builder for held in stage.aggregator.builders.values() for builder in held.values()]
-    return sum(builder.state.unplaced for builder in builders)
+    return sum(builder.state.late_trades for builder in builders)
 
 
 def read_to(stage: AggregateStage) -> dict[int, int]:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet
 
 from bench.measure import machine, result
 from bench.measure.floors import Rate, Stopwatch
-from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import DECIMALS, UNIT
-from streaming.offline.candles import build_candles, write_candles
-from streaming.recordings.readers import read_blocks, read_trades
+from quantstream.lake.schemas import candle_rows
+from streaming.offline.candles import write_candles
+from streaming.recordings.readers import read_trades
 
 ROWS, QUICK = 2_000_000, 50_000
 TARGET, AIM = 1_500_000, 3_000_000
@@ -69,7 +70,7 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
     floats, rows = timed(trades, lambda: duckdb_candles(plain))
     ours, summary = timed(trades, lambda: write_candles([packed], folder / "candles.parquet"))
     sorted_, _ = timed(trades, lambda: write_candles([disordered(plain)], folder / "again.parquet"))
-    candles, builders = build_candles(read_blocks(packed))
+    candles = pyarrow.parquet.read_table(folder / "candles.parquet")
     row = result.Row(
         "backfill: zipped aggTrades to exact candles",
         "trades per second of a core",
@@ -87,7 +88,7 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
         [row],
         quick,
         trades=trades,
-        candles=len(candles),
+        candles=summary.candles,
         trades_in_candles=summary.trades,
         rows_accounted_for=summary.account.placed,
         out_of_order_per_cpu_s=round(sorted_.per_cpu_s),
@@ -96,7 +97,7 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
         equals_floats=_near(candles, rows),
         trades_per_s=round(ours.per_s),
         floor_per_s=round(floats.per_s),
-        symbols=len(builders),
+        symbols=len(summary.gaps),
     )
 
 
@@ -169,33 +170,24 @@ def duckdb_candles(path: Path) -> list[tuple[Any, ...]]:
         return rows
 
 
-def _near(candles: list[Candle], rows: list[tuple[Any, ...]]) -> bool:
-    ours = [
-        (
-            c.opened_at // 1000,
-            c.open / UNIT,
-            c.high / UNIT,
-            c.low / UNIT,
-            c.close / UNIT,
-            c.volume / UNIT,
-            c.trade_count,
-        )
-        for c in candles
+def _near(candles: pa.Table, rows: list[tuple[Any, ...]]) -> bool:
+    ours = [candles["opened_at"].cast(pa.int64()).to_numpy() // 1000]
+    ours += [
+        candles[name].cast(pa.float64()).to_numpy()
+        for name in ("open", "high", "low", "close", "volume", "trade_count")
     ]
-    theirs = [(*row[:6], row[7]) for row in rows]
-    return len(ours) == len(theirs) and bool(np.allclose(ours, np.array(theirs, dtype=np.float64), rtol=1e-9))
+    theirs = np.array([(*row[:6], row[7]) for row in rows], dtype=np.float64)
+    return len(candles) == len(rows) and bool(np.allclose(np.column_stack(ours), theirs, rtol=1e-9))
 
 
 def _equals_one_by_one(folder: Path, trades: int) -> bool:
-    """Tell whether a small archive gives the same candles and state trade by trade."""
-    path = folder / "BTCUSDT-aggTrades-2025-08-02.zip"
+    """Tell whether a small archive gives the candles that a builder makes of it trade by trade."""
+    path, out = folder / "BTCUSDT-aggTrades-2025-08-02.zip", folder / "small.parquet"
     make_archive(folder / "small.csv", path, trades, seed=2)
-    parts: list[tuple[list[Candle], dict[str, CandleBuilder]]] = [
-        build_candles(read_blocks(path)),
-        build_candles(read_trades(path)),
-    ]
-    states = [{symbol: builder.state for symbol, builder in builders.items()} for _, builders in parts]
-    return parts[0][0] == parts[1][0] and states[0] == states[1]
+    write_candles([path], out)
+    builder = CandleBuilder("BTCUSDT")
+    candles = [candle for trade in read_trades(path) for candle in builder.add(trade)] + builder.open_candles()
+    return bool(pyarrow.parquet.read_table(out).equals(candle_rows(candles, with_key=False)))
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ class _NoHistory:
 async def _ours(bootstrap: str, library: Library, url: str, trades: int) -> Figures:
     from quantstream.observability.health import Health
     from quantstream.observability.metrics import Metrics
-    from streaming.ingest.feed_lines import Plan, keep_connected
+    from streaming.ingest.feed_line import Plan
+    from streaming.ingest.feed_lines import keep_connected
     from streaming.ingest.stage import Ingest
     from streaming.ingest.trade_log import KafkaTradeLog, trade_writer
 

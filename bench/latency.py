@@ -162,7 +162,7 @@ def _wait_for_trades(kafka: Kafka) -> None:
 
 
 def _watch(kafka: Kafka, rest: str, settle: float, seconds: float) -> tuple[dict[str, Seen], int]:
-    """Read both topics from now on; return what came of the trades made within `seconds`, and the clocks' difference, µs."""
+    """Read both topics from now on; return the records of the trades made within `seconds`, and the clocks' difference, µs."""
     time.sleep(settle)
     offset = round(clock_offset(rest))
     reader = Reader(kafka, fetch_wait_max_ms=5)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Scorer:
-    """The stage's inside: histories that candles are added to, the models that judge them, and what they said before."""
+    """The stage's inside: histories that candles are added to, the models that score them, and their earlier predictions."""
 
     histories: Any  # streaming.score.histories.CandleHistories
     models: Any  # ml.serving.scoring.ModelSet

@@ -165,7 +165,7 @@ class Visits:
         self.present = due
 
     def told(self) -> dict[str, dict[str, int]]:
-        """Return what came of it: how often each came, and how often partitions moved, by stage."""
+        """Return how often each replica came, and how often partitions moved, by stage."""
         names = [*STAGES, *(replica(name, SECOND) for name in VISITED)]
         moved = by_stage((name, moves(self.platform.log(name))) for name in names)
         return {"joins": dict(self.joins), **{name: dict(count) for name, count in moved.items() if count}}
@@ -237,21 +237,21 @@ def soak(folder: Path, minutes: float, rate: float, commit_ms: int | None, repli
             while (passed := time.monotonic() - started) < minutes * 60:
                 if time.monotonic() - compacted >= COMPACT_EVERY:
                     compacted = time.monotonic()
-                    _compact_aside(platform.lake.url)
+                    _compact_in_background(platform.lake.url)
                 if replicas:
                     visits.go_on(passed)
                 observer.is_warm = passed >= WARM_UP * minutes * 60
                 sample(platform, rows, started)
                 time.sleep(max(0.0, SAMPLE_EVERY - (time.monotonic() - started - passed)))
             seconds = time.monotonic() - started
-            came = visits.told() if replicas else {}
+            visited = visits.told() if replicas else {}
         finally:
             observer.stop.set()
             thread.join()
-    return _report(rows, observer, minutes, rate, seconds, size.commit_ms) | {"replicas": came}
+    return _report(rows, observer, minutes, rate, seconds, size.commit_ms) | {"replicas": visited}
 
 
-def _compact_aside(lake: str) -> None:
+def _compact_in_background(lake: str) -> None:
     """Merge the lake's small files in a process of its own, which gives way as the pipelines' tasks do."""
     multiprocessing.get_context("spawn").Process(target=_compact, args=(lake,), daemon=True).start()
 

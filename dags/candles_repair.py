@@ -1,4 +1,4 @@
-"""Mend candles that lack trades from the exchange's klines, every quarter of an hour."""
+"""Correct candles that lack trades from the exchange's klines, every quarter of an hour."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def candles_repair() -> None:
 
     @task
     def repair() -> str:
-        """Mend what is to be mended."""
+        """Correct what is to be corrected."""
         from streaming.reconcile.pipeline_runs import run_repair
 
         params = get_current_context()["params"]

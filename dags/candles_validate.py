@@ -20,7 +20,7 @@ More than a hundred symbols share tasks.
 critical expectation did not hold; the log's last sentence names it and the count; the symbol is quarantined until a
 later run passes.
 
-**When it is red.** Open the data docs of the failed symbol. If the data is wrong, mend or delete it in the lake and
+**When it is red.** Open the data docs of the failed symbol. If the data is wrong, fix or delete it in the lake and
 run this again; if the bound is wrong, change it in `expectations/candles.json`. Models go on training with the
 symbols that passed.
 """
@@ -53,7 +53,7 @@ def candles_validate() -> None:
     def symbols() -> list[list[str]]:
         """Return the symbols to check, in batches."""
         from ml.data.symbol_batches import batches
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         params = get_current_context()["params"]
         return batches(params["symbols"] or load_settings().symbols, params["tasks"])
@@ -65,7 +65,7 @@ def candles_validate() -> None:
 
         from ml.data.quality import validate
         from ml.data.symbol_batches import in_turn, title
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         def one(symbol: str) -> str | None:
             report = validate(symbol, settings)

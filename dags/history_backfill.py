@@ -51,7 +51,7 @@ def history_backfill() -> None:
     def symbols() -> list[list[str]]:
         """Return the symbols to fetch, in batches."""
         from ml.data.symbol_batches import batches
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         params = get_current_context()["params"]
         return batches(params["symbols"] or load_settings().symbols, params["tasks"])
@@ -63,7 +63,7 @@ def history_backfill() -> None:
 
         from ml.data.exchange_history import backfill
         from ml.data.symbol_batches import in_turn, title
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         context, settings = get_current_context(), load_settings()
         context["batch_title"] = title(batch)

@@ -42,7 +42,7 @@ def lake_compact() -> None:
     def compact(table: str) -> dict[str, int]:
         """Compact one table."""
         from quantstream.lake.store import Lake
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         get_current_context()["table"] = table
         done = Lake(load_settings().lake_url).compact(table)

@@ -58,7 +58,7 @@ def models_train() -> None:
 
         from ml.training import train as training
         from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
-        from quantstream.settings import load_settings
+        from quantstream.settings_loader import load_settings
 
         try:
             result = training.train(kind, load_settings())

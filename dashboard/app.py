@@ -12,7 +12,7 @@ import streamlit as st
 from dashboard.sources import Sources, connect
 from quantstream.core.errors import Misconfigured
 from quantstream.observability.logs import set_up_logs
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 
 FOLDER = Path(__file__).parent
 
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         sources: Sources = st.cache_resource(open_sources, show_spinner=False)()
     except Misconfigured as error:
-        st.error(f"{error}. Mend it and start the dashboard again.")
+        st.error(f"{error}. Fix it and start the dashboard again.")
         st.stop()
     st.session_state["sources"] = sources
     pages = [

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Background(ABC):
-    """Takes turn after turn until closed. What is wrong is said in `trouble`: one sentence, empty when all is well."""
+    """Repeats its turn until closed. `trouble` is one sentence that says what is wrong, empty when all is well."""
 
     trouble = ""
 

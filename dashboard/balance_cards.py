@@ -53,7 +53,7 @@ class DayConditions(Background):
 
 
 def stage_balances(stages: Iterable[Stage]) -> str:
-    """Return one row for each stage that keeps accounts: whether they close, what was read and what became of it."""
+    """Return one row for each stage that keeps accounts: whether they close, the records read and their outcomes."""
     rows = [_balance(stage) for stage in stages if stage.value("unbalanced_symbols") is not None]
     if not rows:
         return '<p class="qs-nothing">no stage has said anything of its balance yet</p>'

@@ -83,7 +83,7 @@ def span(seconds: float | None) -> str:
 
 
 def risk_word(score: float) -> str:
-    """Return what a risk score of 0 to 100 is called."""
+    """Return the name of a risk score of 0 to 100."""
     return next(word for bound, word in RISK_WORDS if score < bound)
 
 

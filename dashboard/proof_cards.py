@@ -33,7 +33,7 @@ class ProofResult:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing differs, lacks or is there twice."""
+        """Whether nothing is different, missing or duplicate."""
         return not any(self.counts[name] for name in ("different", "missing", "duplicate", "scored_twice"))
 
 
@@ -93,7 +93,7 @@ def proof_tiles(proof: ProofResult, now: int) -> list[Tile]:
 
 
 def proof_body(proof: ProofResult | None) -> str:
-    """Return what is to be said under the tiles: the first differences and where to look."""
+    """Return the text under the tiles: the first differences and where to look."""
     if proof is None:
         return '<p class="qs-nothing">not proved yet: the pipeline candles_verify does it, or quantstream verify</p>'
     lines = "".join(f"<li>{escape(text)}</li>" for text in proof.differences[:6])

@@ -92,7 +92,7 @@ class Champions(Background):
         self._cards: tuple[Card, ...] = ()
 
     def all(self) -> tuple[Card, ...]:
-        """Return what the registry said last, also when it does not answer now."""
+        """Return the registry's last answer, also when it does not answer now."""
         return self._cards
 
     def turn(self) -> None:
@@ -164,10 +164,10 @@ def connect(settings: Settings) -> Sources:
     """Return the sources the settings name, not yet started."""
     return Sources(
         settings=settings,
-        history=History(Lake(settings.lake_url)),
+        history=History(Lake(settings.lake_url, may_create=False)),
         tail=Tail(settings.kafka),
         stages=Stages(settings.state / "stack.json", stages=settings.stages),
         champions=Champions(RegistryCards(settings.mlflow_url)),
-        proofs=Proofs(Lake(settings.lake_url)),
-        conditions=DayConditions(Lake(settings.lake_url)),
+        proofs=Proofs(Lake(settings.lake_url, may_create=False)),
+        conditions=DayConditions(Lake(settings.lake_url, may_create=False)),
     )

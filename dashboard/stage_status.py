@@ -40,7 +40,7 @@ METRICS = "/metrics"
 
 @dataclass(frozen=True)
 class Sample:
-    """What a stage's `/metrics` said, and when (seconds of a monotonic clock)."""
+    """The series of a stage's `/metrics`, and when they were read (seconds of a monotonic clock)."""
 
     at: float
     values: Values
@@ -120,7 +120,7 @@ def fetch(url: str) -> tuple[int, str]:
 
 
 class Stages(Background):
-    """Asks every process in the background and answers with what it last heard."""
+    """Asks every process in the background and returns the last answers."""
 
     def __init__(
         self,
@@ -189,13 +189,13 @@ class Stages(Background):
         return Stage(name, "not ready", text.strip()[:200], tuple(samples))
 
     def _parts(self, url: str | None, found: Mapping[str, Stage]) -> dict[str, Stage]:
-        """Return what Airflow's API says of its other processes."""
+        """Return the states of Airflow's other processes by its API."""
         asked = [name for name in AIRFLOW_PARTS if name in found]
         if url is None or not asked or found["airflow-api"].state == "down":
             return {}
         try:
-            said = json.loads(self._fetch(url)[1])
-            states = {name: str(said[AIRFLOW_PARTS[name]]["status"]) for name in asked}
+            reply = json.loads(self._fetch(url)[1])
+            states = {name: str(reply[AIRFLOW_PARTS[name]]["status"]) for name in asked}
         except Unavailable as error:
             return {name: Stage(name, "unasked", f"Airflow does not say: {error}") for name in asked}
         except (ValueError, KeyError, TypeError):

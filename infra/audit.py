@@ -17,7 +17,7 @@ def judge(report: str) -> tuple[int, list[str]]:
         skipped = [one["name"] for one in packages if "skip_reason" in one]
         found = [(one["name"], one["version"], flaw) for one in packages for flaw in one.get("vulns", ())]
         lines = [
-            f"{name} {version}: {flaw['id']}, mended in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+            f"{name} {version}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
             for name, version, flaw in found
         ]
     except (ValueError, KeyError, TypeError):

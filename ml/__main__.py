@@ -13,7 +13,7 @@ import typer
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES
 from quantstream.observability.logs import set_up_logs
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 
 if TYPE_CHECKING:
     import pandas as pd

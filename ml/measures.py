@@ -29,14 +29,14 @@ def coverage(actual: Floats, low: Floats, high: Floats) -> float:
 
 
 def log_loss(actual: npt.NDArray[np.intp], probabilities: Floats) -> float:
-    """Return the mean negative log probability of the class that came, from (rows, classes)."""
+    """Return the mean negative log probability of the actual class, from (rows, classes)."""
     return float(surprise(actual, probabilities).mean())
 
 
 def surprise(actual: npt.NDArray[np.intp], probabilities: Floats) -> Floats:
-    """Return each row's negative log probability of the class that came."""
-    came = probabilities[np.arange(len(actual)), actual]
-    losses: Floats = -np.log(np.clip(came, SMALLEST, 1))
+    """Return each row's negative log probability of the actual class."""
+    of_actual = probabilities[np.arange(len(actual)), actual]
+    losses: Floats = -np.log(np.clip(of_actual, SMALLEST, 1))
     return losses
 
 
@@ -68,7 +68,7 @@ def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> fl
 
 
 def reliability(actual: Floats, probability: Floats, bins: int = 15) -> list[list[float]]:
-    """Return [mean probability, frequency that came] of bins of equal count; on the diagonal they mean what they say."""
+    """Return [mean probability, frequency of the outcome] of bins of equal count; calibrated ones lie on the diagonal."""
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [[float(probability[part].mean()), float(actual[part].mean())] for part in parts]

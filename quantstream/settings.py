@@ -1,11 +1,11 @@
-"""One typed, frozen settings object, read from `QUANTSTREAM_…` at entry points only and passed down as values.
+"""One typed, frozen settings object: every setting with its default and its bounds.
 
-Every setting has bounds: what could only go wrong later, in silence, is refused here, in a sentence that says what is meant.
+What could only go wrong later, in silence, is refused here, in a sentence that says what is meant. `quantstream.settings_loader`
+reads it from the environment, at entry points only; it is passed down as values.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,39 +17,15 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from quantstream.core.errors import Misconfigured
 from quantstream.core.time import INTERVALS, SCORED
 from quantstream.core.trade import is_symbol
 
 PREFIX = "QUANTSTREAM_"
-NOT_SETTINGS = {
-    "QUANTSTREAM_TEST_DATA",
-    "QUANTSTREAM_CACHE",
-    "QUANTSTREAM_PYTHON",
-    "QUANTSTREAM_REQUIRE_DATA",
-    "QUANTSTREAM_PODS",
-}  # read by make and tests
-# What Kubernetes sets in a pod for every Service of its namespace (service links) unless `enableServiceLinks: false`: a Service
-# quantstream-kafka-bootstrap makes QUANTSTREAM_KAFKA_BOOTSTRAP_SERVICE_HOST. Name and value together, so that a mistyped
-# setting is not taken for one.
-_URL = r"(tcp|udp|sctp)://\S+:[0-9]+"
-_MADE_BY_KUBERNETES = tuple(
-    (re.compile(name), re.compile(value))
-    for name, value in (
-        (r"\w+_SERVICE_HOST", r"[0-9A-Fa-f:.]+"),
-        (r"\w+_SERVICE_PORT(_\w+)?", r"[0-9]+"),
-        (r"\w+_PORT(_[0-9]+_(TCP|UDP|SCTP))?", _URL),
-        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR", r"[0-9A-Fa-f:.]+"),
-        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_PORT", r"[0-9]+"),
-        (r"\w+_PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
-    )
-)
 FULL_REST = "https://api.binance.com"
 UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com, "Important WebSocket Change Notice"
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
@@ -189,7 +165,7 @@ class Settings(BaseSettings):
     lateness_ms: int = Field(default=500, ge=0, le=60_000)  # allowed lateness of the watermark
     max_ahead_s: int = Field(
         default=3600, ge=1, le=604_800
-    )  # a trade dated further ahead of the exchange's clock is put aside
+    )  # a trade dated further ahead of the exchange's clock is dead-lettered
     commit_ms: int = Field(
         default=100, ge=1, le=10_000
     )  # how often aggregate, score and detect commit their transaction
@@ -327,56 +303,3 @@ class Settings(BaseSettings):
     def mlflow_url(self) -> str:
         """Address of the MLflow server."""
         return self.mlflow or f"http://127.0.0.1:{self.ports.mlflow}"
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Read the settings from the environment; `overrides` (from a command line) win.
-
-    Raises: Misconfigured for an unknown name or an unusable value, in one sentence.
-    """
-    known = set(Settings.model_fields)
-    for name, value in os.environ.items():
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS and not _is_made_by_kubernetes(name, value):
-            field = name.removeprefix(PREFIX).lower().split("__")[0]
-            if field not in known:
-                raise Misconfigured(f"{name} is not a setting; known are {', '.join(sorted(known))}")
-    try:
-        return Settings(**{key: value for key, value in overrides.items() if value is not None})
-    except SettingsError as error:  # a group is given as a whole, and not as JSON
-        raise Misconfigured(
-            f"{error}; set its parts instead, with __ between levels, e.g. {PREFIX}KAFKA__BOOTSTRAP"
-        ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        text = _sentence(first)
-        raise Misconfigured(f"{place}: {text}" if first["loc"] else text) from None
-
-
-def _is_made_by_kubernetes(name: str, value: str) -> bool:
-    """Say whether a variable is a service link."""
-    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _MADE_BY_KUBERNETES)
-
-
-def _sentence(error: Any) -> str:
-    """What is wrong with one setting: pydantic's own words, or its bounds where it is a number."""
-    said, given = error["msg"].removeprefix("Value error, "), error.get("input")
-    bounds = _bounds(error["loc"])
-    if bounds and not isinstance(given, dict | BaseModel):
-        return f"{str(given)[:100]!r} does not fit; use a number from {bounds[0]} to {bounds[1]}"
-    return str(said)
-
-
-def _bounds(place: tuple[Any, ...]) -> tuple[Any, Any] | None:
-    """The least and the most of a setting that is a number."""
-    model: Any = Settings
-    for part in place[:-1]:
-        model = model.model_fields[part].annotation
-    found = model.model_fields.get(place[-1]) if place else None
-    limits = {
-        name: getattr(each, name)
-        for each in (found.metadata if found else ())
-        for name in ("ge", "le")
-        if hasattr(each, name)
-    }
-    return (limits["ge"], limits["le"]) if len(limits) == 2 else None

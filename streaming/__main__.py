@@ -13,7 +13,7 @@ import sys
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.stages import STAGES
 from quantstream.observability.logs import set_up_logs
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 from streaming.reconcile.cli import COMMANDS as PROOFS
 from streaming.reconcile.cli import main as prove
 

@@ -48,7 +48,7 @@ def run(stage: str, settings: Settings) -> int:
         if stage == INGEST.name:
             import uvloop
 
-            uvloop.run(ingest(settings, metrics, health, stop, abandon))
+            uvloop.run(ingest(settings, metrics, health, stop, abort))
         else:
             turning = BUILDERS[stage](settings, metrics, health, stop)
             tell_of_balance(settings, stage, turning.balance)
@@ -57,14 +57,14 @@ def run(stage: str, settings: Settings) -> int:
     return 0
 
 
-def abandon() -> None:
-    """End at once, without clean-up that would hang as well; what was not committed, the successor does again."""
+def abort() -> None:
+    """End at once, without clean-up that would hang as well; the successor repeats whatever was not committed."""
     log.error("stage hangs and is ended", extra={"patience_s": STALLED_AFTER})
     os._exit(1)
 
 
 def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) -> list[str]:
-    """Return what is odd about the broker's topics, in sentences."""
+    """Return how the broker's topics differ from their declarations, in sentences."""
     deadline = time.monotonic() + BROKER_PATIENCE
     while not stop.is_set():
         try:
@@ -81,7 +81,7 @@ def _wait_for_broker(settings: Settings, health: Health, stop: threading.Event) 
 
 def _turn(stage: Turning, health: Health, stop: threading.Event) -> None:
     health.beat()
-    end_when_stalled(health, abandon)
+    end_when_stalled(health, abort)
     stage.start()
     try:
         while not stop.is_set():

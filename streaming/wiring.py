@@ -163,7 +163,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     operators = operators_of(settings, SCORE.name)
     swap = _hot_swap(settings, metrics, MODEL_NAMES, operators)
     _wait_for_champions(swap, settings, health, stop)
-    recent, memory = RecentLake(Lake(settings.lake_url), ["candles"]), Memory(health.beat)
+    recent, memory = RecentLake(Lake(settings.lake_url, may_create=False), ["candles"]), Memory(health.beat)
 
     lake_is_away = metrics.gauge("lake_is_away", "1 while the lake cannot be read, and scores go by what is in memory")
 
@@ -198,16 +198,17 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
 
 
 async def ingest(
-    settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abandon: Callable[[], None]
+    settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abort: Callable[[], None]
 ) -> None:
-    """Run ingest until told to stop; `abandon` ends the process when it hangs.
+    """Run ingest until told to stop; `abort` ends the process when it hangs.
 
     Raises: Misconfigured, Unavailable.
     """
     from quantstream.binance.market_history import BinanceHistory
     from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
     from quantstream.binance.rest import open_session
-    from streaming.ingest.feed_lines import Plan, keep_connected, share_of
+    from streaming.ingest.feed_line import Plan
+    from streaming.ingest.feed_lines import keep_connected, share_of
     from streaming.ingest.stage import Ingest
     from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 
@@ -228,7 +229,7 @@ async def ingest(
         tell_of_balance(settings, INGEST.name, taking.balance)
         taking.resume(tails(settings.kafka, symbols))
         health.beat()
-        end_when_stalled(health, abandon)
+        end_when_stalled(health, abort)
         attempts = Pace(max(1, ATTEMPTS // count), ATTEMPTS_WINDOW)
         plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
         try:

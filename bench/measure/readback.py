@@ -11,7 +11,7 @@ from bench.measure import floors
 from quantstream.core.candle import Candle
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns, Parser
+from quantstream.decode.columns import Parser, TradeColumns
 from quantstream.kafka import OFFSET_BEGINNING, Reader, contents
 from quantstream.messages.payloads import OpenCandles, decode
 from quantstream.messages.topics import Topic
@@ -76,12 +76,12 @@ def distinct(kafka: Kafka, topic: Topic, ends: Mapping[int, int]) -> int:
 
 
 class Spans:
-    """The ids that were seen of each symbol, as stretches."""
+    """The ids that were seen of each symbol, as ranges."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[tuple[Ints, Ints]]] = {}
 
-    def add(self, columns: Columns, names: Sequence[str]) -> None:
+    def add(self, columns: TradeColumns, names: Sequence[str]) -> None:
         """Note the trades of a batch."""
         plain = np.flatnonzero(columns.at > 0)
         for rows, code in columns.by_symbol(plain):
@@ -97,7 +97,7 @@ class Spans:
 
 
 def _union(parts: Sequence[tuple[Ints, Ints]]) -> int:
-    """Return how many ids lie in any of some stretches, both ends included."""
+    """Return how many ids lie in any of some ranges, both ends included."""
     first, last = (np.concatenate(ends) for ends in zip(*parts, strict=True))
     order = np.argsort(first, kind="stable")
     first, last = first[order], last[order]

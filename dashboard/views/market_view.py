@@ -1,4 +1,4 @@
-"""One symbol as it trades: its chart, what the models say of it, and how fresh all that is."""
+"""One symbol as it trades: its chart, the models' predictions, and how fresh they are."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def update(sources: Sources) -> None:
     """Draw every model that carries an alias."""
     trouble, models = sources.champions.trouble, sources.champions.all()
     if trouble:
-        said = " What it said last is shown." if models else ""
-        st.html(panels.troubles([f"Models: {trouble}.{said}"]))
+        note = " What it said last is shown." if models else ""
+        st.html(panels.troubles([f"Models: {trouble}.{note}"]))
     elif not models:
         st.html('<p class="qs-nothing">No model has earned an alias yet; the first training run makes the first.</p>')
     for left, right in zip(models[::2], [*models[1::2], None], strict=False):

@@ -27,7 +27,7 @@ def update(sources: Sources) -> None:
 
 
 def line(sources: Sources, symbol: str, interval: str) -> overview_tables.SymbolLine:
-    """Gather what is known of one symbol."""
+    """Gather one symbol's row."""
     history = sources.history.candles(symbol, interval, sources.tail.latest_at(symbol))
     rows = charts.bars(history, *sources.tail.candles(symbol, interval))
     decimals = formats.decimals_of(rows["close"].tail(50).tolist()) if len(rows) else 2

@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything starts: symbols that the exchange lacks, an exchange out of reach, recordings."""
+"""Checks before anything starts: symbols that the exchange lacks, an exchange out of reach, recordings."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ import typer
 
 from infra.cli import proof_commands
 from quantstream.core.errors import Misconfigured, QuantStreamError
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 app = typer.Typer(
     help="Exact market data, honest forecasts: the embedded stack on this machine.",

@@ -60,8 +60,8 @@ def first_run(
                 if note:
                     return Outcome(False, f"{text}: {note}")
                 if dag_id == VALIDATE and _all_skipped(api.tasks(run.dag_id, run.run_id)):
-                    said = lacking()
-                    return Outcome(False, f"{TOO_SHORT} As it is, {said}." if said else TOO_SHORT)
+                    cause = lacking()
+                    return Outcome(False, f"{TOO_SHORT} As it is, {cause}." if cause else TOO_SHORT)
     except QuantStreamError as error:
         return Outcome(False, f"{error}; history and training go on by themselves, follow them in Airflow")
     return Outcome(True)
@@ -137,7 +137,7 @@ def _reason(api: AirflowApi, run: Run, tasks: Sequence[Task]) -> str:
         return "did not succeed; see Airflow"
     names = ", ".join(task.label or task.task_id for task in failed)
     lines = [line.strip() for line in api.log(run.dag_id, run.run_id, failed[0]) if line.strip()]
-    said = next(
+    cause = next(
         (line for line in reversed(lines) if "Rejected" in line or "Unavailable" in line), "see its log in Airflow"
     )
-    return f"{names} did not succeed: {said[:300]}"
+    return f"{names} did not succeed: {cause[:300]}"

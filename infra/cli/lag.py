@@ -1,4 +1,4 @@
-"""How many records the stages have still to take, asked of the broker and the lake where a stage itself cannot tell."""
+"""How many records the stages have still to read, by the broker and the lake where a stage itself does not answer."""
 
 from __future__ import annotations
 

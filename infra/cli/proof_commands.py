@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 from streaming.reconcile.cli import COMMANDS, main
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

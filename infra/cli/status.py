@@ -94,8 +94,8 @@ def look(state: State) -> Status:
         stored = _result(symbols, "the lake", deadline, notes) or {}
         serving = _result(models, "MLflow", deadline, notes) or {}
         behind = _result(lag, "Kafka", deadline, notes)
-        if models is not None and not serving and not notes and (said := _unlearned(stored)):
-            notes.append(said)
+        if models is not None and not serving and not notes and (note := _unlearned(stored)):
+            notes.append(note)
         return Status(processes, stored, serving, behind, stack.urls, notes + (of_lag if behind is not None else []))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

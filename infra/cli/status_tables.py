@@ -63,8 +63,8 @@ def _symbols(status: Status) -> Table:
 
 
 def print_findings(findings: list[Finding], console: Console | None = None) -> None:
-    """Print what the doctor found, a line each."""
+    """Print the doctor's findings, a line each."""
     console = console or Console(highlight=False, soft_wrap=True)
     for finding in findings:
-        mark = "[green]ok[/green]   " if finding.is_ok else "[red]mend[/red] "
+        mark = "[green]ok[/green]   " if finding.is_ok else "[red]fix[/red]  "
         console.print(f"{mark}{finding.what}: {finding.text}")

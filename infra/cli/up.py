@@ -120,12 +120,12 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         console.print(
             "The models of the last time were fitted on other features than this version computes; new ones follow."
         )
-    said = "" if serving and is_current else _no_history(plan)
+    shortfall = "" if serving and is_current else _no_history(plan)
     if serving and is_current:
         note = "The models of the last time serve again."
-    elif said:
+    elif shortfall:
         begin(api)  # history and validation all the same: what is there is kept, and checked
-        note = said
+        note = shortfall
     elif waits:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
         note = (
@@ -142,7 +142,7 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         f"  Airflow    {plan.urls['airflow']}   user {environment.USER}, password {password}\n"
         f"  MLflow     {plan.urls['mlflow']}\n"
     )
-    console.print(_expectation(plan, "candle" if said else "candle and its scores"))
+    console.print(_expectation(plan, "candle" if shortfall else "candle and its scores"))
 
 
 def _no_history(plan: Plan) -> str:

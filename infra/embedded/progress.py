@@ -47,9 +47,9 @@ class _Lines:
     """A line for each process that became ready, with the seconds since the start."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._said, self._started_at = console, set[str](), time.monotonic()
+        self._console, self._shown, self._started_at = console, set[str](), time.monotonic()
 
     def __call__(self, startup: Startup) -> None:
-        for name in [process.name for process in startup.processes if process.name in startup.ready - self._said]:
-            self._said.add(name)
+        for name in [process.name for process in startup.processes if process.name in startup.ready - self._shown]:
+            self._shown.add(name)
             self._console.print(f"ready after {time.monotonic() - self._started_at:4.1f} s: {name}")

@@ -30,7 +30,7 @@ def is_ready(address: str, timeout: float = TIMEOUT) -> bool:
 
 
 def fetch(url: str, timeout: float = TIMEOUT) -> bytes | None:
-    """Return what a local address answers with status 200, or None."""
+    """Return the body that a local address answers with status 200, or None."""
     answer = ask(url, timeout)
     return answer[1] if answer is not None and answer[0] == 200 else None
 

@@ -115,7 +115,7 @@ class State:
             ) from None
 
     def read(self) -> Stack | None:
-        """Return what was started last, or None when nothing ever was.
+        """Return the stack that was started last, or None when nothing ever was.
 
         Raises: Misconfigured when the file is damaged.
         """

@@ -21,7 +21,7 @@ from infra.embedded.state import PROJECT, State
 from quantstream.core.errors import Misconfigured, Unavailable
 
 TIMEOUT = 60.0  # seconds for an answer of supervisord: a disk that stands still for ten is no failure
-# What ends within STEADY_SECONDS is started again after 1, 2, 3 … seconds, for ever: a fault outside may take long to mend.
+# What ends within STEADY_SECONDS is started again after 1, 2, 3 … seconds, for ever: a fault outside may take long to fix.
 STEADY_SECONDS = 3
 RETRIES = 1_000_000
 LOG_BYTES = "10MB"

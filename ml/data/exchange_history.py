@@ -28,7 +28,7 @@ SHOWN = 20  # odd rows that the log names one by one
 
 @dataclass(frozen=True)
 class BackfillResult:
-    """What became of one symbol's history: `[start, end)` in exchange time, how many candles are new, how many were there."""
+    """The backfill of one symbol's history: `[start, end)` in exchange time, how many candles are new, how many were there."""
 
     symbol: str
     start: datetime

@@ -18,7 +18,7 @@ MOST_TASKS = 100  # so many symbols have a task each; more share them
 
 @dataclass
 class Outcomes:
-    """What became of a batch: a sentence for each symbol that was done, a reason for each that was refused."""
+    """The outcomes of a batch: a sentence for each symbol that was done, a reason for each that was refused."""
 
     done: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
@@ -32,19 +32,19 @@ def batches(symbols: Sequence[str], most: int = MOST_TASKS) -> list[list[str]]:
 
 
 def title(batch: Sequence[str]) -> str:
-    """Return what a person calls a batch."""
+    """Return the name of a batch for people."""
     return batch[0] if len(batch) == 1 else f"{batch[0]} … {batch[-1]} ({len(batch)})"
 
 
 def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes:
     """Do one symbol after the other; `work` returns a sentence, or None where there was nothing to do.
 
-    Raises: the first error that another try may mend, after every other symbol was done.
+    Raises: the first error that another try may fix, after every other symbol was done.
     """
     outcomes, later = Outcomes(), None
     for symbol in batch:
         try:
-            said = work(symbol)
+            result = work(symbol)
         except (DataRejected, Misconfigured) as error:
             outcomes.refused[symbol] = str(error)
             log.warning("%s is refused: %s", symbol, error)  # an error below would take the outcomes with it
@@ -52,7 +52,7 @@ def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes
             later = later or error
             log.exception("%s failed", symbol)
         else:
-            outcomes.done += [said] if said is not None else []
+            outcomes.done += [result] if result is not None else []
     if later is not None:
         raise later
     return outcomes

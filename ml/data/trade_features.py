@@ -37,12 +37,13 @@ NOTHING = (0.0,) * len(NAMES)
 class _Symbol:
     """The ring of one symbol's last trades and the exact sums over it."""
 
-    __slots__ = ("last_at", "last_log", "maker", "ring", "run", "sums")
+    __slots__ = ("count", "last_at", "last_log", "maker", "ring", "run", "sums")
 
     def __init__(self) -> None:
         self.ring: deque[tuple[int, ...]] = deque()  # of each trade what `sums` are the sums of
         self.sums = (0,) * 8  # quote, weight, deviation, move, size, gap, capped deviation, capped move
         self.last_log = self.last_at = self.run = 0
+        self.count = 0  # trades so far
         self.maker = False
 
     def extend(
@@ -80,6 +81,7 @@ class _Symbol:
             last_log, last_at, last_maker = level, at, maker
         self.sums = quote, amount, deviations, moves, sizes, gaps, far, fast
         self.last_log, self.last_at, self.run, self.maker = last_log, last_at, run, last_maker
+        self.count += len(found)
         return found
 
 
@@ -132,6 +134,11 @@ class TradeFeatures:
             state = self._symbols[symbol] = _Symbol()
         return state.extend(prices, quantities, times, makers)
 
+    def known(self, symbol: str) -> int:
+        """Return how many trades of a symbol were taken in; what it looks like depends on its last `REACH`."""
+        state = self._symbols.get(symbol)
+        return state.count if state else 0
+
     def forget(self, symbol: str) -> None:
         """Drop what was remembered of a symbol."""
         self._symbols.pop(symbol, None)
@@ -150,15 +157,15 @@ def rows(trades: Iterable[Trade]) -> Floats:
     """
     state = TradeFeatures()
     found = []
-    for trade, begins in stretches(trades):
+    for trade, begins in segments(trades):
         if begins:
             state.forget(trade.symbol)
         found.append(state.push(trade))
     return np.array(found, dtype=np.float64).reshape(-1, len(NAMES))
 
 
-def stretches(trades: Iterable[Trade]) -> Iterator[tuple[Trade, bool]]:
-    """Yield each trade and whether a stretch of its symbol begins with it: more are missing before it than `MEMORY`."""
+def segments(trades: Iterable[Trade]) -> Iterator[tuple[Trade, bool]]:
+    """Yield each trade and whether a segment of its symbol begins with it: more are missing before it than `MEMORY`."""
     last: dict[str, int] = {}
     for trade in trades:
         before = last.get(trade.symbol)

@@ -40,17 +40,17 @@ def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
     actual, days = data.labels[risk.LABEL][rows], bootstrap.days_of(data.opened_at[rows])
 
     def figures(part: Chosen) -> dict[str, float]:
-        came = actual[part]
+        outcomes = actual[part]
         found = {
-            "auc": measures.auc(came, probability[part]),
-            "auc_har": measures.auc(came, simple[part]),
-            "auc_last_hour": measures.auc(came, last[part]),
-            "brier": measures.brier(came, probability[part]),
-            "brier_har": measures.brier(came, simple[part]),
-            "brier_base": measures.brier(came, np.full(len(came), rate)),
-            "ece": measures.calibration_error(came, probability[part]),
-            "ece_har": measures.calibration_error(came, simple[part]),
-            "rate": float(came.mean()),
+            "auc": measures.auc(outcomes, probability[part]),
+            "auc_har": measures.auc(outcomes, simple[part]),
+            "auc_last_hour": measures.auc(outcomes, last[part]),
+            "brier": measures.brier(outcomes, probability[part]),
+            "brier_har": measures.brier(outcomes, simple[part]),
+            "brier_base": measures.brier(outcomes, np.full(len(outcomes), rate)),
+            "ece": measures.calibration_error(outcomes, probability[part]),
+            "ece_har": measures.calibration_error(outcomes, simple[part]),
+            "rate": float(outcomes.mean()),
         }
         return {
             **found,
@@ -80,14 +80,18 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     straight = simple.probabilities(data.matrix(rows, model.names))
     newest = data.matrix(rows, model.names)[:, None]
     side = np.array([{"Buy": 1, "Hold": 0, "Sell": -1}[act] for act in model.actions(newest, probability)])
-    moved, came = data.labels["return_1h"][rows], actual[rows].astype(int)
+    moved, outcomes = data.labels["return_1h"][rows], actual[rows].astype(int)
     lean = probability[:, labels.BUY] - probability[:, labels.SELL]
-    losses = [measures.surprise(came, shares) for shares in (probability, np.tile(base, (len(came), 1)), straight)]
+    losses = [
+        measures.surprise(outcomes, shares) for shares in (probability, np.tile(base, (len(outcomes), 1)), straight)
+    ]
 
     def figures(part: Chosen) -> dict[str, float]:
         taken = (side != 0) & part & np.isfinite(moved)
         earned = side[taken] * moved[taken] - labels.COST
-        gaps = [measures.calibration_error((came[part] == k).astype(float), probability[part][:, k]) for k in range(3)]
+        gaps = [
+            measures.calibration_error((outcomes[part] == k).astype(float), probability[part][:, k]) for k in range(3)
+        ]
         ours, base_loss, logistic_loss = (float(loss[part].mean()) for loss in losses)
         return {
             "log_loss": ours,
@@ -110,7 +114,7 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     report.metrics.update({"rank_ic_1h_low": low, "rank_ic_1h_high": high})
     report.metrics.update(_earnings(side, moved, days))
     for k, action in enumerate(signal.ACTIONS):
-        report.curves[f"reliability {action}"] = measures.reliability((came == k).astype(float), probability[:, k])
+        report.curves[f"reliability {action}"] = measures.reliability((outcomes == k).astype(float), probability[:, k])
     return report
 
 

@@ -57,7 +57,7 @@ def _number(value: float | None) -> str:
 
 
 def _curve(name: str, points: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Said on the x axis, came on the y axis; the diagonal is perfect."""
+    """Predictions on the x axis, outcomes on the y axis; the diagonal is perfect."""
     top = max((max(point) for point in points), default=1.0) or 1.0
     places = [(MARGIN + INNER * x / top, SIDE - MARGIN - INNER * y / top) for x, y in points]
     return {"name": name, "top": top, "places": places}

@@ -30,7 +30,7 @@ def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trad
     result: list[Trade] = []
     places: list[int] = []
     count: dict[str, int] = {}
-    for trade, begins in trade_features.stretches(trades):
+    for trade, begins in trade_features.segments(trades):
         if begins:
             state.forget(trade.symbol)
         count[trade.symbol] = 1 if begins else count[trade.symbol] + 1

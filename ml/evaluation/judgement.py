@@ -1,4 +1,4 @@
-"""What every judgement shares: the report, what a model says live, and the cuts by symbol, hour and volatility."""
+"""What every judgement shares: the report, a model's live predictions, and the cuts by symbol, hour and volatility."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def predict(model: Model, data: Dataset, rows: Rows) -> Floats:
 
 
 def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
-    """Return what a model would have said of some rows live: each corrected by the outcomes known at its candle's close."""
+    """Return the predictions that a model would have made live, each corrected by the outcomes known at its candle's close."""
     known = data.usable(model.names, (), model.length)
     result: Floats | None = None
     for symbol in np.unique(data.symbol[rows]):
@@ -72,12 +72,12 @@ def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
         place = (data.opened_at[lead] - first) // features.STEP_US
         raw = predict(model, data, lead)
         size = int(place.max()) + 1
-        said, came = np.full((size, *raw.shape[1:]), np.nan), np.full((size, len(model.outcomes)), np.nan)
-        said[place] = raw
-        came[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
+        predicted, outcomes = np.full((size, *raw.shape[1:]), np.nan), np.full((size, len(model.outcomes)), np.nan)
+        predicted[place] = raw
+        outcomes[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
         if result is None:
             result = np.empty((len(rows), *raw.shape[1:]))
-        result[asked] = model.adapt(said, came)[(at - first) // features.STEP_US]
+        result[asked] = model.adapt(predicted, outcomes)[(at - first) // features.STEP_US]
     assert result is not None
     return result
 

@@ -68,7 +68,7 @@ def parity(candles: pd.DataFrame, seed: int = 0) -> Verdict:
 
 
 def synthetic(count: int = features.WARMUP + 600, seed: int = 0) -> pd.DataFrame:
-    """Return a seeded random market with a hole in it, for checks where no candles are at hand."""
+    """Return a seeded random market with a gap in it, for checks where no candles are at hand."""
     rng = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(rng.standard_t(5, count) * 1e-3))
     opened = np.concatenate([[100.0], close[:-1]])

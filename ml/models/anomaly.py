@@ -86,7 +86,7 @@ class AnomalyModel(Model):
         suspects = np.flatnonzero(suspicious(rows))
         if len(suspects):
             strange = np.maximum(self.trades.score(rows[suspects]), scores[suspects])
-            # far beyond anything ordinary the forest has no opinion left: its outermost leaf is as far as it sees
+            # far beyond anything ordinary the forest tells nothing more apart: its outermost leaf is as far as it sees
             deviation, move = size[suspects, DEVIATION], size[suspects, MOVE]
             beyond = 1 - FAR / (2 * np.maximum(deviation, FAR))
             is_beyond = (deviation >= 2 * FAR) | ((deviation >= FAR) & (move >= 2 * FAR))

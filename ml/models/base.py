@@ -47,17 +47,17 @@ class Model(ABC):
     def predict(self, windows: Floats) -> Floats:
         """Return predictions from (rows, length, names) finite features; rows do not influence each other."""
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
-        """Return the last `rows` predictions corrected by those before them and what came of those.
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
+        """Return the last `rows` predictions corrected by earlier ones and their outcomes.
 
-        `predicted` are on consecutive candles of one symbol, NaN where there is none; `came` is (candles, outcomes), NaN where
-        not known yet. Only the last `ml.models.online_correction.REACH` candles before a row count.
+        `predicted` are on consecutive candles of one symbol, NaN where there is none; `outcomes` is (candles, outcomes), NaN
+        where not known yet. Only the last `ml.models.online_correction.REACH` candles before a row count.
         """
         return predicted if rows is None else predicted[len(predicted) - rows :]
 
-    def evidence(self, predicted: Floats, came: Floats) -> Floats:
-        """Return what `adapt` goes by, candle by candle: (…, candles). Here all of it; less is faster (`adapt_newest`)."""
-        return np.concatenate([predicted.reshape(len(predicted), -1), came], axis=1).T
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return the evidence that `adapt` needs, candle by candle: (…, candles); `adapt_newest` is faster with less."""
+        return np.concatenate([predicted.reshape(len(predicted), -1), outcomes], axis=1).T
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Return the newest predictions of many symbols, (symbols, …), each as `adapt` would correct it.
@@ -66,7 +66,7 @@ class Model(ABC):
         """
         shape, count = predicted.shape[1:], int(np.prod(predicted.shape[1:], dtype=int))
         pasts = [(found[:count].T.reshape(-1, *shape), found[count:].T) for found in evidence]
-        return np.stack([self.adapt(said, came, rows=1)[0] for said, came in pasts])
+        return np.stack([self.adapt(predicted, outcomes, rows=1)[0] for predicted, outcomes in pasts])
 
     @abstractmethod
     def write(self, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Why a model says what it says, in words: each feature's name for a person, and the strongest contributions as sentences."""
+"""A model's reasons in words: each feature's name for a person, and the strongest contributions as sentences."""
 
 from __future__ import annotations
 

@@ -132,13 +132,13 @@ class ForecastModel(Model):
             corrected = SHARE * corrected + (1 - SHARE) * self.usual
         return np.sort(corrected, axis=2) * self.unit(windows)[:, None, None] * _spread()[None, :, None]
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
-        """Stretch the intervals until they held what they promised of late."""
-        return online_correction.stretched(predicted, came, LEVELS, tuple(labels.RETURNS.values()), rows)
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
+        """Stretch the intervals until they would have held the promised share of recent outcomes."""
+        return online_correction.stretched(predicted, outcomes, LEVELS, tuple(labels.RETURNS.values()), rows)
 
-    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
         """Return how far outcomes lay out: (horizons, levels, candles)."""
-        return online_correction.distances(predicted, came)
+        return online_correction.distances(predicted, outcomes)
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Stretch the newest of many symbols."""

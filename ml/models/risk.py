@@ -61,7 +61,7 @@ class RiskOptions:
 
 @dataclass
 class RiskModel(Model):
-    """Opinions on ordinary and abnormal, mixed for each view, and the calibration of their mean."""
+    """Ensembles that tell ordinary from abnormal, mixed for each view, and the calibration of their mean."""
 
     kind: ClassVar[str] = "risk"
     outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
@@ -73,20 +73,20 @@ class RiskModel(Model):
         """Return (rows,): probability of an abnormal hour."""
         return self.calibrator.probabilities(_mean_logit(self.mixes, self.inputs(windows)))[:, 1]
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
-        """Correct level and slope by how often hours of late were abnormal, against how often they were said to be."""
-        return recalibration.leaned(predicted, came[:, 0], labels.HORIZON[LABEL], rows)
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
+        """Correct level and slope by how often recent hours were abnormal, against the predicted probabilities."""
+        return recalibration.leaned(predicted, outcomes[:, 0], labels.HORIZON[LABEL], rows)
 
-    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
         """Return what outcomes say of level and slope: (5, candles)."""
-        return recalibration.misses(predicted, came[:, 0])
+        return recalibration.misses(predicted, outcomes[:, 0])
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Correct the newest of many symbols."""
         return recalibration.leaned_now(predicted, evidence, labels.HORIZON[LABEL])
 
     def inputs(self, windows: Floats) -> Floats:
-        """Return (rows, names): what the opinions read."""
+        """Return (rows, names): what the ensembles read."""
         return _inputs(windows[:, -1])
 
     def reasons(self, windows: Floats) -> list[list[str]]:
@@ -189,7 +189,7 @@ def _lines(taught: _Taught, view: str, names: Sequence[str], options: RiskOption
     """Lines of a view on some of its features, the others unseen."""
     seen = np.where(np.isin(VIEWS[view], names), taught.table[:, columns(VIEWS[view])], 0.0)
     found, _ = size_lines.fit(seen, taught.size, taught.actual, options.penalty)
-    return blend.Mix(blend.Opinions(found.lines, ()), (1.0,))
+    return blend.Mix(blend.Ensemble(found.lines, ()), (1.0,))
 
 
 def _mixed(taught: _Taught, view: str, names: Sequence[str], options: RiskOptions) -> blend.Mix:
@@ -210,4 +210,4 @@ def _mixed(taught: _Taught, view: str, names: Sequence[str], options: RiskOption
     size = fit_trees(targets=taught.size, base=expected, objective="reg:squarederror")
     slope, _ = size_lines.as_logit(expected + size.margins(table), taught.actual)
     members = (blend.Member(rest), blend.Member(size, slope))
-    return blend.Mix(blend.Opinions(found.lines, members), (0.5 + 0.5 * slope / found.slope, 0.5, 0.5))
+    return blend.Mix(blend.Ensemble(found.lines, members), (0.5 + 0.5 * slope / found.slope, 0.5, 0.5))

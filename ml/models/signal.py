@@ -61,17 +61,17 @@ class SignalModel(Model):
         """Return (rows, 3): probabilities of Sell, Hold, Buy."""
         return self.blend.probabilities(self.inputs(windows))
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
         """Shift by how often a barrier was touched of late, against how often that was expected.
 
         Which one is left alone: two weeks of rising prices say nothing about the next hour.
         """
-        share = online_correction.shifted(_quiet(predicted), _held(came), labels.HORIZON[LABEL], rows)[:, 1]
+        share = online_correction.shifted(_quiet(predicted), _held(outcomes), labels.HORIZON[LABEL], rows)[:, 1]
         return _held_back(predicted if rows is None else predicted[len(predicted) - rows :], share)
 
-    def evidence(self, predicted: Floats, came: Floats) -> Floats:
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
         """Return how quiet it was against what was expected: (2, 2, candles)."""
-        return online_correction.misses(_quiet(predicted), _held(came))
+        return online_correction.misses(_quiet(predicted), _held(outcomes))
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         """Shift the newest of many symbols."""
@@ -79,7 +79,7 @@ class SignalModel(Model):
         return _held_back(predicted, share)
 
     def inputs(self, windows: Floats) -> Floats:
-        """Return (rows, names): what the opinions read."""
+        """Return (rows, names): what the ensemble reads."""
         return _inputs(windows[:, -1])
 
     def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
@@ -116,8 +116,8 @@ def _quiet(predicted: Floats) -> Floats:
     return np.stack([1 - predicted[:, labels.HOLD], predicted[:, labels.HOLD]], axis=1)
 
 
-def _held(came: Floats) -> Floats:
-    return np.where(np.isnan(came[:, 0]), np.nan, came[:, 0] == labels.HOLD)
+def _held(outcomes: Floats) -> Floats:
+    return np.where(np.isnan(outcomes[:, 0]), np.nan, outcomes[:, 0] == labels.HOLD)
 
 
 def _held_back(predicted: Floats, share: Floats) -> Floats:
@@ -160,12 +160,12 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
         )
     held = thin(calibrating(split, data.labels[LABEL], len(ACTIONS)), options.most_rows, SEED)
     later = data.matrix(held, NAMES)
-    early = _opinions(data, split.fit, options)
+    early = _ensemble(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
     later = data.matrix(split.calibrate, NAMES)
     needed = margin(expected(later, chosen.probabilities(_inputs(later))), data.labels["return_1h"][split.calibrate])
     both = np.concatenate([split.fit, split.calibrate])
-    return SignalModel(blend.settle(chosen, lambda: _opinions(data, both, options)), needed)
+    return SignalModel(blend.settle(chosen, lambda: _ensemble(data, both, options)), needed)
 
 
 def _inputs(rows: Floats) -> Floats:
@@ -175,7 +175,7 @@ def _inputs(rows: Floats) -> Floats:
     return inputs
 
 
-def _opinions(data: Dataset, among: Rows, options: SignalOptions) -> blend.Opinions:
+def _ensemble(data: Dataset, among: Rows, options: SignalOptions) -> blend.Ensemble:
     rows = thin(np.sort(among), options.most_rows, SEED)
     actual, table = data.labels[LABEL][rows], _inputs(data.matrix(rows, NAMES))
     forest = trees.fit(
@@ -191,4 +191,4 @@ def _opinions(data: Dataset, among: Rows, options: SignalOptions) -> blend.Opini
         min_child_weight=options.min_child_weight,
     )
     lines = blend.straight(table, actual, len(ACTIONS), options.strength)
-    return blend.Opinions(lines, (blend.Member(forest),))
+    return blend.Ensemble(lines, (blend.Member(forest),))

@@ -17,7 +17,9 @@ from quantstream.core.errors import ModelRejected, QuantStreamError, Unavailable
 
 log = logging.getLogger(__name__)
 POLL_EVERY = 2.0  # seconds between looks at the registry: a promotion is served well within 10 s
-TRY_AGAIN = 300.0  # seconds until a version is tried again that failed as no model of ours does: a full disk, no memory
+RETRY_AFTER = (
+    300.0  # seconds until a version is tried again that failed as no model of ours does: a full disk, no memory
+)
 FOR_GOOD = float("inf")
 
 
@@ -108,7 +110,7 @@ class HotSwap:
                 return
             except Exception as error:  # noqa: BLE001  one model's oddity must not end the watching of the others
                 is_whole = False
-                self._note_trouble(f"{name} could not be looked up: {_said(error)}", error)
+                self._note_trouble(f"{name} could not be looked up: {_reason(error)}", error)
         self._has_answered.set()  # whoever answers oddly must not hold the others up
         if is_whole:
             self._trouble = ""
@@ -132,7 +134,7 @@ class HotSwap:
             raise
         except Exception as error:
             log.exception("a model failed to load as nobody foresaw", extra={"model": name, "version": version})
-            self._refuse(name, version, _said(error), self.clock() + TRY_AGAIN)
+            self._refuse(name, version, _reason(error), self.clock() + RETRY_AFTER)
             return
         if serving is not None:
             self.previous[name] = serving
@@ -144,11 +146,11 @@ class HotSwap:
         self._call(lambda: self.on_refuse(name, version, reason))
 
     def _call(self, tell: Callable[[], None]) -> None:
-        """Tell somebody, whose own trouble is not ours."""
+        """Tell operators; an error of theirs changes nothing here."""
         try:
             tell()
         except Exception as error:  # noqa: BLE001
-            self._note_trouble(f"what became of a champion could not be told: {_said(error)}", error)
+            self._note_trouble(f"what became of a champion could not be told: {_reason(error)}", error)
 
     def _note_trouble(self, text: str, error: Exception) -> None:
         if text == self._trouble:
@@ -171,5 +173,5 @@ class HotSwap:
             self._stop.wait(self.poll_every)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, QuantStreamError) else f"{type(error).__name__}: {error}"

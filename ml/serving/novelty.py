@@ -1,4 +1,4 @@
-"""What a candle unlike any that the models know does to what they say of it: wider intervals, no trade.
+"""The consequences of a candle unlike any that the models know: wider intervals, no trade.
 
 The forest of the anomaly model says how novel a candle is. On those that it calls novel the forecast's intervals held less
 often than they promised, so they are widened; a signal learned from ordinary candles is not acted on.

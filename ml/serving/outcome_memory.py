@@ -1,7 +1,7 @@
 """What each live model predicted for each symbol's last candles and what the outcomes were.
 
 This is the state of `ml.models.online_correction`, kept up and rebuilt. It follows from the candles alone. Kept in memory it
-costs one new row a candle; after a start, a new model, a hole or an edit of the history (a revision, an older candle) it is
+costs one new row a candle; after a start, a new model, a gap or an edit of the history (a revision, an older candle) it is
 computed again from the history, as far as that reaches back.
 """
 
@@ -29,8 +29,8 @@ TOGETHER = 16  # symbols corrected at once
 
 
 @dataclass(frozen=True)
-class _Came:
-    """What came of a symbol's last candles, as its history was told in one call."""
+class _Outcomes:
+    """Outcomes of a symbol's last candles, from the history of one call."""
 
     of: features.Series
     labels: Floats  # (UNKNOWN, OUTCOMES)
@@ -39,27 +39,27 @@ class _Came:
 class _Past:
     """One model on one symbol: the newest row is that of the candle at `at`."""
 
-    def __init__(self, model: Model, at: int, edits: int, said: Floats, evidence: Floats) -> None:
-        """`said` and `evidence` are of the last `SIZE` candles, as the history was after so many `edits`."""
-        self.model, self.at, self.edits, self.said = model, at, edits, said[-UNKNOWN:].copy()
+    def __init__(self, model: Model, at: int, edits: int, predicted: Floats, evidence: Floats) -> None:
+        """`predicted` and `evidence` are of the last `SIZE` candles, as the history was after so many `edits`."""
+        self.model, self.at, self.edits, self.predicted = model, at, edits, predicted[-UNKNOWN:].copy()
         self._evidence = np.empty((*evidence.shape[:-1], SIZE + ROOM))
         self._evidence[..., :SIZE] = evidence
         self._end = SIZE
 
     def reaches(self, model: Model, series: features.Series, at: int) -> bool:
-        """Tell whether it is this model's, on this history as it is now, up to the candle at `at`."""
+        """Tell whether it belongs to this model and this history, up to the candle at `at`."""
         return self.model is model and self.at == at and self.edits == series.edits
 
     @property
     def evidence(self) -> Floats:
-        """(…, SIZE): what outcomes say of the model's last sayings."""
+        """(…, SIZE): what outcomes say of the model's last predictions."""
         return self._evidence[..., self._end - SIZE : self._end]
 
-    def go_on(self, at: int, said: Floats) -> None:
-        """Take what the model says of the next candle; the evidence of the newest rows is to be given anew."""
+    def go_on(self, at: int, predicted: Floats) -> None:
+        """Add the model's prediction of the next candle; the evidence of the newest rows is then computed anew."""
         self.at = at
-        self.said[:-1] = self.said[1:]
-        self.said[-1] = said
+        self.predicted[:-1] = self.predicted[1:]
+        self.predicted[-1] = predicted
         if self._end == self._evidence.shape[-1]:
             self._evidence[..., :SIZE] = self.evidence.copy()
             self._end = SIZE
@@ -73,26 +73,26 @@ class Memory:
         """`working` is called after each past that had to be rebuilt: hundreds of them take minutes."""
         self._working = working
         self._pasts: dict[tuple[str, str], _Past] = {}
-        self._came: dict[str, _Came] = {}
+        self._outcomes: dict[str, _Outcomes] = {}
         self.inputs = Inputs()
 
-    def adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], said: Floats) -> Floats:
-        """Return what a model says of each symbol's newest candle, corrected by how its last sayings came out.
+    def adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], predicted: Floats) -> Floats:
+        """Return a model's predictions for each symbol's newest candle, corrected by the outcomes of its last ones.
 
-        `said` are its raw outputs, (symbols, …), in the order of `histories`; to be called once for each candle.
+        `predicted` are its raw outputs, (symbols, …), in the order of `histories`; to be called once for each candle.
         """
-        if not loaded.model.outcomes or not len(said):
-            return said
+        if not loaded.model.outcomes or not len(predicted):
+            return predicted
         try:
-            return self._adapt(loaded, histories, said)
+            return self._adapt(loaded, histories, predicted)
         except Exception:
             for symbol in histories:  # what was begun is not gone on with: the next candle has it rebuilt
                 self._pasts.pop((symbol, loaded.name), None)
             raise
 
-    def _adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], said: Floats) -> Floats:
+    def _adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], predicted: Floats) -> Floats:
         model, pasts, going_on = loaded.model, [], {}
-        for (symbol, series), newest in zip(histories.items(), said, strict=True):
+        for (symbol, series), newest in zip(histories.items(), predicted, strict=True):
             at = int(series.at[-1])
             past = self._pasts.get((symbol, loaded.name))
             if past is None or not past.reaches(model, series, at - features.STEP_US):
@@ -104,7 +104,7 @@ class Memory:
             pasts.append(past)
         self._learn(model, going_on, histories)
         starts = range(0, len(pasts), TOGETHER)
-        some = [(pasts[start : start + TOGETHER], said[start : start + TOGETHER]) for start in starts]
+        some = [(pasts[start : start + TOGETHER], predicted[start : start + TOGETHER]) for start in starts]
         return np.concatenate([model.adapt_newest(part, [past.evidence for past in those]) for those, part in some])
 
     def is_ready(self, models: Iterable[LoadedModel], symbol: str, series: features.Series) -> bool:
@@ -118,38 +118,40 @@ class Memory:
         pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]
         for other, series in others.items():
             for name, past in pasts:
-                self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.said, past.evidence)
+                self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.predicted, past.evidence)
 
     def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
-        """Take in what came of the last sayings, of many symbols at once."""
+        """Add the outcomes of the last predictions, of many symbols at once."""
         if not pasts:
             return
         self._look(pasts, histories)
         places = [OUTCOMES.index(name) for name in model.outcomes]
-        came = np.concatenate([self._came[symbol].labels[:, places] for symbol in pasts])
-        found = model.evidence(np.concatenate([past.said for past in pasts.values()]), came)
+        outcomes = np.concatenate([self._outcomes[symbol].labels[:, places] for symbol in pasts])
+        found = model.evidence(np.concatenate([past.predicted for past in pasts.values()]), outcomes)
         for i, past in enumerate(pasts.values()):
             past.evidence[..., -UNKNOWN:] = found[..., i * UNKNOWN : (i + 1) * UNKNOWN]
 
     def _look(self, symbols: Iterable[str], histories: Mapping[str, features.Series]) -> None:
-        """See what came of the last candles, once for all models."""
+        """Read the outcomes of the last candles, once for all models."""
         new = [
-            symbol for symbol in symbols if symbol not in self._came or self._came[symbol].of is not histories[symbol]
+            symbol
+            for symbol in symbols
+            if symbol not in self._outcomes or self._outcomes[symbol].of is not histories[symbol]
         ]
         for symbol, found in zip(
             new, labels.newest([histories[symbol] for symbol in new], UNKNOWN, OUTCOMES), strict=True
         ):
-            self._came[symbol] = _Came(histories[symbol], found)
+            self._outcomes[symbol] = _Outcomes(histories[symbol], found)
 
 
 def _rebuilt(model: Model, series: features.Series, newest: Floats) -> _Past:
-    """What the model would have said of the candles before the newest, and what came of it."""
-    said = np.full((SIZE, *newest.shape), np.nan)
+    """Return what the model would have predicted for the candles before the newest, and the outcomes."""
+    predicted = np.full((SIZE, *newest.shape), np.nan)
     rows = features.newest([series], SIZE + model.length - 1, model.names)[0]
     windows = np.lib.stride_tricks.sliding_window_view(rows, model.length, axis=0).transpose(0, 2, 1)
     able = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
     if len(able):
-        said[able] = model.predict(np.ascontiguousarray(windows[able]))
-    said[-1] = newest
-    came = labels.newest([series], SIZE, model.outcomes)[0]
-    return _Past(model, int(series.at[-1]), series.edits, said, model.evidence(said, came))
+        predicted[able] = model.predict(np.ascontiguousarray(windows[able]))
+    predicted[-1] = newest
+    outcomes = labels.newest([series], SIZE, model.outcomes)[0]
+    return _Past(model, int(series.at[-1]), series.edits, predicted, model.evidence(predicted, outcomes))

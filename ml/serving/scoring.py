@@ -69,7 +69,7 @@ def score(
     """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
-    no score, for there is no candle to judge. With a memory each output is corrected by what came of the last ones.
+    no score, for there is no candle to judge. With a memory each output is corrected by the outcomes of the last ones.
     """
     drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
     for kind, loaded in models:
@@ -128,7 +128,7 @@ def _judge(
     for draft, columns in zip(drafts, known, strict=True):
         if not columns.all():
             lacking = model.names[int(np.argmin(columns))]
-            draft.why_not.append(f"{kind}: the history is too short or has holes for {lacking}")
+            draft.why_not.append(f"{kind}: the history is too short or has gaps for {lacking}")
     if able:
         _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory)
 

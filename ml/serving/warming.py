@@ -18,13 +18,13 @@ class Warming:
         self._in_vain: dict[str, tuple[object, ...]] = {}  # by symbol: with which models and history it did not help
 
     def __call__(self, symbol: str, series: Series) -> bool:
-        """Make what is missing for a symbol's next candle; tell whether there was anything to do."""
+        """Prepare what a symbol's next candle needs; tell whether there was anything to do."""
         models = self.champions()
         loaded = [one for _, one in models if one is not None]
         state = (series.edits, *((one.name, one.version) for one in loaded))
         if self._in_vain.get(symbol) == state or self.memory.is_ready(loaded, symbol, series):
             return False
         score(models, {symbol: series}, 0, self.memory)
-        if not self.memory.is_ready(loaded, symbol, series):  # too young, or with a hole: its candles abstain
+        if not self.memory.is_ready(loaded, symbol, series):  # too young, or with a gap: its candles abstain
             self._in_vain[symbol] = state
         return True

@@ -32,7 +32,7 @@ from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
 FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
-MOST_TRADES = 200_000  # an even share of each symbol and day, each a stretch of its own
+MOST_TRADES = 200_000  # an even share of each symbol and day, each a block of its own
 TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
@@ -50,7 +50,7 @@ class Options:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of it."""
+    """The result of a training."""
 
     name: str
     version: str
@@ -182,7 +182,7 @@ def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = 
 
 
 def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:
-    """Return trades of the lake's newest days, at most `MOST_TRADES`: a stretch of each symbol's day, and no more is read.
+    """Return trades of the lake's newest days, at most `MOST_TRADES`: a block of each symbol's day, and no more is read.
 
     Raises: DataRejected when there are fewer than `FEWEST_TRADES`, Unavailable when the lake cannot be read.
     """

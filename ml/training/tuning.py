@@ -85,8 +85,8 @@ def _loss(kind: str, data: Dataset, split: Split, settings: dict[str, Any]) -> f
     model: Model
     if kind == "risk":
         model = risk.fit(data, split, replace(risk.RiskOptions(most_rows=ROWS), **settings))
-        said = model.predict(data.sequences(split.judge, model.names, 1))
-        return measures.brier(data.labels[risk.LABEL][split.judge], said)
+        predicted = model.predict(data.sequences(split.judge, model.names, 1))
+        return measures.brier(data.labels[risk.LABEL][split.judge], predicted)
     model = signal.fit(data, split, replace(signal.SignalOptions(most_rows=ROWS), **settings))
     shares: Floats = model.predict(data.sequences(split.judge, model.names, 1))
     return measures.log_loss(data.labels[signal.LABEL][split.judge].astype(int), shares)

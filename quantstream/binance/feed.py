@@ -80,9 +80,9 @@ class BinanceFeed:
                 raise Unavailable(self._ended)
             self._news.clear()
             await self._news.wait()
-        return self.taken()
+        return self.drain()
 
-    def taken(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         """Return the market events that wait, no more than `MAX_WAITING`, without waiting for any."""
         frames, self._frames = self._frames[:MAX_WAITING], self._frames[MAX_WAITING:]
         if self._is_paused and not self._frames and self.socket is not None and not self._ended:

@@ -17,7 +17,7 @@ from quantstream.core.time import EARLIEST, LATEST
 from quantstream.core.trade import Trade
 
 FILLS_SHARE = 0.5  # of the weight, that filling in for mute streams may take
-LOOKS_SHARE = 0.1  # of the weight that the question who traded may take: backfills and repairs need the rest
+LOOKS_SHARE = 0.1  # of the weight that the question who traded may take: backfill and gap fill need the rest
 
 
 class _Time(msgspec.Struct):
@@ -48,7 +48,7 @@ class BinanceHistory:
         longest_wait: float = LONGEST_WAIT,
         tries: int = TRIES,
     ) -> None:
-        """`stream` (trade or aggTrade) decides by which ids holes are filled; `api` is the path before each method.
+        """`stream` (trade or aggTrade) decides by which ids gaps are filled; `api` is the path before each method.
 
         `on_weight` is told the weight used, of which `shares` processes have equal parts; a `Retry-After` beyond
         `longest_wait` seconds is not waited for in here.

@@ -76,7 +76,7 @@ class Feed(Protocol):
         """Return the raw frames that came, one to some thousands. Raises: Unavailable when the connection has ended."""
         ...
 
-    def taken(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         """Return the raw frames that wait, some thousands at most, without waiting."""
         ...
 

@@ -21,7 +21,7 @@ class _Refusal(msgspec.Struct):
 
 
 def raise_for_good(base: str, path: str, symbol: str, status: int, body: bytes) -> None:
-    """Raise what asking once more does not mend; return when it may.
+    """Raise what asking once more does not fix; return when it may.
 
     Raises: UnknownSymbol, Misconfigured, NotOffered.
     """
@@ -45,10 +45,10 @@ def raise_for_good(base: str, path: str, symbol: str, status: int, body: bytes) 
 def reason_of(body: bytes) -> tuple[int, str]:
     """Return the exchange's own code and text, 0 and what was answered where it says none."""
     try:
-        said = msgspec.json.decode(body, type=_Refusal)
+        refusal = msgspec.json.decode(body, type=_Refusal)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        said = _Refusal()
-    return said.code, said.msg or body[:200].decode(errors="replace")
+        refusal = _Refusal()
+    return refusal.code, refusal.msg or body[:200].decode(errors="replace")
 
 
 def retry_after(header: str) -> float:

@@ -26,8 +26,8 @@ TRIES = 5  # of the live path, which remembers what it could not have and asks a
 BATCH_TRIES = 6  # of a pipeline: 16 s in all
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time, unless the exchange says how long
 LONGEST_WAIT, BATCH_LONGEST_WAIT = 600.0, 120.0  # seconds of a ban that are waited for; a longer one is said
-SPARE = 0.1  # of the weight: kept from repairs for the clock and for the question who traded
-BATCH_SPARE = 0.2  # kept from pipelines for the live path, which repairs gaps over the same address
+SPARE = 0.1  # of the weight: kept from gap fill for the clock and for the question who traded
+BATCH_SPARE = 0.2  # kept from pipelines for the live path, which fills gaps over the same address
 MOST_BYTES = 4 << 20  # of an answer; a thousand trades are 200 kB
 LISTING_BYTES = 64 << 20  # of the list of all symbols, about 20 MB
 Answer = TypeVar("Answer")
@@ -148,7 +148,7 @@ class BlockingRest:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON answer of one GET.
 
-        Raises: Unavailable after the last try or for a long ban, Misconfigured for a refusal that trying again won't mend.
+        Raises: Unavailable after the last try or for a long ban, Misconfigured for a refusal that trying again won't fix.
         """
         try:
             return asyncio.run(self._get(path, query or {}))

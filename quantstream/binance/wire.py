@@ -14,7 +14,7 @@ from quantstream.core.decimals import DECIMALS, MAX_DIGITS, to_units, units_text
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 
 MAX_FRAME = 1 << 20  # bytes; the exchange's own frames stay far below
 
@@ -54,18 +54,18 @@ class _Event(msgspec.Struct):
     isBuyerMaker: bool = False  # noqa: N815  (the exchange's name)
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a symbol stands in the log, as heartbeats tell it for a restart: its last trade, what to ask for next, its holes."""
+class LogPosition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A symbol's position in the log, which heartbeats carry for a restart: its last trade, the id to ask for next, its gaps."""
 
     last: int = NO_TRADE_ID
     last_at: int = 0  # µs
     next: int = NO_TRADE_ID  # in the stream's own numbering
-    holes: list[Hole] = []
+    gaps: list[Gap] = msgspec.field(name="holes", default_factory=list)
 
 
 _frames = msgspec.json.Decoder(_Frame)
 _events = msgspec.json.Decoder(_Event)
-_standings = msgspec.json.Decoder(Standing)
+_positions = msgspec.json.Decoder(LogPosition)
 _rows = msgspec.json.Decoder(list[msgspec.Raw])
 TRADE_EVENTS = ("trade", "aggTrade")
 
@@ -142,9 +142,12 @@ def to_micros(at: int) -> int:
     return at if at >= MICROSECONDS_FROM else at * 1000
 
 
-def trade_event(trade: Trade, event_at: int | None = None) -> bytes:
-    """Return a trade as the exchange's stream event: `trade` for a single one, `aggTrade` for an aggregate."""
-    head = {"E": (event_at or trade.traded_at) // 1000, "s": trade.symbol}
+def trade_event(trade: Trade) -> bytes:
+    """Return a trade as the exchange's stream event: `trade` for a single one, `aggTrade` for an aggregate.
+
+    So an adapter of another exchange writes its trades into the log (CONTRIBUTING, "Add an exchange").
+    """
+    head = {"E": trade.traded_at // 1000, "s": trade.symbol}
     body = {"p": units_text(trade.price), "q": units_text(trade.quantity)}
     tail = {"T": trade.traded_at // 1000, "m": trade.buyer_is_maker, "M": True}
     if trade.id == trade.first_trade_id == trade.last_trade_id:
@@ -161,19 +164,19 @@ def aggregate_row(trade: Trade) -> bytes:
     return msgspec.json.encode({**numbers, **span, "m": trade.buyer_is_maker, "M": True})
 
 
-def heartbeat_event(symbol: str, at: int, standing: Standing | None = None) -> bytes:
+def heartbeat_event(symbol: str, at: int, position: LogPosition | None = None) -> bytes:
     """Return our own record that says: every trade of `symbol` before `at` (µs, exchange time) is in the log."""
     event = {"e": "heartbeat", "E": at, "s": symbol}
-    return msgspec.json.encode({**event, **msgspec.to_builtins(standing or Standing())})
+    return msgspec.json.encode({**event, **msgspec.to_builtins(position or LogPosition())})
 
 
-def heartbeat_standing(raw: bytes) -> Standing:
-    """Return where a heartbeat says that its symbol stands.
+def heartbeat_position(raw: bytes) -> LogPosition:
+    """Return the position of its symbol that a heartbeat carries.
 
     Raises: BadRecord.
     """
     try:
-        return _standings.decode(raw)
+        return _positions.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"not a heartbeat: {error}") from None
 

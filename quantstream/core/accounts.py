@@ -1,4 +1,4 @@
-"""The balance sheet: what a stage read of a symbol is what became of it.
+"""The balance sheet: every record that a stage read of a symbol has an outcome.
 
 The two sides are counted apart, or they could not differ: what was read by the keys of the messages, what became of it where
 that is decided (by ids, by rows that a table took, by what was sent), what waits from the buffers. A stage that drops, doubles
@@ -41,7 +41,7 @@ class Account(msgspec.Struct, array_like=True, gc=False):
         return self.read == self.explained
 
     def open(self) -> None:
-        """Take what is there for what was read: for states that were kept before there were accounts."""
+        """Count what is stored as read: for states that were stored before there were accounts."""
         self.read = self.explained
 
     def add(self, other: Account) -> None:
@@ -55,7 +55,7 @@ class Account(msgspec.Struct, array_like=True, gc=False):
         self.waiting += other.waiting
 
     def __str__(self) -> str:
-        """Say both sides."""
+        """Return both sides as a sentence."""
         sides = ", ".join(f"{getattr(self, name)} {name}" for name in OUTCOMES)
         return f"{self.read} read = {sides}" if self.closes else f"{self.read} read, but {sides}"
 
@@ -76,7 +76,7 @@ class Accounts(Generic[Part]):
         return account
 
     def add(self, part: Part, symbol: str, more: Account) -> Account:
-        """Add what came of a symbol, and return its account."""
+        """Add to a symbol's account, and return it."""
         held = self.held.get(part, {})
         if more.read == more.dead and symbol not in held:
             count = self._strangers.setdefault(part, sum(account.read == account.dead for account in held.values()))
@@ -87,7 +87,7 @@ class Accounts(Generic[Part]):
         return account
 
     def forget(self, part: Part) -> None:
-        """Drop a partition's accounts: its next holder has them."""
+        """Drop a partition's accounts: its next owner keeps them."""
         self.held.pop(part, None)
         self._strangers.pop(part, None)
 
@@ -98,6 +98,6 @@ class Accounts(Generic[Part]):
 
 
 def newest_of_each(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return, of rows of the lake's table `accounts`, the one made last of each symbol and day, in order."""
+    """Return the newest row of each symbol and day among rows of the lake's table `accounts`, in order."""
     found = {(row["symbol"], row["day"]): row for row in sorted(rows, key=lambda row: row["made_at"])}
     return [found[key] for key in sorted(found)]

@@ -2,9 +2,9 @@
 
 A candle is a commutative sum of its trades (open and close go by trade id, high and low by price, the rest are exact sums),
 so neither batching nor the order of arrival can change it. Ids tell duplicates and gaps; a window closes when the watermark
-(latest event time less the allowed lateness) has passed its end. A gap leaves a *hole*: candles it touches are incomplete
-until trades fill it, and then come out once more as the next revision. What came before the first trade is a hole too: that is
-why the first window of a log is incomplete, unless a heartbeat showed that the feed was already alive when it opened.
+(latest event time less the allowed lateness) has passed its end. Candles that a gap touches are incomplete until trades
+fill it, and then come out once more as the next revision. What came before the first trade is a gap too: that is why the first
+window of a log is incomplete, unless a heartbeat showed that the feed was already alive when it opened.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.partial_sums import Bounds, SymbolState, Window
 from quantstream.core.time import LATEST, SECOND, interval_length, window_start
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import MAX_HOLES, Hole, Seen
+from quantstream.core.trade_ids import MAX_GAPS, Gap, IdStatus
 
 RETAINED_WINDOWS = 2  # closed windows kept for trades that come after their window closed
-MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a hole touches them: a day of 5m, and the state stays bounded
+MAX_TOUCHED_WINDOWS = 288  # closed windows kept because a gap touches them: a day of 5m, and the state stays bounded
 DEFAULT_LATENESS = SECOND // 2  # trades come in id order and the exchange stamps them in order to the ms: ample
 
 
@@ -37,12 +37,12 @@ class CandleBuilder:
         intervals: Iterable[str] = ("5m",),
         lateness: int = DEFAULT_LATENESS,
         state: SymbolState | None = None,
-        most_holes: int = MAX_HOLES,
+        max_gaps: int = MAX_GAPS,
     ) -> None:
-        """`lateness` in µs. `state` continues where another builder's snapshot ended; the last `most_holes` are known."""
+        """`lateness` in µs. `state` continues where another builder's snapshot ended; the last `max_gaps` are known."""
         self.lengths = _lengths(tuple(intervals))
         self.lateness = lateness
-        self.most_holes = most_holes
+        self.max_gaps = max_gaps
         self.state = state or SymbolState(symbol)
         for interval in self.lengths:
             self.state.windows.setdefault(interval, {})
@@ -53,28 +53,48 @@ class CandleBuilder:
         return self.state.latest_at - self.lateness
 
     def add(self, trade: Trade) -> list[Candle]:
-        """Take one trade in and return the candles it closed or revised, oldest first."""
+        """Add one trade and return the candles it closed or revised, oldest first."""
         state = self.state
         newest_at = state.ids.last_at
-        seen, hole = state.ids.take(trade, state.alive_from)
-        if not seen.is_new:
+        status, gap = state.ids.take(trade, state.alive_from)
+        if not status.is_new:
             return []
-        if seen is Seen.JUMP and (lost := state.ids.give_up_oldest(self.most_holes)):
+        if status is IdStatus.JUMP and (lost := state.ids.give_up_oldest(self.max_gaps)):
             self._damage(lost)
-        revised, unplaced = self._told(trade.traded_at) if state.late else [], state.unplaced
-        if seen is Seen.FILLED:
-            revised += self._place(trade, hole)
+        revised, late_trades = self._late_revisions(trade.traded_at) if state.late else [], state.late_trades
+        if status is IdStatus.FILLED:
+            revised += self._place(trade, gap)
         else:
             revised += self._place(trade, None, newest_at)
-        if state.unplaced - unplaced < len(self.lengths):
+        if state.late_trades - late_trades < len(self.lengths):
             state.account.stored += 1
         else:
             state.lost += 1
         state.latest_at = max(state.latest_at, trade.traded_at)
         return revised + self._close_due()
 
+    def begin(self, number: int, at: int) -> bool:
+        """Begin the log with sums whose first trade has this number and the time `at` (µs); tell whether it may."""
+        state = self.state
+        if state.ids.last_id != NO_TRADE_ID or number <= 0 or at < state.latest_at:
+            return False
+        state.ids.last_id = number - 1
+        state.ids.begin(number, min(state.alive_from or at, at))
+        self.reach(at)
+        return True
+
+    def reach(self, at: int) -> list[Candle]:
+        """Open the windows of a trade of time `at` (µs) that the next sums begin with, and close those that it makes due.
+
+        It is within `bounds` but for its time, which lies at `due_at` or after. So whatever it makes due does not hold it.
+        """
+        for interval, length in self.lengths.items():
+            self._window(interval, window_start(at, length))
+        self.state.latest_at = max(self.state.latest_at, at)
+        return self._close_due()
+
     def bounds(self) -> Bounds:
-        """Return which trades may come as sums next; none while something waits that any trade may bring out."""
+        """Return which trades may come next as partial sums; none while late trades or a due window wait for the next one."""
         state, ids, from_at, due_at = self.state, self.state.ids, 0, LATEST
         for interval, length in self.lengths.items():
             opened_at = state.next_open.get(interval, 0)
@@ -85,7 +105,7 @@ class CandleBuilder:
         return Bounds(ids.last_id + 1, ids.known_from, from_at, due_at)
 
     def add_sums(self, part: Window, records: int, last_id: int, last_at: int, latest_at: int) -> None:
-        """Take the sums of trades within `bounds`, all in a stretch of time that no window's edge divides.
+        """Add the partial sums of trades within `bounds`, all within one window of every interval.
 
         They came in so many `records`; `last_id` is the number of the last one, of `last_at`; the latest was of `latest_at`.
         """
@@ -94,7 +114,7 @@ class CandleBuilder:
             windows, opened_at = state.windows[interval], window_start(part.opened_at, length)
             window = windows.get(opened_at)
             if window is None:
-                windows[opened_at] = part.begun(opened_at)
+                windows[opened_at] = part.copied_to(opened_at)
             else:
                 window.merge(part)
         state.account.stored += records
@@ -102,15 +122,15 @@ class CandleBuilder:
         state.latest_at = max(state.latest_at, latest_at)
 
     def heartbeat(self, at: int) -> list[Candle]:
-        """Take note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
+        """Note that the feed was alive at exchange time `at` (µs): quiet windows close as flat candles."""
         self.state.account.passed += 1
-        told = self._told() if self.state.late else []
+        late = self._late_revisions() if self.state.late else []
         if at <= self.state.latest_at:
-            return told
+            return late
         if self.state.ids.last_id == NO_TRADE_ID:
             self.state.alive_from = self.state.alive_from or at
         self.state.latest_at = at
-        return told + self._close_due()
+        return late + self._close_due()
 
     def open_candles(self) -> list[Candle]:
         """Return the candles being built, incomplete by definition."""
@@ -122,29 +142,29 @@ class CandleBuilder:
                     found.append(windows[opened_at].candle(self.state.symbol, interval, False))
         return found
 
-    def _damage(self, hole: Hole) -> None:
+    def _damage(self, gap: Gap) -> None:
         for interval, length in self.lengths.items():
             for window in self.state.windows[interval].values():
-                window.is_damaged = window.is_damaged or hole.touches(window.opened_at, length)
+                window.is_damaged = window.is_damaged or gap.touches(window.opened_at, length)
 
-    def _place(self, trade: Trade, hole: Hole | None, newest_at: int = 0) -> list[Candle]:
+    def _place(self, trade: Trade, gap: Gap | None, newest_at: int = 0) -> list[Candle]:
         """Add a trade to its window at each interval; return the closed candles that it changed.
 
-        Candles of a `hole` are silent until nothing of them is missing: one revision, however many trades filled it. So are those
-        closed as flat, though trades come now (`newest_at`, µs, is when the newest one before traded): see `_told`.
+        Candles of a `gap` are silent until nothing of them is missing: one revision, however many trades filled it. So are those
+        closed as flat, though trades come now (`newest_at`, µs, is when the newest one before traded): see `_late_revisions`.
         """
         revised: list[Candle] = []
         for interval, length in self.lengths.items():
             opened_at = window_start(trade.traded_at, length)
             window = self._window(interval, opened_at) or self._reopened(interval, opened_at, newest_at)
             if window is None:
-                self.state.unplaced += 1
+                self.state.late_trades += 1
                 continue
             was_flat = window.revision >= 0 and not window.trade_count
             window.add(trade)
             late = self.state.late.get(interval, ())
-            if hole is not None:
-                revised += self._mended(interval, hole, trade)
+            if gap is not None:
+                revised += self._completed_by(interval, gap, trade)
             elif was_flat or opened_at in late:
                 self.state.late[interval] = sorted({*late, opened_at})
             elif window.revision >= 0:
@@ -152,7 +172,7 @@ class CandleBuilder:
         return revised
 
     def _reopened(self, interval: str, opened_at: int, newest_at: int) -> Window | None:
-        """Return a window that was closed as flat, with those after it, though it is kept no more: what it held is known.
+        """Return a window that closed flat and was dropped, with those after it: their content is known.
 
         All windows since the newest trade were flat. If they should not have been (the feed was mute, and nobody knew), their
         trades come now.
@@ -168,8 +188,8 @@ class CandleBuilder:
                 windows[at] = Window(at, close, close, close, close, revision=0)
         return windows[opened_at]
 
-    def _told(self, at: int = 0) -> list[Candle]:
-        """Return revisions of the windows that trades came late to, unless the next trade (of time `at`, µs) is such a one."""
+    def _late_revisions(self, at: int = 0) -> list[Candle]:
+        """Return revisions of the windows that got late trades, unless the next trade (of time `at`, µs) is late as well."""
         revised: list[Candle] = []
         for interval, late in list(self.state.late.items()):
             opened_at = window_start(at, self.lengths[interval])
@@ -195,19 +215,19 @@ class CandleBuilder:
         any_closed = any(window.revision >= 0 for window in self.state.windows[interval].values())
         return not any_closed and opened_at + self.lengths[interval] > self.watermark
 
-    def _mended(self, interval: str, hole: Hole, trade: Trade) -> list[Candle]:
-        """Return revisions of the closed windows of which `trade` was the last one missing in this hole."""
+    def _completed_by(self, interval: str, gap: Gap, trade: Trade) -> list[Candle]:
+        """Return revisions of the closed windows that `trade` completes: this gap has no other trade of theirs."""
         length = self.lengths[interval]
-        rest = hole.without(trade) if hole.after else []  # what came before the log has no last one
+        rest = gap.without(trade) if gap.after else []  # what came before the log has no last one
         opened_at = window_start(trade.traded_at, length)
-        mended = [
+        completed = [
             window
             for window in self.state.windows[interval].values()
             if window.revision >= 0
-            and (hole.touches(window.opened_at, length) if hole.after else window.opened_at == opened_at)
+            and (gap.touches(window.opened_at, length) if gap.after else window.opened_at == opened_at)
             and not any(part.touches(window.opened_at, length) for part in rest)
         ]
-        return self._revise(interval, mended)
+        return self._revise(interval, completed)
 
     def _revise(self, interval: str, changed: list[Window]) -> list[Candle]:
         """Emit closed windows once more, with the flat ones after them, which repeat their close."""
@@ -247,7 +267,7 @@ class CandleBuilder:
         return candle
 
     def _forget(self, interval: str, newest: int) -> None:
-        """Drop the closed windows that no late or repaired trade is awaited for; `windows` is in order of opening."""
+        """Drop the closed windows that wait for no late trade and no gap fill; `windows` is in order of opening."""
         windows, length = self.state.windows[interval], self.lengths[interval]
         old = [at for at in windows if at <= newest - RETAINED_WINDOWS * length]
         for rank, at in enumerate(sorted(old, reverse=True)):

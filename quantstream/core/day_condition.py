@@ -19,7 +19,7 @@ COUNTS = ("equal", "different", "missing", "duplicate", "incomplete", "unproved"
 
 
 class DayProof(msgspec.Struct):
-    """What was found of a symbol on the day that begins at `day`, µs; all intervals together."""
+    """The counts of a symbol on the day that begins at `day`, µs; all intervals together."""
 
     symbol: str
     day: int
@@ -37,16 +37,16 @@ class DayProof(msgspec.Struct):
 
     @property
     def found(self) -> int:
-        """How many candles are there."""
+        """How many candles the day has."""
         return self.equal + self.different + self.incomplete + self.unproved
 
     @property
     def candles(self) -> int:
-        """How many should be."""
+        """How many candles the day should have."""
         return self.found + self.missing + self.pending
 
     def judged(self, trouble: str = "") -> tuple[Condition, str]:
-        """Return the condition and why; `trouble` is what the accounts say."""
+        """Return the condition and the reason; `trouble` is what is wrong with the accounts."""
         if self.missing and not self.found and not self.trades:
             return "missing", f"none of {self.missing} candles is there" + (f"; {trouble}" if trouble else "")
         wrong = (

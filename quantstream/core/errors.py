@@ -3,11 +3,11 @@
 QuantStreamError
 ├── BadRecord       dead-letter it, count it, go on
 ├── Unavailable     back off and try again
-│   └── Outrun      drop the work in hand and go on from what is committed
+│   └── Fenced      drop the work in hand and go on from what is committed
 ├── Broken          end this process; its successor goes on from what is committed
 ├── DataRejected    stop the pipeline, keep the champion
 ├── ModelRejected   keep the champion
-└── Misconfigured   say what is wrong and how to mend it; exit 2 before the first message
+└── Misconfigured   say what is wrong and how to fix it; exit 2 before the first message
 """
 
 
@@ -23,8 +23,8 @@ class Unavailable(QuantStreamError):
     """Something outside does not answer now; the same call may succeed later."""
 
 
-class Outrun(Unavailable):
-    """The group gave partitions to others while this process was committing its work on them: that work does not count."""
+class Fenced(Unavailable):
+    """Partitions, or a table, moved on to another process before this one committed: its work on them does not count."""
 
 
 class Broken(QuantStreamError):

@@ -1,4 +1,4 @@
-"""What a candle builder holds and is given: windows being summed, which trades it takes as sums, the state of a symbol."""
+"""What a candle builder holds: windows with their partial sums, the bounds within which it takes sums, the state of a symbol."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Window(msgspec.Struct, array_like=True, gc=False):
     first_trade_id: int = NO_TRADE_ID
     last_trade_id: int = NO_TRADE_ID
     revision: int = -1  # that of the last emitted candle; -1 while open
-    is_damaged: bool = False  # a hole in it was given up: only the exchange's kline can mend it
+    is_damaged: bool = False  # a gap in it was forgotten: only the exchange's kline can correct it
 
     def add(self, trade: Trade) -> None:
-        """Take one trade in; order does not matter."""
+        """Add one trade; order does not matter."""
         price, quantity = trade.price, trade.quantity
         if self.trade_count == 0:
             self.open = self.high = self.low = self.close = price
@@ -55,7 +55,7 @@ class Window(msgspec.Struct, array_like=True, gc=False):
             self.taker_buy_quote_volume += quote
 
     def candle(self, symbol: str, interval: str, is_complete: bool) -> Candle:
-        """Return what its trades come to; whether they are all there is for others to say."""
+        """Return the window's candle; the caller decides whether it is complete."""
         return Candle(  # in the order of its fields: to name each would cost as much as all the rest
             symbol,
             interval,
@@ -75,14 +75,14 @@ class Window(msgspec.Struct, array_like=True, gc=False):
             max(self.revision, 0),
         )
 
-    def begun(self, opened_at: int) -> Window:
-        """Return a window that has taken in no more than this one."""
+    def copied_to(self, opened_at: int) -> Window:
+        """Return a window that opens at `opened_at` (µs) and holds the same sums."""
         window = copy(self)
         window.opened_at = opened_at
         return window
 
     def merge(self, part: Window) -> None:
-        """Take in what another window has summed of trades that this one has not; order does not matter."""
+        """Add the partial sums of other trades; order does not matter."""
         if self.trade_count == 0:
             self.open, self.high, self.low, self.close = part.open, part.high, part.low, part.close
             self.first_trade_id, self.last_trade_id = part.first_trade_id, part.last_trade_id
@@ -103,7 +103,7 @@ class Window(msgspec.Struct, array_like=True, gc=False):
 
 
 class Bounds(NamedTuple):
-    """Which trades change nothing of a builder but the sums of open windows: it takes such ones as partial sums, many at once.
+    """Which trades only add to the sums of open windows: a builder takes them as partial sums, many at once.
 
     They have the number `next_id` and follow one another, and their times (µs) lie in `[from_at, due_at)`: there every window is
     open, and none is due to close. A trade whose ids lie in `[known_from, next_id)` is a duplicate.
@@ -123,16 +123,16 @@ class SymbolState(msgspec.Struct):
     latest_at: int = 0  # latest event time of any trade or heartbeat, µs
     windows: dict[str, dict[int, Window]] = msgspec.field(default_factory=dict)
     next_open: dict[str, int] = msgspec.field(default_factory=dict)  # per interval, the first window not yet closed
-    unplaced: int = 0  # trades too late for any retained window
+    late_trades: int = msgspec.field(name="unplaced", default=0)  # trades too late for any retained window
     alive_from: int = 0  # first heartbeat before any trade, µs: the log has everything from then on
     late: dict[str, list[int]] = msgspec.field(
         default_factory=dict
-    )  # windows closed as flat that trades came to, untold
+    )  # windows closed as flat that got late trades, not revised yet
     lost: int = 0  # new trades that no interval had a window for
     account: Account = msgspec.field(default_factory=Account)  # of the records; `settle` completes it
 
     def settle(self) -> Account:
-        """Bring the account up to what the ids say, and return it."""
+        """Complete the account from the ids, and return it."""
         self.account.duplicate = self.ids.duplicates
         self.account.refused = self.ids.refused + self.lost
         return self.account

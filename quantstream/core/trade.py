@@ -14,11 +14,14 @@ MAX_QUOTE = 10**31  # of one trade, in 10⁻¹⁶: ten million such trades still
 MAX_SINGLES = 10**9  # trades that one aggregate may stand for
 
 # The exchange's own rule for a symbol (`^[\w\-._&&[^a-z]]{1,50}$`): BTCUSDT, BTCUSDT_240628, BTCUSD_PERP, 币安人生USDT.
-_SYMBOL = re.compile(r"(?=.*[^\W_])(?:(?![a-z])[\w.-]){1,50}")
+MAX_SYMBOL = 50
+_SYMBOL = re.compile(rf"(?=.*[^\W_])(?:(?![a-z])[\w.-]){{1,{MAX_SYMBOL}}}")
 
 
 def is_symbol(name: str) -> bool:
     """Tell whether a name is written as the exchange writes its symbols."""
+    if len(name) <= MAX_SYMBOL and name.isascii() and name.isalnum() and name.isupper():
+        return True  # as nearly all are
     return _SYMBOL.fullmatch(name) is not None
 
 

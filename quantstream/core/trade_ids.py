@@ -1,4 +1,4 @@
-"""Which trade ids of a symbol were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
+"""The trade ids of a symbol that were seen: tells new, duplicate and missing ones apart in O(1) and bounded memory.
 
 The exchange numbers a symbol's trades without gaps, so ids alone decide; ingest, aggregate and sink all ask this one. Of futures
 it is the aggregates that are numbered so (`Trade.by_id`).
@@ -13,16 +13,16 @@ import msgspec
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.trade import Trade
 
-MAX_HOLES = 64  # beyond it the oldest is given up and left to the repair from klines
+MAX_GAPS = 64  # beyond it the oldest is forgotten, and its candles are corrected from klines
 
 
-class Seen(Enum):
-    """What a sequence says of a trade."""
+class IdStatus(Enum):
+    """How a trade's ids relate to those seen before."""
 
     NEXT = auto()  # the one expected
-    JUMP = auto()  # new, but ids before it are missing: a hole was opened
-    FILLED = auto()  # fills (a part of) a hole
-    DUPLICATE = auto()  # had it
+    JUMP = auto()  # new, but ids before it are missing: a gap was opened
+    FILLED = auto()  # fills (a part of) a gap
+    DUPLICATE = auto()  # seen before
     OVERLAP = auto()  # an aggregate of seen and unseen trades: it cannot be split
     UNKNOWN = auto()  # older than what is remembered: it may have been there or not
 
@@ -33,15 +33,15 @@ class Seen(Enum):
 
     @property
     def is_refused(self) -> bool:
-        """Whether it cannot be told if the trade counts: somebody has to hear of it."""
+        """Whether the ids cannot tell if the trade is new: it becomes a dead letter."""
         return self in REFUSED
 
 
-NEW = frozenset({Seen.NEXT, Seen.JUMP, Seen.FILLED})
-REFUSED = frozenset({Seen.OVERLAP, Seen.UNKNOWN})
+NEW = frozenset({IdStatus.NEXT, IdStatus.JUMP, IdStatus.FILLED})
+REFUSED = frozenset({IdStatus.OVERLAP, IdStatus.UNKNOWN})
 
 
-class Hole(msgspec.Struct, array_like=True, frozen=True):
+class Gap(msgspec.Struct, array_like=True, frozen=True):
     """Trade ids `[first, last]` never seen, traded somewhere within `[after, before]` (µs)."""
 
     first: int
@@ -58,95 +58,95 @@ class Hole(msgspec.Struct, array_like=True, frozen=True):
         """Tell whether a missing trade may belong to the window."""
         return self.after < opened_at + length and self.before >= opened_at
 
-    def without(self, trade: Trade) -> list[Hole]:
-        """Return what is left of the hole once `trade` has filled a part of it; ids and times run alike."""
-        left = Hole(self.first, trade.first_number - 1, self.after, min(self.before, trade.traded_at))
-        right = Hole(trade.last_number + 1, self.last, max(self.after, trade.traded_at), self.before)
+    def without(self, trade: Trade) -> list[Gap]:
+        """Return the gaps that remain once `trade` has filled a part of this one; ids and times rise together."""
+        left = Gap(self.first, trade.first_number - 1, self.after, min(self.before, trade.traded_at))
+        right = Gap(trade.last_number + 1, self.last, max(self.after, trade.traded_at), self.before)
         return [part for part in (left, right) if part.first <= part.last]
 
 
 class Sequence(msgspec.Struct):
-    """The ids of one symbol. What came before its first trade is a hole as well: `[0, first - 1]`."""
+    """The ids of one symbol. What came before its first trade is a gap as well: `[0, first - 1]`."""
 
     last_id: int = NO_TRADE_ID
     last_at: int = 0  # event time of the trade with the highest id, µs
-    holes: list[Hole] = msgspec.field(default_factory=list)
+    open_gaps: list[Gap] = msgspec.field(name="holes", default_factory=list)
     duplicates: int = 0
     overlaps: int = 0
     gaps: int = 0
     missing: int = 0  # ids in the gaps found so far
     recovered: int = 0  # of them, filled since
-    floor: int = NO_TRADE_ID  # up to this id, holes may have been forgotten
+    floor: int = NO_TRADE_ID  # up to this id, gaps may have been forgotten
     unknown: int = 0  # trades below it
 
-    def take(self, trade: Trade, alive_from: int = 0) -> tuple[Seen, Hole | None]:
-        """Note a trade; return what it is and the hole that it opened or (partly) filled.
+    def take(self, trade: Trade, alive_from: int = 0) -> tuple[IdStatus, Gap | None]:
+        """Note a trade; return what it is and the gap that it opened or (partly) filled.
 
-        `alive_from` (µs) is when the feed was first known to be alive: it bounds the hole before the first trade.
+        `alive_from` (µs) is when the feed was first known to be alive: it bounds the gap before the first trade.
         """
         first, last = trade.first_trade_id, trade.last_trade_id
         if trade.by_id:
             first = last = trade.id
         if first == self.last_id + 1:
             self.last_id, self.last_at = last, trade.traded_at
-            return Seen.NEXT, None
+            return IdStatus.NEXT, None
         if first > self.last_id:
             return self._jump(trade, alive_from)
-        for index, hole in enumerate(self.holes):
-            if hole.first <= first and last <= hole.last:
-                self.holes[index : index + 1] = hole.without(trade)
-                self.recovered += last - first + 1 if hole.after else 0  # what came before the log was never lost
-                return Seen.FILLED, hole
-        if last > self.last_id or any(hole.first <= last and first <= hole.last for hole in self.holes):
+        for index, gap in enumerate(self.open_gaps):
+            if gap.first <= first and last <= gap.last:
+                self.open_gaps[index : index + 1] = gap.without(trade)
+                self.recovered += last - first + 1 if gap.after else 0  # what came before the log was never lost
+                return IdStatus.FILLED, gap
+        if last > self.last_id or any(gap.first <= last and first <= gap.last for gap in self.open_gaps):
             self.overlaps += 1
-            return Seen.OVERLAP, None
+            return IdStatus.OVERLAP, None
         if first <= self.floor:
             self.unknown += 1
-            return Seen.UNKNOWN, None
+            return IdStatus.UNKNOWN, None
         self.duplicates += 1
-        return Seen.DUPLICATE, None
+        return IdStatus.DUPLICATE, None
 
     @property
     def refused(self) -> int:
-        """How many trades it could not tell of whether they were seen."""
+        """How many trades could not be told from duplicates."""
         return self.overlaps + self.unknown
 
     @property
     def known_from(self) -> int:
-        """The first id from which on all up to the last are known to have been seen."""
+        """The first id such that it and all later ones up to the last have been seen."""
         known = self.floor
-        for hole in self.holes:
-            known = max(known, hole.last)
+        for gap in self.open_gaps:
+            known = max(known, gap.last)
         return known + 1
 
     def begin(self, first: int, before: int) -> None:
         """Note that the log begins with the id `first`; those it lacks were traded until `before` (µs)."""
         if first > 0:
-            self.holes.append(Hole(0, first - 1, 0, before))
+            self.open_gaps.append(Gap(0, first - 1, 0, before))
 
     def may_lack(self, opened_at: int, length: int, since: int = 0) -> bool:
         """Tell whether a trade of the window may be missing, traded perhaps as late as `since` (µs) or later."""
-        for hole in self.holes:  # noqa: SIM110  (a generator takes four times as long; asked of every symbol at every close)
-            if hole.before >= since and hole.touches(opened_at, length):
+        for gap in self.open_gaps:  # noqa: SIM110  (a generator takes four times as long; asked of every symbol at every close)
+            if gap.before >= since and gap.touches(opened_at, length):
                 return True
         return False
 
-    def give_up_oldest(self, most: int = MAX_HOLES) -> Hole | None:
-        """Forget the oldest hole when there are more than `most`, and return it."""
-        if len(self.holes) <= most:
+    def give_up_oldest(self, most: int = MAX_GAPS) -> Gap | None:
+        """Forget the oldest gap when there are more than `most`, and return it."""
+        if len(self.open_gaps) <= most:
             return None
-        lost = self.holes.pop(0)
+        lost = self.open_gaps.pop(0)
         self.floor = max(self.floor, lost.last)
         return lost
 
-    def _jump(self, trade: Trade, alive_from: int) -> tuple[Seen, Hole | None]:
+    def _jump(self, trade: Trade, alive_from: int) -> tuple[IdStatus, Gap | None]:
         before, after = self.last_id, min(self.last_at, trade.traded_at)
         self.last_id, self.last_at = trade.last_number, trade.traded_at
         if before == NO_TRADE_ID:
             self.begin(trade.first_number, min(alive_from or trade.traded_at, trade.traded_at))
-            return Seen.NEXT, None
-        hole = Hole(before + 1, trade.first_number - 1, after, trade.traded_at)
-        self.holes.append(hole)
+            return IdStatus.NEXT, None
+        gap = Gap(before + 1, trade.first_number - 1, after, trade.traded_at)
+        self.open_gaps.append(gap)
         self.gaps += 1
-        self.missing += hole.missing
-        return Seen.JUMP, hole
+        self.missing += gap.missing
+        return IdStatus.JUMP, gap

@@ -25,7 +25,7 @@ Item = Trade | int | BadRecord  # a trade, the time of a heartbeat, or why it is
 
 
 @dataclass
-class Columns:
+class TradeColumns:
     """Records in order of arrival. `items` holds those that are no plain trade, with their key; their columns are zero.
 
     `code` numbers the keys (`SymbolTable.names`), −1 for one without a number. Prices and quantities in 10⁻⁸, `at` in µs.
@@ -69,10 +69,10 @@ class Columns:
         codes = (key[places[starts]] % width).tolist()
         yield from zip(np.split(rows[places], starts[1:]), codes, strict=True)
 
-    def between(self, start: int, end: int) -> Columns:
+    def between(self, start: int, end: int) -> TradeColumns:
         """Return the rows `[start, end)` of columns without items."""
         names = ("partition", "code", "id", "first", "last", "price", "quantity", "at", "maker", "by_id")
-        return Columns(*(getattr(self, name)[start:end] for name in names))
+        return TradeColumns(*(getattr(self, name)[start:end] for name in names))
 
     def trade(self, row: int, symbol: str) -> Trade:
         """Return one row as a value."""
@@ -95,7 +95,9 @@ class Parser:
     def __init__(self) -> None:
         self.symbols = SymbolTable()
 
-    def parse(self, values: Sequence[bytes], keys: Sequence[bytes | None], partitions: Sequence[int] | Ints) -> Columns:
+    def parse(
+        self, values: Sequence[bytes], keys: Sequence[bytes | None], partitions: Sequence[int] | Ints
+    ) -> TradeColumns:
         """Return the columns of records with these values and keys, from these partitions."""
         texts, names = _joined(values), _joined(keys)
         columns = self._read(texts, names, partitions)
@@ -103,14 +105,15 @@ class Parser:
             texts, names = _joined(_without_zeros(values)), _joined(_without_zeros(keys))
             columns = self._read(texts, names, partitions)
         assert columns is not None
-        left = np.flatnonzero(columns.at == 0).tolist()
-        if left and self.symbols.learn({keys[row] or b"" for row in left if columns.code[row] < 0}):
-            return self.parse(values, keys, partitions)
-        for row in left:
+        strangers = np.flatnonzero(columns.code < 0).tolist()
+        if strangers and self.symbols.learn({keys[row] or b"" for row in strangers}):
+            columns = self._read(texts, names, partitions)
+            assert columns is not None
+        for row in np.flatnonzero(columns.at == 0).tolist():
             self._one(columns, row, values[row], (keys[row] or b"").decode(errors="replace"))
         return columns
 
-    def _read(self, texts: Text, keys: Text, partitions: Sequence[int] | Ints) -> Columns | None:
+    def _read(self, texts: Text, keys: Text, partitions: Sequence[int] | Ints) -> TradeColumns | None:
         """Return the columns of all plain trades, zeros for other records; None when texts or keys are not as many."""
         count, symbols = len(partitions), self.symbols
         code, table = np.empty(count, np.int64), np.zeros((6, count), np.int64)
@@ -121,9 +124,9 @@ class Parser:
             return None
         number, first, last, price, quantity, at = table
         partition = np.asarray(partitions, np.int64)
-        return Columns(partition, code, number, first, last, price, quantity, at, maker, by_id)
+        return TradeColumns(partition, code, number, first, last, price, quantity, at, maker, by_id)
 
-    def _one(self, columns: Columns, row: int, raw: bytes, key: str) -> None:
+    def _one(self, columns: TradeColumns, row: int, raw: bytes, key: str) -> None:
         try:
             item: Item = parse_record(raw, key)
         except BadRecord as error:

@@ -246,10 +246,10 @@ def _end(texts: Any, at: int, end: int) -> Any:
     return at
 
 
-@loop(NUMBERS, BYTES, NUMBERS, INT, INT)
-def place(slots: Any, names: Any, sizes: Any, count: int, slot_count: int) -> int:
-    """Put every name into the first free slot from its own on; slots are a power of two, -1 where free."""
-    for code in range(count):
+@loop(NUMBERS, BYTES, NUMBERS, INT, INT, INT)
+def place(slots: Any, names: Any, sizes: Any, known: int, count: int, slot_count: int) -> int:
+    """Put every name after the known ones into the first free slot from its own on; slots are a power of two, -1 where free."""
+    for code in range(known, count):
         slot = _slot(names, code * KEY_BYTES, sizes[code], slot_count)
         while slots[slot] >= 0:
             slot = (slot + 1) & (slot_count - 1)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from quantstream.core.trade import is_symbol
-from quantstream.decode.arrays import Flags, Ints, Text
 from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
@@ -26,7 +25,7 @@ class SymbolTable:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._keys: set[bytes] = set()
-        self._fill()
+        self.slots, self.texts, self.sizes = np.full(FEWEST_SLOTS, -1), np.zeros(0, np.uint8), np.zeros(0, np.int64)
 
     def learn(self, keys: Iterable[bytes]) -> bool:
         """Give the next numbers to keys that have none and may be symbols; return whether there were any."""
@@ -38,15 +37,19 @@ class SymbolTable:
                 self.names.append(name)
         if len(self.names) == known:
             return False
-        self._fill()
+        self._put_in(known)
         return True
 
-    def _fill(self) -> None:
-        keys = [name.encode() for name in self.names]
-        self.slots: Ints = np.full(max(FEWEST_SLOTS, 1 << (SPARSE * len(keys)).bit_length()), -1)
-        self.texts: Text = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8)
-        self.sizes: Ints = np.fromiter(map(len, keys), np.int64, len(keys))
-        place.over(self.slots, self.texts, self.sizes)(len(keys), len(self.slots))
+    def _put_in(self, known: int) -> None:
+        """Put the names from this number on into the index; all of them again when it has to be larger."""
+        keys = [name.encode() for name in self.names[known:]]
+        texts = np.frombuffer(b"".join(key.ljust(KEY_BYTES, b"\0") for key in keys), np.uint8)
+        self.texts = np.concatenate([self.texts, texts])
+        self.sizes = np.concatenate([self.sizes, np.fromiter(map(len, keys), np.int64, len(keys))])
+        slots = 1 << (SPARSE * len(self.names)).bit_length()
+        if slots > len(self.slots):
+            self.slots, known = np.full(slots, -1), 0
+        place.over(self.slots, self.texts, self.sizes)(known, len(self.names), len(self.slots))
 
 
 def _name(key: bytes) -> str:
@@ -64,23 +67,28 @@ class SymbolNumbers(ABC):
     A symbol counts in one partition, the first that it is seen in; rows of others are left to who looks at them one by one.
     """
 
-    def __init__(self, names: Sequence[str], width: int) -> None:
-        """`names` are those of the codes, and may become more; `width` is how many numbers there are of each."""
-        self.names = names
+    def __init__(self, names: Sequence[str], width: int, counts: slice) -> None:
+        """`names` are those of the codes, and may become more; each has `width` numbers, `counts` of them of what is untold."""
+        self.names, self.counts = names, counts
         self.homes, self.state = np.full(0, NOWHERE), np.zeros((0, width), np.int64)
 
     @abstractmethod
+    def tell(self, code: int, numbers: list[int]) -> None:
+        """Tell what was found of a symbol: its numbers."""
+
     def take(self, code: int) -> None:
         """Tell what was found of a symbol, if anything was."""
-
-    @abstractmethod
-    def are_untold(self) -> Flags:
-        """Return of which symbols, by their code, something is to be told."""
+        numbers = self.state[code].tolist()
+        if any(numbers[self.counts]):
+            self.tell(code, numbers)
+            self.state[code, self.counts] = 0
 
     def settle(self) -> None:
         """Tell all that was found."""
-        for code in np.flatnonzero(self.are_untold()).tolist():
-            self.take(code)
+        codes = np.flatnonzero(self.state[:, self.counts].any(axis=1))
+        for code, numbers in zip(codes.tolist(), self.state[codes].tolist(), strict=True):
+            self.tell(code, numbers)
+        self.state[codes, self.counts] = 0
 
     def forget(self, partition: int) -> None:
         """Drop what was found of a partition's symbols."""

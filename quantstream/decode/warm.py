@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from quantstream.decode import columns, rows, seen, window_sums
+from quantstream.decode import columns, rows, trade_id_index, window_sums
 
-COMPILED = (columns, rows, seen, window_sums)  # to import them is to compile them
+COMPILED = (columns, rows, trade_id_index, window_sums)  # to import them is to compile them

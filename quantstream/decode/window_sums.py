@@ -19,16 +19,15 @@ from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.errors import BadRecord
 from quantstream.core.partial_sums import Window
 from quantstream.core.trade import Trade
-from quantstream.decode.arrays import Flags
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop, part
-from quantstream.decode.symbol_index import SymbolNumbers
+from quantstream.decode.symbol_index import NOWHERE, SymbolNumbers
 
 # A symbol's numbers: its bounds, what was added, the sums as in a `Window`; sums of products have two words, the low one first.
 NEXT_ID, KNOWN_FROM, FROM_AT, DUE_AT = range(4)
 LATEST_AT, LAST_AT, RECORDS, DUPLICATES = range(4, 8)
-SLICE, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, _QUOTE_TOP, COUNT, TAKER, TAKER_QUOTE, _TAKER_TOP, FIRST, LAST = range(
-    8, 22
+OPENED_AT, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, _QUOTE_TOP, COUNT, TAKER, TAKER_QUOTE, _TAKER_TOP, FIRST, LAST = (
+    range(8, 22)
 )
 ADDS, KNOWN, AFTER_SUMS, ALONE = 1, 0, -1, -2
 WIDTH = 24  # three cache lines
@@ -84,12 +83,14 @@ def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, gr
     """Tell whether a trade only adds to the sums, was known before, does so after the sums are taken, or none of these."""
     if first != state[of + NEXT_ID]:
         return KNOWN if last < state[of + NEXT_ID] and first >= state[of + KNOWN_FROM] else ALONE
-    if at < state[of + FROM_AT] or at >= state[of + DUE_AT]:
+    if at < state[of + FROM_AT] or state[of + DUE_AT] == 0:
         return ALONE
+    if at >= state[of + DUE_AT]:
+        return AFTER_SUMS
     if state[of + RECORDS] == 0:
-        state[of + SLICE] = at - at % grid
+        state[of + OPENED_AT] = at - at % grid
         return ADDS
-    is_inside = state[of + SLICE] <= at < state[of + SLICE] + grid
+    is_inside = state[of + OPENED_AT] <= at < state[of + OPENED_AT] + grid
     return ADDS if is_inside and state[of + VOLUME] + quantity < ROOM else AFTER_SUMS
 
 
@@ -138,26 +139,53 @@ class PartialSums(SymbolNumbers):
 
     def __init__(self, names: Sequence[str], lengths: Iterable[int], builder_of: BuilderOf) -> None:
         """`names` are those of the codes; `lengths` of the windows in µs."""
-        super().__init__(names, WIDTH)
+        super().__init__(names, WIDTH, slice(RECORDS, DUPLICATES + 1))
         self.grid, self.builder_of = gcd(*lengths), builder_of  # no window's edge lies between
 
-    def add(self, columns: Columns) -> Iterator[tuple[int, list[Candle]]]:
+    def add(self, columns: TradeColumns) -> Iterator[tuple[int, list[Candle]]]:
         """Take a batch in; yield the rows that closed or revised candles, with these."""
         self.grow()
         each, row, count = columns, 0, len(columns)
         ids, values = (each.id, each.first, each.last), (each.price, each.quantity, each.at, each.maker, each.by_id)
         further = add_up.over(each.partition, each.code, *ids, *values, self.homes, self.state)
         while (row := further(row, count, self.grid)) != count:
-            if row >= 0:
-                self.take(int(columns.code[row]))
+            if row < 0 and self._begin(columns, ~row):
+                row = ~row
                 continue
-            row = ~row
-            candles = self._one(columns, row)
+            place, is_alone = max(row, ~row), row < 0
+            candles = self._one(columns, place) if is_alone else self._before(columns, place)
             if candles:
-                yield row, candles
-            row += 1
+                yield place, candles
+            row = place + is_alone
 
-    def _one(self, columns: Columns, row: int) -> list[Candle]:
+    def _begin(self, columns: TradeColumns, row: int) -> bool:
+        """Tell whether a row holds the first trade there is of a symbol, and sums may begin with it; if so, they do."""
+        partition, code, at = int(columns.partition[row]), int(columns.code[row]), int(columns.at[row])
+        if at == 0 or code < 0 or self.homes[code] != NOWHERE:
+            return False
+        builder = self.builder_of(partition, self.names[code])
+        if not builder.begin(int((columns.id if columns.by_id[row] else columns.first)[row]), at):
+            return False
+        self.homes[code] = partition
+        self._bound(code, builder)
+        return True
+
+    def _before(self, columns: TradeColumns, row: int) -> list[Candle]:
+        """Have a builder take its symbol's sums and close what the trade in a row makes due: that is the first of the next."""
+        code, at = int(columns.code[row]), int(columns.at[row])
+        self.take(code)
+        if at < self.state[code, DUE_AT]:
+            return []
+        builder = self.builder_of(int(self.homes[code]), self.names[code])
+        candles = builder.reach(at)
+        self._bound(code, builder)
+        return candles
+
+    def _bound(self, code: int, builder: CandleBuilder) -> None:
+        mine = self.state[code]
+        mine[NEXT_ID], mine[KNOWN_FROM], mine[FROM_AT], mine[DUE_AT] = builder.bounds()
+
+    def _one(self, columns: TradeColumns, row: int) -> list[Candle]:
         """Give one record to its builder, after the sums of what came before it."""
         partition, code = int(columns.partition[row]), int(columns.code[row])
         symbol, item = columns.item(row, self.names)
@@ -168,24 +196,17 @@ class PartialSums(SymbolNumbers):
             self.take(code)
         candles = builder.add(item) if isinstance(item, Trade) else builder.heartbeat(item)
         if is_home:
-            mine = self.state[code]
-            mine[NEXT_ID], mine[KNOWN_FROM], mine[FROM_AT], mine[DUE_AT] = builder.bounds()
+            self._bound(code, builder)
         return candles
 
-    def take(self, code: int) -> None:
+    def tell(self, code: int, of: list[int]) -> None:
         """Have a builder take its symbol's sums."""
-        of = self.state[code].tolist()
-        if not of[RECORDS] and not of[DUPLICATES]:
-            return
         builder = self.builder_of(int(self.homes[code]), self.names[code])
         builder.state.ids.duplicates += of[DUPLICATES]
         if of[RECORDS]:
             quote = of[QUOTE] % WORD + (of[QUOTE + 1] << 64)
             taker_quote = of[TAKER_QUOTE] % WORD + (of[TAKER_QUOTE + 1] << 64)
-            sums = [*of[SLICE:QUOTE], quote, *of[COUNT:TAKER_QUOTE], taker_quote, of[FIRST], of[LAST]]
-            builder.add_sums(Window(*sums), of[RECORDS], of[NEXT_ID] - 1, of[LAST_AT], of[LATEST_AT])
-        self.state[code, RECORDS] = self.state[code, DUPLICATES] = 0
-
-    def are_untold(self) -> Flags:
-        """Return of which symbols there are sums that no builder has taken."""
-        return np.asarray(self.state[:, RECORDS] + self.state[:, DUPLICATES] > 0, np.bool_)
+            prices = of[OPEN], of[HIGH], of[LOW], of[CLOSE]
+            sums = of[VOLUME], quote, of[COUNT], of[TAKER], taker_quote
+            window = Window(of[OPENED_AT], *prices, *sums, of[FIRST], of[LAST])
+            builder.add_sums(window, of[RECORDS], of[NEXT_ID] - 1, of[LAST_AT], of[LATEST_AT])

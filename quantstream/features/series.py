@@ -30,7 +30,7 @@ class Series:
     columns: Mapping[str, Floats] = field(repr=False)  # those of `COLUMNS` that there are
     revision: int = 0  # of the newest candle
     edits: int = 0
-    sound: int = 0  # of the newest candles: known to be sound and without a hole between them
+    sound: int = 0  # of the newest candles: known to be sound and without a gap between them
 
     def __len__(self) -> int:
         """How many candles."""
@@ -43,12 +43,12 @@ class Series:
         return Series(self.at[start:], columns, self.revision, self.edits, min(self.sound, count))
 
     def is_whole(self, count: int) -> bool:
-        """Whether the last `count` candles are sound and follow one another without a hole."""
+        """Whether the last `count` candles are sound and follow one another without a gap."""
         return 0 < count <= len(self) and (self.sound >= count or run_of(self.at, self.columns) >= count)
 
 
 def run_of(at: npt.NDArray[np.int64], columns: Mapping[str, Floats]) -> int:
-    """Return how many of the newest candles are sound and follow one another without a hole."""
+    """Return how many of the newest candles are sound and follow one another without a gap."""
     if not len(at) or at[-1] % STEP_US:
         return 0
     good = is_sound([columns[name] for name in PRICES], columns["volume"])

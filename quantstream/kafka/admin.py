@@ -38,7 +38,7 @@ def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float
         admin.poll(0)
         raise refusal(kafka, error, heard) from error
     check_co_partitioned({name: counts.get(name, count) for name, count in wanted.items()})
-    return [said for topic in topics if (said := difference(kafka, topic, counts.get(topic.name)))]
+    return [text for topic in topics if (text := difference(kafka, topic, counts.get(topic.name)))]
 
 
 def difference(kafka: Kafka, topic: Topic, count: int | None) -> str:
@@ -68,7 +68,7 @@ def check_co_partitioned(counts: Mapping[str, int]) -> None:
 
 
 def _partitions(kafka: Kafka, topic: Topic, counts: Mapping[str, int]) -> int:
-    """How many a topic is made with: those of the trades that are there already, where they belong together."""
+    """Return the number of partitions for a new topic: that of the existing trades topic where the two belong together."""
     usual = kafka.partitions if topic.key == "symbol" else topic.partitions
     return counts.get(TRADES.name, usual) if topic in CO_PARTITIONED else usual
 

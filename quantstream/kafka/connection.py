@@ -41,7 +41,7 @@ def connection(kafka: Kafka) -> dict[str, Any]:
 
 
 def reason(error: KafkaException) -> str:
-    """Return what the client library says went wrong."""
+    """Return the client library's reason for an error."""
     first = error.args[0]
     return first.str() if isinstance(first, KafkaError) else str(error)
 

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 MAX_RAW = 4_096  # characters of a dead record that are kept
 
 
-def put_aside(writer: Writer, source: str, reason: str, raw: bytes, at: int, topic: Topic = DEAD) -> None:
+def dead_letter(writer: Writer, source: str, reason: str, raw: bytes, at: int, topic: Topic = DEAD) -> None:
     """Write a dead letter and log it. `at` is the wall clock, µs."""
     log.warning("dead letter", extra={"source": source, "reason": reason})
     text = raw[:MAX_RAW].decode("utf-8", errors="replace")

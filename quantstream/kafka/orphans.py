@@ -23,12 +23,12 @@ from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
 
 log = logging.getLogger(__name__)
-EVERY = 10.0  # seconds between two looks; what two of them in a row find, no rebalance under way will mend
+EVERY = 10.0  # seconds between two looks; what two of them in a row find, no rebalance under way will fix
 VISIT = 20.0  # seconds in which a visitor must have joined: members hear of it with their next heartbeat
 
 
 class OrphanWatch:
-    """One member's look at its group; nothing of it waits for the broker but the list of partitions."""
+    """One member's check of its group, without waiting for the broker except for the list of partitions."""
 
     def __init__(self, reader: Reader, topics: Sequence[Topic], clock: Callable[[], float] = time.monotonic) -> None:
         self.reader, self.topics, self.clock = reader, list(topics), clock
@@ -40,7 +40,7 @@ class OrphanWatch:
         self._leave_at = 0.0
 
     def look(self) -> set[Partition]:
-        """Go on with what is under way; return the partitions that are found to be nobody's, once they are acted upon."""
+        """Continue the check that is under way; return the orphaned partitions when a rebalance was begun for them."""
         if self._visitor is not None:
             self._go_on_visiting(self._visitor)
             return set()
@@ -57,13 +57,13 @@ class OrphanWatch:
         except (KafkaException, Unavailable) as error:  # the next look asks again; that the broker is away, others tell
             log.debug("the group cannot be looked at", extra={"reason": str(error)})
             return set()
-        again, self.found = orphans & self.found, orphans
-        if again:
+        still, self.found = orphans & self.found, orphans
+        if still:
             self._visit()
-        return again
+        return still
 
     def close(self) -> None:
-        """End a visit that is under way."""
+        """End the check that is under way."""
         if self._visitor is not None:
             self._visitor.close()
             self._visitor = None

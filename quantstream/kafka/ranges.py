@@ -77,7 +77,7 @@ def _first_time(reader: Reader, topic: Topic, partition: int, part: Range, time_
 
 
 def trade_time(message: Message) -> int | None:
-    """Return the event time of a record of the trades topic, µs; None for repaired and unreadable ones."""
+    """Return the event time of a record of the trades topic, µs; None for those of a gap fill and unreadable ones."""
     if header_texts(message).get(HEADER_ORIGIN) == "repaired":
         return None
     try:

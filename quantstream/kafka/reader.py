@@ -10,7 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
 from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
@@ -65,7 +65,7 @@ class Reader:
 
     @property
     def member(self) -> str:
-        """As the group named this one when it last gave it partitions; empty before."""
+        """The member id that the group gave with the last assignment; empty before the first."""
         return self._member or ""
 
     def subscribe(
@@ -88,7 +88,7 @@ class Reader:
             consumer.incremental_assign(parts)
             self._is_named = False
 
-        def given_up(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
+        def unassigned(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
             if tell and not self._is_closing:
                 tell([(part.topic, part.partition) for part in parts])
             consumer.incremental_unassign(parts)
@@ -96,8 +96,8 @@ class Reader:
         self.consumer.subscribe(
             [topic.name for topic in topics],
             on_assign=assigned,
-            on_revoke=lambda consumer, parts: given_up(consumer, parts, on_revoke),
-            on_lost=lambda consumer, parts: given_up(consumer, parts, on_lost or on_revoke),
+            on_revoke=lambda consumer, parts: unassigned(consumer, parts, on_revoke),
+            on_lost=lambda consumer, parts: unassigned(consumer, parts, on_lost or on_revoke),
         )
 
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
@@ -178,7 +178,7 @@ class Reader:
             time.sleep(0.1)
 
     def seek(self, offsets: Mapping[Partition, int]) -> bool:
-        """Read assigned partitions on from exact offsets; return False when one of them is not assigned any more.
+        """Seek assigned partitions to exact offsets; return False when one of them is not assigned any more.
 
         Raises: Unavailable.
         """
@@ -192,14 +192,14 @@ class Reader:
         return True
 
     def group_metadata(self) -> Any:
-        """Return what proves to the broker that the group still counts this member in.
+        """Return the group metadata by which the broker knows that this member still belongs to the group.
 
-        Raises: Outrun when it does not: after a session has ended, the client would send offsets as somebody outside the group,
+        Raises: Fenced when it does not: after a session has ended, the client would send offsets as somebody outside the group,
         whom the broker believes. A reader that never joined is outside on purpose.
         """
         metadata = self.consumer.consumer_group_metadata()
         if self._member is not None and self.consumer.memberid() != self._member:
-            raise Outrun(f"{self.group} has counted this member out")
+            raise Fenced(f"{self.group} has counted this member out")
         return metadata
 
     def positions(self) -> dict[tuple[str, int], int]:
@@ -219,7 +219,7 @@ class Reader:
     def poll(self, timeout: float, limit: int = BATCH) -> list[Message]:
         """Return the messages that came within `timeout` seconds, without the broker's error notices.
 
-        Raises: Unavailable on an error that retrying inside the client does not mend.
+        Raises: Unavailable on an error that retrying inside the client does not fix.
         """
         messages: list[Message] = self.consumer.consume(limit, timeout)
         if not self._is_named:
@@ -238,7 +238,7 @@ class Reader:
         return good
 
     def leave(self) -> None:
-        """Leave the group for good and close: others read its partitions on at once, not only when its session has run out.
+        """Leave the group and close: others take its partitions over at once, not only when its session has run out.
 
         Whoever has something to commit does so before.
         """
@@ -250,6 +250,6 @@ class Reader:
         self.consumer.close()
 
     def close(self) -> None:
-        """End without a word to the group: a successor of the same name takes its partitions back at once."""
+        """Close without leaving the group: a successor of the same name takes its partitions back at once."""
         self._is_closing = True
         self.consumer.close()

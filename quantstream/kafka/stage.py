@@ -1,9 +1,9 @@
-"""The one consuming stage: partitions that come, go, are lost or outrun, written once for all that read a group's topics.
+"""The one consuming stage: partitions are assigned, revoked or lost, and commits fenced, once for all that read a group's topics.
 
-A process may be paused, doubled, outrun or fenced at any instant. What it read before its partitions moved is neither written
-nor committed afterwards: partitions that are revoked are committed while they are still held, those that are lost or outrun are
-dropped, and what is still held goes on from what is committed, without a restart. A subclass says only what it does with a
-batch, what its state is and how it commits.
+A process may be paused, doubled or fenced at any instant. What it read before its partitions moved is neither written nor
+committed afterwards: partitions that are revoked are committed while they are still held; work on those that are lost, or whose
+commit is fenced, is dropped; and partitions still held go on from what is committed, without a restart. A subclass says only what
+it does with a batch, what its state is and how it commits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from confluent_kafka import Message
 
 from quantstream.core.accounts import Account
-from quantstream.core.errors import Outrun
+from quantstream.core.errors import Fenced
 from quantstream.kafka.connection import Partition
 from quantstream.kafka.orphans import OrphanWatch
 from quantstream.kafka.reader import BATCH, Reader
@@ -40,7 +40,9 @@ class PartitionedStage(ABC):
         """`wait_s` is how long a turn waits for its first message, seconds."""
         self.reader, self.read_topics, self.wait_s = reader, list(topics), wait_s
         self.metrics, self.health = metrics, health
-        self.rebalances = metrics.counter("rebalances_total", "partitions that moved, by what happened", "outcome")
+        self.rebalances = metrics.counter(
+            "rebalances_total", "partitions that moved, and commits that were fenced", "outcome"
+        )
         self.gone = metrics.counter(
             "gone_records_total", "records deleted unread, or read and no longer in their topic"
         )
@@ -48,30 +50,30 @@ class PartitionedStage(ABC):
         self.orphans = OrphanWatch(reader, self.read_topics)
         self.held: set[Partition] = set()
         self.is_behind = False  # what was taken since the last commit does not count: go back to it
-        self._left: set[Partition] = set()  # partitions given up in this turn
+        self._unassigned: set[Partition] = set()  # partitions revoked or lost in this turn
         self._has_moved = False  # partitions came or went during the reading in hand
         self._has_failed = False  # the process ends: nothing that was taken half is committed on the way out
 
     @abstractmethod
     def restore(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Put the committed state of some partitions in the place of any that is held; return where reading goes on.
+        """Replace the state of some partitions by the committed one; return the offsets at which reading goes on.
 
         Raises: Unavailable.
         """
 
     @abstractmethod
     def forget(self, partitions: Sequence[Partition]) -> None:
-        """Drop the state of partitions that are others' now."""
+        """Drop the state of partitions that are assigned to others now."""
 
     @abstractmethod
     def take(self, messages: list[Message]) -> None:
-        """Do the work on messages of held partitions; nothing of it is seen by others before the commit."""
+        """Process messages of held partitions; others see nothing of it before the commit."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Commit all that was taken, with its offsets, in one transaction.
+        """Commit the results and offsets of all messages taken, in one transaction.
 
-        Raises: Outrun when the group or the table has moved on; Unavailable, which ends the process.
+        Raises: Fenced when the group or the table has moved on; Unavailable, which ends the process.
         """
 
     @abstractmethod
@@ -91,10 +93,10 @@ class PartitionedStage(ABC):
         return True
 
     def idle(self) -> None:  # noqa: B027  (most have nothing to do then)
-        """Do what has time when nothing came."""
+        """Do work that can wait for an idle turn."""
 
     def revoked(self, partitions: Sequence[Partition]) -> None:  # noqa: B027
-        """See to what the next holder of partitions needs, after the last commit of them."""
+        """Prepare for the next owner of partitions, after the last commit of them."""
 
     def resume(self, reached: Mapping[Partition, int | None]) -> dict[Partition, int]:
         """Return where reading goes on from what was `reached` (None: nothing yet), and tell of records that are gone.
@@ -145,7 +147,7 @@ class PartitionedStage(ABC):
             raise
 
     def _turn(self) -> None:
-        self._left.clear()
+        self._unassigned.clear()
         count = 0
         for messages in self._readings():
             count += len(messages)
@@ -188,10 +190,10 @@ class PartitionedStage(ABC):
             return
         try:
             self.flush()
-        except Outrun as error:
+        except Fenced as error:
             log.warning("partitions moved before a commit", extra={"reason": str(error)})
-            self.rebalances.labels("outrun").inc()
-            self._abandon()
+            self.rebalances.labels("fenced").inc()
+            self._abort()
 
     def _readings(self) -> Iterator[list[Message]]:
         messages = self._read(self.wait_s, self.first_limit)
@@ -208,19 +210,19 @@ class PartitionedStage(ABC):
         messages = self.reader.poll(timeout, limit)
         if self.is_behind:
             return []
-        if self._has_moved:  # some may be of partitions that were given up while these were collected
+        if self._has_moved:  # some may be of partitions that were revoked while these were collected
             return [message for message in messages if (message.topic(), message.partition()) in self.held]
         return messages
 
     def _assigned(self, partitions: list[Partition]) -> Mapping[Partition, int]:
         self._has_moved = True
-        is_repeated = bool((self._left | self.held).intersection(partitions))
+        is_repeated = bool((self._unassigned | self.held).intersection(partitions))
         offsets = self._restored(partitions)
         self.held |= set(partitions)
         self.rebalances.labels("assigned").inc(len(partitions))
         log.info("partitions assigned", extra={"partitions": _names(partitions)})
         if is_repeated:  # records of them from before may still be handed over, or wait for the commit
-            self._abandon()
+            self._abort()
         self.health.ready()
         return offsets
 
@@ -229,7 +231,7 @@ class PartitionedStage(ABC):
         self.commit()
         self.rebalances.labels("revoked").inc(len(partitions))
         log.info("partitions revoked", extra={"partitions": _names(partitions)})
-        self._leave(partitions)
+        self._unassign(partitions)
         if not self._has_failed:  # a broker that is away would hang it until the watchdog's patience is over
             self.revoked(partitions)
 
@@ -238,15 +240,15 @@ class PartitionedStage(ABC):
         self.rebalances.labels("lost").inc(len(partitions))
         log.warning("partitions lost", extra={"partitions": _names(partitions)})
         if not self._has_failed:  # else an abort would hide why
-            self._abandon()
-        self._leave(partitions)
+            self._abort()
+        self._unassign(partitions)
 
-    def _leave(self, partitions: list[Partition]) -> None:
+    def _unassign(self, partitions: list[Partition]) -> None:
         self.held -= set(partitions)
-        self._left |= set(partitions)
+        self._unassigned |= set(partitions)
         self.forget(partitions)
 
-    def _abandon(self) -> None:
+    def _abort(self) -> None:
         """Undo what was taken since the last commit."""
         self.discard()
         self.is_behind = True

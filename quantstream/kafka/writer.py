@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
@@ -23,24 +23,24 @@ class Writer:
     """Produces records, idempotently, or transactionally when it has a `transactional_id`."""
 
     def __init__(self, kafka: Kafka, transactional_id: str | None = None, **options: Any) -> None:
-        config = connection(kafka) | {
-            "enable.idempotence": True,
-            "compression.type": "lz4",
-            "delivery.report.only.error": True,
-            "linger.ms": 5,
-            "queue.buffering.max.messages": 200_000,
-        }
-        if transactional_id:
-            config |= {
-                "transactional.id": transactional_id,
-                "transaction.timeout.ms": 60_000,
-                "error_cb": self._note_loss,
+        config = (
+            connection(kafka)
+            | {
+                "enable.idempotence": True,
+                "compression.type": "lz4",
+                "delivery.report.only.error": True,
+                "linger.ms": 5,
+                "queue.buffering.max.messages": 200_000,
+                "error_cb": self._note_error,  # without one, a login that may write nowhere ends in a SystemError of the client
             }
+        )
+        if transactional_id:
+            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
         config |= {name.replace("_", "."): value for name, value in options.items()}
-        self.producer = Producer(config)
-        self._produce, self._failure = self.producer.produce, self._note_failure
         self.failed: list[str] = []
         self.is_lost = False
+        self.producer = Producer(config)
+        self._produce, self._failure = self.producer.produce, self._note_failure
         self.kafka, self.bootstrap = kafka, kafka.bootstrap
         if transactional_id:
             self._guard(lambda: self.producer.init_transactions(TIMEOUT))
@@ -129,7 +129,7 @@ class Writer:
     def commit(self, reader: Reader, offsets: Mapping[tuple[str, int], int]) -> None:
         """Commit the transaction together with the consumed `offsets` (next to read).
 
-        Raises: Outrun when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
+        Raises: Fenced when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
         process has taken over this transactional id: the caller ends, and its successor starts from what is committed.
         """
         parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
@@ -155,7 +155,9 @@ class Writer:
         if error is not None:
             self.failed.append(error.str())
 
-    def _note_loss(self, error: KafkaError) -> None:
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._FATAL or error.fatal():  # nothing is sent any more
+            self.failed.append(error.str())
         self.is_lost = self.is_lost or error.code() == KafkaError._ALL_BROKERS_DOWN
 
     def _guard(self, act: Callable[[], Any]) -> None:
@@ -164,7 +166,7 @@ class Writer:
         except KafkaException as error:
             first = error.args[0]
             has_moved = first.code() in MOVED and first.txn_requires_abort()
-            kind = Outrun if has_moved else Unavailable
+            kind = Fenced if has_moved else Unavailable
             raise kind(f"Kafka transaction failed at {self.bootstrap}: {reason(error)}") from error
 
 

@@ -26,7 +26,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import FileSystem, PyFileSystem
 
-from quantstream.core.errors import Broken, Outrun
+from quantstream.core.errors import Broken, Fenced
 
 log = logging.getLogger(__name__)
 COUNTER = "compaction"  # application id whose version counts the compactions of a table
@@ -55,7 +55,7 @@ class _Merge:
 def compact_files(table: DeltaTable, order: str, options: dict[str, str] | None = None) -> tuple[int, int]:
     """Merge the small files of each partition, rows sorted by the column `order`; return how many files came and went.
 
-    Writers may append meanwhile. Raises: Outrun when another compaction of the table is at work; Broken when the rows written
+    Writers may append meanwhile. Raises: Fenced when another compaction of the table is at work; Broken when the rows written
     are not as many as those read, before anything is changed.
     """
     files = PyFileSystem(DeltaStorageHandler(table.table_uri, options))
@@ -176,7 +176,7 @@ def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> N
     except CommitFailedError as error:
         table.update_incremental()
         if (table.transaction_version(COUNTER) or 0) >= number:
-            raise Outrun(
+            raise Fenced(
                 f"another compaction of {table.table_uri} is at work; this one leaves the rest to it"
             ) from error
         raise

@@ -1,4 +1,4 @@
-"""What the lake's tables hold: columns, exact types, partitions; and candles as rows of them."""
+"""The schemas of the lake's tables: columns, exact types, partitions; and candles as rows of them."""
 
 from __future__ import annotations
 

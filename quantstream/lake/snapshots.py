@@ -12,18 +12,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+from urllib.parse import unquote
 
-from pyarrow.dataset import Dataset, FileSystemDataset, Fragment, get_partition_keys
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.dataset import Dataset, FileSystemDataset, Fragment
 
 from quantstream.lake.store import FileFilter, Lake
 
 RECENT = 5.0  # seconds
-LIST_AFTER = 200  # readings of some symbols: to list every file once costs what so many cost that look theirs up
+LIST_AFTER = 5  # readings of some symbols: to list every file once costs what some cost that look theirs up
 
 
 @dataclass(frozen=True)
 class Snapshot(Lake):
-    """A lake as it was: what is committed later is not in it."""
+    """A snapshot of a lake: what is committed later is not in it."""
 
     opened: Mapping[str, Any] = field(default_factory=dict)
     _listed: dict[str, _Files] = field(default_factory=dict)
@@ -38,22 +41,22 @@ class Snapshot(Lake):
         if name not in self.opened or table is not self.opened[name] or self._readings[name] <= LIST_AFTER:
             return super()._data(name, table, files)
         if name not in self._listed:
-            self._listed[name] = _Files(table.to_pyarrow_dataset())
+            self._listed[name] = _Files(table)
         return self._listed[name].passing(files)
 
 
 class _Files:
-    """The files of a table by symbol."""
+    """The files of a table by symbol: names alone, for all that its log says of a hundred thousand files fills gigabytes."""
 
-    def __init__(self, whole: FileSystemDataset) -> None:
-        self._whole = whole
-        self._by_symbol: dict[str, list[tuple[date, Fragment]]] = {}
-        for fragment in whole.get_fragments():
-            keys = get_partition_keys(fragment.partition_expression)
-            self._by_symbol.setdefault(keys["symbol"], []).append((keys["date"], fragment))
+    def __init__(self, table: Any) -> None:
+        self._none: FileSystemDataset = table.to_pyarrow_dataset(file_pruning_predicate=[("symbol", "=", "")])
+        added = pa.table(table.get_add_actions(flatten=True)).select(["partition.symbol", "partition.date", "path"])
+        self._by_symbol: dict[str, list[tuple[date, str]]] = {}
+        for symbol, day, path in zip(*(column.to_pylist() for column in added.columns), strict=True):
+            self._by_symbol.setdefault(symbol, []).append((day, unquote(path)))  # a log quotes what it names
 
     def passing(self, files: Sequence[FileFilter]) -> Dataset:
-        """Return those that pass all filters."""
+        """Return the files that pass all filters."""
         names: Iterable[str] = self._by_symbol
         first, last = date.min, date.max
         for column, operator, value in files:
@@ -63,8 +66,17 @@ class _Files:
                 first = value
             else:
                 last = value
-        chosen = [one for name in names for at, one in self._by_symbol.get(name, ()) if first <= at <= last]
-        return FileSystemDataset(chosen, self._whole.schema, self._whole.format, self._whole.filesystem)
+        chosen = [
+            self._fragment(name, day, path)
+            for name in names
+            for day, path in self._by_symbol.get(name, ())
+            if first <= day <= last
+        ]
+        return FileSystemDataset(chosen, self._none.schema, self._none.format, self._none.filesystem)
+
+    def _fragment(self, symbol: str, day: date, path: str) -> Fragment:
+        where = (pc.field("symbol") == symbol) & (pc.field("date") == day)
+        return self._none.format.make_fragment(path, filesystem=self._none.filesystem, partition_expression=where)
 
 
 def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:
@@ -72,7 +84,7 @@ def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:
 
     Raises: Unavailable.
     """
-    return Snapshot(lake.url, lake.storage_options, {name: lake.table(name) for name in names})
+    return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: lake.table(name) for name in names})
 
 
 class RecentLake:
@@ -84,7 +96,7 @@ class RecentLake:
         self._last: tuple[float, Snapshot] | None = None
 
     def now(self) -> Snapshot:
-        """Return them, read anew if they are older than that.
+        """Return the tables, read anew if they are older than that.
 
         Raises: Unavailable.
         """

@@ -12,7 +12,9 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -20,12 +22,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.lake.compaction import compact_files
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
 
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """How an application's progress moves: from what the table must say to what it says afterwards."""
+    """A step of an application's progress: the value that the table must have, and the one that it has afterwards."""
 
     expected: int | None
     reached: int
@@ -53,22 +55,25 @@ class FileCount(NamedTuple):
 
 @dataclass(frozen=True)
 class Lake:
-    """The tables under one folder or `s3://` address."""
+    """The tables under one folder or `s3://` address. Who only reads them (`may_create` is false) needs no right to write."""
 
     url: str
     storage_options: Mapping[str, str] | None = None
+    may_create: bool = True
 
     def table(self, name: str) -> DeltaTable:
-        """Open a table at its newest version, making it empty when it is not there.
+        """Open a table at its newest version, making it empty when it is not there; who may not sees an empty one.
 
         Raises: Unavailable when the store cannot be reached.
         """
         uri = f"{self.url}/{name}"
         options = _dict(self.storage_options)
         try:
-            if "://" not in uri:
+            if "://" not in uri and self.may_create:
                 Path(uri).mkdir(parents=True, exist_ok=True)
             if not DeltaTable.is_deltatable(uri, options):
+                if not self.may_create:
+                    return DeltaTable(_empty(name).name)
                 DeltaTable.create(
                     uri, schema=SCHEMAS[name], partition_by=PARTITIONS, mode="ignore", storage_options=options
                 )
@@ -89,7 +94,7 @@ class Lake:
         `states` are what applications must know to go on from the progress they reach, `metadata` is for people who read the log.
         `date` is derived from the table's time column.
 
-        Raises: Outrun when the progress of one is not as said: another writer went on from there, and nothing is
+        Raises: Fenced when the progress of one is not as said: another writer went on from there, and nothing is
         written; Unavailable when the store refuses for good.
         """
         steps = progress or {}
@@ -106,7 +111,9 @@ class Lake:
                 self._keep(name, application, steps[application].reached, state)
             # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
             write_deltalake(table, rows, mode="append", commit_properties=properties)
-        except (CommitFailedError, OSError) as error:
+        except SchemaMismatchError:
+            raise  # a defect of ours: no later try would succeed
+        except (DeltaError, OSError) as error:
             self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         for application in states or {}:
@@ -162,7 +169,7 @@ class Lake:
         for application, step in steps.items():
             found = table.transaction_version(application)
             if found != step.expected:
-                raise Outrun(f"the lake table {name} has {application} at {found} instead of {step.expected}")
+                raise Fenced(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
     def _keep(self, name: str, application: str, reached: int, state: bytes) -> None:
         room = max(STATE_BUFFER, len(state) + 1)
@@ -223,9 +230,9 @@ class Lake:
         newest = f"max.{TIME_COLUMN[name]}"
         found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")]).to_pylist()
         is_revised = "max.revision" in files.column_names and (pc.max(files["max.revision"]).as_py() or 0) > 0
-        again = _repeated(table, TIME_COLUMN[name]) if is_revised else {}
+        duplicates = _duplicates(table, TIME_COLUMN[name]) if is_revised else {}
         return {
-            symbol: (row["num_records_sum"] - again.get(symbol, 0), row[f"{newest}_max"])
+            symbol: (row["num_records_sum"] - duplicates.get(symbol, 0), row[f"{newest}_max"])
             for row in found
             for symbol in [row["partition.symbol"]]
         }
@@ -308,12 +315,20 @@ class Lake:
         try:
             merged = FileCount(*compact_files(table, TIME_COLUMN[name], _dict(self.storage_options)))
             removed = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
-        except Outrun as error:
+        except Fenced as error:
             log.info("compaction left to another", extra={"table": name, "reason": str(error)})
             removed = []
         except (CommitFailedError, OSError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} was not compacted: {error}") from error
         return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
+
+
+@cache
+def _empty(name: str) -> TemporaryDirectory[str]:
+    """Return a folder of this process's own with a table of no rows: what a reader sees of one that nobody has made yet."""
+    folder = TemporaryDirectory(prefix="quantstream-no-rows-")
+    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=PARTITIONS)
+    return folder
 
 
 def utc(at: int) -> datetime:
@@ -343,8 +358,8 @@ def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
     return rows.filter(pa.concat_arrays([is_last, pa.array([True])]))
 
 
-def _repeated(table: DeltaTable, at: str) -> dict[str, int]:
-    """Return how many rows of each symbol say again what another row said; a revision alone is no repetition."""
+def _duplicates(table: DeltaTable, at: str) -> dict[str, int]:
+    """Return how many rows of each symbol duplicate another row; a revision is no duplicate."""
     key = ["symbol", "interval", at]
     data = table.to_pyarrow_dataset()
     times = data.to_table(columns=[at], filter=pc.field("revision") > 0)[at].unique()
@@ -355,7 +370,7 @@ def _repeated(table: DeltaTable, at: str) -> dict[str, int]:
 
 
 def _state_path(application: str, reached: int) -> str:
-    """Return where a state lies: beside the table's data, under a name that Delta's readers and its vacuum pass over."""
+    """Return the path of a state: beside the table's data, under a name that Delta's readers and its vacuum ignore."""
     return f"_state/{quote(application, safe='')}/{reached}.json"
 
 

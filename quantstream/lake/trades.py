@@ -1,6 +1,6 @@
-"""Trades back out of the lake, exactly, and no more of them than are kept: some stretches of each symbol's days.
+"""Reads stored trades exactly, in bounded memory: some blocks of each symbol's days.
 
-A busy week does not fit into memory. A stretch of consecutive trades is read file by file and left at its last row, so that what
+A busy week does not fit into memory. A block of consecutive trades is read file by file and left at its last row, so that what
 is read, and what memory it takes, goes by what is asked for and not by what is stored.
 """
 
@@ -59,7 +59,7 @@ class StoredDay:
 
 
 class StoredTrades:
-    """The trades table at one version, as its log describes it: nothing of the data is read before it is asked for."""
+    """The trades table at one version, as its log describes it: data is read only when it is asked for."""
 
     def __init__(self, lake: Lake, symbols: Iterable[str], first: date, last: date) -> None:
         """Look at some symbols over the days `[first, last]`.
@@ -82,7 +82,7 @@ class StoredTrades:
         self._files = {fragment.path: fragment for fragment in table.to_pyarrow_dataset().get_fragments()}
 
     def sample(self, most: int, seed: int) -> list[Trade]:
-        """Return about `most` trades, an even share of each symbol and day, one stretch each that begins where `seed` says.
+        """Return about `most` trades, an even share of each symbol and day, one block each that begins where `seed` says.
 
         All of a day that has no more than its share; all of everything when there are no more than `most`. In order of time.
         Raises: Unavailable.
@@ -127,7 +127,7 @@ class StoredTrades:
 
 
 def even_shares(counts: Mapping[Day, int], most: int) -> dict[Day, int]:
-    """Return how many of each to take: at most `most` together, and none more than another that has enough."""
+    """Return how many trades to take of each day: at most `most` together, shared as evenly as the days allow."""
     shares: dict[Day, int] = {}
     left = most
     ordered: Sequence[Day] = sorted(counts, key=lambda key: (counts[key], key))

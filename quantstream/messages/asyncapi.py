@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from quantstream.binance.wire import Standing
+from quantstream.binance.wire import LogPosition
 from quantstream.core.candle import Candle
 from quantstream.core.candle_json import QUOTE_FIELDS, UNIT_FIELDS
 from quantstream.core.decimals import DECIMALS, QUOTE_DECIMALS
@@ -77,7 +77,7 @@ class AggregateRow(msgspec.Struct):
     m: bool
 
 
-class Heartbeat(Standing, frozen=True, omit_defaults=True, kw_only=True):
+class Heartbeat(LogPosition, frozen=True, omit_defaults=True, kw_only=True):
     """Ours: every trade of `s` before `E` (µs, exchange time) is in the log, but for the gaps `holes`."""
 
     e: Literal["heartbeat"]

@@ -24,7 +24,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Calibrated probabilities of Buy, Hold and Sell, and what they come to after costs."""
+    """Calibrated probabilities of Buy, Hold and Sell, and the expected return after costs."""
 
     action: Literal["Buy", "Hold", "Sell"]
     buy: float
@@ -33,7 +33,7 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """What the champions say of one closed candle; parts are None where a model is missing or abstains (`abstained`)."""
+    """The champions' predictions for one closed candle; parts are None where a model is missing or abstains (`abstained`)."""
 
     symbol: str
     interval: str
@@ -89,7 +89,7 @@ class EventKind(StrEnum):
     SYMBOL_BACK = "symbol_back"
     GAP_FOUND = "gap_found"
     GAP_REPAIRED = "gap_repaired"
-    GAP_GIVEN_UP = "gap_given_up"  # left to the repair from the exchange's archive
+    GAP_GIVEN_UP = "gap_given_up"  # not asked for any more; its candles are corrected from klines
     CANDLES_DIFFER = "candles_differ"  # the proof found stored candles, trades and klines apart
     MODEL_SWAPPED = "model_swapped"
     MODEL_REFUSED = "model_refused"  # a champion that does not load or predict; the one before stays

@@ -1,4 +1,4 @@
-"""A stage's health over HTTP: `/healthz` (is it getting on?), `/readyz`, and its numbers at `/metrics`."""
+"""A stage's health over HTTP: `/healthz` (does its loop turn?), `/readyz`, and its numbers at `/metrics`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STALLED_AFTER = 30.0  # seconds without a turn of the loop: the process hangs; e
 
 
 class Health:
-    """Liveness is progress: the loop calls `beat()` each turn. Readiness is what the stage says of itself."""
+    """Liveness is progress: the loop calls `beat()` each turn. The stage itself declares its readiness."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -32,7 +32,7 @@ class Health:
 
     @contextmanager
     def patient(self, seconds: float) -> Iterator[None]:
-        """Allow so many seconds for one call that cannot be divided: ended within it, a successor would do it all again."""
+        """Allow so many seconds for one call that cannot be divided: a successor would have to do it all again."""
         self.beat()
         self._patience, before = max(seconds, self._patience), self._patience
         try:
@@ -42,15 +42,15 @@ class Health:
             self._patience = before
 
     def stood_still(self, seconds: float) -> None:
-        """Leave out of account a time in which the whole process was stopped: nothing could turn."""
+        """Subtract a time in which the whole process was stopped: the loop could not turn."""
         self._beat_at = min(self._beat_at + seconds, self._clock())
 
     def ready(self) -> None:
-        """Say that the stage does its work."""
+        """Declare the stage ready."""
         self.is_ready, self.reason = True, "ready"
 
     def not_ready(self, reason: str) -> None:
-        """Say why it does not."""
+        """Declare the stage not ready, with the reason."""
         self.is_ready, self.reason = False, reason
 
     @property

@@ -34,8 +34,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         fields = {**fields, **_extra(record), **fields}  # an extra of the same name does not forge ours
-        if said := _traceback(self, record):
-            fields["traceback"] = said
+        if text := _traceback(self, record):
+            fields["traceback"] = text
         try:
             return json.dumps(fields, default=str, allow_nan=False)
         except (ValueError, TypeError):  # a number that JSON does not have, or a key that is no text
@@ -49,16 +49,16 @@ class TextFormatter(logging.Formatter):
         """Return the line, or lines where there is a traceback."""
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         extra = " ".join(f"{key}={_one_line(value)}" for key, value in _extra(record).items())
-        said = _traceback(self, record)
+        text = _traceback(self, record)
         return (
             f"{at} {record.levelname.lower():7} {_one_line(record.getMessage())}"
             + (f"  {extra}" if extra else "")
-            + "".join(f"\n    {line}" for line in said.splitlines())
+            + "".join(f"\n    {line}" for line in text.splitlines())
         )
 
 
 def _one_line(value: object) -> str:
-    """What came from outside must not look like a record of its own."""
+    """Escape text from outside, so that it cannot look like a record of its own."""
     return str(value).replace("\r", "\\r").replace("\n", "\\n")
 
 

@@ -78,8 +78,12 @@ class Metrics:
         self.dead = self.counter("dead_letters_total", "records nobody could parse")
         self.lag = self.gauge("lag_records", "records behind the end of the topic")
         self.delay = self.histogram("delay_seconds", "from received at ingest to handled here")
-        self.gaps = self.counter("gaps_total", "id gaps, by found or repaired", "outcome")
-        self.open_gaps = self.gauge("open_gaps", "id gaps not yet repaired")
+        self.gaps = self.counter(
+            "gaps_total",
+            "id gaps, by found, filled (repaired, narrowed) or not asked for any more (given_up)",
+            "outcome",
+        )
+        self.open_gaps = self.gauge("open_gaps", "id gaps not yet filled")
         self.balance_records = self.gauge(
             "balance_records", "records of all symbols held here: read, and by what became of them", "outcome"
         )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from quantstream.core.accounts import Account
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
-from quantstream.decode.columns import Columns, Parser
+from quantstream.decode.columns import Parser, TradeColumns
 from quantstream.decode.window_sums import PartialSums
 from quantstream.messages.payloads import OpenCandles
 
 
-@dataclass(frozen=True)
-class Closed:
+class Closed(NamedTuple):
     """Candles that the record in one row of a batch closed or revised."""
 
     row: int
@@ -34,7 +33,7 @@ class Aggregator:
         lengths = CandleBuilder("", self.intervals).lengths.values()
         self.sums = PartialSums(self.parser.symbols.names, lengths, self._builder)
 
-    def take(self, columns: Columns) -> list[Closed]:
+    def take(self, columns: TradeColumns) -> list[Closed]:
         """Take a batch in and return what it closed or revised, in the order of the records."""
         return [Closed(row, int(columns.partition[row]), candles) for row, candles in self.sums.add(columns)]
 

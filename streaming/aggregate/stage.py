@@ -30,7 +30,7 @@ from quantstream.kafka import (
     header_texts,
     next_offsets,
 )
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.payloads import OpenCandles, decode, encode
 from quantstream.messages.topics import CANDLES, DEAD, HEADER_RECEIVED_AT, OPEN_CANDLES, TRADES, Topic
 from quantstream.observability.health import Health
@@ -91,6 +91,7 @@ class AggregateStage(PartitionedStage):
         self.received_at = ""  # of the last record, as its header says
         self.in_transaction = False
         self.pause, self.busy = LINGER, BUSY
+        self.behind_until = 0.0  # seconds into the turn, when much was waiting for the last time
 
     def start(self) -> None:
         """Join the group."""
@@ -99,8 +100,13 @@ class AggregateStage(PartitionedStage):
         super().start()
 
     def linger(self, count: int, elapsed: float) -> float:
-        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting."""
-        return min((self.busy if count == AT_ONCE else self.pause) - elapsed, self.pause)
+        """Wait for what comes with the first, longer the more a commit costs, and on and on while much is waiting.
+
+        One short reading does not end a backlog: the broker may be a little late with the next.
+        """
+        if count == AT_ONCE or elapsed < self.behind_until:  # the latter in a new turn
+            self.behind_until = elapsed
+        return min(self.busy - elapsed, self.behind_until + self.pause - elapsed, self.pause)
 
     def take(self, messages: list[Message]) -> None:
         """Add trades up; the builders take their sums before the commit, or when something else happens to a symbol."""
@@ -114,7 +120,7 @@ class AggregateStage(PartitionedStage):
             if isinstance(item, BadRecord):
                 bad += 1
                 self.tally.add_one("dead", int(partitions[row]), key)
-                self._put_aside(messages[row], values[row], item)
+                self._dead_letter(messages[row], values[row], item)
         self.handled.inc(len(columns) - bad)
         self._emit(self.aggregator.take(columns))
 
@@ -188,11 +194,11 @@ class AggregateStage(PartitionedStage):
                 account.read += more.read
                 account.dead += more.dead
 
-    def _put_aside(self, message: Message, raw: bytes, error: BadRecord) -> None:
+    def _dead_letter(self, message: Message, raw: bytes, error: BadRecord) -> None:
         self._begin()
         self.metrics.dead.inc()
         source = f"aggregate {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, str(error), raw, self.now(), self.route.dead)
+        dead_letter(self.writer, source, str(error), raw, self.now(), self.route.dead)
 
     def _emit(self, closed: list[Closed]) -> None:
         if not closed:

@@ -9,20 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ml.data.trade_features import NAMES, TradeFeatures
 from quantstream.core.accounts import Account, Accounts
 from quantstream.core.errors import BadRecord
-from quantstream.core.rolling import Floats
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import SeenTrades, note
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.tally import Tally
 from quantstream.kafka import (
     BATCH,
@@ -40,115 +35,14 @@ from quantstream.messages.payloads import Anomaly, EventKind, encode
 from quantstream.messages.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Topic
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
+from streaming.detect.detector import Detector, TradeModel
 
 log = logging.getLogger(__name__)
-REWIND = 10_000  # committed records of a partition that are read again to refill the features' windows
+REWIND = 10_000  # committed records of a partition that are read again to fill the features' windows
+DEEPER = 4  # times as many when they held too few trades of a symbol
+DEEPEST = 64 * REWIND  # records: some seconds of reading; what is still missing then is told
 LINGER = 0.02  # seconds to collect what comes when little is waiting
 BUSY = 0.5  # seconds of work in one transaction when much is waiting
-
-
-Failed = Callable[[str, Ints, str], None]  # told the symbol, the rows and why they were not judged
-
-
-class TradeModel(Protocol):
-    """What detect asks of the anomaly champion."""
-
-    name: str
-    version: str
-    threshold: float
-
-    def score_trades(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a score in 0..1 per row, higher is stranger."""
-        ...
-
-    def explain(self, row: Sequence[float]) -> list[str]:
-        """Return the reasons a person can read."""
-        ...
-
-
-class Detector:
-    """Features of the symbols this process holds, and the verdict on a batch: no Kafka."""
-
-    def __init__(self) -> None:
-        self.features = TradeFeatures()
-        self.parser = Parser()
-        self.seen = SeenTrades(self.parser.symbols.names)
-        self.refused = 0  # trades of which it cannot be told whether they were judged before
-
-    def push(self, trade: Trade, partition: int = 0) -> tuple[float, ...] | None:
-        """Return the trade's features, None for one that was seen before."""
-        return self.features.push(trade) if note(self.seen.sequence(partition, trade.symbol), trade).is_new else None
-
-    def rows(self, columns: Columns) -> tuple[Ints, Floats]:
-        """Return which rows of a batch are trades not seen before, and the features of each, as `push` gives them."""
-        names, refused = self.parser.symbols.names, list[int]()
-        new = np.flatnonzero(self.seen.find_new(columns, refused))
-        self.refused += len(refused)
-        features = np.zeros((len(columns), len(NAMES)))
-        for rows, code in columns.by_symbol(new[columns.code[new] >= 0]):
-            features[rows] = self._extend(columns, rows, names[code])
-        for row in new[columns.code[new] < 0].tolist():
-            features[row] = self.features.push(columns.trade_at(row, names))
-        return new, features[new]
-
-    def judge(
-        self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int, failed: Failed
-    ) -> list[Anomaly]:
-        """Return the anomalies among the rows `new` of a batch. `now` is the wall clock, µs.
-
-        Where the model raises, each symbol is judged by itself, and `failed` is told of those that it raises for.
-        """
-        try:
-            return self._judged(model, columns, new, features, now)
-        except Exception as error:
-            symbols = np.array([self._symbol(columns, row) for row in new.tolist()], object)
-            names = sorted(set(symbols))
-            if len(names) == 1:
-                log.exception("a symbol's trades cannot be judged", extra={"symbol": names[0]})
-                failed(names[0], new, f"{type(error).__name__}: {error}")
-                return []
-        mine = [(new[symbols == name], features[symbols == name]) for name in names]
-        return [anomaly for rows, some in mine for anomaly in self.judge(model, columns, rows, some, now, failed)]
-
-    def _judged(self, model: TradeModel, columns: Columns, new: Ints, features: Floats, now: int) -> list[Anomaly]:
-        scores = model.score_trades(features)
-        return [
-            self._anomaly(model, columns, int(new[place]), features[place], float(scores[place]), now)
-            for place in np.flatnonzero(scores > model.threshold).tolist()
-        ]
-
-    def forget(self, partition: int) -> None:
-        """Drop a partition's symbols: another process may have read on meanwhile."""
-        for symbol in self.seen.of(partition):
-            self.features.forget(symbol)
-        self.seen.forget(partition)
-
-    def _symbol(self, columns: Columns, row: int) -> str:
-        code = columns.code[row]
-        return self.parser.symbols.names[code] if code >= 0 else columns.items[row][0]
-
-    def _extend(self, columns: Columns, rows: Ints, symbol: str) -> list[tuple[float, ...]]:
-        if columns.at[rows].min() == 0:  # a trade too large for the columns is among them
-            return [self.features.push(columns.trade_at(row, self.parser.symbols.names)) for row in rows.tolist()]
-        parts = (columns.price[rows], columns.quantity[rows], columns.at[rows], columns.maker[rows])
-        return self.features.extend(symbol, *(part.tolist() for part in parts))
-
-    def _anomaly(
-        self, model: TradeModel, columns: Columns, row: int, features: Floats, score: float, now: int
-    ) -> Anomaly:
-        trade = columns.trade_at(row, self.parser.symbols.names)
-        return Anomaly(
-            symbol=trade.symbol,
-            trade_id=trade.id,
-            traded_at=trade.traded_at,
-            price=trade.price,
-            quantity=trade.quantity,
-            buyer_is_maker=trade.buyer_is_maker,
-            score=score,
-            reasons=model.explain(features.tolist()),
-            model=f"{model.name}/{model.version}",
-            detected_at=now,
-        )
 
 
 class DetectStage(PartitionedStage):
@@ -173,7 +67,11 @@ class DetectStage(PartitionedStage):
         self.handled, self.flagged = metrics.records.labels("handled"), metrics.records.labels("flagged")
         self.unscored, self.failed = metrics.records.labels("without_model"), metrics.records.labels("failed")
         self.tell, self.told = tell, dict[str, str]()  # by symbol: the reason that was told
-        self.new_from: dict[Partition, int] = {}
+        self.shallow = metrics.counter(
+            "shallow_windows_total", "symbols whose windows could not be filled up after a restart"
+        )
+        self.new_from: dict[Partition, int] = {}  # of partitions whose windows are being filled again
+        self.begun: dict[Partition, int] = {}  # where that filling began
         self.offsets: dict[Partition, int] = {}
         self.tally, self.books = Tally(self.detector.parser.symbols), Accounts[int]()
         self.awaiting: list[Account] = []  # accounts of judged trades that are not committed
@@ -191,25 +89,20 @@ class DetectStage(PartitionedStage):
         return LINGER if count >= BATCH and elapsed < BUSY else LINGER - elapsed
 
     def take(self, messages: list[Message]) -> None:
-        """Judge the trades of a batch."""
+        """Judge the trades of a batch; records that only fill the windows again after a restart come before them."""
+        if self.new_from:
+            messages = self._fill_windows(messages)
+        if messages:
+            self._take(messages)
+        self.health.beat()
+
+    def _take(self, messages: list[Message]) -> None:
         values, keys, partitions = contents(messages)
         columns = self.detector.parser.parse(values, keys, partitions)
         new, features = self.detector.rows(columns)
         self._count(columns, keys)
-        if self.new_from:  # records that only refill the windows after a restart
-            places = np.fromiter(map(Message.offset, messages), np.int64, len(messages))
-            begin = {number: offset for (_, number), offset in self.new_from.items()}
-            is_new = places >= np.array([begin.get(number, 0) for number in partitions.tolist()])
-            again = new[~is_new[new]]
-            self.tally.add("passed", columns.partition[again], columns.code[again], keys, again)
-            messages = [messages[row] for row in np.flatnonzero(is_new).tolist()]
-            partitions = partitions[is_new]
-            new, features = new[is_new[new]], features[is_new[new]]
-            reached = next_offsets(messages, partitions)
-            self.new_from = {part: at for part, at in self.new_from.items() if reached.get(part, 0) <= at}
-        if messages:
-            self.offsets |= next_offsets(messages, partitions)
-            self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
+        self.offsets |= next_offsets(messages, partitions)
+        self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
         model, odd = self.model(), list[Ints]()
 
         def failed(symbol: str, rows: Ints, reason: str) -> None:
@@ -224,7 +117,46 @@ class DetectStage(PartitionedStage):
             new = np.setdiff1d(new, rows)
         (self.handled if model else self.unscored).inc(len(new))
         self.tally.add("waiting" if model else "passed", columns.partition[new], columns.code[new], keys, new)
-        self.health.beat()
+
+    def _fill_windows(self, messages: list[Message]) -> list[Message]:
+        """Take in what was committed before; return the records after it, of partitions whose windows are full."""
+        old, fresh = list[Message](), dict[Partition, list[Message]]()
+        for message in messages:
+            part = (message.topic(), message.partition())
+            if message.offset() < self.new_from.get(part, 0):
+                old.append(message)
+            else:
+                fresh.setdefault(part, []).append(message)
+        if old:
+            values, keys, partitions = contents(old)
+            columns = self.detector.parser.parse(values, keys, partitions)
+            new, _ = self.detector.rows(columns)
+            self._count(columns, keys)
+            self.tally.add("passed", columns.partition[new], columns.code[new], keys, new)
+        for part in [part for part in fresh if part in self.new_from]:
+            if self._goes_deeper(part):
+                del fresh[part]  # they come again
+            else:
+                del self.new_from[part]
+        return [message for of_part in fresh.values() for message in of_part]
+
+    def _goes_deeper(self, part: Partition) -> bool:
+        """Read a partition again from further back where its records held too few trades of a symbol; tell what stays short."""
+        short, begun, new_from = self.detector.short(part[1]), self.begun[part], self.new_from[part]
+        low, _ = self.reader.ends(*part)
+        if not short or begun <= low:  # or all that there is has been read
+            return False
+        if new_from - begun >= DEEPEST:
+            self.shallow.inc(len(short))
+            log.warning(
+                "windows are not full after a restart: trades are judged against fewer than the model was made with",
+                extra={"partition": f"{part[0]}-{part[1]}", "count": len(short), "symbols": short[:10]},
+            )
+            return False
+        self.forget([part])
+        self.new_from[part], self.begun[part] = new_from, max(low, new_from - DEEPER * (new_from - begun))
+        self.reader.seek({part: self.begun[part]})  # one that left meanwhile is no longer ours to fill
+        return True
 
     def flush(self) -> None:
         """Commit anomalies and offsets together."""
@@ -264,7 +196,7 @@ class DetectStage(PartitionedStage):
             self.tell(EventKind.SYMBOL_NOT_SCORED, f"trades of {symbol} are not judged: {reason}", symbol)
 
     def accounts(self) -> Iterator[tuple[str, Account]]:
-        """Return the account of each symbol since its partition was taken; what only refilled windows has passed."""
+        """Return the account of each symbol since its partition was taken; records that only filled windows again have passed."""
         self._settle()
         return iter(self.books)
 
@@ -272,6 +204,7 @@ class DetectStage(PartitionedStage):
         """Read the last committed records again, which fill the features' windows."""
         begin, new_from = self.rewound(partitions, REWIND)
         self.new_from |= new_from
+        self.begun |= begin
         return begin
 
     def forget(self, partitions: Sequence[Partition]) -> None:
@@ -282,7 +215,7 @@ class DetectStage(PartitionedStage):
             self.detector.forget(part[1])
             self.books.forget(part[1])
 
-    def _count(self, columns: Columns, keys: Sequence[bytes | None]) -> None:
+    def _count(self, columns: TradeColumns, keys: Sequence[bytes | None]) -> None:
         """Count what was read, and what of it is no trade."""
         self.tally.add("read", columns.partition, columns.code, keys)
         for row, (key, item) in columns.items.items():
@@ -292,7 +225,7 @@ class DetectStage(PartitionedStage):
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
-        seen = cache(self.detector.seen.of)
+        seen = cache(self.detector.id_index.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add(number, symbol, more)
             self.awaiting += [account] if more.waiting else []

@@ -2,7 +2,7 @@
 
 An order for a fault holds for a number of occasions (`count`), or for each occasion with a `probability`. An occasion is a
 trade event about to be sent (`skip`, `duplicate`, `reorder`, `malformed`, `mute`; `drop` and `stall` of its connection) or a
-REST request. `mute` and `delist` last for a stretch of the exchange's own time, whatever its speed.
+REST request. `mute` and `delist` last for a window of the exchange's own time, whatever its speed.
 """
 
 from __future__ import annotations

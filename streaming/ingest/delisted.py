@@ -1,4 +1,4 @@
-"""Symbols that the exchange knows no more: set aside, told, and asked for again later, while all others go on."""
+"""Symbols that the exchange no longer knows: they are set aside, reported and asked for again, while all others go on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK_EVERY = 60.0  # seconds between questions for each of them
 
 
 class Delisted:
-    """Those of a process."""
+    """The delisted symbols of a process."""
 
     def __init__(
         self, states: Collection[SymbolFeed], history: MarketHistory, forwarder: Forwarder, metrics: Metrics
@@ -45,7 +45,7 @@ class Delisted:
     def _keep(self, state: SymbolFeed) -> None:
         """Say in the log once more where the symbol stands: a restart finds it there, however long it has been away."""
         if state.has_history:
-            self.forwarder.standing(state)
+            self.forwarder.repeat_heartbeat(state)
 
     async def ask_again(self) -> None:
         """Ask for each of them now and then, for ever; one that is known again goes on where its log ends."""

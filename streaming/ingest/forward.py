@@ -1,15 +1,15 @@
-"""Writes what ingest has decided on: trades in order, heartbeats, holes and events."""
+"""Writes what ingest has decided on: trades in order, heartbeats, gaps and events."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
 
-from quantstream.binance.wire import Standing, heartbeat_event
+from quantstream.binance.wire import LogPosition, heartbeat_event
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import LATEST, SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole, Seen
+from quantstream.core.trade_ids import Gap, IdStatus
 from quantstream.messages.payloads import Event, EventKind
 from quantstream.observability.metrics import Metrics
 from streaming.ingest.log_protocol import TradeLog
@@ -28,36 +28,36 @@ class Forwarder:
         self.log, self.now, self.horizon = trade_log, now, horizon
         self.gaps = metrics.gaps
         self.sent = metrics.records.labels("forwarded")
-        self.repaired = metrics.records.labels("repaired")
+        self.filled = metrics.records.labels("repaired")
         self._live = 0
         self.dropped = metrics.records.labels("duplicate")
 
     def forward(
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, origin: str, received_at: int = 0
-    ) -> Seen:
-        """Append a trade unless the log has it; tell of the hole when some before it are missing."""
-        seen, hole = state.note(trade)
-        if not seen.is_new:
+    ) -> IdStatus:
+        """Append a trade unless the log has it; report the gap when trades before it are missing."""
+        status, gap = state.note(trade)
+        if not status.is_new:
             self.dropped.inc()
-            if seen.is_refused:
+            if status.is_refused:
                 state.account.refused += 1
             else:
                 state.account.duplicate += 1
-            return seen
+            return status
         if state.starts_at:
-            self._start(state, seen)
-        if seen is Seen.JUMP and hole is not None:
-            self._report_gap(state, hole)
+            self._start(state, status)
+        if status is IdStatus.JUMP and gap is not None:
+            self._report_gap(state, gap)
         self.log.send(state.symbol, raw, kind, received_at or self.now(), origin)
         state.account.stored += 1
         if origin == "live":
             self._live += 1
         else:
-            self.repaired.inc()
-        return seen
+            self.filled.inc()
+        return status
 
     def refuse_beyond(self, horizon: int, trade: Trade) -> None:
-        """Let no trade of the future into the log: it would close every window up to its time, and nothing opens them again.
+        """Refuse a trade of the future: it would close every window up to its time for good.
 
         Raises: BadRecord.
         """
@@ -71,7 +71,7 @@ class Forwarder:
         self.sent.inc(live)
 
     def heartbeats(self, states: Collection[SymbolFeed], at: int, grid: int) -> None:
-        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, but for the holes named.
+        """Say of each whole symbol that all before exchange time `at` (µs) is in the log, but for the gaps named.
 
         Past the end of a window, which lies on `grid`, only what is proven is said: see `streaming.ingest.silence`.
         """
@@ -80,39 +80,37 @@ class Forwarder:
                 self.heartbeat(state, state.sayable(at, grid))
 
     def heartbeat(self, state: SymbolFeed, at: int) -> None:
-        """Write a heartbeat if it says anything new; a restart reads from it which holes are still open."""
-        holes = state.open_holes
-        if holes or at > max(state.ids.last_at, state.last_heartbeat):
+        """Write a heartbeat if it says anything new; a restart reads from it which gaps are still open."""
+        gaps = state.open_gaps
+        if gaps or at > max(state.ids.last_at, state.last_heartbeat):
             state.last_heartbeat = max(at, state.last_heartbeat)
-            self.standing(state)
+            self.repeat_heartbeat(state)
 
-    def standing(self, state: SymbolFeed) -> None:
-        """Write once more what the last heartbeat said."""
+    def repeat_heartbeat(self, state: SymbolFeed) -> None:
+        """Write the last heartbeat once more."""
         at = max(state.last_heartbeat, state.ids.last_at)
-        standing = Standing(state.ids.last_id, state.ids.last_at, state.next_id, state.open_holes)
-        self.log.send(state.symbol, heartbeat_event(state.symbol, at, standing), "heartbeat", self.now(), "live")
+        position = LogPosition(state.ids.last_id, state.ids.last_at, state.next_id, state.open_gaps)
+        self.log.send(state.symbol, heartbeat_event(state.symbol, at, position), "heartbeat", self.now(), "live")
 
     def event(self, kind: str, text: str, symbol: str = "", detail: dict[str, str | int | float] | None = None) -> None:
-        """Tell the operators something."""
+        """Send an event to the operators."""
         self.log.event(Event("ingest", kind, text, self.now(), symbol, detail or {}))
 
-    def _start(self, state: SymbolFeed, seen: Seen) -> None:
-        if seen is Seen.NEXT:
+    def _start(self, state: SymbolFeed, status: IdStatus) -> None:
+        if status is IdStatus.NEXT:
             raw = heartbeat_event(state.symbol, state.starts_at)
             self.log.send(state.symbol, raw, "heartbeat", self.now(), "live")
         state.starts_at = 0
 
-    def _report_gap(self, state: SymbolFeed, hole: Hole) -> None:
+    def _report_gap(self, state: SymbolFeed, gap: Gap) -> None:
         self.gaps.labels("found").inc()
-        text = (
-            f"{hole.missing} trades of {state.symbol} from id {hole.first} are missing; they are asked for again later"
-        )
-        self.event(EventKind.GAP_FOUND, text, state.symbol, {"first": hole.first, "last": hole.last})
+        text = f"{gap.missing} trades of {state.symbol} from id {gap.first} are missing; they are asked for again later"
+        self.event(EventKind.GAP_FOUND, text, state.symbol, {"first": gap.first, "last": gap.last})
         if (lost := state.ids.give_up_oldest()) is not None:
             self.give_up(state, lost, "too many others are open")
 
-    def give_up(self, state: SymbolFeed, hole: Hole, reason: str) -> None:
-        """Tell that a hole is left to the repair from the exchange's archive."""
+    def give_up(self, state: SymbolFeed, gap: Gap, reason: str) -> None:
+        """Report that a gap is not asked for any more: its candles are corrected from klines."""
         self.gaps.labels("given_up").inc()
-        text = f"{hole.missing} trades of {state.symbol} from id {hole.first} are not asked for any more: {reason}"
-        self.event(EventKind.GAP_GIVEN_UP, text, state.symbol, {"first": hole.first, "last": hole.last})
+        text = f"{gap.missing} trades of {state.symbol} from id {gap.first} are not asked for any more: {reason}"
+        self.event(EventKind.GAP_GIVEN_UP, text, state.symbol, {"first": gap.first, "last": gap.last})

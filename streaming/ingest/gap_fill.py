@@ -1,4 +1,4 @@
-"""Fills holes over REST: at once while newer trades wait, later for what could not be had, and at the start of a log.
+"""Fills gaps over REST: at once while newer trades wait, later for what could not be had, and at the start of a log.
 
 Single trades come by their id where the exchange gives them out. Where it gives out aggregates only, those are found by time,
 and one that reaches into what the log has already is cut to what is missing, or left out if that cannot be done exactly.
@@ -18,7 +18,7 @@ from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import DAY, window_start
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 from quantstream.messages.payloads import EventKind
 from streaming.ingest.forward import Forwarder
 from streaming.ingest.overlaps import remainder
@@ -26,16 +26,16 @@ from streaming.ingest.symbol_feed import SymbolFeed
 
 log = logging.getLogger(__name__)
 PATIENCE = 0.05  # seconds before REST is asked: what is only out of order, or on the other connection, comes by itself
-REPAIR_TRIES = 4  # the exchange's REST side may be a little behind its streams
-REPAIR_PAUSE = 0.5  # seconds between them, doubled each time
-RETRY_EVERY = 30.0  # seconds between tries for remembered holes
+FILL_TRIES = 4  # the exchange's REST side may be a little behind its streams
+FILL_PAUSE = 0.5  # seconds between them, doubled each time
+RETRY_EVERY = 30.0  # seconds between tries for remembered gaps
 GIVE_UP_AFTER = DAY  # by then the exchange's daily archive has it
-AT_ONCE = 8  # repairs that ask at the same time
+AT_ONCE = 8  # symbols whose gaps are asked for at the same time
 PAGE = 1000  # rows of one REST answer: fewer mean that there are no more
 
 
-class Repairs:
-    """Repairs of all symbols of a process; each is a task beside the reading."""
+class GapFill:
+    """Gap fills of all symbols of a process; each is a task beside the reading."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Repairs:
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def catch_up(self, state: SymbolFeed) -> str:
-        """Fetch what lies between the log's last trade and the waiting ones, and let those go that then follow it.
+        """Fetch the trades between the log's last one and the waiting ones, and forward those that then follow it.
 
         Return why some could not be had; nothing when all is whole.
         """
@@ -91,64 +91,64 @@ class Repairs:
             attempt = 0 if state.next_id > before else attempt + 1
             if not state.pending:
                 return ""
-            if attempt >= REPAIR_TRIES:
+            if attempt >= FILL_TRIES:
                 return "the exchange does not have them"
-            await asyncio.sleep(REPAIR_PAUSE * 2**attempt)
+            await asyncio.sleep(FILL_PAUSE * 2**attempt)
 
     def go_on(self, state: SymbolFeed, reason: str) -> None:
-        """Let the waiting trades go; if some before them are still missing, the hole is remembered by their ids."""
+        """Let the waiting trades go; if some before them are still missing, the gap is remembered by their ids."""
         waiting, state.pending = state.pending or deque(), None
         state.is_whole = not state.set_aside
         if reason:
-            log.warning("repair incomplete", extra={"symbol": state.symbol, "reason": reason})
+            log.warning("gap fill incomplete", extra={"symbol": state.symbol, "reason": reason})
         for trade, raw, received_at in sorted(waiting, key=lambda item: item[0].id):
             self.forwarder.forward(state, trade, raw, self.stream, "live", received_at)
 
     async def retry_for_ever(self, exchange_time: Callable[[], int]) -> None:
-        """Ask again and again for what is still missing."""
+        """Ask for the open gaps again and again."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.wake.wait(), RETRY_EVERY)
             self.wake.clear()
             for state in self.states:
-                for hole in state.open_holes:
-                    if exchange_time() - hole.before > GIVE_UP_AFTER:
-                        state.ids.holes.remove(hole)
-                        self.forwarder.give_up(state, hole, "they have been missing for a day")
+                for gap in state.open_gaps:
+                    if exchange_time() - gap.before > GIVE_UP_AFTER:
+                        state.ids.open_gaps.remove(gap)
+                        self.forwarder.give_up(state, gap, "they have been missing for a day")
                     elif state.pending is None and not state.set_aside:
-                        await self.refill(state, hole)
+                        await self.retry(state, gap)
 
-    async def refill(self, state: SymbolFeed, hole: Hole) -> None:
-        """Ask once more for the trades of a hole; the log takes them late, marked as repaired."""
+    async def retry(self, state: SymbolFeed, gap: Gap) -> None:
+        """Ask once more for the trades of a gap; they come late into the log, marked by their origin (`repaired`)."""
         recovered = 0
         try:
             async with self._slots:
                 is_named = self.has_singles or state.by_id
-                async for page, kind in self._pages(state, hole.first if is_named else NO_TRADE_ID, hole.after):
-                    recovered += sum(self._fill(state, hole, trade, raw, kind) for trade, raw in page)
-                    if page[-1][0].last_number >= hole.last:
+                async for page, kind in self._pages(state, gap.first if is_named else NO_TRADE_ID, gap.after):
+                    recovered += sum(self._fill(state, gap, trade, raw, kind) for trade, raw in page)
+                    if page[-1][0].last_number >= gap.last:
                         break
         except UnknownSymbol as error:
             self.on_unknown(state, error)
         except Unavailable as error:
             log.warning("gap still open", extra={"symbol": state.symbol, "reason": str(error)})
         if recovered:
-            is_closed = not any(hole.first <= left.first and left.last <= hole.last for left in state.ids.holes)
+            is_closed = not any(gap.first <= left.first and left.last <= gap.last for left in state.ids.open_gaps)
             self.forwarder.gaps.labels("repaired" if is_closed else "narrowed").inc()
-            text = f"{recovered} of {hole.missing} missing trades of {state.symbol} from id {hole.first} were recovered"
-            self.forwarder.event(EventKind.GAP_REPAIRED, text, state.symbol, {"first": hole.first, "last": hole.last})
+            text = f"{recovered} of {gap.missing} missing trades of {state.symbol} from id {gap.first} were recovered"
+            self.forwarder.event(EventKind.GAP_REPAIRED, text, state.symbol, {"first": gap.first, "last": gap.last})
 
-    def _fill(self, state: SymbolFeed, hole: Hole, trade: Trade, raw: bytes, kind: str) -> int:
-        """Forward what a row has of a hole; return how many trades that was."""
-        if trade.last_number < hole.first or trade.first_number > hole.last:
+    def _fill(self, state: SymbolFeed, gap: Gap, trade: Trade, raw: bytes, kind: str) -> int:
+        """Forward the part of a row that fills a gap; return its number of trades."""
+        if trade.last_number < gap.first or trade.first_number > gap.last:
             return 0
-        known = (*state.before.get(hole.first, ()), *state.after.get(hole.last, ()))
-        return self._forward_missing(state, trade, raw, kind, hole.first, hole.last, known)
+        known = (*state.before.get(gap.first, ()), *state.after.get(gap.last, ()))
+        return self._forward_missing(state, trade, raw, kind, gap.first, gap.last, known)
 
     def _forward_missing(
         self, state: SymbolFeed, trade: Trade, raw: bytes, kind: str, first: int, last: int, known: tuple[Trade, ...]
     ) -> int:
-        """Forward the part of a row within `[first, last]`, if it can be told; return how many trades that was."""
+        """Forward the part of a row within `[first, last]`, if it can be cut exactly; return its number of trades."""
         state.account.read += 1
         if trade.traded_at > self.forwarder.horizon():
             log.warning("the exchange repeats a trade of the future", extra={"symbol": state.symbol, "trade": trade.id})
@@ -162,8 +162,8 @@ class Repairs:
                 state.account.refused += 1
                 return 0
             part, raw, origin = cut, aggregate_row(cut), "split"
-        seen = self.forwarder.forward(state, part, raw, kind, origin)
-        return part.last_number - part.first_number + 1 if seen.is_new else 0
+        status = self.forwarder.forward(state, part, raw, kind, origin)
+        return part.last_number - part.first_number + 1 if status.is_new else 0
 
     async def _begin(self, state: SymbolFeed) -> None:
         """Start a new log with the open window, so that its first candle is whole where the exchange can still tell."""
@@ -223,7 +223,7 @@ class Repairs:
                         break
             except NotOffered as error:
                 self.has_singles = False
-                log.warning("holes are filled by aggregates from now on", extra={"reason": str(error)})
+                log.warning("gaps are filled by aggregates from now on", extra={"reason": str(error)})
             else:
                 return
         by_id = state.by_aggregate and next_id != NO_TRADE_ID

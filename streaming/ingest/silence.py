@@ -21,11 +21,12 @@ from quantstream.binance.protocols import MarketHistory, UnknownSymbol
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import SECOND
+from quantstream.core.trade import Trade
 from quantstream.messages.payloads import EventKind
 from quantstream.observability.metrics import Metrics
 from streaming.ingest.delisted import Delisted
 from streaming.ingest.forward import Forwarder
-from streaming.ingest.gap_fill import Repairs
+from streaming.ingest.gap_fill import GapFill
 from streaming.ingest.symbol_feed import SymbolFeed
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class SilenceWatch:
         states: Mapping[str, SymbolFeed],
         history: MarketHistory,
         forwarder: Forwarder,
-        repairs: Repairs,
+        gap_fill: GapFill,
         delisted: Delisted,
         clock: MarketClock,
         metrics: Metrics,
@@ -75,7 +76,7 @@ class SilenceWatch:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`grid` (µs) is where windows end; `monotonic` our own clock, s."""
-        self.states, self.history, self.forwarder, self.repairs = states, history, forwarder, repairs
+        self.states, self.history, self.forwarder, self.gap_fill = states, history, forwarder, gap_fill
         self.delisted, self.clock, self.grid, self.monotonic = delisted, clock, grid, monotonic
         self.lines: dict[str, Connected] = {}  # by symbol
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
@@ -85,6 +86,9 @@ class SilenceWatch:
         )
         metrics.gauge("unproven_symbols", "symbols whose silence nothing proves; their windows stay open").set_function(
             lambda: len(self._unproven())
+        )
+        metrics.gauge("unbegun_symbols", "symbols of which nothing says yet where their log begins").set_function(
+            lambda: len([state for state in list(self.states.values()) if not state.is_begun and not state.set_aside])
         )
         self._suspects: dict[str, SymbolFeed] = {}
         self._alone = asyncio.Semaphore(AT_ONCE)
@@ -166,6 +170,19 @@ class SilenceWatch:
             silence.suspect_id, silence.suspected = trade_id - 1, (state.ids.last_id, self.monotonic())
             self._suspects[state.symbol] = state
 
+    def first_came(self, state: SymbolFeed, trade: Trade) -> None:
+        """Let a log begin where REST said that it does, unless its first trade was on its way already when REST was asked.
+
+        So all since then is known to be in the log, or to be missing, and the next window is whole.
+        """
+        foreseen = state.silence.foreseen
+        if foreseen is None or trade.first_number < foreseen[0] or state.by_aggregate:
+            return
+        state.begin(*foreseen)
+        state.silence.foreseen = None
+        self._prove(state, foreseen[2])
+        self.forwarder.repeat_heartbeat(state)
+
     def interrupted(self, state: SymbolFeed) -> None:
         """Let a log begin with the trade that may have been on its way when its connection broke: REST has it."""
         foreseen, state.silence.foreseen = state.silence.foreseen, None
@@ -199,7 +216,7 @@ class SilenceWatch:
     async def _fill(self, state: SymbolFeed, newest: int) -> None:
         """Take from REST what the stream does not bring; what it says is all there was until it was asked."""
         asked_at = self.clock.at - BEHIND
-        reason = await self.repairs.catch_up(state)
+        reason = await self.gap_fill.catch_up(state)
         if state.silence.mute_since and not state.silence.was_heard:
             state.is_whole = False
         if reason:
@@ -297,7 +314,7 @@ class SilenceWatch:
             text = f"the exchange's {_named(back)} bring trades again"
             detail: dict[str, str | int | float] = {"symbols": len(back), "seconds": longest}
             self.forwarder.event(EventKind.STREAM_RECOVERED, text, back[0].symbol if len(back) == 1 else "", detail)
-            self.repairs.wake.set()
+            self.gap_fill.wake.set()
 
     def _unanswered(self, reason: str) -> None:
         self.checks.labels("unanswered").inc()
@@ -311,7 +328,7 @@ class SilenceWatch:
 
     def _answered(self) -> None:
         if self._failures:
-            self.repairs.wake.set()
+            self.gap_fill.wake.set()
         self._failures = 0
         if self._is_told:
             self._is_told = False

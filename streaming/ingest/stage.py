@@ -1,4 +1,4 @@
-"""Trades from the exchange to the log: each once, in id order, holes filled over REST before newer trades go on.
+"""Trades from the exchange to the log: each once, in id order, gaps filled over REST before newer trades go on.
 
 The log's own tail says where a symbol stands, so a start after any crash is the same thing as a gap: what is missing is
 fetched, what is there is not sent again. Heartbeats are written only when a symbol is known to be whole.
@@ -15,8 +15,8 @@ from math import gcd
 from quantstream.binance.exchange_clock import MarketClock
 from quantstream.binance.protocols import Feed, MarketHistory
 from quantstream.binance.wire import (
+    LogPosition,
     NotMarketTrade,
-    Standing,
     announces_shutdown,
     is_trade_stream,
     parse_trade,
@@ -32,13 +32,13 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.ingest.delisted import Delisted
 from streaming.ingest.forward import Forwarder
-from streaming.ingest.gap_fill import Repairs
+from streaming.ingest.gap_fill import GapFill
 from streaming.ingest.log_protocol import TradeLog
 from streaming.ingest.silence import SilenceWatch
 from streaming.ingest.symbol_feed import SymbolFeed
 
 log = logging.getLogger(__name__)
-MAX_PENDING = 20_000  # trades of one symbol that wait for a repair: about 10 MB, some minutes of the busiest symbol
+MAX_PENDING = 20_000  # trades of one symbol that wait for a gap fill: about 10 MB, some minutes of the busiest symbol
 MAX_ALL_PENDING = 200_000  # of all symbols together
 MAX_BEGINNINGS = (
     100  # new symbols whose open window is fetched first: 33 of the weight each, 6,000 a minute are allowed
@@ -47,7 +47,7 @@ CLOCK_EVERY = 1.0  # seconds between readings of the exchange's clock
 
 
 class Ingest:
-    """Takes frames in and keeps the log whole. One event loop, no locks: repairs are tasks beside the reading."""
+    """Takes frames in and keeps the log whole. One event loop, no locks: gap fills are tasks beside the reading."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Ingest:
     ) -> None:
         """`now` is the receiver's clock, µs. A new log begins with the window of the shortest of `intervals` that is open.
 
-        A trade dated more than `ahead` (µs) after the exchange's clock is put aside.
+        A trade dated more than `ahead` (µs) after the exchange's clock is dead-lettered.
         """
         singles = stream == "trade"
         self.feeds = {symbol: SymbolFeed(symbol, not singles, keeps_runs=singles) for symbol in symbols}
@@ -75,9 +75,9 @@ class Ingest:
         self.grid = gcd(*lengths)  # a window ends nowhere else
         states = self.feeds.values()
         self.delisted = Delisted(states, history, self.forwarder, metrics)
-        self.repairs = Repairs(self.forwarder, history, stream, max(lengths), states, self.delisted.put)
+        self.gap_fill = GapFill(self.forwarder, history, stream, max(lengths), states, self.delisted.put)
         self.silence = SilenceWatch(
-            *(self.feeds, history, self.forwarder, self.repairs, self.delisted, self.clock, metrics, self.grid)
+            *(self.feeds, history, self.forwarder, self.gap_fill, self.delisted, self.clock, metrics, self.grid)
         )
         self.not_market = metrics.records.labels("not_market")
         self.strangers = Account()  # frames that nobody can read, or of symbols that nobody asked for
@@ -94,7 +94,7 @@ class Ingest:
         }
         self.waiting = metrics.gauge("waiting_trades", "trades that wait for what is missing before them")
         self.waiting.set_function(lambda: sum(len(state.pending or ()) for state in list(self.feeds.values())))
-        metrics.open_gaps.set_function(lambda: sum(len(state.open_holes) for state in list(self.feeds.values())))
+        metrics.open_gaps.set_function(lambda: sum(len(state.open_gaps) for state in list(self.feeds.values())))
         self.spawn: Callable[[Coroutine[None, None, object]], object] = asyncio.ensure_future
         self._beginnings = MAX_BEGINNINGS
         self._pending = 0  # an upper bound of all that waits
@@ -103,7 +103,7 @@ class Ingest:
         """Return the names of the exchange's streams of some symbols."""
         return [f"{symbol.lower()}@{self.stream}" for symbol in symbols]
 
-    def resume(self, tails: Mapping[str, Iterable[Trade | Standing]]) -> None:
+    def resume(self, tails: Mapping[str, Iterable[Trade | LogPosition]]) -> None:
         """Continue after what the log's end holds of each symbol: trades, and where heartbeats say that it stood, in order."""
         for symbol in tails.keys() & self.feeds.keys():
             state = self.feeds[symbol]
@@ -118,7 +118,7 @@ class Ingest:
             state.is_whole, state.is_up = False, True
             if not state.has_history and state.pending is None and self._beginnings:
                 self._beginnings -= 1
-                self._repair(state)
+                self._fill_gap(state)
 
     def disconnected(self, symbols: Sequence[str]) -> None:
         """Take note that nothing brings these symbols now."""
@@ -150,12 +150,14 @@ class Ingest:
                 self.strangers.passed += 1
                 continue
             except BadRecord as error:
-                self._put_aside(error, frame, state)
+                self._dead_letter(error, frame, state)
                 continue
+            if not state.has_history and state.pending is None:
+                self.silence.first_came(state, trade)
             if state.pending is not None:
                 self._wait(state, trade, raw, received_at)
             elif state.has_history and not state.follows(trade):
-                self._repair(state, (trade, raw, received_at))
+                self._fill_gap(state, (trade, raw, received_at))
             else:
                 state.is_whole = True
                 self.forwarder.forward(state, trade, raw, self.stream, "live", received_at)
@@ -169,7 +171,7 @@ class Ingest:
             yield symbol, state.balance()
         yield NO_SYMBOL, self.strangers
 
-    def _put_aside(self, error: BadRecord, frame: bytes, state: SymbolFeed | None) -> None:
+    def _dead_letter(self, error: BadRecord, frame: bytes, state: SymbolFeed | None) -> None:
         """Write a dead letter; only a symbol's own trade has been read under it."""
         account = self.strangers if state is None else state.account
         account.read += state is None
@@ -196,18 +198,18 @@ class Ingest:
             self.balance.show(self.accounts())
             await asyncio.sleep(CLOCK_EVERY)
 
-    async def retry_holes(self) -> None:
+    async def retry_gaps(self) -> None:
         """Ask again and again for what could not be had."""
-        await self.repairs.retry_for_ever(lambda: self.clock.at)
+        await self.gap_fill.retry_for_ever(lambda: self.clock.at)
 
     def heartbeats(self, symbols: Sequence[str], at: int) -> None:
         """Say of each whole symbol that all before exchange time `at` (µs) is in the log, as far as that is proven."""
         self.forwarder.heartbeats([self.feeds[symbol] for symbol in symbols], at, self.grid)
 
-    def _repair(self, state: SymbolFeed, *waiting: tuple[Trade, bytes, int]) -> None:
+    def _fill_gap(self, state: SymbolFeed, *waiting: tuple[Trade, bytes, int]) -> None:
         state.pending = deque(waiting)
         state.silence.was_heard = bool(waiting)
-        self.spawn(self.repairs.catch_up(state))
+        self.spawn(self.gap_fill.catch_up(state))
 
     def _wait(self, state: SymbolFeed, trade: Trade, raw: bytes, received_at: int) -> None:
         assert state.pending is not None
@@ -215,8 +217,8 @@ class Ingest:
         state.silence.was_heard = True
         self._pending += 1
         if len(state.pending) > MAX_PENDING:
-            self.repairs.go_on(state, "too many trades wait for its repair")
+            self.gap_fill.go_on(state, "too many of its trades wait for a gap fill")
         elif self._pending > MAX_ALL_PENDING:
             self._pending = sum(len(other.pending or ()) for other in self.feeds.values())
             if self._pending > MAX_ALL_PENDING:
-                self.repairs.go_on(state, "too many trades wait for repairs")
+                self.gap_fill.go_on(state, "too many trades wait for gap fills")

@@ -1,16 +1,16 @@
-"""Where one symbol stands in the log: its ids, what waits for a repair, the trades around its holes, and how silent it is."""
+"""The state of one symbol in ingest: its ids, the trades that wait for a gap fill, those around its gaps, and its silence."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 
-from quantstream.binance.wire import Standing
+from quantstream.binance.wire import LogPosition
 from quantstream.core.accounts import Account
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import MAX_HOLES, Hole, Seen
+from quantstream.core.trade_ids import MAX_GAPS, Gap, IdStatus
 from quantstream.core.trade_ids import Sequence as TradeSequence
 from streaming.ingest.overlaps import alike
 
@@ -56,13 +56,13 @@ class Silence:
 
 @dataclass
 class SymbolFeed:
-    """One symbol. `pending` is None while it is live; in repair it holds the newer trades that wait."""
+    """One symbol. `pending` is None while it is live; during a gap fill it holds the newer trades that wait."""
 
     symbol: str
     by_aggregate: bool = False  # the stream numbers aggregates, not single trades
     by_id: bool = False  # and their single trades' ids skip: `ids` are those of the aggregates
     ids: TradeSequence = field(default_factory=TradeSequence)
-    next_id: int = NO_TRADE_ID  # in the stream's own numbering: what to ask the exchange for next
+    next_id: int = NO_TRADE_ID  # the id to ask the exchange for next, in the stream's own numbering
     stood_at: int = NO_TRADE_ID  # the id that the log stood at before any trade of it was seen
     starts_at: int = 0  # µs: if the next trade follows, a new log has all since then, and its first heartbeat says so
     empty_since: int = 0  # µs: it had never traded then
@@ -74,10 +74,10 @@ class SymbolFeed:
     silence: Silence = field(default_factory=Silence)
     last_heartbeat: int = 0  # µs
     account: Account = field(default_factory=Account)  # of the trades received since the start, live and over REST
-    keeps_runs: bool = False  # remember the trades around holes: needed where only aggregates fill them
+    keeps_runs: bool = False  # remember the trades around gaps: needed where only aggregates fill them
     run: list[Trade] = field(default_factory=list)  # newest trades in the log that may be of one order
-    before: dict[int, tuple[Trade, ...]] = field(default_factory=dict)  # by a hole's first id: the run that ends at it
-    after: dict[int, list[Trade]] = field(default_factory=dict)  # by a hole's last id: the run that begins after it
+    before: dict[int, tuple[Trade, ...]] = field(default_factory=dict)  # by a gap's first id: the run that ends at it
+    after: dict[int, list[Trade]] = field(default_factory=dict)  # by a gap's last id: the run that begins after it
     _growing: list[Trade] | None = None
 
     @property
@@ -91,25 +91,25 @@ class SymbolFeed:
         return self.ids.last_id > self.stood_at
 
     @property
-    def open_holes(self) -> list[Hole]:
+    def open_gaps(self) -> list[Gap]:
         """What is missing within the log; what came before its first trade was never a part of it."""
-        return [hole for hole in self.ids.holes if hole.after]
+        return [gap for gap in self.ids.open_gaps if gap.after]
 
     def balance(self) -> Account:
         """Return the account as it stands now; what waits is counted where it waits."""
         self.account.waiting = len(self.pending or ())
         return self.account
 
-    def note(self, trade: Trade) -> tuple[Seen, Hole | None]:
+    def note(self, trade: Trade) -> tuple[IdStatus, Gap | None]:
         """Take a trade into account that is, or is about to be, in the log; see `quantstream.core.trade_ids`."""
-        seen, hole = self.ids.take(trade)
-        if seen is Seen.NEXT or seen is Seen.JUMP:
+        status, gap = self.ids.take(trade)
+        if status is IdStatus.NEXT or status is IdStatus.JUMP:
             self.next_id = (trade.id if self.by_aggregate else trade.last_trade_id) + 1
             if trade.by_id:
                 self.by_id, self.silence.newest_single = True, trade.last_trade_id
         if self.keeps_runs:
-            self._remember(seen, hole, trade)
-        return seen, hole
+            self._remember(status, gap, trade)
+        return status, gap
 
     def begin(self, trade_id: int, aggregate_id: int, at: int) -> None:
         """Begin a new log with a trade and the aggregate that starts with it; all before `at` (µs) is none of it."""
@@ -117,7 +117,7 @@ class SymbolFeed:
         self.ids.last_id, self.ids.last_at = trade_id - 1, at
         self.stood_at = trade_id - 1
 
-    def recall(self, item: Trade | Standing) -> None:
+    def recall(self, item: Trade | LogPosition) -> None:
         """Take into account what the log's end says, oldest first: a trade, or where the symbol stood at a heartbeat."""
         self.was_known = True
         if isinstance(item, Trade):
@@ -126,11 +126,16 @@ class SymbolFeed:
             if not self.has_traded:
                 self.stood_at = item.last
             self.ids.last_id, self.ids.last_at, self.next_id = item.last, item.last_at, item.next
-            self.ids.holes = item.holes
+            self.ids.open_gaps = item.gaps
 
     def follows(self, trade: Trade) -> bool:
         """Tell whether nothing is missing between the log and a trade."""
         return self.ids.last_id == NO_TRADE_ID or trade.first_number <= self.ids.last_id + 1
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether it is known where its log begins: with what it has, or with what comes next."""
+        return self.has_history or self.silence.foreseen is not None or self.silence.proven_at > 0
 
     @property
     def newest_single(self) -> int:
@@ -149,26 +154,26 @@ class SymbolFeed:
         known = max(self.ids.last_at, self.silence.proven_at)
         return min(at, known - known % grid + grid - 1)
 
-    def _remember(self, seen: Seen, hole: Hole | None, trade: Trade) -> None:
-        if seen is Seen.NEXT:
+    def _remember(self, status: IdStatus, gap: Gap | None, trade: Trade) -> None:
+        if status is IdStatus.NEXT:
             self.run = [*self.run[-MAX_RUN:], trade] if self.run and alike(self.run[-1], trade) else [trade]
             if self._growing is not None:
                 if alike(self._growing[-1], trade) and len(self._growing) < MAX_RUN:
                     self._growing.append(trade)
                 else:
                     self._growing = None
-        elif seen is Seen.JUMP and hole is not None:
-            self.before[hole.first] = tuple(self.run)
+        elif status is IdStatus.JUMP and gap is not None:
+            self.before[gap.first] = tuple(self.run)
             self.run = [trade]
-            self.after[hole.last] = self._growing = [trade]
+            self.after[gap.last] = self._growing = [trade]
             self._forget_closed()
-        elif seen is Seen.FILLED and hole is not None:
+        elif status is IdStatus.FILLED and gap is not None:
             self.after[trade.first_trade_id - 1] = [trade]
             self.before[trade.last_trade_id + 1] = (trade,)
 
     def _forget_closed(self) -> None:
-        if max(len(self.before), len(self.after)) > 2 * MAX_HOLES:
-            holes = self.open_holes
-            firsts, lasts = {hole.first for hole in holes}, {hole.last for hole in holes}
+        if max(len(self.before), len(self.after)) > 2 * MAX_GAPS:
+            gaps = self.open_gaps
+            firsts, lasts = {gap.first for gap in gaps}, {gap.last for gap in gaps}
             self.before = {first: run for first, run in self.before.items() if first in firsts}
             self.after = {last: run for last, run in self.after.items() if last in lasts}

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from zlib import crc32
 
-from quantstream.binance.wire import Standing, heartbeat_standing, parse_record
+from quantstream.binance.wire import LogPosition, heartbeat_position, parse_record
 from quantstream.core.errors import BadRecord, Broken, Unavailable
 from quantstream.core.trade import Trade
 from quantstream.kafka import Reader, Writer
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.payloads import Event, encode
 from quantstream.messages.topics import EVENTS, HEADER_KIND, HEADER_ORIGIN, HEADER_RECEIVED_AT, TRADES
 from quantstream.settings import Kafka
@@ -65,7 +65,7 @@ class KafkaTradeLog:
                 queued, changed_at = now, loop.time()
             elif loop.time() - changed_at > self.patience:
                 raise Broken(
-                    f"the broker took no trade for {self.patience:g} s; the next start repairs from the topic's end"
+                    f"the broker took no trade for {self.patience:g} s; the next start fills the gap from the topic's end"
                 )
             await asyncio.sleep(ROOM_POLL)
 
@@ -74,7 +74,9 @@ class KafkaTradeLog:
         try:
             self.writer.check()
         except Unavailable as error:
-            raise Broken(f"trades cannot be written; the next start repairs from the topic's end: {error}") from error
+            raise Broken(
+                f"trades cannot be written; the next start fills the gap from the topic's end: {error}"
+            ) from error
         queued = self.writer.queued
         self.on_queued(queued)
         return queued
@@ -94,11 +96,13 @@ class KafkaTradeLog:
         try:
             self.writer.send(TRADES, symbol, raw, self._encoded)
         except Unavailable as error:
-            raise Broken(f"trades cannot be written; the next start repairs from the topic's end: {error}") from error
+            raise Broken(
+                f"trades cannot be written; the next start fills the gap from the topic's end: {error}"
+            ) from error
 
     def dead(self, source: str, reason: str, raw: bytes) -> None:
         """Put a record that nobody can parse aside."""
-        put_aside(self.writer, source, reason, raw, self.now())
+        dead_letter(self.writer, source, reason, raw, self.now())
 
     def event(self, event: Event) -> None:
         """Tell the operators something."""
@@ -116,14 +120,14 @@ def trade_writer(kafka: Kafka) -> Writer:
     )
 
 
-def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | Standing]]:
+def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | LogPosition]]:
     """Return, per symbol, what the end of the topic holds in its order: trades, and where heartbeats say that it stood.
 
     A symbol that is not there is looked for further back, but not for ever: one that ingest follows has a record a second.
     Raises: Unavailable.
     """
     wanted = set(symbols)
-    found: dict[str, deque[Trade | Standing]] = {}
+    found: dict[str, deque[Trade | LogPosition]] = {}
     reader = Reader(kafka)
     try:
         partitions = reader.partitions(TRADES)
@@ -133,7 +137,7 @@ def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | Stand
             here = {symbol for symbol in wanted if crc32(symbol.encode()) % len(partitions) == partition}
             while end > max(low, high - MAX_LOOK_BACK) and (here - found.keys() or end == high):
                 start = max(low, end - chunk)
-                older: dict[str, deque[Trade | Standing]] = {}
+                older: dict[str, deque[Trade | LogPosition]] = {}
                 for symbol, item in _items(reader, partition, start, end):
                     older.setdefault(symbol, deque(maxlen=TAIL_CHUNK)).append(item)
                 for symbol in older.keys() - found.keys():
@@ -144,7 +148,7 @@ def tails(kafka: Kafka, symbols: Iterable[str]) -> dict[str, deque[Trade | Stand
     return {symbol: items for symbol, items in found.items() if symbol in wanted}
 
 
-def _items(reader: Reader, partition: int, start: int, end: int) -> Iterator[tuple[str, Trade | Standing]]:
+def _items(reader: Reader, partition: int, start: int, end: int) -> Iterator[tuple[str, Trade | LogPosition]]:
     """Yield the trades, and the standings of heartbeats, in the records `[start, end)`, each with its symbol."""
     reader.assign({(TRADES.name, partition): start})
     position = start
@@ -156,7 +160,7 @@ def _items(reader: Reader, partition: int, start: int, end: int) -> Iterator[tup
             symbol, raw = (message.key() or b"").decode(errors="replace"), message.value() or b""
             try:
                 item = parse_record(raw, symbol)
-                yield symbol, item if isinstance(item, Trade) else heartbeat_standing(raw)
+                yield symbol, item if isinstance(item, Trade) else heartbeat_position(raw)
             except BadRecord:
                 continue  # whoever reads the topic as its work has put it aside
         position = max(position, reader.positions().get((TRADES.name, partition), 0))

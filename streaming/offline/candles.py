@@ -18,16 +18,15 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from quantstream.core.candle import Candle
-from quantstream.core.candle_builder import DEFAULT_LATENESS, CandleBuilder
+from quantstream.core.candle_builder import DEFAULT_LATENESS
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.time import interval_length
-from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 from quantstream.files import replacing
 from quantstream.lake.schemas import candle_rows
 from streaming.offline.external_sort import Sorter, row_of, rows_of, void_row
 from streaming.offline.merge_rows import Reconciler
-from streaming.offline.ordered_trades import Disorder, OrderedSymbol, taken
+from streaming.offline.ordered_trades import Disorder, OrderedSymbol
 from streaming.offline.row_account import Account, clock
 from streaming.recordings.cells import CONTRACTS, counts_contracts
 from streaming.recordings.found import Block, Found, LeftOut, Part, Refused, Row
@@ -43,29 +42,8 @@ class Summary:
     trades: int
     duplicates: int
     candles: int
-    gaps: dict[str, list[Hole]]
+    gaps: dict[str, list[Gap]]
     account: Account
-
-
-def build_candles(
-    trades: Iterable[Trade | Block], interval: str = "5m", lateness: int = DEFAULT_LATENESS
-) -> tuple[list[Candle], dict[str, CandleBuilder]]:
-    """Return every candle of trades in order of arrival, by symbol and time, and the builders that made them.
-
-    The last candle of a symbol is incomplete unless the watermark passed its end, exactly as live.
-    """
-    builders: dict[str, CandleBuilder] = {}
-    newest: dict[tuple[str, int], Candle] = {}
-    for item in trades:
-        builder = builders.get(item.symbol)
-        if builder is None:
-            builder = builders[item.symbol] = CandleBuilder(item.symbol, (interval,), lateness)
-        for candle in taken(builder, item.columns) if isinstance(item, Block) else builder.add(item):
-            newest[candle.symbol, candle.opened_at] = candle
-    for builder in builders.values():
-        for candle in builder.open_candles():
-            newest[candle.symbol, candle.opened_at] = candle
-    return [newest[key] for key in sorted(newest)], builders
 
 
 def write_candles(
@@ -232,13 +210,13 @@ class _Made:
         for candle in candles:
             self.newest[symbol, candle.opened_at] = candle
         state = self.symbols[symbol].builder.state
-        if state.unplaced:
+        if state.late_trades:
             if not self.is_sorted:
                 raise Disorder
-            self.account.placed -= state.unplaced
-            reason = f"{state.unplaced} trades up to {clock(state.latest_at)} are older than the first window"
-            self.account.refuse(symbol, reason, state.unplaced)
-            state.unplaced = 0
+            self.account.placed -= state.late_trades
+            reason = f"{state.late_trades} trades up to {clock(state.latest_at)} are older than the first window"
+            self.account.refuse(symbol, reason, state.late_trades)
+            state.late_trades = 0
 
     def candles(self) -> list[Candle]:
         """Return all candles, by symbol and time."""

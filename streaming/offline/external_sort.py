@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags, Ints
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 
 # A row as it lies in the file. Numbers beyond an int64 have a high word of 10¹⁸; `is_void` rows only use their ids up.
 ROW = np.dtype(
@@ -35,7 +35,7 @@ CONTENT = ("price", "price_high", "quantity", "quantity_high", "maker", "is_void
 KEYS = ("line", "source", "at", "maker", "quantity_high", "quantity", "price_high", "price", "is_void")
 
 
-def rows_of(columns: Columns, symbol: int, source: int, line: int) -> Rows:
+def rows_of(columns: TradeColumns, symbol: int, source: int, line: int) -> Rows:
     """Return a block's rows, which stand in `source` from `line` on."""
     rows = np.zeros(len(columns), ROW)
     for name in ("first", "last", "id", "at", "price", "quantity", "maker"):
@@ -64,14 +64,14 @@ def is_plain(rows: Rows) -> Flags:
     return np.asarray((rows["price_high"] == 0) & (rows["quantity_high"] == 0) & ~rows["is_void"], np.bool_)
 
 
-def columns_of(rows: Rows) -> Columns:
+def columns_of(rows: Rows) -> TradeColumns:
     """Return plain rows of one symbol as columns."""
     one = np.zeros(len(rows), np.int64)
     number, first, last, price, quantity, at = (
         np.ascontiguousarray(rows[name]) for name in ("id", "first", "last", "price", "quantity", "at")
     )
     maker, by_id = np.ascontiguousarray(rows["maker"]), np.zeros(len(rows), np.bool_)
-    return Columns(one, one, number, first, last, price, quantity, at, maker, by_id)
+    return TradeColumns(one, one, number, first, last, price, quantity, at, maker, by_id)
 
 
 def trade_of(row: np.void, symbol: str) -> Trade:

@@ -15,7 +15,7 @@ import numpy as np
 
 from quantstream.decode.arrays import Flags
 from streaming.offline.external_sort import CONTENT, ROW, Rows
-from streaming.offline.plausible import Stretches
+from streaming.offline.plausible import Segments
 from streaming.offline.row_account import Account, clock
 
 READ = 1 << 16  # rows read back at once
@@ -28,7 +28,7 @@ class _Told:
 
     row: np.void | None = None
     reach: int = -1
-    stretches: Stretches = field(default_factory=Stretches)
+    segments: Segments = field(default_factory=Segments)
 
 
 class Reconciler:
@@ -40,14 +40,14 @@ class Reconciler:
 
     def take(self, batch: Rows) -> None:
         """Take the next batch in: all rows of a first id are in one."""
-        again = _again(batch)
-        self.account.duplicates += int(np.count_nonzero(again & ~batch["is_void"]))
-        batch = batch[~again]
+        repeated = _repeated(batch)
+        self.account.duplicates += int(np.count_nonzero(repeated & ~batch["is_void"]))
+        batch = batch[~repeated]
         for symbol, rows in by_symbol(batch):
             told = self.told.setdefault(symbol, _Told())
             kept = rows[self._sweep(rows, told)]
             trades = kept[~kept["is_void"]]
-            told.stretches.add(trades["at"], trades["first"], trades["last"])
+            told.segments.add(trades["at"], trades["first"], trades["last"])
             self.file.write(np.ascontiguousarray(kept).data)
 
     def _sweep(self, rows: Rows, told: _Told) -> Flags:
@@ -102,7 +102,7 @@ class Reconciler:
 
     def ordered(self) -> Iterator[tuple[int, Rows]]:
         """Yield each symbol's rows in order of id, a piece at a time, when all batches were taken in."""
-        refused = {symbol: told.stretches.refused() for symbol, told in self.told.items() if told.stretches.trades}
+        refused = {symbol: told.segments.refused() for symbol, told in self.told.items() if told.segments.trades}
         passed: dict[int, int] = dict.fromkeys(self.told, 0)
         self.file.seek(0)
         while raw := self.file.read(READ * ROW.itemsize):
@@ -111,8 +111,8 @@ class Reconciler:
                 is_trade = ~rows["is_void"]
                 if bounds is not None:
                     numbers = passed[symbol] + np.cumsum(is_trade) - 1
-                    stretch = np.searchsorted(bounds[:, 0], numbers, "right") - 1
-                    is_far = is_trade & (bounds[np.maximum(stretch, 0), 2] == 1)
+                    segment = np.searchsorted(bounds[:, 0], numbers, "right") - 1
+                    is_far = is_trade & (bounds[np.maximum(segment, 0), 2] == 1)
                     for row in rows[is_far]:
                         self._refuse(row, "a time that is far from those of the trades before and after it by id")
                     rows_left = rows[~is_far]
@@ -122,7 +122,7 @@ class Reconciler:
                 yield symbol, rows_left
 
 
-def _again(rows: Rows) -> Flags:
+def _repeated(rows: Rows) -> Flags:
     """Return which rows say no more than the one after them; of a time in ms and the same in µs the latter is kept."""
     same = np.zeros(len(rows), np.bool_)
     if len(rows) < 2:

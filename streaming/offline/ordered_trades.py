@@ -10,15 +10,15 @@ import numpy as np
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import MAX_HOLES, Hole
+from quantstream.core.trade_ids import MAX_GAPS, Gap
 from quantstream.decode.arrays import Ints
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.window_sums import PartialSums
 from streaming.offline.external_sort import Rows, columns_of, is_plain, trade_of
 from streaming.offline.plausible import FAR, TOLERANCE
 from streaming.offline.row_account import Account
 
-ALL = 1 << 62  # holes: offline none is forgotten while a window may lack its trades
+ALL = 1 << 62  # gaps: offline none is forgotten while a window may lack its trades
 KEPT_WINDOWS = 3  # closed ones that a trade may still come to: times run against ids by a minute at most
 
 
@@ -31,11 +31,11 @@ class OrderedSymbol:
 
     def __init__(self, symbol: str, interval: str, lateness: int, account: Account, is_sorted: bool) -> None:
         """`is_sorted` says that all was put in order before; else what is not is a `Disorder`."""
-        self.builder = CandleBuilder(symbol, (interval,), lateness, most_holes=ALL)
+        self.builder = CandleBuilder(symbol, (interval,), lateness, max_gaps=ALL)
         self.account, self.is_sorted = account, is_sorted
         self.id, self.last, self.last_at, self.latest_at = NO_TRADE_ID, NO_TRADE_ID, 0, 0
 
-    def block(self, columns: Columns) -> Iterator[Candle]:
+    def block(self, columns: TradeColumns) -> Iterator[Candle]:
         """Take trades in order of id in, yield the candles that they close. Raises: Disorder."""
         first, last, at = columns.first, columns.last, columns.at
         before = np.concatenate([[self.last], last[:-1]])
@@ -50,15 +50,15 @@ class OrderedSymbol:
                 continue
             if not is_next:
                 self._lose(int(before[row]), int(first[row]), int(earlier[row]), int(at[row]))
-            if is_next or number % MAX_HOLES == MAX_HOLES - 1:
+            if is_next or number % MAX_GAPS == MAX_GAPS - 1:
                 bounds.append((row, is_next))
         self.id, self.last, self.last_at = int(columns.id[-1]), int(last[-1]), int(at[-1])
         self.latest_at = max(self.latest_at, int(at.max()))
         yield from self._parts(columns, bounds)
 
-    def _parts(self, columns: Columns, bounds: list[tuple[int, bool]]) -> Iterator[Candle]:
+    def _parts(self, columns: TradeColumns, bounds: list[tuple[int, bool]]) -> Iterator[Candle]:
         if len(bounds) == 1:
-            yield from taken(self.builder, columns)
+            yield from add_columns(self.builder, columns)
         else:
             ends = [row for row, _ in bounds[1:]] + [len(columns)]
             for (start, is_next), end in zip(bounds, ends, strict=True):
@@ -67,7 +67,7 @@ class OrderedSymbol:
                 ):  # its number says that nothing is missing before it: the ids between are of no trade of the market
                     self.builder.state.ids.last_id = int(columns.first[start]) - 1
                 if start < end:
-                    yield from taken(self.builder, columns.between(start, end))
+                    yield from add_columns(self.builder, columns.between(start, end))
                 self._forget()
         self._forget()
 
@@ -114,7 +114,7 @@ class OrderedSymbol:
         ids = self.builder.state.ids
         if first != self.last + 1:
             self._lose(self.last, first, self.last_at, at)
-            ids.holes.append(Hole(self.last + 1, first - 1, min(self.last_at, at), at))
+            ids.open_gaps.append(Gap(self.last + 1, first - 1, min(self.last_at, at), at))
         self.last = ids.last_id = last
 
     def _check(self, first: Ints, before: Ints, at: Ints, earlier: Ints) -> None:
@@ -125,18 +125,18 @@ class OrderedSymbol:
             raise Disorder
 
     def _lose(self, before: int, first: int, after: int, at: int) -> None:
-        self.account.lose(self.builder.state.symbol, Hole(before + 1, first - 1, min(after, at), at))
+        self.account.lose(self.builder.state.symbol, Gap(before + 1, first - 1, min(after, at), at))
 
     def _forget(self) -> None:
-        """Drop the holes that no window can lack trades of any more."""
+        """Drop the gaps that no window can lack trades of any more."""
         ids = self.builder.state.ids
-        if len(ids.holes) > 1:
+        if len(ids.open_gaps) > 1:
             ((interval, length),) = self.builder.lengths.items()
             oldest = self.builder.state.next_open[interval] - KEPT_WINDOWS * length
-            ids.holes = [hole for hole in ids.holes if hole.before >= oldest]
+            ids.open_gaps = [gap for gap in ids.open_gaps if gap.before >= oldest]
 
 
-def taken(builder: CandleBuilder, columns: Columns) -> Iterator[Candle]:
+def add_columns(builder: CandleBuilder, columns: TradeColumns) -> Iterator[Candle]:
     """Take a block of one symbol's trades in, summed up wherever they follow one another; the same as one by one."""
     sums = PartialSums([builder.state.symbol], builder.lengths.values(), lambda *_: builder)
     for _, candles in sums.add(columns):

@@ -1,6 +1,6 @@
 """Which trades are dated where their ids say: ids and times run alike, so a trade far from its neighbours has a false time or id.
 
-Trades of one symbol, in order of id, are cut into *stretches* wherever the time leaps. Where stretches contradict each other,
+Trades of one symbol, in order of id, are cut into *segments* wherever the time leaps. Where segments contradict each other,
 those that go together and hold the most trades are believed (a longest increasing subsequence, weighted); the others are refused.
 """
 
@@ -20,8 +20,8 @@ FAR = DAY  # between trades whose ids follow one another
 FEW = 3  # trades at either end of all: across such a leap they are taken for misdated
 
 
-class Stretches:
-    """The stretches of one symbol, as its trades come in order of id."""
+class Segments:
+    """The segments of one symbol, as its trades come in order of id."""
 
     def __init__(self) -> None:
         self.starts, self.lows, self.highs = array("q"), array("q"), array("q")
@@ -38,7 +38,7 @@ class Stretches:
         ends = np.append(bounds[1:], len(at)) - 1
         lows, highs = np.minimum.reduceat(at, bounds), np.maximum.reduceat(at, bounds)
         begin = 0
-        if self.trades and (not len(starts) or starts[0]):  # goes on with the last stretch
+        if self.trades and (not len(starts) or starts[0]):  # goes on with the last segment
             self.lows[-1], self.highs[-1] = min(self.lows[-1], int(lows[0])), max(self.highs[-1], int(highs[0]))
             self.lasts[-1] = int(last[ends[0]])
             begin = 1
@@ -51,7 +51,7 @@ class Stretches:
         self._at = int(at[-1])
 
     def _cuts(self, at: Ints) -> Ints:
-        """Return where a stretch begins: after a leap, or where small steps back have added up to one."""
+        """Return where a segment begins: after a leap, or where small steps back have added up to one."""
         before = np.concatenate([[self._at if self.trades else at[0]], at[:-1]])
         leaps = np.abs(at - before) > TOLERANCE
         if (at < before).any():
@@ -71,7 +71,7 @@ class Stretches:
                 high = max(high, time)
 
     def refused(self) -> Ints | None:
-        """Return the bounds of stretches and which are refused, (rows, 3): first row, end row, 1 where refused; None for none."""
+        """Return the bounds of segments and which are refused, (rows, 3): first row, end row, 1 where refused; None for none."""
         low, high = np.array(self.lows), np.array(self.highs)
         starts = np.array(self.starts)
         ends = np.append(starts[1:], self.trades)
@@ -96,7 +96,7 @@ class Stretches:
 
 
 def most_trades(low: Ints, high: Ints, size: Ints) -> Flags:
-    """Return which stretches are believed: none lies before the one believed before it, and together they hold the most."""
+    """Return which segments are believed: none lies before the one believed before it, and together they hold the most."""
     believed = np.ones(len(low), np.bool_)
     reach = np.maximum.accumulate(high)
     if (low[1:] >= reach[:-1] - TOLERANCE).all():
@@ -111,12 +111,12 @@ def most_trades(low: Ints, high: Ints, size: Ints) -> Flags:
 
 
 def _heaviest(low: list[int], high: list[int], size: list[int], begins_all: bool) -> Flags:
-    """Return which stretches the best chain has: the most trades; of equals that begin anywhere the one that begins last.
+    """Return which segments the best chain has: the most trades; of equals that begin anywhere the one that begins last.
 
     Chains are kept by where they end, only those that no other beats by ending sooner and being better.
     """
-    ends: list[int] = []  # high of each chain's last stretch, rising
-    chains: list[tuple[int, int, int]] = []  # trades held, beginning, last stretch; rising
+    ends: list[int] = []  # high of each chain's last segment, rising
+    chains: list[tuple[int, int, int]] = []  # trades held, beginning, last segment; rising
     before: list[int] = []
     for number, (lowest, highest, count) in enumerate(zip(low, high, size, strict=True)):
         place = bisect_right(ends, lowest + TOLERANCE)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from quantstream.core.errors import QuantStreamError
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 
 MOST_NAMED = 1_000_000  # names kept; the counts go on
-MOST_HOLES = 100_000  # gaps kept as values; each has its name besides
+MAX_GAPS_LISTED = 100_000  # gaps kept as values; each has its name besides
 
 
 def clock(at: int) -> str:
@@ -32,7 +32,7 @@ class Account:
     duplicates: int = 0
     refused: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
-    gaps: dict[str, list[Hole]] = field(default_factory=dict)
+    gaps: dict[str, list[Gap]] = field(default_factory=dict)
     gap_count: int = 0
     missing: int = 0  # ids in them
     set_aside: list[str] = field(default_factory=list)  # why whole files were not read
@@ -47,16 +47,16 @@ class Account:
         self.refused += rows
         self._name(f"{place}: {reason}")
 
-    def lose(self, symbol: str, hole: Hole) -> None:
+    def lose(self, symbol: str, gap: Gap) -> None:
         """Note ids that no row has."""
         kept = self.gaps.setdefault(symbol, [])
-        if len(kept) < MOST_HOLES:
-            kept.append(hole)
+        if len(kept) < MAX_GAPS_LISTED:
+            kept.append(gap)
         self.gap_count += 1
-        self.missing += hole.missing
+        self.missing += gap.missing
         self._name(
-            f"{symbol}: {hole.missing:,} trade ids missing, {hole.first} to {hole.last}, "
-            f"between {clock(hole.after)} and {clock(hole.before)}; "
+            f"{symbol}: {gap.missing:,} trade ids missing, {gap.first} to {gap.last}, "
+            f"between {clock(gap.after)} and {clock(gap.before)}; "
             "candles they may belong to have is_complete = false"
         )
 

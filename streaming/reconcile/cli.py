@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from quantstream.core.errors import Misconfigured, QuantStreamError
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 if TYPE_CHECKING:
     from streaming.reconcile.proof_report import Proof
@@ -24,7 +25,7 @@ MOMENT = "ISO 8601 in UTC, or 15m, 2h, 1d ago by the exchange's clock"
 COMMANDS = {
     "verify": "Prove the lake's candles: against its trades and against the exchange's klines; exit 0 only if nothing differs.",
     "replay": "Recompute candles from the trades topic and compare them with the live ones; exit 0 only if nothing differs.",
-    "repair": "Mend incomplete and differing candles from the exchange's klines, as new revisions.",
+    "repair": "Correct incomplete and differing candles from the exchange's klines, as new revisions.",
 }
 SettingsOf = Callable[[Path | None], Settings]
 
@@ -116,8 +117,8 @@ def _repair(settings: Settings, given: argparse.Namespace) -> tuple[list[str], i
     from streaming.reconcile.proof_report import NOT_COMPARED
     from streaming.reconcile.repair_command import repair_lines, run_repair
 
-    mended, troubles = run_repair(settings, given.start, given.symbols)
-    return repair_lines(mended, troubles), NOT_COMPARED if troubles else 0
+    corrections, troubles = run_repair(settings, given.start, given.symbols)
+    return repair_lines(corrections, troubles), NOT_COMPARED if troubles else 0
 
 
 def _replay(settings: Settings, given: argparse.Namespace) -> tuple[list[str], int]:

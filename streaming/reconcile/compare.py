@@ -84,8 +84,10 @@ def judge(
         return "different", tuple(name for name in (*TRADE_FIELDS, "candle") if name in fields)
     if not stored.is_complete:
         return "incomplete", ()
-    is_mended_alike = recomputed is not None and all(getattr(stored, n) == getattr(recomputed, n) for n in KLINE_FIELDS)
-    return ("equal" if by_klines or is_mended_alike else "unproved"), ()
+    agrees_with_trades = recomputed is not None and all(
+        getattr(stored, n) == getattr(recomputed, n) for n in KLINE_FIELDS
+    )
+    return ("equal" if by_klines or agrees_with_trades else "unproved"), ()
 
 
 def as_printed(stored: Stored | Candle, kline: Candle, name: str) -> bool:

@@ -25,7 +25,7 @@ def run_verify(since: str = "1d", symbols: Sequence[str] = (), run: str = "") ->
 
 
 def run_repair(since: str = "1d", symbols: Sequence[str] = ()) -> str:
-    """Mend the candles since a moment from the exchange's klines, and return the last sentence.
+    """Correct the candles since a moment from the exchange's klines, and return the last sentence.
 
     Raises: Unavailable when the exchange or the broker did not answer, or a symbol could not be looked at.
     """
@@ -39,11 +39,11 @@ def _only(symbols: Sequence[str]) -> list[str]:
 def _run(arguments: Sequence[str]) -> str:
     command = [sys.executable, "-m", "streaming", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # the task's time limit ends it
-    said, complaints = done.stdout.splitlines(), done.stderr.splitlines()
-    for line in [*complaints, *said]:
+    output, complaints = done.stdout.splitlines(), done.stderr.splitlines()
+    for line in [*complaints, *output]:
         log.info("%s", line)
-    last = (said or complaints or ["it said nothing"])[-1]
-    if done.returncode == DIFFERS and said:  # Python itself ends with 1 as well, and says nothing on this side
+    last = (output or complaints or ["it said nothing"])[-1]
+    if done.returncode == DIFFERS and output:  # Python itself ends with 1 as well, and says nothing on this side
         raise DataRejected(last)
     if done.returncode:
         raise Unavailable(last)

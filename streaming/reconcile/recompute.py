@@ -34,7 +34,7 @@ class DayOfTrades:
     """The trades of one symbol over (a part of) a day in their windows, and which of them are there twice."""
 
     def __init__(self, rows: pa.Table, lengths: Mapping[str, int], seen: Sequence, skips: bool | None = None) -> None:
-        """`seen` goes on from day to day: it tells what is repeated and, in its holes, what is missing.
+        """`seen` goes on from day to day: it tells what is repeated and, in its gaps, what is missing.
 
         `skips` is what an earlier day of the symbol said of its ids, None when there was none.
         """

@@ -1,4 +1,4 @@
-"""Candles that lack trades, mended from the exchange's own klines: a newer revision with `source = klines`.
+"""Candles that lack trades, corrected from the exchange's own klines: a newer revision with `source = klines`.
 
 Ingest fetches missing trades itself, and then the aggregator revises the candle. What is still incomplete, missing or other than
 the exchange's some minutes later is for this. Running it again finds nothing to do: it looks at the topic it writes to.
@@ -20,12 +20,12 @@ from streaming.reconcile.compare import KLINE_FIELDS, as_printed
 from streaming.reconcile.corrections import Corrector, Key, Known, corrected, known_candles
 from streaming.reconcile.moments import moment_text
 
-SETTLE = 5 * MINUTE  # of exchange time after a window closed: ingest's own repairs come sooner
-Repair = tuple[Candle, "Repaired"]
+SETTLE = 5 * MINUTE  # of exchange time after a window closed: ingest's own gap fill comes sooner
+Planned = tuple[Candle, "Correction"]
 
 
-class Repaired(msgspec.Struct, frozen=True):
-    """What was mended: `fields` names what was not the exchange's, or says `missing` or `incomplete`."""
+class Correction(msgspec.Struct, frozen=True):
+    """What was corrected: `fields` names what was not the exchange's, or says `missing` or `incomplete`."""
 
     symbol: str
     interval: str
@@ -38,17 +38,17 @@ class Repaired(msgspec.Struct, frozen=True):
         return f"{self.symbol} {self.interval} {self.opened_at}: {', '.join(self.fields)}; now revision {self.revision}"
 
 
-def find_repairs(known: Mapping[Key, Known], klines: Iterable[Candle]) -> list[Repair]:
+def find_corrections(known: Mapping[Key, Known], klines: Iterable[Candle]) -> list[Planned]:
     """Return the corrections that klines of windows which the live path has closed call for."""
-    repairs = []
+    planned = []
     for kline in klines:
         there = known.get((kline.symbol, kline.interval, kline.opened_at))
         fields = _wrong(there.candle if there else None, kline)
         if fields:
             candle = corrected(kline, there.candle.revision if there else -1)
             key = (kline.symbol, kline.interval, moment_text(kline.opened_at))
-            repairs.append((candle, Repaired(*key, fields, candle.revision)))
-    return repairs
+            planned.append((candle, Correction(*key, fields, candle.revision)))
+    return planned
 
 
 def _wrong(there: Candle | None, kline: Candle) -> list[str]:
@@ -65,27 +65,27 @@ def repair(
     symbols: Sequence[str],
     intervals: Sequence[str],
     start: int,
-) -> tuple[list[Repaired], list[str]]:
-    """Mend the candles of some symbols from `start` (µs) on; return what was mended, and why a symbol was passed over.
+) -> tuple[list[Correction], list[str]]:
+    """Correct the candles of some symbols from `start` (µs) on; return what was corrected, and why a symbol was passed over.
 
-    Raises: Unavailable when the exchange or the broker does not answer; what was mended until then is.
+    Raises: Unavailable when the exchange or the broker does not answer; what was corrected until then is.
     """
     until = exchange_time(rest) - SETTLE
     known = known_candles(reader, frozenset(symbols), start)
     partitions = {key[0]: there.partition for key, there in known.items()}
-    mended: list[Repaired] = []
+    corrections: list[Correction] = []
     troubles: list[str] = []
     for symbol in symbols:
-        repairs: list[Repair] = []
+        planned: list[Planned] = []
         try:
             for interval in intervals:
-                repairs += find_repairs(known, _klines(rest, known, symbol, interval, until, troubles))
+                planned += find_corrections(known, _klines(rest, known, symbol, interval, until, troubles))
         except (Misconfigured, DataRejected) as error:
             troubles.append(str(error))
             continue
-        corrector.publish(reader, [candle for candle, _ in repairs], partitions)
-        mended += [what for _, what in repairs]
-    return mended, troubles
+        corrector.publish(reader, [candle for candle, _ in planned], partitions)
+        corrections += [what for _, what in planned]
+    return corrections, troubles
 
 
 def _klines(

@@ -9,15 +9,15 @@ from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 from streaming.reconcile.corrections import Corrector
 from streaming.reconcile.moments import parse_moment
-from streaming.reconcile.repair import Repaired, repair
+from streaming.reconcile.repair import Correction, repair
 from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 
 BROKER_PATIENCE = 5.0  # seconds
 SHOWN = 50  # repairs that are named one by one
 
 
-def run_repair(settings: Settings, start: str = "1d", symbols: str | None = None) -> tuple[list[Repaired], list[str]]:
-    """Repair what the texts of a command line ask for; return what was mended and what went wrong.
+def run_repair(settings: Settings, start: str = "1d", symbols: str | None = None) -> tuple[list[Correction], list[str]]:
+    """Repair what the texts of a command line ask for; return what was corrected and what went wrong.
 
     Raises: Misconfigured, Unavailable.
     """
@@ -31,9 +31,11 @@ def run_repair(settings: Settings, start: str = "1d", symbols: str | None = None
         reader.close()
 
 
-def repair_lines(mended: Sequence[Repaired], troubles: Sequence[str]) -> list[str]:
+def repair_lines(corrections: Sequence[Correction], troubles: Sequence[str]) -> list[str]:
     """Return what became of it, in sentences."""
-    lines = [str(one) for one in mended[:SHOWN]]
-    lines += [f"… and {len(mended) - SHOWN:,} more"] if len(mended) > SHOWN else []
-    lines.append(f"{len(mended):,} candles mended from the exchange's klines." if mended else "Nothing to mend.")
+    lines = [str(one) for one in corrections[:SHOWN]]
+    lines += [f"… and {len(corrections) - SHOWN:,} more"] if len(corrections) > SHOWN else []
+    lines.append(
+        f"{len(corrections):,} candles corrected from the exchange's klines." if corrections else "Nothing to correct."
+    )
     return lines + [f"Not looked at: {trouble}" for trouble in troubles]

@@ -101,7 +101,7 @@ class Replay:
             self.result.trades += 1
             made = builder.add(item)
             if is_first and partition not in self.whole:
-                self.partial_until[symbol] = max((hole.before for hole in builder.state.ids.holes), default=-1)
+                self.partial_until[symbol] = max((gap.before for gap in builder.state.ids.open_gaps), default=-1)
         else:
             made = builder.heartbeat(item)
         for candle in made:

@@ -41,7 +41,7 @@ def run_replay(
     partition_counts(settings.kafka, BROKER_PATIENCE)
     with _reader(settings) as reader:
         corrector = Corrector(settings.kafka) if publish else None
-        clock = exchange_clock(rest_of(settings), Lake(settings.lake_url))
+        clock = exchange_clock(rest_of(settings), Lake(settings.lake_url, may_create=False))
         from_at, to_at = (None if text is None else parse_moment(text, clock) for text in (start, end))
         if from_at is not None and to_at is not None and to_at <= from_at:
             raise Misconfigured(f"--to {end} is not after --from-time {start}")

@@ -8,7 +8,8 @@ from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.lake.store import Lake
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 from streaming.reconcile.verify import newest_close
 
 REST_TRIES = 3  # a person waits: 2 s for an exchange that is not there

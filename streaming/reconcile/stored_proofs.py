@@ -22,10 +22,10 @@ def keep(lake: Lake, proof: Proof, at: int, run: str = "") -> None:
     """
     rows = []
     for one in proof.symbols:
-        said = [str(difference) for difference in one.differences]
-        said += [f"{text} missing" for text in one.missing_windows] + [f"{text} twice" for text in one.duplicate_rows]
+        texts = [str(difference) for difference in one.differences]
+        texts += [f"{text} missing" for text in one.missing_windows] + [f"{text} twice" for text in one.duplicate_rows]
         counts = {name: getattr(one, name) for name in SCHEMAS["proofs"].names if hasattr(one, name)}
-        extra = {"verified_at": utc(at), "differences": said[:KEPT_DIFFERENCES], "run": run}
+        extra = {"verified_at": utc(at), "differences": texts[:KEPT_DIFFERENCES], "run": run}
         rows.append({**counts, **extra, "not_compared": " ".join(proof.not_compared)})
     schema = pa.schema([each for each in SCHEMAS["proofs"] if each.name != "date"])
     if rows:

@@ -298,12 +298,12 @@ class SymbolRun:
 
     def _count_missing_trades(self) -> None:
         proof = next(iter(self.spans.values())).proof
-        for hole in self.ids.holes:
-            if hole.after:  # what came before the first trade was never promised
-                proof.missing_trades += hole.missing
-                proof.note("missing_trade_ids", f"{hole.first}-{hole.last}")
-                if (day := self.days.get(window_start(hole.before, DAY))) is not None:
-                    day.missing_trades += hole.missing
+        for gap in self.ids.open_gaps:
+            if gap.after:  # what came before the first trade was never promised
+                proof.missing_trades += gap.missing
+                proof.note("missing_trade_ids", f"{gap.first}-{gap.last}")
+                if (day := self.days.get(window_start(gap.before, DAY))) is not None:
+                    day.missing_trades += gap.missing
 
 
 def _repeated(names: Iterable[str]) -> list[tuple[str, int]]:

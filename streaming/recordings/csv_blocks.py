@@ -1,6 +1,6 @@
 """CSV of trades as columns, a block at a time: a hundred nanoseconds a trade instead of microseconds.
 
-Rows that are plain through and through become `Columns` in a compiled loop; any others are left to
+Rows that are plain through and through become `TradeColumns` in a compiled loop; any others are left to
 `streaming.recordings.csv_layouts`, which reads one row and alone decides what it means. A property test holds the two together.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from quantstream.decode import rows
 from quantstream.decode.arrays import Flags
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.records import AMOUNT, FIRST_ID, ID, LAST_ID, PADDING, TRADED_AT, UNITS
 from streaming.recordings.csv_layouts import ARCHIVES, Layout
 
@@ -48,7 +48,7 @@ def _next_line(read: Read) -> bytes:
     return b""
 
 
-def columns_of(block: bytes, layout: Layout | None = None) -> tuple[Columns, Flags] | None:
+def columns_of(block: bytes, layout: Layout | None = None) -> tuple[TradeColumns, Flags] | None:
     """Return the rows of a block and which of them are plain digits and True or False; None when their layout is another.
 
     Without a layout they are an archive's. What is said of the other rows means nothing.
@@ -68,7 +68,7 @@ def columns_of(block: bytes, layout: Layout | None = None) -> tuple[Columns, Fla
     one = np.zeros(count, np.int64)  # a file holds one symbol
     number, first, last, price, quantity, at = table
     by_id = np.zeros(count, np.bool_)
-    return Columns(one, one, number, first, last, price, quantity, at, maker, by_id), sound
+    return TradeColumns(one, one, number, first, last, price, quantity, at, maker, by_id), sound
 
 
 def _archive(cells: Sequence[bytes]) -> Layout | None:

@@ -116,7 +116,8 @@ def _places_named_twice(known: Sequence[str], exact: Sequence[str]) -> list[int]
     return [
         place
         for place, name in enumerate(known)
-        if (name in read_by and known.count(name) > 1) or (exact[place] in EVENT_NAMES and exact.count(exact[place]) > 1)
+        if (name in read_by and known.count(name) > 1)
+        or (exact[place] in EVENT_NAMES and exact.count(exact[place]) > 1)
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.decode.arrays import Flags
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from streaming.recordings import csv_blocks
 from streaming.recordings.csv_layouts import Layout, cells_of, is_header, layout_of, trade_of
 from streaming.recordings.found import Block, Refused, Row
@@ -60,7 +60,7 @@ class Table:
             self._symbol = self.named()
         return self._symbol
 
-    def _mixed(self, lines: Sequence[bytes], columns: Columns, sound: Flags) -> Iterator[Block | Row | Refused]:
+    def _mixed(self, lines: Sequence[bytes], columns: TradeColumns, sound: Flags) -> Iterator[Block | Row | Refused]:
         edges = np.flatnonzero(np.diff(sound)) + 1
         bounds = [0, *edges.tolist(), len(sound)]
         for start, end in pairwise(bounds):

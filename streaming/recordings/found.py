@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from quantstream.core.trade import Trade
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Block:
     """Consecutive rows of one symbol's trades; `line` is where the first of them stands."""
 
     symbol: str
-    columns: Columns
+    columns: TradeColumns
     line: int = 0
 
 

@@ -98,7 +98,7 @@ def _event(raw: bytes, kind: str, execution: str | None, line: int) -> Row | Lef
 
 
 def _off_market(event: Mapping[str, Any], line: int) -> LeftOut:
-    """Its ids are used up by it, where they can be told: they are no gap."""
+    """Return a trade off the market with its ids, where they can be read: they are no gap."""
     try:
         first = whole(event["t"] if "t" in event else event["f"])
         last = whole(event["t"] if "t" in event else event["l"])

@@ -56,7 +56,7 @@ class NoTrades(BadRecord):
 
 @dataclass(frozen=True)
 class Given:
-    """What a person says of files that do not tell it themselves: the symbol, and the names of the columns in order."""
+    """What the user names because the files do not: the symbol, and the names of the columns in order."""
 
     symbol: str | None = None
     columns: tuple[str, ...] | None = None
@@ -155,7 +155,7 @@ def _readable(path: Path) -> Iterator[BinaryIO]:
 
 
 def _members(raw: BinaryIO, path: Path, given: Given) -> Iterator[Found]:
-    """Every file of trades in an archive; what an operating system adds is none, and other files are none either."""
+    """Yield every file of trades in an archive, without files that an operating system adds and those of other kinds."""
     _check_sum(path)
     with zipfile.ZipFile(raw) as packed:
         names = dict.fromkeys(name for name in packed.namelist() if _holds_data(name))
@@ -180,8 +180,8 @@ def _check_sum(path: Path) -> None:
         with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         with beside.open("rb") as sums:
-            said = sums.read(MAX_SUMS).lower()
-        if found.encode() not in said:
+            listed = sums.read(MAX_SUMS).lower()
+        if found.encode() not in listed:
             raise BadRecord(f"{path} does not match its checksum file; fetch it again")
 
 
@@ -213,7 +213,7 @@ def _part(stream: BinaryIO, place: str, names: tuple[str, ...], given: Given) ->
 
 
 def _after(head: bytes, stream: BinaryIO) -> Read:
-    """Return what reads a stream whose beginning was read already; never more than asked for."""
+    """Return a read function for a stream whose head was read already; it never returns more than asked for."""
     begun = io.BytesIO(head)
     return lambda size: begun.read(size) or stream.read(size)
 

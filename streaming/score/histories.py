@@ -1,4 +1,4 @@
-"""The last closed candles of each symbol as arrays, filled from the lake and kept up by the candles topic.
+"""The last closed candles of every symbol, filled from the lake and kept up by the candles topic.
 
 A score needs a finite warm-up of candles; where it comes from must not matter, so this is the one place. A lake that does not
 answer holds nothing up: what is in memory serves, and the lake is asked again later.
@@ -10,161 +10,21 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from itertools import count
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from quantstream.core.candle import Candle
-from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Unavailable
-from quantstream.core.time import interval_length
-from quantstream.features import COLUMNS, STEP_US, Series, run_of
+from quantstream.features import Series
+from streaming.score.candle_history import CandleHistory
 
-ROOM = 2_048  # candles to append before the arrays are moved back to their start: a week of five minutes
 FIRST_RELOAD, LAST_RELOAD = 3.0, 300.0  # seconds between looks into the lake; doubles while they bring nothing new
 PATIENCE = 5.0  # seconds that a candle waits for the lake, the first time that it needs it
 SLOW = 60.0  # seconds after which a lake that is being read counts as away
 LONGEST_AWAY = 60.0  # seconds between tries of a lake that is away
-MOST_EDITS = 2**32  # of one history: those of another one, of the same symbol too, have other numbers
 LoadCandles = Callable[[str, int, int], pd.DataFrame]
 
 log = logging.getLogger(__name__)
-_begun = count()
-
-
-def candle_floats(candle: Candle) -> tuple[float, ...]:
-    """Return a candle's numbers in the order of `COLUMNS`, correctly rounded: what the lake's frame holds."""
-    return (
-        candle.open / UNIT,
-        candle.high / UNIT,
-        candle.low / UNIT,
-        candle.close / UNIT,
-        candle.volume / UNIT,
-        candle.taker_buy_volume / UNIT,
-    )
-
-
-class CandleHistory:
-    """The candles of one symbol over the newest `size` windows, in time order, in arrays with room to append."""
-
-    def __init__(self, symbol: str, interval: str, size: int) -> None:
-        self.symbol, self.interval, self.size = symbol, interval, size
-        self.length = interval_length(interval)
-        self._times: NDArray[np.int64] = np.empty(size + ROOM, dtype=np.int64)
-        self._values: NDArray[np.float64] = np.empty((len(COLUMNS), size + ROOM))
-        self._revisions: NDArray[np.int32] = np.empty(size + ROOM, dtype=np.int32)
-        self._start = self._end = 0
-        self._edits = next(_begun) * MOST_EDITS
-        self._sound: int | None = 0  # of the newest candles; None where it has to be found again
-        self.reload_at = float("-inf")  # monotonic seconds
-        self.pause = FIRST_RELOAD
-        self.trouble = ""  # why what the lake holds of it cannot be taken
-
-    @property
-    def times(self) -> NDArray[np.int64]:
-        """Opening times, µs, increasing."""
-        return self._times[self._start : self._end]
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """The candles' numbers, (`COLUMNS`, candles)."""
-        return self._values[:, self._start : self._end]
-
-    @property
-    def revisions(self) -> NDArray[np.int32]:
-        """The candles' revisions: of two the higher one counts, whichever comes first."""
-        return self._revisions[self._start : self._end]
-
-    def add(self, candle: Candle) -> None:
-        """Take a closed candle, or a revision of one; one that is older than what is here changes nothing."""
-        times = self.times
-        if len(times) == 0 or candle.opened_at > times[-1]:
-            self._append(candle.opened_at, candle_floats(candle), candle.revision)
-            return
-        place = int(np.searchsorted(times, candle.opened_at))
-        row = np.array(candle_floats(candle))
-        if times[place] == candle.opened_at:
-            if candle.revision < self.revisions[place]:
-                return
-            self.revisions[place] = candle.revision
-            if not np.array_equal(self.values[:, place], row):
-                self.values[:, place] = row
-                self._edited()
-        elif candle.opened_at > times[-1] - self.size * self.length:
-            self._replace(
-                np.insert(times, place, candle.opened_at),
-                np.insert(self.values, place, row, axis=1),
-                np.insert(self.revisions, place, candle.revision),
-            )
-
-    def fill(self, frame: pd.DataFrame) -> int:
-        """Take older candles from the lake and return how many were new; those already here win, but for higher revisions."""
-        at = (frame["opened_at"].astype("int64") if len(frame) else pd.Series(dtype="int64")).to_numpy()
-        revisions = (
-            frame["revision"].to_numpy(np.int32) if "revision" in frame.columns else np.zeros(len(at), dtype=np.int32)
-        )
-        places = np.searchsorted(self.times, at)
-        is_here = np.append(self.times, -1)[places] == at
-        is_new = ~is_here | (revisions > np.append(self.revisions, -1)[places])
-        if not is_new.any():
-            return 0
-        values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan).T
-        stays = np.ones(len(self.times), dtype=bool)
-        stays[places[is_here & is_new]] = False
-        times = np.concatenate([at[is_new], self.times[stays]])
-        order = np.argsort(times, kind="stable")
-        self._replace(
-            times[order],
-            np.concatenate([values[:, is_new], self.values[:, stays]], axis=1)[:, order],
-            np.concatenate([revisions[is_new], self.revisions[stays]])[order],
-        )
-        return int(is_new.sum())
-
-    def series(self) -> Series:
-        """Return the candles up to the newest, not copied: they hold until the next one is added."""
-        columns = dict(zip(COLUMNS, self.values, strict=True))
-        if self._sound is None:
-            self._sound = run_of(self.times, columns)
-        return Series(self.times, columns, edits=self._edits, sound=self._sound)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether every window of the warm-up is there."""
-        return self._end - self._start == self.size
-
-    def _append(self, at: int, row: tuple[float, ...], revision: int) -> None:
-        if self._end == len(self._times):
-            self._moved(self.times.copy(), self.values.copy(), self.revisions.copy())
-        follows = self._end > self._start and at == self._times[self._end - 1] + STEP_US
-        self._times[self._end], self._values[:, self._end] = at, row
-        self._revisions[self._end] = revision
-        self._end += 1
-        if self._sound is not None and follows:
-            self._sound += 1  # a candle's own prices are sound: its type sees to that
-        else:
-            self._sound = None
-        self._trim()
-
-    def _replace(self, times: NDArray[np.int64], values: NDArray[np.float64], revisions: NDArray[np.int32]) -> None:
-        keep = times > times[-1] - self.size * self.length
-        self._moved(times[keep], values[:, keep], revisions[keep])
-        self._edited()
-
-    def _moved(self, times: NDArray[np.int64], values: NDArray[np.float64], revisions: NDArray[np.int32]) -> None:
-        self._start, self._end = 0, len(times)
-        self._times[: self._end], self._values[:, : self._end] = times, values
-        self._revisions[: self._end] = revisions
-
-    def _edited(self) -> None:
-        self._edits += 1
-        self._sound = None
-
-    def _trim(self) -> None:
-        oldest = self._times[self._end - 1] - self.size * self.length
-        while self._times[self._start] <= oldest:
-            self._start += 1
 
 
 class CandleHistories:
@@ -176,15 +36,15 @@ class CandleHistories:
         size: int,
         load: LoadCandles,
         clock: Callable[[], float] = time.monotonic,
-        aside: Executor | None = None,
+        executor: Executor | None = None,
         on_lake: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `aside` runs it while candles go on (a thread).
+        """`load(symbol, start, end)` reads the lake over `[start, end)` in µs; `executor` runs it while candles go on (a thread).
 
         `on_lake` is told why the lake cannot be read, once, and nothing when it can be again.
         """
         self.interval, self.size, self.load, self.clock = interval, size, load, clock
-        self._aside = aside or ThreadPoolExecutor(1, "histories")
+        self._executor = executor or ThreadPoolExecutor(1, "histories")
         self._on_lake = on_lake
         self._histories: dict[str, CandleHistory] = {}
         self._coming: tuple[CandleHistory, Future[pd.DataFrame], float] | None = None  # what is being read, since when
@@ -192,7 +52,7 @@ class CandleHistories:
         self._ask_at, self._pause = float("-inf"), FIRST_RELOAD
 
     def add(self, candle: Candle) -> None:
-        """Take a closed candle in."""
+        """Add a closed candle."""
         history = self._histories.get(candle.symbol)
         if history is None:
             history = self._histories[candle.symbol] = CandleHistory(candle.symbol, self.interval, self.size)
@@ -215,7 +75,7 @@ class CandleHistories:
         return history.series()
 
     def refresh(self) -> bool:
-        """See to what one symbol lacks, and tell whether it was any's turn: for when no candle waits, and never long.
+        """Load what one symbol lacks, if it is any symbol's turn, and tell whether it was: for idle turns, and never long.
 
         The lake is read aside, for that may take longer than a candle may wait. It never raises: a lake that cannot be read is
         asked again later.
@@ -233,7 +93,7 @@ class CandleHistories:
         return False
 
     def lacks(self, symbol: str) -> str:
-        """Return what a person should know of a history that is shorter than it could be; empty when it is what there is."""
+        """Return why a history is shorter than it could be; empty when the lake has no more of it."""
         history = self._histories.get(symbol)
         if history is None or history.is_full:
             return ""
@@ -244,17 +104,17 @@ class CandleHistories:
         return ""
 
     def newest(self) -> Iterator[tuple[str, Series]]:
-        """Yield every symbol with its history as it is."""
+        """Yield every symbol with its history."""
         for symbol, history in self._histories.items():
             yield symbol, history.series()
 
     def _ask(self, history: CandleHistory) -> None:
         newest = int(history.times[-1])
         wanted = history.symbol, newest - self.size * history.length, newest
-        self._coming = history, self._aside.submit(self.load, *wanted), self.clock()
+        self._coming = history, self._executor.submit(self.load, *wanted), self.clock()
 
     def _take(self, patience: float) -> None:
-        """Take what is being read, if it comes within so many seconds; whatever went wrong is noted."""
+        """Add the candles that are being read, if they come within so many seconds; note any error."""
         assert self._coming is not None
         history, found, since = self._coming
         try:
@@ -280,7 +140,7 @@ class CandleHistories:
             self._set_aside(history, error)
             return
         history.trouble = ""
-        history.pause = FIRST_RELOAD if new else min(history.pause * 2, LAST_RELOAD)
+        history.pause = FIRST_RELOAD if new else min(2 * max(history.pause, FIRST_RELOAD), LAST_RELOAD)
         history.reload_at = self.clock() + history.pause
 
     def _set_aside(self, history: CandleHistory, error: Exception) -> None:

@@ -24,7 +24,7 @@ ScoreCandles = Callable[[Mapping[str, Series]], Sequence[Score]]
 
 
 class Judging:
-    """Scores candles that closed together, each with its history."""
+    """Scores candles that closed at the same time, each with its history."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Judging:
                 histories[symbol] = self._history(candle)
             except Exception as error:
                 log.exception("a symbol's history failed", extra={"symbol": symbol})
-                reasons[symbol] = f"its history failed: {_said(error)}"
+                reasons[symbol] = f"its history failed: {_reason(error)}"
             self.working()
         found = {score.symbol: score for score in self._scores(histories, reasons)}
         for symbol, reason in reasons.items():
@@ -68,7 +68,7 @@ class Judging:
         return series
 
     def _scores(self, histories: Mapping[str, Series], reasons: dict[str, str]) -> list[Score]:
-        """All in one pass; where that fails, each by itself, so that `reasons` say which one is to blame."""
+        """Score all in one pass; where that fails, each by itself, so that `reasons` name the symbol that fails."""
         if not histories:
             return []
         try:
@@ -76,7 +76,7 @@ class Judging:
         except Exception as error:
             if len(histories) == 1:
                 log.exception("a symbol's scoring failed", extra={"symbol": next(iter(histories))})
-                reasons[next(iter(histories))] = f"scoring it failed: {_said(error)}"
+                reasons[next(iter(histories))] = f"scoring it failed: {_reason(error)}"
                 return []
         scores = []
         for symbol, series in histories.items():
@@ -107,5 +107,5 @@ class Judging:
         return msgspec.structs.replace(score, elapsed_ms=round(elapsed_ms, 3), abstained=abstained)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

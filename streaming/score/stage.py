@@ -13,7 +13,7 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.features import Series
 from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer, sent_at
-from quantstream.kafka.dead_letters import put_aside
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
 from quantstream.messages.payloads import Score, decode, encode
 from quantstream.messages.topics import CANDLES, SCORES
@@ -80,12 +80,12 @@ class ScoreStage(PartitionedStage):
         return LINGER - elapsed
 
     def idle(self) -> None:
-        """Do for one symbol, while no candle waits, what its next one would have to wait for."""
+        """Prepare one symbol for its next candle while none waits."""
         if not self.histories.refresh():
             any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
 
     def take(self, messages: list[Message]) -> None:
-        """Take candles into the histories, and note which are to be judged."""
+        """Add candles to the histories, and note which are to be scored."""
         self.begun = self.begun or time.monotonic()
         for message in messages:
             part = (message.topic(), message.partition())
@@ -116,7 +116,7 @@ class ScoreStage(PartitionedStage):
                 account.passed += 1
 
     def flush(self) -> None:
-        """Judge what is left and commit scores, dead letters and offsets together."""
+        """Score the rest and commit scores, dead letters and offsets together."""
         self._judge()
         if not self.offsets:
             return
@@ -126,7 +126,7 @@ class ScoreStage(PartitionedStage):
             self.writer.send(SCORES, score.symbol, encode(score))
         for message, reason in self.dead:
             source = f"score {message.topic()}-{message.partition()}@{message.offset()}"
-            put_aside(self.writer, source, reason, message.value() or b"", self.now())
+            dead_letter(self.writer, source, reason, message.value() or b"", self.now())
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
         self._settle()
@@ -166,7 +166,7 @@ class ScoreStage(PartitionedStage):
                 self.metrics.candle_closed_at.values.pop(symbol, None)
 
     def _settle(self) -> None:
-        """Move what waited for its score to what is stored: a candle for each score that was sent."""
+        """Count as stored the candles that waited for their score: one for each score that was sent."""
         for score in self.scores:
             accounts = self.awaiting.get(score.symbol)
             if accounts:

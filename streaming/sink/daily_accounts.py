@@ -37,8 +37,8 @@ def keep_accounts(lake: Lake, days: Sequence[DayProof], at: int) -> list[Row]:
         condition, why = day.judged(account_trouble(account, count) if is_newest else "")
         sink = _sink(account, count) if is_newest else _as_before(before.get((day.symbol, utc(day.day))))
         counts = {name: getattr(day, name) for name in ACCOUNT_COUNTS}
-        said = {"condition": condition, "why": why, "made_at": utc(at), "day": utc(day.day), "symbol": day.symbol}
-        made.append({**said, **counts, **sink})
+        entry = {"condition": condition, "why": why, "made_at": utc(at), "day": utc(day.day), "symbol": day.symbol}
+        made.append({**entry, **counts, **sink})
     schema = pa.schema([each for each in SCHEMAS["accounts"] if each.name != "date"])
     lake.append("accounts", pa.Table.from_pylist(made, schema))
     return made

@@ -19,28 +19,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantstream.core.accounts import NOWHERE, Account, Accounts
-from quantstream.core.candle import Candle
-from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
-from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import SeenTrades
+from quantstream.decode.columns import Parser, TradeColumns
 from quantstream.decode.tally import Tally
+from quantstream.decode.trade_id_index import TradeIdIndex
 from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
-from quantstream.kafka.dead_letters import put_aside
-from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
+from quantstream.kafka.dead_letters import dead_letter
 from quantstream.lake.store import Lake, Step
-from quantstream.messages.payloads import Anomaly, Score, decode
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.sink.symbol_state import Kept, decoder, stored_rows
+from streaming.sink.table_rows import row_of, table_of
 from streaming.sink.trade_rows import trade_rows
 
 log = logging.getLogger(__name__)
 TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
-KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
 LONGEST_PAUSE = 60.0  # seconds, where no more is asked for: nobody may be left waiting for minutes by one slow commit
@@ -49,7 +45,6 @@ POLL = 0.5  # seconds: how long a stop waits at most
 REFUSED = (
     "it cannot be told whether this trade is in the lake: it is older than the gaps remembered, or cuts across one"
 )
-Row = dict[str, Any]
 
 
 class SinkStage(PartitionedStage):
@@ -72,7 +67,7 @@ class SinkStage(PartitionedStage):
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.parser = Parser()
-        self.seen = SeenTrades(self.parser.symbols.names)
+        self.id_index = TradeIdIndex(self.parser.symbols.names)
         self.tally = Tally(self.parser.symbols)
         self.books = Accounts[Partition]()
         self.trades: list[pa.Table] = []
@@ -121,7 +116,7 @@ class SinkStage(PartitionedStage):
                     self._take_row(TABLES[topic], message, raw, symbol)
 
     def flush(self) -> None:
-        """Commit every table that has news, each with its progress."""
+        """Commit every table that has new rows or offsets, each with its progress."""
         self.writer.flush()  # dead letters are there before their offsets are
         started = time.monotonic()
         for table, offsets in self.offsets.items():
@@ -159,7 +154,7 @@ class SinkStage(PartitionedStage):
         return self.resume({part: self.progress[part] for part in partitions})
 
     def _compare(self, part: Partition) -> None:
-        """Tell of a table that says less than it did: somebody took it away or put an older one in its place."""
+        """Count and log what a table lacks that it had: somebody removed it or put an older one in its place."""
         reached, known = self.progress[part], self.known.get(part)
         if known is not None and (reached or 0) < known:
             self.gone.inc(known - (reached or 0))
@@ -179,12 +174,12 @@ class SinkStage(PartitionedStage):
             self.offsets[TABLES[part[0]]].pop(part, None)
             self.books.forget(part)
             if part[0] == TRADES.name:
-                self.seen.forget(part[1])
+                self.id_index.forget(part[1])
 
     def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
         """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
         found = self._seen(part)
-        self.seen.restore(part[1], found)
+        self.id_index.restore(part[1], found)
         for symbol, ids in found.items():
             account = ids.account or Account()
             rows = stored(_application(part), symbol)
@@ -202,7 +197,7 @@ class SinkStage(PartitionedStage):
         return decoder.decode(kept) if kept is not None else self._seen_before(part, reached)
 
     def _seen_before(self, part: Partition, reached: int) -> dict[str, Kept]:
-        """Return what lakes of before kept in their log, if nothing was added to them since.
+        """Return the states that older lakes kept in their log, if nothing was added since.
 
         Raises: Misconfigured.
         """
@@ -222,7 +217,7 @@ class SinkStage(PartitionedStage):
             return
         started = time.monotonic()
         steps = {_application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
-        rows = pa.concat_tables(self.trades) if table == "trades" else _table(table, self.rows[table])
+        rows = pa.concat_tables(self.trades) if table == "trades" else table_of(table, self.rows[table])
         self._settle()
         self._store(table, rows)
         states = {}
@@ -245,21 +240,21 @@ class SinkStage(PartitionedStage):
                 self.corrected.labels(candle.source).inc()
 
     def _state(self, part: Partition) -> bytes:
-        seen = self.seen.of(part[1])
+        seen = self.id_index.of(part[1])
         for symbol in [*seen, *(self.books.held.get(part, {}).keys() - seen.keys())]:
             seen[symbol] = Kept.of(seen.get(symbol) or Sequence(), self.books.of(part, symbol))
         return msgspec.json.encode(seen)
 
     def _settle(self) -> None:
         """Put what was counted since the last time into the accounts; of duplicates the ids keep count."""
-        seen = cache(self.seen.of)
+        seen = cache(self.id_index.of)
         for number, symbol, more in self.tally.drain():
             account = self.books.add((TRADES.name, number), symbol, more)
             if (ids := seen(number).get(symbol)) is not None:
                 account.duplicate, account.refused = ids.duplicates, ids.refused
 
     def _store(self, table: str, rows: pa.Table) -> None:
-        """Move what waits for a table to what is stored: as many as there are rows, whatever was thought to wait."""
+        """Count as stored the records that wait for a table: as many as there are rows."""
         waiting: dict[str, list[Account]] = {}
         for part, held in self.books.held.items():
             for symbol, account in held.items() if TABLES[part[0]] == table else ():
@@ -277,10 +272,10 @@ class SinkStage(PartitionedStage):
         for account in (account for owners in waiting.values() for account in owners):
             account.waiting = 0  # none of its rows is in the commit: its account does not close
 
-    def _take_trades(self, messages: list[Message], columns: Columns, keys: Several[bytes | None]) -> None:
-        """Keep the trades that are new; what is wrong in their topic, aggregate has put aside."""
+    def _take_trades(self, messages: list[Message], columns: TradeColumns, keys: Several[bytes | None]) -> None:
+        """Keep the new trades; aggregate writes dead letters for unreadable records of their topic."""
         names, refused = self.parser.symbols.names, list[int]()
-        is_new = self.seen.find_new(columns, refused)
+        is_new = self.id_index.find_new(columns, refused)
         table = trade_rows(columns, is_new, names, messages)
         rows = np.flatnonzero(is_new)
         self.tally.add("waiting", columns.partition[rows], columns.code[rows], keys, rows)
@@ -292,7 +287,7 @@ class SinkStage(PartitionedStage):
                 outcome = "dead" if isinstance(item, BadRecord) else "passed"
                 self.tally.add_one(outcome, int(columns.partition[row]), key)
         for row in refused:
-            self._put_aside(messages[row], messages[row].value() or b"", REFUSED)
+            self._dead_letter(messages[row], messages[row].value() or b"", REFUSED)
         self.refused.inc(len(refused))
         self.duplicates.inc(trades - table.num_rows - len(refused))
         if table.num_rows:
@@ -301,26 +296,18 @@ class SinkStage(PartitionedStage):
     def _take_row(self, table: str, message: Message, raw: bytes, symbol: str) -> None:
         part = (message.topic(), message.partition())
         try:
-            row = self._row(table, raw, symbol)
+            row = row_of(table, raw, symbol)
         except BadRecord as error:
             self.books.add(part, symbol, Account(read=1, dead=1))
-            self._put_aside(message, raw, str(error))
+            self._dead_letter(message, raw, str(error))
             return
         self.books.add(part, symbol, Account(read=1, waiting=1))
         self.rows[table].append(row)
 
-    def _put_aside(self, message: Message, raw: bytes, reason: str) -> None:
+    def _dead_letter(self, message: Message, raw: bytes, reason: str) -> None:
         self.metrics.dead.inc()
         source = f"sink {message.topic()}-{message.partition()}@{message.offset()}"
-        put_aside(self.writer, source, reason, raw, self.now())
-
-    def _row(self, table: str, raw: bytes, symbol: str) -> Any:
-        value = decode(raw, KINDS[table])
-        if value.symbol != symbol:
-            raise BadRecord(f"a record of {value.symbol} under the key {symbol!r}: its partition is another's")
-        if isinstance(value, Candle):
-            return value
-        return _score_row(value) if isinstance(value, Score) else _anomaly_row(value)
+        dead_letter(self.writer, source, reason, raw, self.now())
 
     def _waiting(self, table: str) -> int:
         return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
@@ -335,36 +322,3 @@ def _topic(table: str) -> str:
 
 def _application(part: Partition) -> str:
     return f"sink/{part[0]}/{part[1]}"
-
-
-def _table(name: str, rows: list[Any]) -> pa.Table:
-    if name == "candles":
-        return candle_rows(rows)
-    columns = {}
-    for field in SCHEMAS[name]:
-        if field.name == "date":
-            continue
-        values = [row[field.name] for row in rows]
-        if pa.types.is_timestamp(field.type):
-            columns[field.name] = pa.array(values, pa.int64()).cast(field.type)
-        else:
-            columns[field.name] = pa.array(values, field.type)
-    return pa.table(columns)
-
-
-def _score_row(score: Score) -> Row:
-    signal = score.signal
-    return {
-        **msgspec.structs.asdict(score),
-        "forecasts": [msgspec.structs.asdict(forecast) for forecast in score.forecasts],
-        "action": signal.action if signal else None,
-        "buy": signal.buy if signal else None,
-        "hold": signal.hold if signal else None,
-        "sell": signal.sell if signal else None,
-        "models": list(score.models.items()),
-    }
-
-
-def _anomaly_row(anomaly: Anomaly) -> Row:
-    exact = {name: units_decimal(getattr(anomaly, name), PRICE.scale) for name in ("price", "quantity")}
-    return {**msgspec.structs.asdict(anomaly), **exact}

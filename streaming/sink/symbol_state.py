@@ -1,4 +1,4 @@
-"""What the sink keeps beside the table of trades, symbol by symbol: the ids seen, and the account of what was read.
+"""The sink's state beside the table of trades, for each symbol: the ids seen, and the account of records read.
 
 It is written under the progress of the commit that holds the rows, so a restart and the next holder of a partition go on from
 both. How many rows are stored is not taken from it but from the table's own log: the two must say the same.
@@ -26,7 +26,7 @@ class Kept(Sequence):
 
     @classmethod
     def of(cls, ids: Sequence, account: Account) -> Kept:
-        """Return both together."""
+        """Return the ids and the account as one value."""
         if isinstance(ids, Kept):
             ids.account = account
             return ids

@@ -11,7 +11,7 @@ import pyarrow as pa
 from quantstream.core.decimals import units_decimal
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags, Ints
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.kafka import Message
 from quantstream.lake.schemas import PRICE, SCHEMAS, TIME
 from quantstream.messages.topics import HEADER_ORIGIN, HEADER_RECEIVED_AT
@@ -20,7 +20,7 @@ LIVE = "live"
 SCHEMA = pa.schema([field for field in SCHEMAS["trades"] if field.name != "date"])
 
 
-def trade_rows(columns: Columns, is_new: Flags, names: Sequence[str], messages: Sequence[Message]) -> pa.Table:
+def trade_rows(columns: TradeColumns, is_new: Flags, names: Sequence[str], messages: Sequence[Message]) -> pa.Table:
     """Return the new trades of a batch, in order of arrival but for those too large for a column, which come last."""
     plain = is_new & (columns.at > 0)
     rows = np.flatnonzero(plain)
@@ -53,7 +53,7 @@ def units(values: Ints) -> pa.Array:
     return pa.Array.from_buffers(PRICE, len(values), [None, pa.py_buffer(words)])
 
 
-def _odd_rows(columns: Columns, rows: Sequence[int], messages: Sequence[Message]) -> pa.Table:
+def _odd_rows(columns: TradeColumns, rows: Sequence[int], messages: Sequence[Message]) -> pa.Table:
     received_at, origins = _headers([messages[row] for row in rows])
     found: list[Mapping[str, Any]] = []
     for place, row in enumerate(rows):

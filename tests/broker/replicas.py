@@ -59,7 +59,7 @@ class Replicas:
         if self.processes[name].poll() == 1:
             self.start(self.started[name][0], name, self.started[name][1])
 
-    def said(self, name: str) -> str:
+    def output(self, name: str) -> str:
         """Return what a process logged so far."""
         return (self.folder / f"{name}.log").read_text()
 

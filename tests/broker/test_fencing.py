@@ -53,7 +53,7 @@ def test_an_aggregator_that_stood_still_while_another_took_over_writes_no_second
     wait_for(lambda: market.count() == len(market.symbols) * 4)
     if instance == "0":
         wait_for(lambda: zombie.poll() is not None)
-        last = json.loads(replicas.said("zombie").strip().splitlines()[-1])
+        last = json.loads(replicas.output("zombie").strip().splitlines()[-1])
         assert (zombie.returncode, last["level"], last["message"]) == (1, "error", "stage ends")
     assert market.candles() == market.expected()
 

@@ -25,9 +25,10 @@ from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 from streaming.aggregate.aggregator import Aggregator
 from streaming.aggregate.stage import AggregateStage
-from streaming.offline.candles import build_candles, write_candles
+from streaming.offline.candles import write_candles
 from streaming.recordings.readers import read_trades
 from streaming.sink.stage import SinkStage
+from tests.straight import build_candles
 
 pytestmark = pytest.mark.broker
 T0 = 1_723_161_600 * SECOND
@@ -145,7 +146,7 @@ def row_time(candle: Candle) -> object:
     return utc(candle.opened_at)
 
 
-def test_a_record_nobody_can_parse_is_put_aside_and_the_stage_goes_on(fresh_broker: Kafka) -> None:
+def test_a_record_nobody_can_parse_is_dead_lettered_and_the_stage_goes_on(fresh_broker: Kafka) -> None:
     writer = Writer(fresh_broker)
     writer.send(TRADES, "ETHUSDT", b'{"e":"trade","p":"x"}')
     writer.flush()

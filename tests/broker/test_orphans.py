@@ -11,7 +11,7 @@ from quantstream.messages.payloads import encode
 from quantstream.messages.topics import CANDLES
 from quantstream.settings import Kafka
 from tests.broker import test_scores as scoring
-from tests.broker.test_outrun import count, members, score, turn_until
+from tests.broker.test_fenced import count, members, score, turn_until
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from quantstream.core.errors import Outrun
+from quantstream.core.errors import Fenced
 from quantstream.kafka import Partition, Reader, Writer
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
@@ -80,14 +80,14 @@ def test_partitions_that_move_during_a_transaction_lose_and_repeat_nothing(
     fresh_broker: Kafka, stages: Callable[[str], AggregateStage]
 ) -> None:
     market, first, second = HandFed(fresh_broker), stages("0"), stages("1")
-    outrun: list[Outrun] = []
+    fenced: list[Fenced] = []
     commit = first.writer.commit
 
     def told(reader: Reader, offsets: Mapping[Partition, int]) -> None:
         try:
             commit(reader, offsets)
-        except Outrun as error:
-            outrun.append(error)
+        except Fenced as error:
+            fenced.append(error)
             raise
 
     def another_joins() -> None:
@@ -100,7 +100,7 @@ def test_partitions_that_move_during_a_transaction_lose_and_repeat_nothing(
     market.feed(300)  # what closes six windows is in the transaction that does not count
     first.writer.commit = told  # type: ignore[method-assign]
     first.reader.consumer = Interrupted(first.reader.consumer, another_joins)
-    turn_until(lambda: bool(outrun), first)
+    turn_until(lambda: bool(fenced), first)
     assert market.count() == 0
     turn_until(lambda: len(second.held) == 2 and first.reader.lag() + second.reader.lag() == 0, first, second)
     market.feed(100)
@@ -108,5 +108,5 @@ def test_partitions_that_move_during_a_transaction_lose_and_repeat_nothing(
     expected = sum(map(len, market.expected().values()))
     turn_until(lambda: first.reader.lag() + second.reader.lag() == 0 and market.count() == expected, first, second)
     assert market.candles() == market.expected()
-    assert (len(outrun), len(first.held), first.held & second.held) == (1, 2, set())
+    assert (len(fenced), len(first.held), first.held & second.held) == (1, 2, set())
     assert {number for _, number in first.held} == set(first.aggregator.builders)

@@ -1,4 +1,4 @@
-"""The proof over the real path, exchange to lake; then faults are planted, found and mended by the commands."""
+"""The proof over the real path, exchange to lake; then faults are planted, found and corrected by the commands."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Commands:
         """Return the exit code and what was said; nothing may have been complained of."""
         self.capsys.readouterr()
         code = main(list(arguments))
-        said = self.capsys.readouterr()
-        assert said.err == ""
-        return code, said.out
+        output = self.capsys.readouterr()
+        assert output.err == ""
+        return code, output.out
 
     def verdict(self, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Return what `verify` finds."""
@@ -68,7 +68,7 @@ def only(shape: dict[str, Any]) -> dict[str, int]:
     return {name: shape[name] for name in RIGHT}
 
 
-def test_live_candles_are_proved_and_planted_faults_found_and_mended(
+def test_live_candles_are_proved_and_planted_faults_found_and_corrected(
     processes: Processes,
     fresh_broker: Kafka,
     tmp_path: Path,
@@ -133,7 +133,7 @@ def _events(kafka: Kafka, symbol: str) -> list[Event]:
 
 
 def _mend_what_was_done_to_the_topic(commands: Commands, kafka: Kafka, lake: Lake) -> None:
-    """One candle is wrong, another incomplete: a replay mends the first from the trades, klines the second."""
+    """One candle is wrong, another incomplete: a replay corrects the first from the trades, klines the second."""
     reader = Reader(kafka)
     there = known_candles(reader, set(SYMBOLS), 0)
     reader.close()
@@ -151,8 +151,8 @@ def _mend_what_was_done_to_the_topic(commands: Commands, kafka: Kafka, lake: Lak
     _write(kafka, there[second], trade_count=whole_one.trade_count - 1, is_complete=False, revision=1)
     wait_for(lambda: _revision(lake, whole_one) == 1)
     code, text = commands.run("repair")
-    assert (code, text.splitlines()[-1]) == (0, "1 candles mended from the exchange's klines.")
-    assert commands.run("repair") == (0, "Nothing to mend.\n")
+    assert (code, text.splitlines()[-1]) == (0, "1 candles corrected from the exchange's klines.")
+    assert commands.run("repair") == (0, "Nothing to correct.\n")
     wait_for(lambda: _revision(lake, whole_one) == 1000)
     assert _newest(lake, whole_one)["source"] == "klines"
     code, proof = commands.verdict()

@@ -39,7 +39,7 @@ def test_symbols_move_to_an_aggregator_that_joins_and_back_when_it_leaves(
     market.feed(310)
     wait_for(lambda: told(6))
     replicas.start("aggregate", "second", "1")
-    while replicas.said("second").count("market.trades.v1-") < 2:  # as it says when partitions are assigned
+    while replicas.output("second").count("market.trades.v1-") < 2:  # as it says when partitions are assigned
         replicas.heal("first")
         market.feed(3)  # it goes on while partitions move
     market.feed(300 - market.fed % 300 + 10)

@@ -31,7 +31,7 @@ from quantstream.messages.payloads import Anomaly, DeadRecord, Score, decode
 from quantstream.messages.stages import INGEST
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
 from quantstream.settings import Kafka
-from streaming.detect.stage import Detector
+from streaming.detect.detector import Detector
 from tests.chaos.exchange import Exchange
 from tests.chaos.progress import Step, group_steps, lake_steps, went_back
 from tests.chaos.stage import Rule
@@ -311,7 +311,7 @@ def _judge_anomalies(verdict: Verdict, logged: list[Trade], told: list[Anomaly],
 
 
 def _judge_refusals(verdict: Verdict, dead: list[DeadRecord]) -> None:
-    """The exchange spoils frames, which ingest puts aside; what it let in is whole."""
+    """The exchange spoils frames, which ingest dead-letters; what it let in is whole."""
     refused = [record for record in dead if record.source.partition(" ")[0] != INGEST.name]
     verdict.records_refused = len(refused)
     for record in refused[:3]:

@@ -19,7 +19,8 @@ from infra.embedded.state import State, write_private
 from infra.embedded.supervisor import Supervisor, start_supervisor
 from quantstream.kafka import ensure_topics
 from quantstream.lake.store import Lake
-from quantstream.settings import PARTITIONS, Kafka, load_settings
+from quantstream.settings import PARTITIONS, Kafka
+from quantstream.settings_loader import load_settings
 from tests.chaos.exchange import Exchange
 from tests.chaos.schedule import STAGES, replica
 

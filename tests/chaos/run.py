@@ -161,10 +161,10 @@ def _take_down(report: Report, platform: Platform, recoveries: Recoveries, done:
         for name, took in sorted(recoveries.took.items())
     }
     lives = platform.supervisor.lives()
-    said = {name: platform.log(name) for name in lives if stage_of(name) in STAGES}
-    moved = by_stage((name, moves(text)) for name, text in said.items())
+    output = {name: platform.log(name) for name in lives if stage_of(name) in STAGES}
+    moved = by_stage((name, moves(text)) for name, text in output.items())
     report.rebalances = {stage: dict(count) for stage, count in moved.items() if count}
-    for name, text in said.items():
+    for name, text in output.items():
         deliberate = done.kills[name] + max(0, done.joins[name] - 1)
         if count := without_a_word(lives[name].restarts, deliberate, text):
             report.wrong.append(f"{name} ended {count} times without a word")

@@ -30,6 +30,7 @@ from quantstream.core.candle import Candle
 from quantstream.core.time import INTERVALS
 from quantstream.messages.payloads import Score, decode
 from quantstream.messages.topics import CANDLES, SCORES, Topic
+from quantstream.observability.metrics_page import parse_metrics, total
 from quantstream.settings import DEFAULT_SYMBOLS, Settings
 from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge
@@ -136,6 +137,7 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
     )
     report, rows = Report(count, minutes, speed), list[dict[str, Any]]()
     with running(folder, size, seed) as platform:
+        _until_begun(platform)
         say(f"up in {folder}")
         watch, started = BalanceWatch(STAGES, platform.metrics), time.monotonic()
         began_at = platform.exchange.time()
@@ -159,6 +161,12 @@ def run(folder: Path, count: int, minutes: float, speed: float, busiest: float, 
         report.judged_s = time.monotonic() - began
         _measure(report, platform, rows, (began_at, ended_at), end)
     return report
+
+
+def _until_begun(platform: Platform) -> None:
+    """Wait until ingest knows where each symbol's log begins: windows that open from now on have to be complete."""
+    while total(parse_metrics(platform.metrics("ingest").decode()), "quantstream_ingest_unbegun_symbols") != 0:
+        time.sleep(1)
 
 
 def proved(platform: Platform) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Striker:
         for pause in [pause for pause in self.woken if process in (None, pause.process)]:
             self.woken.remove(pause)
             wrong = ended_for_nothing(
-                pause, self.platform.pid(pause.process), self.platform.log(pause.process, pause.said)
+                pause, self.platform.pid(pause.process), self.platform.log(pause.process, pause.log_size)
             )
             self.done.wrong += [wrong] if wrong else []
 
@@ -116,7 +116,7 @@ class Striker:
         elif blow.kind == LEAVE:
             self._leave(blow.target)
         elif blow.kind in IN_REBALANCE:
-            self.moving.append((blow, self._passed() + REBALANCE, self._said(blow.target)))
+            self.moving.append((blow, self._passed() + REBALANCE, self._log_sizes(blow.target)))
         elif blow.kind in BROKER:
             self._hit_broker(blow.kind)
         else:
@@ -202,14 +202,14 @@ class Striker:
         self.platform.supervisor.stop(process)
         self.present.discard(process)
 
-    def _said(self, replica: str) -> dict[str, int]:
+    def _log_sizes(self, replica: str) -> dict[str, int]:
         same = [name for name in self.platform.processes if stage_of(name) == stage_of(replica)]
         return {name: len(self.platform.log(name)) for name in same}
 
     def _look_for_rebalances(self) -> None:
         for one in list(self.moving):
-            blow, until, said = one
-            has_moved = any(moves(self.platform.log(name, since)) for name, since in said.items())
+            blow, until, sizes = one
+            has_moved = any(moves(self.platform.log(name, since)) for name, since in sizes.items())
             if has_moved:
                 self.moving.remove(one)
                 self.say(f"{self._passed():6.1f} s  partitions of {stage_of(blow.target)} move: {blow.kind}")

@@ -27,8 +27,7 @@ from quantstream.messages.payloads import Anomaly, DeadRecord, Score
 from quantstream.messages.topics import TRADES as TRADES_TOPIC
 from quantstream.observability.health import STALLED_AFTER
 from quantstream.settings import Kafka
-from streaming.offline.candles import build_candles
-from streaming.sink.stage import _anomaly_row, _score_row, _table
+from streaming.sink.table_rows import anomaly_row, score_row, table_of
 from tests.chaos import judge as judging
 from tests.chaos.judge import Verdict
 from tests.chaos.outages import LakeFolder, RegistryServer, champion
@@ -55,6 +54,7 @@ from tests.chaos.schedule import (
     stage_of,
 )
 from tests.chaos.watch import Pause, ended_for_nothing, moves, without_a_word
+from tests.straight import build_candles
 
 T0 = 1_723_161_600 * SECOND
 END = (T0 + 10 * MINUTE) // 1000
@@ -223,7 +223,7 @@ def test_the_judge_sees_candles_scored_twice_never_and_for_nothing(tmp_path: Pat
     whole = complete(CANDLES)
     scores = [Score(c.symbol, c.interval, c.opened_at, 0, 1.0, 0, "") for c in whole]
     lake = Lake(str(tmp_path))
-    lake.append("scores", _table("scores", [_score_row(score) for score in scores]))
+    lake.append("scores", table_of("scores", [score_row(score) for score in scores]))
 
     def of(candles: list[Candle], told: list[Score]) -> dict[str, int]:
         return seen(lambda verdict: judging._judge_scores(verdict, candles, told, lake, END))
@@ -232,7 +232,7 @@ def test_the_judge_sees_candles_scored_twice_never_and_for_nothing(tmp_path: Pat
     assert of(whole, [*scores, scores[0]]) == {"scored_twice": 1}
     assert of(whole, scores[1:]) == {"not_scored": 1}
     assert of(whole[1:], scores) == {"scored_for_nothing": 1}
-    lake.append("scores", _table("scores", [_score_row(scores[0])]))
+    lake.append("scores", table_of("scores", [score_row(scores[0])]))
     assert of(whole, scores) == {"scored_twice": 1}
 
 
@@ -257,7 +257,7 @@ def test_the_judge_sees_anomalies_untold_told_twice_and_made_up(tmp_path: Path) 
     large = [msgspec.structs.replace(trade, quantity=UNIT * (10_000 if trade.id == 450 else 1)) for trade in MANY]
     anomaly = Anomaly("AUSDT", 450, large[450].traded_at, UNIT, UNIT, True, 1.0, [], "rule/1", 0)
     lake = Lake(str(tmp_path))
-    lake.append("anomalies", _table("anomalies", [_anomaly_row(anomaly)]))
+    lake.append("anomalies", table_of("anomalies", [anomaly_row(anomaly)]))
 
     def of(told: list[Anomaly]) -> dict[str, int]:
         return seen(lambda verdict: judging._judge_anomalies(verdict, large, told, lake, END))
@@ -298,15 +298,15 @@ def test_a_process_that_was_only_paused_is_the_same_or_said_why_it_ended() -> No
 
 
 def test_moves_of_partitions_are_counted_by_what_stages_say() -> None:
-    said = [
+    output = [
         {"message": "partitions assigned", "partitions": "t-0 t-1"},
         {"message": "partitions revoked", "partitions": "t-1"},
         {"message": "partitions lost", "partitions": "t-0"},
         {"message": "partitions assigned", "partitions": ""},
         {"message": "partitions moved before a commit"},
     ]
-    text = "not json\n" + "\n".join(map(json.dumps, said)) + '\n{"message": "cut'
-    assert moves(text) == {"assigned": 1, "revoked": 1, "lost": 1, "outrun": 1}
+    text = "not json\n" + "\n".join(map(json.dumps, output)) + '\n{"message": "cut'
+    assert moves(text) == {"assigned": 1, "revoked": 1, "lost": 1, "fenced": 1}
 
 
 def test_a_lake_that_is_away_cannot_be_opened_and_is_whole_when_it_is_back(tmp_path: Path) -> None:

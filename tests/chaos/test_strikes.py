@@ -24,7 +24,7 @@ class FakePlatform:
 
     def __init__(self) -> None:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.said: dict[str, str] = {}
+        self.output: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []
         self.states: list[str] = []  # of sink, at each look at its readiness
         for name in ("sink", "score"):
@@ -57,7 +57,7 @@ class FakePlatform:
         return name in self.children
 
     def log(self, name: str, since: int = 0) -> str:
-        return self.said.get(name, "")[since:]
+        return self.output.get(name, "")[since:]
 
 
 def stands_still(pid: int | None) -> bool:
@@ -102,7 +102,7 @@ def test_a_process_that_ends_on_waking_without_a_word_is_seen(striker: Striker) 
     for name in ("sink", "score"):
         platform.children[name].kill()
         platform.children[name].wait(30)
-    platform.said["score"] = '{"message": "stage ends", "reason": "no broker answers"}\n'
+    platform.output["score"] = '{"message": "stage ends", "reason": "no broker answers"}\n'
     striker.look_at_woken()
     assert striker.done.wrong == ["sink was paused, and ended without a word"]
 

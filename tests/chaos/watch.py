@@ -18,7 +18,7 @@ from tests.chaos.schedule import stage_of
 TICK = 0.1  # seconds
 ENDINGS = ("stage ends", "stage hangs and is ended")  # what a stage says last
 MOVES = {"partitions assigned": "assigned", "partitions revoked": "revoked", "partitions lost": "lost"}
-OUTRUN = "partitions moved before a commit"
+FENCED_COMMIT = "partitions moved before a commit"
 # No reason to end: a stage that partitions were taken from goes on.
 OF_REBALANCE = (
     "rebalance",
@@ -26,18 +26,17 @@ OF_REBALANCE = (
     "fenced",
     "unknown member",
     "counted this member out",
-    "outrun",
     "conflicting",
 )
 
 
 @dataclass
 class Pause:
-    """A process that was stopped, how much it had said until then, and when (seconds of the run) it is to be woken."""
+    """A process that was stopped, the size of its log then, and when (seconds of the run) it is to be woken."""
 
     process: str
     pid: int
-    said: int
+    log_size: int
     until: float
 
 
@@ -90,24 +89,26 @@ def records(text: str) -> Iterator[dict[str, Any]]:
 def moves(text: str) -> Counter[str]:
     """Count how often partitions came and went, and commits that were too late for it."""
     found: Counter[str] = Counter()
-    for said in records(text):
-        if said.get("message") in MOVES and said.get("partitions"):
-            found[MOVES[said["message"]]] += 1
-        elif said.get("message") == OUTRUN:
-            found["outrun"] += 1
+    for record in records(text):
+        if record.get("message") in MOVES and record.get("partitions"):
+            found[MOVES[record["message"]]] += 1
+        elif record.get("message") == FENCED_COMMIT:
+            found["fenced"] += 1
     return found
 
 
 def endings(text: str) -> list[str]:
     """Return the reasons that a process gave before it ended by itself."""
-    return [str(said.get("reason", said["message"])) for said in records(text) if said.get("message") in ENDINGS]
+    return [
+        str(record.get("reason", record["message"])) for record in records(text) if record.get("message") in ENDINGS
+    ]
 
 
-def ended_for_nothing(pause: Pause, pid: int | None, said: str) -> str:
-    """Return what is wrong about a process that was only paused, by its pid now and what it `said` since; "" for nothing."""
+def ended_for_nothing(pause: Pause, pid: int | None, text: str) -> str:
+    """Return what is wrong about a process that was only paused, by its pid now and its log since; "" for nothing."""
     if pid == pause.pid:
         return ""
-    reasons = endings(said)
+    reasons = endings(text)
     if not reasons:
         return f"{pause.process} was paused, and ended without a word"
     if any(mark in reasons[0].lower() for mark in OF_REBALANCE):
@@ -115,9 +116,9 @@ def ended_for_nothing(pause: Pause, pid: int | None, said: str) -> str:
     return ""
 
 
-def without_a_word(restarts: int, deliberate: int, said: str) -> int:
+def without_a_word(restarts: int, deliberate: int, text: str) -> int:
     """Return how often a process ended by itself and gave no reason."""
-    return max(0, restarts - deliberate - len(endings(said)))
+    return max(0, restarts - deliberate - len(endings(text)))
 
 
 def by_stage(counts: Iterable[tuple[str, Counter[str]]]) -> dict[str, Counter[str]]:

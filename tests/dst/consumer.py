@@ -182,7 +182,7 @@ class Consumer:
             self._join()
 
     def fenced(self, member: str) -> None:
-        """Hear that another has its instance's name: nothing mends that."""
+        """Hear that another has its instance's name: nothing fixes that."""
         if member != self.joined_as:
             return  # it knew already that it is that member no more
         self.is_fenced = True

@@ -160,7 +160,7 @@ class Stream:
 
     async def read(self) -> list[bytes]:
         while self.is_up:
-            if frames := self.taken():
+            if frames := self.drain():
                 return frames
             await asyncio.sleep(self._pause() / SECOND)
         raise Unavailable("the stream has ended")
@@ -174,7 +174,7 @@ class Stream:
         wait = (min(following) - exchange.now) // exchange.market.speed if following else 5 * SECOND
         return int(max(MS, min(wait, 5 * SECOND))) + self.sim.rng.randrange(200 * MS)
 
-    def taken(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         if not self.is_up:
             return []
         found: list[tuple[int, str, Trade]] = []

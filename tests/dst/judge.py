@@ -20,7 +20,7 @@ from quantstream.core.time import INTERVALS
 from quantstream.core.trade import Trade
 from quantstream.messages.payloads import Anomaly, Score, decode
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES, Topic
-from streaming.detect.stage import Detector
+from streaming.detect.detector import Detector
 from tests.dst.broker import COMMITTED
 from tests.dst.wiring import Sieve, rule_of
 

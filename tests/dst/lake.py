@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.lake.store import Step
 from tests.dst.simulation import SECOND, Simulation, me
 
@@ -61,7 +61,7 @@ class Lake:
     ) -> None:
         """Append rows in one transaction; refused where the progress is another, also by a commit since this one began.
 
-        Raises: Outrun, Unavailable.
+        Raises: Fenced, Unavailable.
         """
         table = self.table(name)
         version, steps = len(table), dict(progress or {})
@@ -94,7 +94,7 @@ class Lake:
         for application, step in steps.items():
             found = latest.get(application)
             if found != step.expected:
-                raise Outrun(f"the lake table {name} has {application} at {found} instead of {step.expected}")
+                raise Fenced(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
     def progress(self, name: str, application: str, table: Snapshot | None = None) -> int | None:
         """Return the version that `application` last recorded, as of `table` if that is open."""

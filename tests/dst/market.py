@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from quantstream.binance.wire import Standing, heartbeat_event, trade_event
+from quantstream.binance.wire import LogPosition, heartbeat_event, trade_event
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import INTERVALS, SECOND
 from quantstream.core.trade import Trade
@@ -97,16 +97,16 @@ def records(market: Market, lateness: int) -> list[tuple[int, str, bytes]]:
         found += [(trade.traded_at, 0, symbol, trade_event(trade)) for trade in trades]
         beats = range(trades[0].traded_at // SECOND * SECOND + 20 * SECOND, market.end, 20 * SECOND)
         for at in [*beats, market.end + lateness + SECOND]:
-            found.append((at, 1, symbol, heartbeat_event(symbol, at, _standing(trades, at))))
+            found.append((at, 1, symbol, heartbeat_event(symbol, at, _position(trades, at))))
     found.sort(key=lambda item: item[:3])
     return [((at - EPOCH) // market.speed, symbol, raw) for at, _, symbol, raw in found]
 
 
-def _standing(trades: Sequence[Trade], at: int) -> Standing:
+def _position(trades: Sequence[Trade], at: int) -> LogPosition:
     before = [trade for trade in trades if trade.traded_at < at]
     last = before[-1] if before else None
     return (
-        Standing()
+        LogPosition()
         if last is None
-        else msgspec.structs.replace(Standing(), last=last.id, last_at=last.traded_at, next=last.id + 1)
+        else msgspec.structs.replace(LogPosition(), last=last.id, last_at=last.traded_at, next=last.id + 1)
     )

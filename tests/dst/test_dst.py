@@ -36,8 +36,8 @@ def simulate(*arguments: str, hash_seed: str = "0") -> tuple[int, str]:
 
 
 def test_some_worlds_come_out_right() -> None:
-    code, said = simulate("--seeds", "200")
-    assert code == 0, said
+    code, output = simulate("--seeds", "200")
+    assert code == 0, output
 
 
 @pytest.mark.parametrize("seed", ["3", "18"])
@@ -49,9 +49,9 @@ def test_a_seed_plays_the_same_again_to_the_byte(seed: str) -> None:
 
 
 def test_nothing_on_the_path_has_a_clock_or_chance_of_its_own() -> None:
-    code, said = run("-c", LIST)
-    assert code == 0, said
-    modules, impure = json.loads(said)
+    code, output = run("-c", LIST)
+    assert code == 0, output
+    modules, impure = json.loads(output)
     assert {
         "quantstream.kafka.reader",
         "streaming.sink.stage",
@@ -64,5 +64,5 @@ def test_nothing_on_the_path_has_a_clock_or_chance_of_its_own() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("plant", sorted(FOUND_BY))
 def test_a_defect_planted_on_purpose_is_found_within_a_thousand_seeds(plant: str) -> None:
-    code, said = simulate("--seeds", "1000", "--plant", plant, "--only", plant.partition(":")[0], "--most", "1")
-    assert code == 1, said
+    code, output = simulate("--seeds", "1000", "--plant", plant, "--only", plant.partition(":")[0], "--most", "1")
+    assert code == 1, output

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quantstream.core.candle import Candle
-from quantstream.core.errors import Outrun
+from quantstream.core.errors import Fenced
 from quantstream.lake import store as delta
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Step
@@ -34,22 +34,22 @@ def steps(lake: Any) -> list[Any]:
     for late in (Step(3, 5), Step(None, 4)):
         try:
             lake.append("candles", ROWS, {"a": late})
-        except Outrun:
-            seen.append("outrun")
+        except Fenced:
+            seen.append("fenced")
     lake.append(
         "candles", ROWS, {"a": Step(4, 2)}, {"a": b"two"}
     )  # nothing but the caller keeps progress from going back
     return [*seen, lake.progress("candles", "a"), lake.state("candles", "a", 2)]
 
 
-EXPECTED = [None, 4, 1, 3, b"three", b"four", None, {"a": b"four"}, {"S": 3}, {"S": 1}, "outrun", "outrun", 2, b"two"]
+EXPECTED = [None, 4, 1, 3, b"three", b"four", None, {"a": b"four"}, {"S": 3}, {"S": 1}, "fenced", "fenced", 2, b"two"]
 
 
-def outrun(lake: Any, race: Callable[[Any, dict[str, Step]], None], other: dict[str, Step]) -> str:
+def fenced(lake: Any, race: Callable[[Any, dict[str, Step]], None], other: dict[str, Step]) -> str:
     """Move the progress of `a` while another commits `other` between the opening of the table and the commit."""
     try:
         race(lake, other)
-    except Outrun:
+    except Fenced:
         return "refused"
     return "taken"
 
@@ -98,7 +98,7 @@ def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
         write(table, rows, **named)
 
     monkeypatch.setattr(delta, "write_deltalake", late)
-    assert outrun(real, lambda lake, _: lake.append("candles", ROWS, {"a": Step(3, 5)}), other) == expected
+    assert fenced(real, lambda lake, _: lake.append("candles", ROWS, {"a": Step(3, 5)}), other) == expected
     with process() as (lake, run):
         run(lambda: lake.append("candles", ROWS, {"a": Step(None, 3), "b": Step(None, 3)}))
         ask = lake._ask
@@ -111,5 +111,5 @@ def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
 
         lake._ask = between  # type: ignore[method-assign]
         found: list[str] = []
-        run(lambda: found.append(outrun(lake, lambda one, _: one.append("candles", ROWS, {"a": Step(3, 5)}), other)))
+        run(lambda: found.append(fenced(lake, lambda one, _: one.append("candles", ROWS, {"a": Step(3, 5)}), other)))
     assert found == [expected]

@@ -26,7 +26,8 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 from streaming.aggregate.aggregator import Aggregator
-from streaming.ingest.feed_lines import Plan, keep_lines
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_lines
 from streaming.ingest.stage import Ingest
 from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 from streaming.score.histories import CandleHistories
@@ -161,7 +162,7 @@ def score(lake: Lake, instance: str, commit_s: float, interval: str, health: Hea
     return streaming.score.stage.ScoreStage(
         Reader(KAFKA, SCORE.group, instance),
         Writer(KAFKA, f"{SCORE.group}-{instance}"),
-        CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), aside=AtOnce()),
+        CandleHistories(interval, KEPT, lambda *_: pd.DataFrame(), executor=AtOnce()),
         score_by_rule(interval),
         lambda symbol, series: False,
         Metrics("score"),

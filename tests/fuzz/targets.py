@@ -37,7 +37,8 @@ from quantstream.core.time import MINUTE
 from quantstream.core.trade import Trade, is_symbol
 from quantstream.decode.columns import Parser
 from quantstream.lake.schemas import candle_rows
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 from streaming.aggregate.aggregator import Aggregator
 from streaming.ingest.feed_lines import share_of
 from streaming.offline.candles import write_candles
@@ -165,7 +166,7 @@ def _aggregate(raw: bytes) -> None:
 
 def _not_placed(builder: CandleBuilder) -> int:
     ids = builder.state.ids
-    return ids.duplicates + ids.overlaps + ids.unknown + builder.state.unplaced
+    return ids.duplicates + ids.overlaps + ids.unknown + builder.state.late_trades
 
 
 def _columns(raw: bytes) -> None:

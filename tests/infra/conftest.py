@@ -13,7 +13,8 @@ import pytest
 from infra.embedded import stack
 from infra.embedded.plan import Market, Plan
 from infra.embedded.state import PROJECT, State
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -18,11 +18,11 @@ from tests.infra.manifests import (
     Object,
     containers,
     matches,
-    named,
     of_kind,
     pod,
     pod_labels,
     secret_script,
+    space,
     title,
     walk,
 )
@@ -33,6 +33,7 @@ UNITS = {"": 1.0, "m": 0.001, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi":
 STRIMZI_SECRETS = {"quantstream-cluster-ca-cert": {"ca.crt"}}
 STRIMZI_SERVICES = {"quantstream-kafka-bootstrap": {9092, 9093}}
 Faults = Iterator[str]
+Place = tuple[str, str]  # namespace and name
 # It reads megabytes of definitions anew for each object; once for each version will do.
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)
 
@@ -77,13 +78,13 @@ def selector_faults(objects: Sequence[Object]) -> Faults:
     for one in of_kind(objects, "Deployment", "StatefulSet"):
         if not matches(one["spec"]["selector"], pod_labels(one)):
             yield f"{title(one)}: its selector does not take its own pods"
-        others = [
-            other for other in workloads if other is not one and matches(one["spec"]["selector"], pod_labels(other))
-        ]
+        beside = [other for other in workloads if other is not one and space(other) == space(one)]
+        others = [other for other in beside if matches(one["spec"]["selector"], pod_labels(other))]
         if others:
             yield f"{title(one)}: its selector takes the pods of {title(others[0])} too"
     for one in of_kind(objects, "Service"):
-        if not any(matches({"matchLabels": one["spec"]["selector"]}, pod_labels(other)) for other in workloads):
+        near = [other for other in workloads if space(other) == space(one)]
+        if not any(matches({"matchLabels": one["spec"]["selector"]}, pod_labels(other)) for other in near):
             yield f"{title(one)}: its selector takes no pod"
     for one in of_kind(objects, "PodDisruptionBudget"):
         if not any(matches(one["spec"]["selector"], pod_labels(other)) for other in workloads):
@@ -170,51 +171,75 @@ def image_faults(objects: Sequence[Object]) -> Faults:
                 yield f"{title(one)}: the image {container['image']} is not pinned"
 
 
+def secret_keys(objects: Sequence[Object]) -> dict[Place, set[str]]:
+    """Return the keys of every secret that somebody makes, by namespace and name."""
+    system = "prod" if of_kind(objects, "Kafka") else "local"
+    found = {(space(one), one["metadata"]["name"]): set(one["data"]) for one in secret_script(system)}
+    found |= {("quantstream", name): keys for name, keys in STRIMZI_SECRETS.items()}
+    return found | {(space(one), one["metadata"]["name"]): {"password"} for one in of_kind(objects, "KafkaUser")}
+
+
 def reference_faults(objects: Sequence[Object]) -> Faults:
-    """References to a ConfigMap, a Secret's key, a claim, a service account or a Service that nobody makes."""
-    maps = {one["metadata"]["name"] for one in of_kind(objects, "ConfigMap")}
-    accounts = {one["metadata"]["name"] for one in of_kind(objects, "ServiceAccount")}
-    claims = {one["metadata"]["name"] for one in of_kind(objects, "PersistentVolumeClaim")}
-    secrets = {one["metadata"]["name"]: set(one["data"]) for one in secret_script()} | STRIMZI_SECRETS
-    secrets |= {one["metadata"]["name"]: {"password"} for one in of_kind(objects, "KafkaUser")}
+    """References to a ConfigMap, a Secret's key, a claim, an account, a class or a Service that its namespace lacks."""
+    there = {(one["kind"], space(one), one["metadata"].get("name")) for one in objects}
+    secrets = secret_keys(objects)
     for one in objects:
         for path, value in walk(one):
-            if path.endswith((".configMapRef", ".configMapKeyRef", ".configMap")) and value["name"] not in maps:
-                yield f"{title(one)}: refers to the ConfigMap {value['name']}, which is not there"
-            if (
-                path.endswith(".secretKeyRef")
-                and not value.get("optional")
-                and value["key"] not in secrets.get(value["name"], ())
-            ):
-                yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
-            if re.search(r"secretTargetRef\[\d+\]$", path) and value["key"] not in secrets.get(value["name"], ()):
-                yield f"{title(one)}: refers to {value['key']} of the Secret {value['name']}, which nobody makes"
-            if path.endswith(".claimName") and value not in claims:
-                yield f"{title(one)}: mounts the claim {value}, which is not there"
             if isinstance(value, dict) and value.get("optional"):
                 continue
-            if path.endswith(".secret") and isinstance(value, dict):
-                for item in value["items"]:
-                    if item["key"] not in secrets.get(value["secretName"], ()):
-                        yield f"{title(one)}: mounts {item['key']} of the Secret {value['secretName']}, which nobody makes"
-            if path.endswith(".serviceAccountName") and value not in accounts:
-                yield f"{title(one)}: runs as the service account {value}, which is not there"
-        if one["kind"] == "StatefulSet":
-            try:
-                named(objects, "Service", one["spec"]["serviceName"])
-            except ValueError:
-                yield f"{title(one)}: its Service {one['spec']['serviceName']} is not there"
+            for kind, name in _named_kinds(path, value):
+                if (kind, "" if kind == "PriorityClass" else space(one), name) not in there:
+                    yield f"{title(one)}: refers to the {kind} {name}, which is not there"
+            for name, key in _secret_keys(path, value):
+                if key not in secrets.get((space(one), name), ()):
+                    yield f"{title(one)}: refers to {key} of the Secret {name}, which nobody makes"
+        if one["kind"] == "StatefulSet" and ("Service", space(one), one["spec"]["serviceName"]) not in there:
+            yield f"{title(one)}: its Service {one['spec']['serviceName']} is not there"
+
+
+def _named_kinds(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if path.endswith((".configMapRef", ".configMapKeyRef", ".configMap")):
+        yield "ConfigMap", value["name"]
+    for field, kind in (("claimName", "PersistentVolumeClaim"), ("serviceAccountName", "ServiceAccount")):
+        if path.endswith(f".{field}"):
+            yield kind, value
+    if path.endswith(".priorityClassName"):
+        yield "PriorityClass", value
+
+
+def _secret_keys(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if path.endswith(".secretKeyRef") or re.search(r"secretTargetRef\[\d+\]$", path):
+        yield value["name"], value["key"]
+    if path.endswith(".secret") and isinstance(value, dict):
+        yield from ((value["secretName"], item["key"]) for item in value["items"])
+
+
+def addresses(text: str, own: str) -> Iterator[tuple[str, str, int]]:
+    """Go through the Services that a setting names: namespace, name, port. `own` is the namespace of who has the setting."""
+    for name, other, port in re.findall(r"(?:^|//|[,@])([a-z][a-z0-9-]*)(?:\.([a-z][a-z0-9-]*))?:([0-9]+)", text):
+        yield other or own, name, int(port)
+
+
+def service_ports(objects: Sequence[Object]) -> dict[Place, set[int]]:
+    """Return the ports of every Service, those that Strimzi makes among them."""
+    found = {
+        (space(one), one["metadata"]["name"]): {port["port"] for port in one["spec"]["ports"]}
+        for one in of_kind(objects, "Service")
+    }
+    made = STRIMZI_SERVICES if of_kind(objects, "Kafka") else {}
+    return found | {("quantstream", name): ports for name, ports in made.items()}
 
 
 def address_faults(objects: Sequence[Object]) -> Faults:
     """Addresses in settings that no Service answers, or not at that port."""
-    ports = {one["metadata"]["name"]: {p["port"] for p in one["spec"]["ports"]} for one in of_kind(objects, "Service")}
-    ports |= STRIMZI_SERVICES if of_kind(objects, "Kafka") else {}
+    ports = service_ports(objects)
     for one in of_kind(objects, "ConfigMap"):
-        for key, value in one["data"].items():
-            for host, port in re.findall(r"(?:^|//|,)([a-z][a-z0-9-]*):([0-9]+)", value):
-                if int(port) not in ports.get(host, ()):
-                    yield f"{title(one)}: {key} names {host}:{port}, where no Service listens"
+        for key, value in one.get("data", {}).items():
+            if key != key.upper():
+                continue  # a file
+            for where, host, port in addresses(value, space(one)):
+                if port not in ports.get((where, host), ()):
+                    yield f"{title(one)}: {key} names {host}:{port} in {where}, where no Service listens"
 
 
 def security_faults(objects: Sequence[Object]) -> Faults:
@@ -227,10 +252,9 @@ def security_faults(objects: Sequence[Object]) -> Faults:
             or not inside["runAsUser"]
         ):
             yield f"{title(one)}: may run as root, or without a seccomp profile"
-        needs_token = {
-            subject["name"] for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]
-        }
-        has_token = spec["automountServiceAccountToken"] and spec["serviceAccountName"] not in needs_token
+        bound = [subject for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]]
+        may_ask = {(subject["namespace"], subject["name"]) for subject in bound}
+        has_token = spec["automountServiceAccountToken"] and (space(one), spec["serviceAccountName"]) not in may_ask
         if has_token or spec["enableServiceLinks"]:
             yield f"{title(one)}: gets a token or variables that it does not need"
         for container in containers(one):

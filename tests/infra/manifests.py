@@ -33,14 +33,20 @@ def _applied(folder: str) -> tuple[Object, ...]:
 def render(system: str) -> list[Object]:
     """Return every object of a system, each a copy of one's own, and the pod that Airflow makes of its template for a task."""
     objects = [copy.deepcopy(one) for folder in SYSTEMS[system] for one in _applied(folder)]
-    templates = [one["data"]["pod.yaml"] for one in objects if title(one).startswith("ConfigMap airflow-task")]
-    return [*objects, *(yaml.safe_load(text) for text in templates)]
+    templates = [one for one in objects if title(one).startswith("ConfigMap airflow-task")]
+    return [*objects, *(_task(one) for one in templates)]
+
+
+def _task(template: Object) -> Object:
+    made: Object = yaml.safe_load(template["data"]["pod.yaml"])
+    made["metadata"]["namespace"] = template["metadata"]["namespace"]  # as the executor is told to
+    return made
 
 
 @cache
-def secret_script() -> tuple[Object, ...]:
-    """Return the secrets that `secrets.sh` makes."""
-    command = [str(K8S / "secrets.sh"), "--print"]
+def secret_script(system: str = "prod") -> tuple[Object, ...]:
+    """Return the secrets that `secrets.sh` makes for a system."""
+    command = [str(K8S / "secrets.sh"), *(["--plain"] if system.startswith("local") else []), "--print"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return tuple(one for one in yaml.safe_load_all(done.stdout) if one)
 
@@ -49,6 +55,11 @@ def title(thing: Object) -> str:
     """Return what a person calls an object."""
     own = thing["metadata"]
     return f"{thing['kind']} {own.get('name', own.get('generateName'))}"
+
+
+def space(thing: Object) -> str:
+    """Return the namespace that an object is in; nothing for what is the cluster's."""
+    return str(thing["metadata"].get("namespace", ""))
 
 
 def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:

@@ -16,7 +16,8 @@ from infra.cli.checks import check_exchange, check_same_market, recorded_symbols
 from infra.embedded.free_ports import free_port
 from quantstream.binance.protocols import UnknownSymbol
 from quantstream.core.errors import Misconfigured, Unavailable
-from quantstream.settings import Endpoints, Settings, load_settings
+from quantstream.settings import Endpoints, Settings
+from quantstream.settings_loader import load_settings
 
 Get = Callable[[str, Mapping[str, str]], Any]
 

@@ -12,7 +12,8 @@ from infra.cli import doctor
 from infra.cli.doctor import Finding
 from infra.embedded.jars import KAFKA_VERSION
 from infra.embedded.state import State
-from quantstream.settings import Ports, Settings, load_settings
+from quantstream.settings import Ports, Settings
+from quantstream.settings_loader import load_settings
 
 
 @pytest.mark.parametrize("found", [(3, 11), (3, 12), (3, 13)])

@@ -32,7 +32,7 @@ PLAN = SimpleNamespace(  # what the greeting reads of a `Plan`: a whole one need
 
 
 @pytest.mark.parametrize(
-    ("serving", "said", "trained"),
+    ("serving", "output", "trained"),
     [
         ({"quantstream-risk": Champion("3", FEATURE_HASH)}, "The models of the last time serve again.", 0),
         ({"quantstream-risk": Champion("3", "0ld")}, "were fitted on other features", 1),
@@ -40,7 +40,7 @@ PLAN = SimpleNamespace(  # what the greeting reads of a `Plan`: a whole one need
     ],
 )
 def test_models_that_fit_serve_again_and_others_are_trained(
-    monkeypatch: pytest.MonkeyPatch, serving: dict[str, Champion], said: str, trained: int
+    monkeypatch: pytest.MonkeyPatch, serving: dict[str, Champion], output: str, trained: int
 ) -> None:
     begun: list[object] = []
     monkeypatch.setattr(up, "champions", lambda url: serving)
@@ -48,7 +48,7 @@ def test_models_that_fit_serve_again_and_others_are_trained(
     monkeypatch.setattr(up.environment, "password", lambda folder: "secret")
     out = io.StringIO()
     up._greet(PLAN, Console(file=out, width=200), waits=False)  # type: ignore[arg-type]
-    assert (said in out.getvalue(), len(begun)) == (True, trained)
+    assert (output in out.getvalue(), len(begun)) == (True, trained)
 
 
 T0 = 1_723_161_600 * SECOND
@@ -78,11 +78,11 @@ def test_a_recording_without_history_promises_no_models_and_says_what_it_would_t
     monkeypatch.setattr(up.environment, "password", lambda folder: "secret")
     out = io.StringIO()
     up._greet(plan, Console(file=out, width=2000), waits=waits)  # type: ignore[arg-type]
-    said = out.getvalue()
-    assert "no model can learn from 36 candles of 5 minutes (0.1 days); needed are for anomaly 436 (1.5 days)" in said
-    assert "nothing will be scored" in said
-    assert "minute or two" not in said
-    assert "and its scores" not in said
+    output = out.getvalue()
+    assert "no model can learn from 36 candles of 5 minutes (0.1 days); needed are for anomaly 436 (1.5 days)" in output
+    assert "nothing will be scored" in output
+    assert "minute or two" not in output
+    assert "and its scores" not in output
     assert len(begun) == 1
 
 
@@ -102,5 +102,5 @@ def test_a_recording_long_enough_says_when_its_models_come(tmp_path: Path) -> No
     market = Market((recording(tmp_path, 48),), 10.0)
     environment = {"QUANTSTREAM_LAKE": str(tmp_path / "lake"), "QUANTSTREAM_SYMBOLS": "BTCUSDT"}
     plan = SimpleNamespace(**{**vars(PLAN), "market": market, "environment": environment})
-    said = up._no_history(plan)  # type: ignore[arg-type]
-    assert "nothing is scored until 436 candles of 5 minutes are there to learn from, in about 3.6 hours" in said
+    output = up._no_history(plan)  # type: ignore[arg-type]
+    assert "nothing is scored until 436 candles of 5 minutes are there to learn from, in about 3.6 hours" in output

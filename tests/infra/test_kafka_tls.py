@@ -25,7 +25,8 @@ from infra.embedded.state import PROJECT
 from quantstream.core.errors import Misconfigured
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
 from quantstream.messages.topics import CANDLES, TRADES
-from quantstream.settings import Kafka, load_settings
+from quantstream.settings import Kafka
+from quantstream.settings_loader import load_settings
 
 USER, PASSWORD = "aggregate", "correct-horse-battery"
 PEM = serialization.Encoding.PEM
@@ -196,9 +197,9 @@ def test_stage_with_a_wrong_password_ends_with_code_2_and_logs_no_secret(secured
     done = subprocess.run(
         command, env=own | given, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
     )
-    said = done.stdout + done.stderr
-    assert (done.returncode, "refused the login of aggregate" in said, "Traceback" in said) == (2, True, False)
-    assert secret not in said
+    output = done.stdout + done.stderr
+    assert (done.returncode, "refused the login of aggregate" in output, "Traceback" in output) == (2, True, False)
+    assert secret not in output
 
 
 def test_authority_file_that_is_not_there_is_named() -> None:

@@ -20,7 +20,7 @@ from infra.embedded.airflow import environment
 from infra.embedded.airflow.api import AirflowApi, Task
 from infra.embedded.state import State
 from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 from tests.unit.json_values import values
 
 TOLD = st.sampled_from(

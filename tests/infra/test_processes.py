@@ -7,7 +7,8 @@ from pathlib import Path
 
 from infra.embedded.plan import Market, Plan
 from infra.embedded.processes import MIGRATE, Process, process_table
-from quantstream.settings import NOT_SETTINGS, Endpoints, load_settings
+from quantstream.settings import Endpoints
+from quantstream.settings_loader import NOT_SETTINGS, load_settings
 
 NAMES = (
     *("broker", "exchange", "mlflow", "ingest", "aggregate", "detect", "sink", "score", "dashboard"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 from infra.embedded.jars import KAFKA_VERSION
 from infra.embedded.state import PROJECT
 from tests.infra.manifest_checks import SCHEMAS, amount
-from tests.infra.manifests import K8S, SYSTEMS, TEMPLATED, Object, containers, named, of_kind, pod, render, title
+from tests.infra.manifests import K8S, SYSTEMS, TEMPLATED, Object, containers, named, of_kind, pod, render, space, title
 
 APPLIED = sorted({folder for folders in SYSTEMS.values() for folder in folders})
 SYSTEM_CPU = (
@@ -57,8 +58,8 @@ def test_a_folder_that_is_applied_holds_nothing_but_objects(folder: str) -> None
 def test_every_object_of_ours_names_its_namespace() -> None:
     for system in SYSTEMS:
         for one in render(system):
-            if one["kind"] not in ("Namespace", "Pod"):
-                assert one["metadata"]["namespace"] == "quantstream", title(one)
+            if one["kind"] not in ("Namespace", "PriorityClass"):
+                assert space(one) in ("quantstream", "quantstream-airflow"), title(one)
 
 
 @pytest.mark.parametrize(("system", "registry"), [("local", "LOCAL_REGISTRY"), ("prod", "REGISTRY")])
@@ -102,20 +103,23 @@ def test_pinned_versions_agree() -> None:
 
 
 def test_no_volume_asks_for_a_class_that_nobody_checked() -> None:
-    said = (K8S / "up").read_text()
+    output = (K8S / "up").read_text()
     for system in ("local", "prod"):
         for one in render(system):
             for name in re.findall(r"'(?:storageClassName|class)': '([^']+)'", str(one)):
-                assert f"no StorageClass {name}" in said, title(one)
+                assert f"no StorageClass {name}" in output, title(one)
 
 
 def test_names_are_asked_for_by_port_wherever_their_servers_are() -> None:
-    for system in ("local", "prod"):
-        (rule,) = named(render(system), "NetworkPolicy", "names")["spec"]["egress"]
+    for system, name in product(("local", "prod"), ("names", "airflow-names")):
+        (rule,) = named(render(system), "NetworkPolicy", name)["spec"]["egress"]
         assert rule == {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
 
 
-@pytest.mark.parametrize(("system", "name"), [("local", "airflow"), ("prod", "airflow"), ("prod", "kafka")])
+@pytest.mark.parametrize(
+    ("system", "name"),
+    [("local", "airflow-scheduler"), ("prod", "airflow-scheduler"), ("prod", "kafka"), ("prod", "to-kubernetes")],
+)
 def test_who_asks_kubernetes_reaches_it_on_minikube_too(system: str, name: str) -> None:
     rules = named(render(system), "NetworkPolicy", name)["spec"]["egress"]
     ports = {port["port"] for rule in rules if "to" not in rule for port in rule["ports"]}
@@ -138,6 +142,7 @@ def test_the_page_is_served_where_the_mission_says() -> None:
 def test_the_scripts_are_tidy() -> None:
     tool = Path(sys.executable).parent / "shellcheck"  # comes with the dev requirements
     scripts = [str(K8S / name) for name in ("up", "render", "secrets.sh")]
+    scripts += [str(path) for path in (K8S / "sources").rglob("*.sh")]
     done = subprocess.run(
         [tool, "--external-sources", *scripts], capture_output=True, text=True, check=False, cwd=PROJECT
     )

@@ -80,19 +80,19 @@ def pretended(folder: Path, version: str) -> str:
 
 def test_every_version_is_checked_in_an_environment_of_its_own(tmp_path: Path) -> None:
     python = pretended(tmp_path, "3.98")
-    code, said, calls = versions(tmp_path, "3.98", **{"3_98": python})
+    code, output, calls = versions(tmp_path, "3.98", **{"3_98": python})
     assert (code, calls) == (0, [f"check VENV=build/python3.98 QUANTSTREAM_PYTHON={python}"])
-    assert "make check is well on Python 3.98" in said
+    assert "make check is well on Python 3.98" in output
 
 
 def test_a_version_that_fails_is_named_and_the_others_are_checked_too(tmp_path: Path) -> None:
     named = {"3_98": pretended(tmp_path, "3.98"), "3_99": pretended(tmp_path, "3.99")}
-    code, said, calls = versions(tmp_path, "3.98", "3.99", fails="python3.98", **named)
+    code, output, calls = versions(tmp_path, "3.98", "3.99", fails="python3.98", **named)
     assert (code, len(calls)) == (1, 2)
-    assert "make check fails on Python 3.98\n" in said
+    assert "make check fails on Python 3.98\n" in output
 
 
 def test_a_version_that_is_not_installed_is_said_aloud_and_is_no_success(tmp_path: Path) -> None:
-    code, said, calls = versions(tmp_path, "3.9")
+    code, output, calls = versions(tmp_path, "3.9")
     assert (code, calls) == (3, [])
-    assert "PYTHON 3.9 IS NOT INSTALLED HERE AND WAS NOT CHECKED; install it (pyenv install 3.9" in said
+    assert "PYTHON 3.9 IS NOT INSTALLED HERE AND WAS NOT CHECKED; install it (pyenv install 3.9" in output

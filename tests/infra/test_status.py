@@ -142,11 +142,11 @@ def test_a_market_too_young_to_learn_from_says_how_much_it_would_take(
     monkeypatch.setattr(status, "look_at_processes", lambda *_: ready)
     monkeypatch.setattr(status.lags, "total", lambda *_: 0)
     champion = {"quantstream-risk": "4"}
-    for serving, said in (({}, "no model can learn from 2 candles of 5 minutes"), (champion, "")):
+    for serving, output in (({}, "no model can learn from 2 candles of 5 minutes"), (champion, "")):
         monkeypatch.setattr(status, "_models", lambda _, serving=serving: serving)
         notes = status.look(plan.state).notes
-        assert "".join(notes).startswith(said)
-        assert len(notes) == bool(said)
+        assert "".join(notes).startswith(output)
+        assert len(notes) == bool(output)
 
 
 def test_lag_that_is_not_known_is_not_zero() -> None:

@@ -74,7 +74,7 @@ class Look:
     err: str
 
     @property
-    def said(self) -> dict[str, Any]:
+    def output(self) -> dict[str, Any]:
         """The JSON that it printed."""
         parsed: dict[str, Any] = json.loads(self.out)
         assert parsed["exit"] == self.code
@@ -84,11 +84,11 @@ class Look:
     def troubles(self) -> set[Finding]:
         """Every finding that is not ok."""
         keys = ("severity", "check", "object", "reason")
-        return {tuple(one[key] for key in keys) for one in self.said["findings"] if one["severity"] != "ok"}  # type: ignore[misc]
+        return {tuple(one[key] for key in keys) for one in self.output["findings"] if one["severity"] != "ok"}  # type: ignore[misc]
 
     def text(self, check: str, reason: str) -> str:
         """Return what the findings of a check say for a reason."""
-        found = [one["text"] for one in self.said["findings"] if (one["check"], one["reason"]) == (check, reason)]
+        found = [one["text"] for one in self.output["findings"] if (one["check"], one["reason"]) == (check, reason)]
         return "; ".join(found)
 
 

@@ -169,8 +169,8 @@ class Played:
             (folder / question).write_text(text)
         for space in self.all_of("Namespace"):
             for question in self.unknown_kinds:
-                said = f'1\nerror: the server doesn\'t have a resource type "{OPTIONAL[question]}"\n'
-                (folder / space["metadata"]["name"] / f"{question}.fail").write_text(said)
+                output = f'1\nerror: the server doesn\'t have a resource type "{OPTIONAL[question]}"\n'
+                (folder / space["metadata"]["name"] / f"{question}.fail").write_text(output)
         for question, (code, text) in self.refused.items():
             (folder / f"{question}.fail").write_text(f"{code}\n{text}\n")
 

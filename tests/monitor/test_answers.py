@@ -25,12 +25,12 @@ AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor", "airflow-cle
 
 def test_an_api_server_that_does_not_answer_cannot_be_told_from_and_which_question(monitor: Monitor) -> None:
     played = well("prod")
-    said = (
+    output = (
         "Unable to connect to the server: net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
     )
     questions = [question for question, _ in played.answers() if question.startswith("quantstream/")]
     for question in ("namespaces", "nodes", *questions):
-        played.refuse(question, 1, said)
+        played.refuse(question, 1, output)
     look = monitor.json(played, "health")
     assert look.code == 3
     told = {one[1] for one in look.troubles}
@@ -60,8 +60,9 @@ def test_a_refused_connection_and_a_missing_right_are_said_with_what_to_do(monit
 def test_stats_that_may_not_be_read_are_told_of_once_not_once_a_node_and_may_be_left_out(monitor: Monitor) -> None:
     played = well("prod")
     for node in ("node-a", "node-b", "node-c"):
-        said = f'nodes "{node}" is forbidden: User "jane" cannot get resource "nodes/proxy" in API group "" at the cluster scope'
-        played.refuse(f"stats.{node}", 1, f"Error from server (Forbidden): {said}")
+        what = 'cannot get resource "nodes/proxy" in API group "" at the cluster scope'
+        output = f'nodes "{node}" is forbidden: User "jane" {what}'
+        played.refuse(f"stats.{node}", 1, f"Error from server (Forbidden): {output}")
     look = monitor.json(played, "health")
     assert look.troubles == {("unknown", "volumes", "node/node-a", "Forbidden")}
     left = monitor.json(None, "health", "--skip", "volumes")
@@ -134,7 +135,7 @@ def test_a_part_in_a_namespace_of_its_own_is_found_by_the_namespace_s_label(moni
     played = moved(well("local"), "pipelines")
     look = monitor.json(played, "health")
     assert look.troubles == set()
-    assert look.said["where"] == "namespace pipelines, quantstream"
+    assert look.output["where"] == "namespace pipelines, quantstream"
     not_ready(played.pod("airflow-scheduler"), 10 * MINUTE)
     (trouble,) = monitor.json(played, "health").troubles
     assert trouble == (
@@ -190,7 +191,7 @@ def test_jq_changes_nothing_but_the_time_it_takes(monitor: Monitor, tmp_path: Pa
     folder = tools(tmp_path / "with")
     (folder / "jq").symlink_to(shutil.which("jq") or tool("jaq"))
     plain, quick = monitor.json(played, "health"), Monitor(folder, tmp_path / "again").json(played, "health")
-    assert quick.said == plain.said
+    assert quick.output == plain.output
     assert len(plain.troubles) == 2
 
 
@@ -220,9 +221,9 @@ def test_the_played_answers_are_those_that_the_real_kubectl_gives(
 
 def keyed(text: str) -> dict[str, object]:
     """Return the objects of a list by kind and name, and what kind of list it is."""
-    said = json.loads(text)
-    items = {f"{one['kind']} {one['metadata']['name']}": one for one in said.pop("items")}
-    return {**items, "kind": said["kind"]}
+    output = json.loads(text)
+    items = {f"{one['kind']} {one['metadata']['name']}": one for one in output.pop("items")}
+    return {**items, "kind": output["kind"]}
 
 
 def test_the_played_cluster_has_what_strimzi_makes() -> None:

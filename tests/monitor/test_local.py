@@ -19,10 +19,10 @@ def test_a_stack_that_is_well_is_fine(stack: FakeStack) -> None:
 
 def findings(stack: FakeStack, *arguments: str) -> tuple[int, set[tuple[str, str, str, str]]]:
     run = stack.run(*arguments, "--json")
-    said = json.loads(run.stdout)
-    assert said["exit"] == run.returncode
+    output = json.loads(run.stdout)
+    assert output["exit"] == run.returncode
     keys = ("severity", "check", "object", "reason")
-    return run.returncode, {tuple(one[key] for key in keys) for one in said["findings"]}  # type: ignore[misc]
+    return run.returncode, {tuple(one[key] for key in keys) for one in output["findings"]}  # type: ignore[misc]
 
 
 def test_a_process_that_is_down_or_not_ready_is_critical(stack: FakeStack) -> None:
@@ -85,8 +85,8 @@ def test_a_stack_without_one_of_the_stages_is_critical(stack: FakeStack) -> None
 
 def test_usage_of_each_process(stack: FakeStack) -> None:
     stack.processes = {"sink": {"state": "running", "ready": True, "pid": os.getpid(), "restarts": 2}}
-    said = json.loads(stack.run("top", "--json").stdout)
-    (row,) = said["usage"]
+    output = json.loads(stack.run("top", "--json").stdout)
+    (row,) = output["usage"]
     assert (row["process"], row["pid"], row["restarts"]) == ("sink", os.getpid(), 2)
     assert row["memory_mib"] > 10
 

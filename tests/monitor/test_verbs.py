@@ -29,17 +29,17 @@ def event(reason: str, name: str, count: int, since: float, message: str) -> dic
 
 def messages(monitor: Monitor, played: Played, *arguments: str) -> dict[str, tuple[int, str]]:
     """Return the messages of a log with how often each was there and at which level."""
-    said = monitor.json(played, "logs", *arguments).said
-    return {one["message"]: (one["count"], one["level"]) for one in said["messages"]}
+    output = monitor.json(played, "logs", *arguments).output
+    return {one["message"]: (one["count"], one["level"]) for one in output["messages"]}
 
 
 def test_rates_per_part_and_similar_messages_put_together(monitor: Monitor) -> None:
     look = monitor.json(well("local"), "logs", "--since", "10m")
     assert look.code == 0
-    texts = {one["object"]: one["text"] for one in look.said["findings"]}
+    texts = {one["object"]: one["text"] for one in look.output["findings"]}
     assert texts["ingest"] == "0 errors and 3 warnings in 6 lines of the last 10m"
     assert {"postgres", "kafka", "mlflow", "airflow-scheduler", *STAGES} <= set(texts)
-    top = look.said["messages"][0]
+    top = look.output["messages"][0]
     assert (top["count"], top["stage"], top["level"]) == (3, "ingest", "warning")
 
 
@@ -62,11 +62,11 @@ def test_a_log_that_was_cut_is_said_to_be_cut_and_its_rate_is_of_what_was_read(m
     cut = monitor.json(None, "logs", "--stage", "sink", "--since", "10m", "--max-lines", "8")
     assert cut.code == 2  # a minute's rate of 60, not 8 in ten minutes
     assert {one[:1] + one[3:] for one in cut.troubles} == {("warning", "Cut"), ("critical", "Rate")}
-    said = cut.text("logs", "Cut")
+    output = cut.text("logs", "Cut")
     assert (
-        "the log of the last 10m is longer than what was read of it: its last 8 lines were read (--max-lines)" in said
+        "the log of the last 10m is longer than what was read of it: its last 8 lines were read (--max-lines)" in output
     )
-    assert "they begin 9 s ago" in said
+    assert "they begin 9 s ago" in output
 
 
 def test_a_log_of_exactly_as_many_lines_as_are_read_was_not_cut(monitor: Monitor) -> None:
@@ -151,10 +151,10 @@ def test_logs_before_the_last_restart_and_a_pod_that_was_never_restarted_is_no_t
                 'previous terminated container "x" in pod "y" not found',
             )
         if name != "score-0":
-            said = (
+            output = (
                 f'Error from server (BadRequest): previous terminated container "{container}" in pod "{name}" not found'
             )
-            played.refuse(f"quantstream/logs.{name}.{container}.previous", 1, said)
+            played.refuse(f"quantstream/logs.{name}.{container}.previous", 1, output)
     look = monitor.json(played, "logs", "--previous", "--since", "1h")
     assert look.code == 0
     assert "it has not been restarted" in look.text("logs", "NoPrevious")
@@ -189,7 +189,7 @@ def test_warnings_of_kubernetes_the_most_frequent_first_old_ones_left_out(monito
     ]
     look = monitor.json(played, "events", "--since", "30m")
     assert (look.code, look.text("events", "Warned")) == (1, "47 warnings since then")
-    assert [(one["count"], one["reason"], one["object"]) for one in look.said["events"]] == [
+    assert [(one["count"], one["reason"], one["object"]) for one in look.output["events"]] == [
         (42, "BackOff", "pod/score-0"),
         (5, "FailedScheduling", "pod/sink-0"),
     ]
@@ -208,7 +208,7 @@ def test_usage_against_limits(monitor: Monitor) -> None:
     top.write_text("score-0   stage   412m   2300Mi\n")
     look = monitor.json(None, "top")
     assert look.troubles == {("warning", "memory", "score-0", "NearLimit")}
-    (row,) = look.said["usage"]
+    (row,) = look.output["usage"]
     assert (row["pod"], row["memory_mib"], row["memory_limit_mib"]) == ("score-0", 2300, 2560)
     top.write_text("W1122 something odd happened here\n")
     assert monitor.json(None, "top").code == 3
@@ -225,9 +225,9 @@ def test_watch_prints_what_is_new_and_what_is_over(monitor: Monitor) -> None:
     look = monitor(
         played, "watch", "--interval", "1", "--count", "2", "--skip", "rollouts,volumes,metrics,nodes,operators,jobs"
     )
-    said = look.out.splitlines()
-    assert any(" new " in line and "NotReady" in line for line in said)
-    assert any(" over " in line and "NotReady" in line for line in said)
+    output = look.out.splitlines()
+    assert any(" new " in line and "NotReady" in line for line in output)
+    assert any(" over " in line and "NotReady" in line for line in output)
 
 
 def test_the_report_is_markdown_with_every_part_and_each_verb_says_json(monitor: Monitor) -> None:
@@ -241,9 +241,9 @@ def test_the_report_is_markdown_with_every_part_and_each_verb_says_json(monitor:
     for part in ("## Findings", "## Messages", "## Rates", "## Events", "## Usage", "infra/RUNBOOK.md"):
         assert part in report.out
     for verb in ("events", "top", "report"):
-        said = monitor.json(None, verb).said
-        assert said["verb"] == verb
-        assert said["findings"]
+        output = monitor.json(None, verb).output
+        assert output["verb"] == verb
+        assert output["findings"]
 
 
 def test_a_thousand_pods_are_judged_in_one_look_and_only_some_are_asked(monitor: Monitor) -> None:

@@ -32,10 +32,10 @@ def test_a_package_that_could_not_be_looked_up_cannot_be_told_of() -> None:
     assert (code, lines) == (CANNOT_TELL, ["audit: 1 of 2 packages could not be looked up: jinja2 …"])
 
 
-def test_a_vulnerability_is_named_with_what_mends_it() -> None:
+def test_a_vulnerability_is_named_with_what_corrects_it() -> None:
     code, lines = judge(report(CLEAN, FLAWED))
     assert code == KNOWN
-    assert lines == ["jinja2 2.10: PYSEC-2019-217, mended in 2.10.1", "audit: 1 known vulnerabilities"]
+    assert lines == ["jinja2 2.10: PYSEC-2019-217, fixed in 2.10.1", "audit: 1 known vulnerabilities"]
 
 
 def test_an_empty_or_broken_report_cannot_be_told_from() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from quantstream.observability.logs import JsonFormatter, TextFormatter
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 # What keys look like, after the public rules of gitleaks (config/gitleaks.toml).

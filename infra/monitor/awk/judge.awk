@@ -23,7 +23,7 @@ END {
   if ("ingest" in asked && "aggregate" in asked) { candles(); without_candles() } }
 function stage(name) {
   if (name != "ingest" && has_lag[name]) finding(worst_of(lag[name], "lag-warning", "lag-critical"), "lag", name, "Behind", plural(lag[name], "record") " behind the end of its topics")
-  if (dead[name] > 0) finding("ok", "dead letters", name, "PutAside", plural(dead[name], "record") " put aside since it started; they are in market.dead.v1")
+  if (dead[name] > 0) finding("ok", "dead letters", name, "PutAside", plural(dead[name], "record") " nobody could parse since it started; see market.dead.v1")
   if (off[name] > 0) finding("critical", "balance", name, "Off", "the records of " plural(off[name], "symbol") " do not add up: some were lost, doubled or made up")
   if (name == "score" && !models[name]) finding("critical", "models", name, "NoChampion", "no champion is in service: nothing is scored")
   if (name == "detect" && !models[name]) finding("warning", "models", name, "NoChampion", "no champion is in service: no trade is judged") }

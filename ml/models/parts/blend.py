@@ -1,8 +1,8 @@
-"""Several opinions on the same classes, straight lines and trees, mixed as far as each proved itself, then calibrated.
+"""An ensemble of straight lines and trees that predict the same classes: mixed as far as each proved itself, then calibrated.
 
 Boosted trees see interactions but overfit a short history; a logistic regression is hard to beat and never wild. The mix and
-the calibration are chosen on later data than either was fitted on, so that none can flatter itself; after that the opinions
-are formed anew on all of it, for the newest months are the most like those to come.
+the calibration are chosen on later data than either was fitted on, so that none can flatter itself; after that the models
+are fitted anew on all of it, for the newest months are the most like those to come.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Opinions:
-    """What is mixed: one line and some trees."""
+class Ensemble:
+    """The models that are mixed: one of lines and some of trees."""
 
     lines: logistic.Logistic
     members: tuple[Member, ...]
@@ -60,30 +60,30 @@ class Opinions:
 
 @dataclass(frozen=True)
 class Mix:
-    """Opinions mixed: the weighted mean of their logits, `shares` with the lines first."""
+    """An ensemble mixed: the weighted mean of their logits, `shares` with the lines first."""
 
-    opinions: Opinions
+    ensemble: Ensemble
     shares: tuple[float, ...]
 
     def mixed(self, rows: Floats) -> Floats:
-        """Return the opinions' mixed logits, (rows, classes), centred over the classes."""
-        return mix(self.opinions.logits(rows), self.shares)
+        """Return the ensemble's mixed logits, (rows, classes), centred over the classes."""
+        return mix(self.ensemble.logits(rows), self.shares)
 
     def contributions(self, rows: Floats) -> Floats:
         """Return each feature's part in each class's mixed logit, (rows, classes, names): SHAP values, exact for the lines."""
-        lines = self.opinions.lines
-        standard = (self.opinions.within(rows) - lines.mean) / lines.scale
+        lines = self.ensemble.lines
+        standard = (self.ensemble.within(rows) - lines.mean) / lines.scale
         parts = [standard[:, None, :] * (lines.weights - lines.weights.mean(axis=0))]
-        parts += [member.contributions(rows) for member in self.opinions.members]
+        parts += [member.contributions(rows) for member in self.ensemble.members]
         return mix(parts, self.shares)
 
     def write(self, folder: Path, mark: str = "") -> dict[str, Any]:
         """Write the trees and return the rest; `mark` tells the files of one mix from those of another."""
         scales = []
-        for i, member in enumerate(self.opinions.members):
+        for i, member in enumerate(self.ensemble.members):
             member.trees.save(folder / _file(mark, i))
             scales.append([member.slope, member.offset])
-        return {"lines": self.opinions.lines.state(), "members": scales, "shares": list(self.shares)}
+        return {"lines": self.ensemble.lines.state(), "members": scales, "shares": list(self.shares)}
 
 
 @dataclass(frozen=True)
@@ -110,37 +110,37 @@ def read_mix(folder: Path, state: dict[str, Any], names: tuple[str, ...], mark: 
         Member(trees.load(folder / _file(mark, i), names), float(slope), float(offset))
         for i, (slope, offset) in enumerate(state["members"])
     )
-    return Mix(Opinions(logistic.from_state(state["lines"]), members), tuple(map(float, state["shares"])))
+    return Mix(Ensemble(logistic.from_state(state["lines"]), members), tuple(map(float, state["shares"])))
 
 
 def read(folder: Path, state: dict[str, Any], names: tuple[str, ...]) -> Blend:
     """Return what `Blend.write` wrote. Raises: as `read_mix`."""
     found = read_mix(folder, state, names)
-    return Blend(found.opinions, found.shares, logistic.from_state(state["calibrator"]))
+    return Blend(found.ensemble, found.shares, logistic.from_state(state["calibrator"]))
 
 
 def fit(
-    opinions: Opinions, rows: Floats, classes: Floats, count: int, choices: Sequence[tuple[float, ...]] | None = None
+    ensemble: Ensemble, rows: Floats, classes: Floats, count: int, choices: Sequence[tuple[float, ...]] | None = None
 ) -> Blend:
-    """Choose the shares by log loss on later rows than the opinions were formed on, and calibrate on them.
+    """Choose the shares by log loss on later rows than the ensemble was fitted on, and calibrate on them.
 
     Without `choices` all mixes in quarters are tried.
     """
     actual = classes.astype(int)
-    logits = opinions.logits(rows)
+    logits = ensemble.logits(rows)
     best: tuple[float, Blend] | None = None
     for shares in choices or _simplex(len(logits)):
         mixed = mix(logits, shares)
         calibrator = logistic.fit(mixed, actual, count)
         loss = log_loss(actual, calibrator.probabilities(mixed))
         if best is None or loss < best[0]:
-            best = loss, Blend(opinions, shares, calibrator)
+            best = loss, Blend(ensemble, shares, calibrator)
     assert best is not None
     return best[1]
 
 
 def straight(rows: Floats, classes: Floats, count: int, strength: float) -> logistic.Logistic:
-    """Fit the lines on rows as they will see them: `Opinions.within` cuts at the same places."""
+    """Fit the lines on rows as they will see them: `Ensemble.within` cuts at the same places."""
     mean, scale, standard = seen(rows)
     fitted = logistic.fit(standard, classes, count, strength=strength)
     weights = fitted.weights / fitted.scale
@@ -157,14 +157,14 @@ def seen(rows: Floats) -> tuple[Floats, Floats, Floats]:
     return mean, scale, np.clip((rows - mean) / scale, -OUTERMOST, OUTERMOST)
 
 
-def settle(chosen: Blend, form: Callable[[], Opinions]) -> Blend:
-    """Return the blend with its opinions formed anew, on more rows; scales of members, shares and calibration stay."""
-    anew = form()
+def settle(chosen: Blend, fit_anew: Callable[[], Ensemble]) -> Blend:
+    """Return the blend with its ensemble fitted anew, on more rows; scales of members, shares and calibration stay."""
+    anew = fit_anew()
     members = tuple(
         replace(member, slope=old.slope, offset=old.offset)
-        for member, old in zip(anew.members, chosen.opinions.members, strict=True)
+        for member, old in zip(anew.members, chosen.ensemble.members, strict=True)
     )
-    return replace(chosen, opinions=Opinions(anew.lines, members))
+    return replace(chosen, ensemble=Ensemble(anew.lines, members))
 
 
 def mix(parts: Sequence[Floats], shares: Sequence[float]) -> Floats:

@@ -57,7 +57,7 @@ def taken(trained: Any, length: int, width: int) -> PlainNetwork:
 
 
 def write(network: PlainNetwork, path: Path, length: int) -> None:
-    """Write the arrays, and what they say of probes, as an `npz` file."""
+    """Write the arrays, and their predictions of probes, as an `npz` file."""
     probes = _probes(length, network.kernel.shape[0])
     arrays = {name: getattr(network, name) for name in PARTS} | {"probes": probes, "said": network(probes)}
     np.savez(path, **arrays)
@@ -73,8 +73,8 @@ def read(path: Path) -> PlainNetwork:
         return _checked(network, found["probes"], found["said"])
 
 
-def _checked(network: PlainNetwork, probes: Singles, said: Singles) -> PlainNetwork:
-    if not np.allclose(network(probes), said, rtol=CLOSE, atol=CLOSE):
+def _checked(network: PlainNetwork, probes: Singles, predicted: Singles) -> PlainNetwork:
+    if not np.allclose(network(probes), predicted, rtol=CLOSE, atol=CLOSE):
         raise ValueError("the network's arrays do not say what they should of the probes")
     return network
 

@@ -24,7 +24,7 @@ class SizeLines:
 
 
 def fit(rows: Floats, sizes: Floats, classes: Floats, penalty: float) -> tuple[SizeLines, Floats]:
-    """Fit on (rows, columns), the sizes that came and whether they were abnormal; return the lines and what they expect.
+    """Fit on (rows, columns), the actual sizes and whether they were abnormal; return the lines and their predictions.
 
     Rows are as `ml.models.parts.blend` shows them to lines. `penalty` is that of the squared weights of standardised columns.
     """

@@ -1,4 +1,4 @@
-"""Draws a stretch of synthetic trades at once: times, prices between the path's minutes, sizes, sides, fills and fat fingers."""
+"""Draws a window of synthetic trades at once: times, prices between the path's minutes, sizes, sides, fills and fat fingers."""
 
 from __future__ import annotations
 

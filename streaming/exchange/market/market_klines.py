@@ -1,6 +1,6 @@
 """The exchange's klines from a market's minutes and seconds: any interval and time zone, flat where nobody traded.
 
-The last one is still open. Tickers are computed from the same candles, over any stretch of time.
+The last one is still open. Tickers are computed from the same candles, over any window of time.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What traded in a stretch of time, exactly: the sums behind tickers and average prices, rolling or by the day of a time zone.
+"""What traded in a window of time, exactly: the sums behind tickers and average prices, rolling or by the day of a time zone.
 
-A stretch is whole milliseconds, closed on both sides as the exchange tells it (`openTime` to `closeTime`): whoever adds up the
+A window is whole milliseconds, closed on both sides as the exchange tells it (`openTime` to `closeTime`): whoever adds up the
 trades between the two times gets the same numbers. It ends with the last whole millisecond before now.
 """
 
@@ -30,8 +30,8 @@ class Last(NamedTuple):
     at: int
 
 
-class Stretch(NamedTuple):
-    """A stretch `[opened_at, closed_at)` in whole milliseconds; what traded is known `until` then. µs."""
+class Window(NamedTuple):
+    """A window `[opened_at, closed_at)` in whole milliseconds; what traded is known `until` then. µs."""
 
     opened_at: int
     closed_at: int
@@ -40,9 +40,9 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What traded in a stretch; prices and sums in 10⁻⁸. Without trades it is flat at the last price, its ids are −1."""
+    """What traded in a window; prices and sums in 10⁻⁸. Without trades it is flat at the last price, its ids are −1."""
 
-    stretch: Stretch
+    window: Window
     open: int
     high: int
     low: int
@@ -81,13 +81,13 @@ def last_trade(market: Market, symbol: str, now: int) -> Last:
     raise NotTraded(symbol)
 
 
-def rolling_day(now: int) -> Stretch:
+def rolling_day(now: int) -> Window:
     """Return the last 24 hours."""
     end = now - now % MILLISECOND
-    return Stretch(end - MILLISECOND - DAY, end, end)
+    return Window(end - MILLISECOND - DAY, end, end)
 
 
-def rolling_window(now: int, size: str) -> Stretch:
+def rolling_window(now: int, size: str) -> Window:
     """Return the window of `/ticker`: at least `size` long, from a whole minute on.
 
     Raises: Refused for a size that the exchange does not offer.
@@ -96,32 +96,32 @@ def rolling_window(now: int, size: str) -> Stretch:
         raise Refused(-1130, "Data sent for parameter 'windowSize' is not valid.")
     end = now - now % MILLISECOND
     start = end - MILLISECOND - int(size[:-1]) * _LENGTHS[size[-1]]
-    return Stretch(start - start % MINUTE, end, end)
+    return Window(start - start % MINUTE, end, end)
 
 
-def trading_day(now: int, offset: int) -> Stretch:
+def trading_day(now: int, offset: int) -> Window:
     """Return the day of a time zone that holds now, to its end."""
     opened_at = window_of("1d", now, offset)
-    return Stretch(opened_at, opened_at + DAY, now - now % MILLISECOND)
+    return Window(opened_at, opened_at + DAY, now - now % MILLISECOND)
 
 
-def average_stretch(now: int) -> Stretch:
+def average_window(now: int) -> Window:
     """Return the minutes that the average price looks at."""
     end = now - now % MILLISECOND
-    return Stretch(end - AVERAGE_MINUTES * MINUTE, end, end)
+    return Window(end - AVERAGE_MINUTES * MINUTE, end, end)
 
 
-def statistics(market: Market, symbol: str, stretch: Stretch) -> Statistics:
-    """Return what a symbol traded in a stretch.
+def statistics(market: Market, symbol: str, window: Window) -> Statistics:
+    """Return what a symbol traded in a window.
 
     Raises: NotTraded when nothing has traded at all.
     """
-    last = last_trade(market, symbol, stretch.until)
-    bars = bars_between(market, symbol, stretch.opened_at, stretch.until)
+    last = last_trade(market, symbol, window.until)
+    bars = bars_between(market, symbol, window.opened_at, window.until)
     if not len(bars):
-        return Statistics(stretch, last.price, last.price, last.price, last, 0, 0, -1, -1, 0)
+        return Statistics(window, last.price, last.price, last.price, last, 0, 0, -1, -1, 0)
     return Statistics(
-        stretch,
+        window,
         open=int(bars.open[0]),
         high=int(bars.high.max()),
         low=int(bars.low.min()),
@@ -135,6 +135,6 @@ def statistics(market: Market, symbol: str, stretch: Stretch) -> Statistics:
 
 
 def previous_close(market: Market, symbol: str, found: Statistics) -> int:
-    """Return the price of the last trade before a stretch; its opening price when there is none."""
-    before = price_before(market, symbol, found.stretch.opened_at)
+    """Return the price of the last trade before a window; its opening price when there is none."""
+    before = price_before(market, symbol, found.window.opened_at)
     return found.open if before is None else before

@@ -1,6 +1,6 @@
 """The synthetic market: trades drawn on demand along each symbol's path, with fat fingers whose truth is known.
 
-A stretch of trades (a block) is drawn by a generator of its own, seeded by (seed, symbol, when it begins): any of them can be
+A window of trades (a block) is drawn by a generator of its own, seeded by (seed, symbol, when it begins): any of them can be
 made alone and in any order, and comes out the same. A history of months costs nothing until it is asked for.
 """
 
@@ -23,9 +23,9 @@ DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 HISTORY_RATE = 1.5  # trades per second of the busiest symbol; history keeps it, however pressed the present is
 BLOCK_TRADES = 200_000  # trades drawn at once: some tens of milliseconds
 BLOCK_MINUTES = (MINUTES_A_DAY, 60, 5, 1)
-SPARE_TAPES = 6  # kept beyond two a symbol: the present and the stretch that history is read from
-KEPT_MINUTES = 4_000  # stretches of which the minutes are kept,
-A_DAYS_STRETCHES = (
+SPARE_TAPES = 6  # kept beyond two a symbol: the present and the window that history is read from
+KEPT_MINUTES = 4_000  # windows of which the minutes are kept,
+BLOCKS_OF_A_DAY = (
     4  # and at least those that a symbol's last 24 hours lie in: a ticker of all symbols looks at them every time
 )
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class SyntheticMarket:
         self._seed = market.seed
         self._rates = (min(HISTORY_RATE, market.trades_per_second), market.trades_per_second)
         self._off_book_rate = market.off_book_a_minute
-        self._minutes: _Recent[Minutes] = _Recent(max(KEPT_MINUTES, A_DAYS_STRETCHES * len(symbols)))
+        self._minutes: _Recent[Minutes] = _Recent(max(KEPT_MINUTES, BLOCKS_OF_A_DAY * len(symbols)))
         self._paths: dict[str, SymbolPath] = {}
         self._block_minutes: dict[str, int] = {}
         self.listings: dict[str, Listing] = {}

@@ -1,4 +1,4 @@
-"""A stretch of one symbol's trades in columns, and the minutes and aggregates that follow from it.
+"""A window of one symbol's trades in columns, and the minutes and aggregates that follow from it.
 
 Both markets, synthetic and recorded, are sequences of tapes; everything that the exchange answers is computed from them, so that
 stream, klines, trades and aggregates cannot disagree. Columns are int64 in units of 10⁻⁸ (times in µs), sums are exact.

@@ -229,20 +229,20 @@ def _simple_ticker(row: Callable[[Market, str, int], dict[str, Any]]) -> Endpoin
 
 def _window_ticker(asked: Asked) -> Any:
     size = asked.query.text("windowSize")
-    return _stretch_ticker(asked, lambda: rolling_window(asked.now, size or "1d"))
+    return _span_ticker(asked, lambda: rolling_window(asked.now, size or "1d"))
 
 
 def _trading_day_ticker(asked: Asked) -> Any:
     offset = asked.query.time_zone()
-    return _stretch_ticker(asked, lambda: trading_day(asked.now, offset))
+    return _span_ticker(asked, lambda: trading_day(asked.now, offset))
 
 
-def _stretch_ticker(asked: Asked, stretch: Callable[[], Any]) -> Any:
+def _span_ticker(asked: Asked, window: Callable[[], Any]) -> Any:
     query, market = asked.query, asked.market
     symbols, is_one = query.some_symbols(MOST_SYMBOLS)
     is_mini, status = query.is_mini(), query.status()
     query.finish()
-    chosen, shape = stretch(), tickers.mini_row if is_mini else tickers.full_row
+    chosen, shape = window(), tickers.mini_row if is_mini else tickers.full_row
     named = _of_status(symbols, is_one, status)
     return rows_of(named, is_one, lambda symbol: shape(symbol, statistics(market, symbol, chosen), asked.unit))
 

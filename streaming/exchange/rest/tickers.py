@@ -11,7 +11,7 @@ from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.statistics import (
     AVERAGE_MINUTES,
     Statistics,
-    average_stretch,
+    average_window,
     last_trade,
     previous_close,
     rolling_day,
@@ -40,8 +40,8 @@ def mini_row(symbol: str, found: Statistics, unit: int) -> dict[str, Any]:
         "lastPrice": units_text(found.last.price),
         "volume": units_text(found.volume),
         "quoteVolume": units_text(found.quote_volume),
-        "openTime": found.stretch.opened_at // unit,
-        "closeTime": found.stretch.closed_at // unit - 1,
+        "openTime": found.window.opened_at // unit,
+        "closeTime": found.window.closed_at // unit - 1,
         "firstId": found.first_id,
         "lastId": found.last_id,
         "count": found.count,
@@ -65,7 +65,7 @@ def day_row(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str
         found = statistics(market, symbol, rolling_day(now))
     except NotTraded:
         return _no_trades(symbol, rolling_day(now).opened_at // unit, rolling_day(now).closed_at // unit - 1)
-    best = book_row(market, symbol, found.stretch.until)
+    best = book_row(market, symbol, found.window.until)
     return full_row(symbol, found, unit) | best | _last_ones(market, symbol, found)
 
 
@@ -94,7 +94,7 @@ def _no_trades(symbol: str, opened_at: int, closed_at: int) -> dict[str, Any]:
 
 def average_price(market: Market, symbol: str, now: int, unit: int = 1000) -> dict[str, Any]:
     """Return the answer of `/avgPrice`: weighted by volume over five minutes."""
-    found = statistics(market, symbol, average_stretch(now))
+    found = statistics(market, symbol, average_window(now))
     return {"mins": AVERAGE_MINUTES, "price": units_text(found.average), "closeTime": found.last.at // unit}
 
 

@@ -103,10 +103,10 @@ def defaulted(thing: Json) -> Json:
 
 def _normal(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
-        return [_normal(one, name) for one in value]
+        return [_normal(one) for one in value]
     if not isinstance(value, dict):
         return value
-    if name in ("requests", "limits", "hard"):
+    if name in ("requests", "limits", "hard", "default", "defaultRequest", "max"):
         return {key: canonical(inner) for key, inner in value.items()}
     return {key: canonical(inner) if key == "sizeLimit" else _normal(inner, key) for key, inner in value.items()}
 

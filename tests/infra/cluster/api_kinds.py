@@ -45,7 +45,8 @@ def _kinds(group_version: str, *names: str, is_namespaced: bool = True) -> Itera
 
 BUILT_IN = (
     *_kinds("v1", "Namespace", is_namespaced=False),
-    *_kinds("v1", "ServiceAccount", "Service", "ConfigMap", "Secret", "PersistentVolumeClaim", "Pod", "ResourceQuota"),
+    *_kinds("v1", "ServiceAccount", "Service", "ConfigMap", "Secret", "PersistentVolumeClaim", "Pod", "Event"),
+    *_kinds("v1", "ResourceQuota", "LimitRange"),
     *_kinds("apps/v1", "Deployment", "StatefulSet"),
     *_kinds("batch/v1", "Job", "CronJob"),
     *_kinds("policy/v1", "PodDisruptionBudget"),

@@ -6,6 +6,7 @@ It keeps objects and refuses what a real one refuses; nothing runs. So a test sa
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import yaml
 
 from tests.infra.cluster import api_merge
 from tests.infra.cluster.api_kinds import Json, Kind, discovery
+from tests.infra.cluster.api_rights import Asked, is_allowed
 from tests.infra.cluster.api_store import Cluster, Refused
 from tests.infra.manifests import matches
 
@@ -32,6 +34,14 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     cluster: Cluster
+    account = ""  # namespace:name of who asks, at addresses below /as/…; without it one who may do everything
+
+    def parse_request(self) -> bool:
+        """Take who asks out of the address: kubectl sends no token where there is no TLS."""
+        is_whole = super().parse_request()
+        if is_whole and (found := re.fullmatch(r"/as/([^/]+)(/.*)", self.path)):
+            self.account, self.path = found.groups()
+        return is_whole
 
     def do_GET(self) -> None:
         """Discovery, one object, a list, or a watch that tells what is there and ends."""
@@ -52,7 +62,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         """An object goes."""
-        self._answer(lambda: self.cluster.delete(*self._place()))
+        self._answer(self._delete)
+
+    def _delete(self) -> Json:
+        self._check("delete")
+        return self.cluster.delete(*self._place())
 
     def _get(self) -> Json | list[Json]:
         path = urlsplit(self.path).path.rstrip("/")
@@ -60,6 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         if document is not None:
             return document
         kind, namespace, name = self._place()
+        self._check("get" if name else "watch" if "watch" in self._query else "list")
         if name:
             return self.cluster.get(kind, namespace, name)
         found = [one for one in self.cluster.every(kind, namespace) if self._is_meant(one)]
@@ -74,10 +89,12 @@ class Handler(BaseHTTPRequestHandler):
         }
 
     def _post(self) -> Json:
+        self._check("create")
         kind, namespace, _ = self._place()
         return self.cluster.create(kind, namespace, json.loads(self._body), self._manager)
 
     def _patch(self) -> Json:
+        self._check("patch")
         kind, namespace, name = self._place()
         how = self.headers["Content-Type"]
         if how == "application/apply-patch+yaml":
@@ -85,6 +102,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.cluster.apply(kind, namespace, name, yaml.safe_load(self._body), self._manager, force)
         patch = json.loads(self._body)
         return self.cluster.change(kind, namespace, name, lambda live: PATCHES[how](live, patch), self._manager)
+
+    def _check(self, verb: str) -> None:
+        """Refuse what the account has no right to."""
+        if not self.account:
+            return
+        kind, namespace, name = self._place()
+        part = urlsplit(self.path).path.rstrip("/").partition(f"/{kind.plural}/{name}/")[2]
+        resource = f"{kind.plural}/{part}" if part else kind.plural
+        if not is_allowed(self.cluster, self.account, Asked(verb, kind.group, resource, namespace, name)):
+            who = f'User "system:serviceaccount:{self.account}" cannot {verb} resource "{resource}"'
+            raise Refused(403, "Forbidden", f'{resource} is forbidden: {who} in API group "{kind.group}"')
 
     def _is_meant(self, thing: Json) -> bool:
         fields = dict(one.split("=", 1) for one in self._query.get("fieldSelector", "").split(",") if one)

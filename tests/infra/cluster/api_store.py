@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,12 @@ Json = dict[str, Any]
 Key = tuple[str, str, str, str]  # group, plural, namespace, name
 ENFORCE = "pod-security.kubernetes.io/enforce"
 CLIENT = "kubectl-client-side-apply"
+OPERATORS_SECRETS: dict[
+    str, Callable[[str], tuple[str, str]]
+] = {  # what Strimzi makes of each: the secret's name, its key
+    "Kafka": lambda name: (f"{name}-cluster-ca-cert", "ca.crt"),
+    "KafkaUser": lambda name: (name, "password"),
+}
 
 
 class Refused(Exception):
@@ -74,7 +81,14 @@ class Cluster:
                 sent["metadata"]["namespace"] = namespace
             kept = self._keep(kind, key, sent, None)
             self.owners[key] = {manager: {path for path, _ in api_merge.leaves(sent)}}
+            if kind.name in OPERATORS_SECRETS:
+                self._make_secret(namespace, *OPERATORS_SECRETS[kind.name](name))
             return kept
+
+    def _make_secret(self, namespace: str, name: str, key: str) -> None:
+        data = {key: b64encode(f"of {name}".encode()).decode()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+        self.create(self.kind("v1", "secrets"), namespace, secret, "strimzi")
 
     def change(self, kind: Kind, namespace: str, name: str, how: Callable[[Json], Json], manager: str = CLIENT) -> Json:
         """Put what `how` makes of an object in its place; who changes a field owns it."""
@@ -94,17 +108,17 @@ class Cluster:
             if key not in self.objects:
                 return self.create(kind, namespace, sent, manager)
             live, owners = self.objects[key], self.owners[key]
-            said = {path: value for path, value in api_merge.leaves(sent) if path[0] in ("metadata", "spec", "data")}
+            output = {path: value for path, value in api_merge.leaves(sent) if path[0] in ("metadata", "spec", "data")}
             for other, paths in owners.items():
-                odd = [path for path in said if path in paths and api_merge.found(live, path) != said[path]]
+                odd = [path for path in output if path in paths and api_merge.found(live, path) != output[path]]
                 if other != manager and odd and not force:
                     told = ", ".join(".".join(path) for path in odd)
                     raise Refused(409, "Conflict", f'conflict with "{other}": {told}')
             kept_by_others = set().union(*(paths for other, paths in owners.items() if other != manager))
-            gone = owners.get(manager, set()) - set(said) - kept_by_others
+            gone = owners.get(manager, set()) - set(output) - kept_by_others
             gone = {path for path in gone if path[0] in ("metadata", "spec", "data")}
             after = self._keep(kind, key, api_merge.strategic(api_merge.without(live, gone), sent), live)
-            owners[manager] = set(said)
+            owners[manager] = set(output)
             return after
 
     def delete(self, kind: Kind, namespace: str, name: str) -> Json:

@@ -32,12 +32,22 @@ def cluster(api: tuple[Cluster, Path]) -> Cluster:
 @pytest.fixture
 def environment(api: tuple[Cluster, Path], tmp_path: Path) -> dict[str, str]:
     """What a shell has whose kubectl reaches the cluster."""
-    return os.environ | {"KUBECONFIG": str(api[1]), "KUBECACHEDIR": str(tmp_path / "cache"), "HOME": str(tmp_path)}
+    return shell(api[1], tmp_path)
 
 
 @pytest.fixture
 def kubectl(environment: dict[str, str]) -> Kubectl:
     """The real kubectl, run beside the manifests."""
+    return kubectl_of(environment)
+
+
+def shell(config: Path, home: Path) -> dict[str, str]:
+    """Return the variables of a shell whose kubectl reads this configuration."""
+    return os.environ | {"KUBECONFIG": str(config), "KUBECACHEDIR": str(home / "cache"), "HOME": str(home)}
+
+
+def kubectl_of(environment: dict[str, str]) -> Kubectl:
+    """Return what runs the real kubectl in such a shell."""
 
     def run(*arguments: str, check: bool = True, sent: str | None = None) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

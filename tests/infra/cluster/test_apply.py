@@ -49,6 +49,11 @@ def definition(kind: str) -> dict[str, Any]:
 @pytest.fixture
 def operators(kubectl: Kubectl) -> None:
     """The kinds that Strimzi, KEDA and the Prometheus operator bring."""
+    install_operators(kubectl)
+
+
+def install_operators(kubectl: Kubectl) -> None:
+    """Do what the charts of the operators do for `kubectl apply`."""
     definitions = {"apiVersion": "v1", "kind": "List", "items": [definition(kind) for kind in PLURALS]}
     kubectl("create", "--filename", "-", sent=json.dumps(definitions))
 

@@ -99,7 +99,9 @@ def secrets(cluster: Cluster) -> dict[str, dict[str, str]]:
     """Return every secret with what is in it."""
     found = cluster.every(cluster.kind("v1", "secrets"))
     return {
-        one["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in one["data"].items()}
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}": {
+            key: base64.b64decode(value).decode() for key, value in one["data"].items()
+        }
         for one in found
     }
 
@@ -113,7 +115,7 @@ def test_minikube_ends_in_a_whole_system_and_the_words_that_open_the_page(
     assert [step.split(":")[0] for step in steps] == [
         "Minikube",
         "Images",
-        "Namespace and secrets",
+        "Namespaces and secrets",
         "kubectl apply -f infrastructure",
         "kubectl apply -f services",
         "It runs",
@@ -213,4 +215,4 @@ def test_a_secret_that_is_there_stays(cluster: Cluster, up: Up) -> None:
     mine = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "objects"}, "data": values}
     cluster.create(cluster.kind("v1", "secrets"), "quantstream", mine)
     assert up("--minikube").returncode == 0
-    assert secrets(cluster)["objects"] == MINE
+    assert secrets(cluster)["quantstream/objects"] == MINE

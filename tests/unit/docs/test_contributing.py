@@ -139,7 +139,7 @@ def test_another_exchanges_trades_come_into_the_log_and_what_cannot_be_read_is_a
         json.dumps(MATCH | {"price": "x"}).encode(),
     ):
         take(raw)
-    ingest.take(feed.taken(), feed)
+    ingest.take(feed.drain(), feed)
     told = [(symbol, parse_trade(raw)) for symbol, raw, kind, _ in log.records if kind == "trade"]
     assert [(symbol, trade.id) for symbol, trade in told] == [("BTCUSD", 10), ("BTCUSD", 11), ("BTCUSD", 12)]
     at = 1_415_348_367_028_000
@@ -190,7 +190,7 @@ def test_a_stage_counts_each_trade_once_whatever_becomes_of_its_partitions(examp
             hand_over([part], stages[holders[part]], stages[1 - holders[part]], rng.choice(("revoked", "lost")))
             holders[part] = 1 - holders[part]
         elif event < 0.3:
-            stages[holders[part]].writer.outrun = True
+            stages[holders[part]].writer.fenced = True
         elif event < 0.4:  # a process ends without a word
             dead = holders[part]
             stages[dead] = counting(module, broker)

@@ -36,8 +36,8 @@ def test_what_is_private_was_never_anything_else(tmp_path: Path) -> None:
     path = tmp_path / "secrets"
     path.write_bytes(b"open to all")
     path.chmod(0o644)
-    leftover = tmp_path / f".secrets.{os.getpid()}.part"  # of one that was killed
-    leftover.write_bytes(b"half")
-    leftover.chmod(0o644)
+    orphan = tmp_path / f".secrets.{os.getpid()}.part"  # of one that was killed
+    orphan.write_bytes(b"half")
+    orphan.chmod(0o644)
     write_whole(path, b"mine", PRIVATE)
     assert (path.read_bytes(), path.stat().st_mode & 0o777, names(tmp_path)) == (b"mine", 0o600, ["secrets"])

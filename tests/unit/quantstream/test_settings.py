@@ -1,4 +1,4 @@
-"""Settings say what is wrong and how to mend it."""
+"""Settings say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from quantstream.core.errors import Misconfigured
-from quantstream.settings import Settings, load_settings
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
 
 
 def test_symbols_are_a_comma_list_in_capitals_without_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +176,11 @@ def test_nonsense_is_refused_in_a_sentence_that_names_the_setting(
     monkeypatch.setenv(variable(place), value)
     with pytest.raises(Misconfigured) as caught:
         load_settings()
-    said = str(caught.value)
-    assert said.startswith(variable(place.split(".")[0]))
-    assert "\n" not in said
-    assert len(said) < 400
-    assert "hunter2" not in said
+    output = str(caught.value)
+    assert output.startswith(variable(place.split(".")[0]))
+    assert "\n" not in output
+    assert len(output) < 400
+    assert "hunter2" not in output
 
 
 @pytest.mark.parametrize("place", GOOD)

@@ -15,7 +15,8 @@ from quantstream.binance.wire import aggregate_row, trade_event
 from quantstream.core.errors import Unavailable
 from quantstream.core.trade import Trade
 from quantstream.messages.payloads import Event
-from streaming.ingest.feed_lines import Plan, keep_lines
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_lines
 from streaming.ingest.overlaps import alike
 from streaming.ingest.stage import Ingest
 
@@ -151,9 +152,9 @@ class FakeFeed:
                 raise Unavailable("cut")
             self._news.clear()
             await self._news.wait()
-        return self.taken()
+        return self.drain()
 
-    def taken(self) -> list[bytes]:
+    def drain(self) -> list[bytes]:
         frames, self._frames = self._frames[: self.most], self._frames[self.most :]
         return frames
 

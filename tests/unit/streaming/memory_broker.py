@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from zlib import crc32
 
-from quantstream.core.errors import Outrun
+from quantstream.core.errors import Fenced
 from quantstream.kafka import ANY_PARTITION, Message, Partition, PartitionedStage
 from quantstream.messages.topics import Topic
 
@@ -93,14 +93,14 @@ class MemoryReader:
 
 
 class MemoryWriter:
-    """A transactional producer; `outrun` makes the next commit fail as that of a member which the group has left behind."""
+    """A transactional producer; `fenced` makes the next commit fail as that of a member which the group has left behind."""
 
     is_lost = False
 
     def __init__(self, broker: MemoryBroker) -> None:
         self.broker = broker
         self.sent: list[tuple[Topic, str, bytes, int]] = []
-        self.outrun = False
+        self.fenced = False
 
     def begin(self) -> None:
         assert not self.sent
@@ -109,9 +109,9 @@ class MemoryWriter:
         self.sent.append((topic, key, value, partition))
 
     def commit(self, reader: MemoryReader, offsets: Mapping[Partition, int]) -> None:
-        if self.outrun:
-            self.outrun = False
-            raise Outrun("the group has moved on")
+        if self.fenced:
+            self.fenced = False
+            raise Fenced("the group has moved on")
         self.flush()
         self.broker.committed.update({(reader.group, part): offset for part, offset in offsets.items()})
 

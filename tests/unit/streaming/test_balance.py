@@ -31,7 +31,7 @@ from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.aggregate.aggregator import Aggregator
 from streaming.aggregate.stage import AggregateStage
-from streaming.detect import stage as detect
+from streaming.detect import detector as detect
 from streaming.detect.stage import DetectStage
 from streaming.score.histories import CandleHistories
 from streaming.score.stage import ScoreStage
@@ -105,7 +105,7 @@ def walk(symbol: str, *ids: int) -> list[Trade]:
 
 
 def live_through(make: Make, folder: str, rng: random.Random) -> tuple[MemoryBroker, list[PartitionedStage]]:
-    """Two members read a market of all oddities while partitions move, are lost, commits are outrun and processes end."""
+    """Two members read a market of all oddities while partitions move, are lost, commits are fenced and processes end."""
     log, broker = market(rng), MemoryBroker()
     junk: list[tuple[str | None, bytes]] = [(None, b"{}"), ("no symbol!", b"\xff"), ("币安人生USDT", b""), ("A", b"[]")]
     members = [started(make, broker, folder), make(broker, folder)]
@@ -129,7 +129,7 @@ def live_through(make: Make, folder: str, rng: random.Random) -> tuple[MemoryBro
             hand_over([each for each in PARTS if owner[each] == old], None, members[old])
         elif chance < 0.5:
             writer: Any = members[old].writer  # type: ignore[attr-defined]
-            writer.outrun = True
+            writer.fenced = True
         for member in members:
             member.turn()
             assert not off(member)
@@ -237,17 +237,22 @@ def lost_row(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: original(*given).slice(1)
 
 
+def lost_count(original: Callable[..., Any]) -> Callable[..., Any]:
+    place = window_sums.RECORDS
+    return lambda self, code, of: original(self, code, [*of[:place], of[place] - 1, *of[place + 1 :]])
+
+
 PLANTED: list[tuple[str, Any, str, Callable[..., Any]]] = [
-    ("sink", sink.SeenTrades, "find_new", lost_flag),
+    ("sink", sink.TradeIdIndex, "find_new", lost_flag),
     ("sink", sink, "trade_rows", lost_row),
-    ("aggregate", window_sums.PartialSums, "take", lambda original: lambda self, code: None),
+    ("aggregate", window_sums.PartialSums, "tell", lost_count),
     (
         "aggregate",
         window_sums,
         "add_up",
         lambda original: SimpleNamespace(over=lambda *_: lambda row, count, grid: count),
     ),
-    ("detect", detect.SeenTrades, "find_new", lost_flag),
+    ("detect", detect.TradeIdIndex, "find_new", lost_flag),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quantstream.binance.wire import Standing, trade_event
+from quantstream.binance.wire import LogPosition, trade_event
 from quantstream.core.candle import CORRECTION_STEP, Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE, SECOND
@@ -76,7 +76,7 @@ def test_candles_are_as_late_as_their_commit_is_after_their_window() -> None:
     taken(stage, TRADES.name)
     for number, at in enumerate((T0 + SECOND, T0 + MINUTE)):
         broker.append(TRADES, "BTCUSDT", trade_event(trade(number, at)), 0)
-    writer.outrun = True  # what is aborted was not published
+    writer.fenced = True  # what is aborted was not published
     stage.turn()
     assert counts(stage, "candle_lateness_seconds") == {}
     stage.turn()
@@ -110,7 +110,7 @@ def test_a_score_is_as_late_as_its_commit_is_after_its_candle_s_record() -> None
         log.append(
             Message(topic=CANDLES.name, partition=0, offset=len(log), key=b"BTCUSDT", value=value, timestamp=sent)
         )
-    writer.outrun = True
+    writer.fenced = True
     stage.turn()
     assert counts(stage, "candle_to_score_seconds") == {}
     stage.turn()
@@ -136,7 +136,7 @@ def test_a_candle_that_was_corrected_is_counted_by_what_corrected_it(tmp_path: P
 def test_a_symbol_has_traded_once_a_trade_has_come_after_where_its_log_stood() -> None:
     new, begun, recalled = SymbolFeed("A"), SymbolFeed("B"), SymbolFeed("C")
     begun.begin(100, 50, T0)
-    recalled.recall(Standing(99, T0, 100))
+    recalled.recall(LogPosition(99, T0, 100))
     assert [feed.has_traded for feed in (new, begun, recalled)] == [False, False, False]
     for feed in (new, begun, recalled):
         feed.note(trade(100, T0 + SECOND))

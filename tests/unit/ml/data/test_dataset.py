@@ -15,7 +15,7 @@ NAMES = ("momentum_5m", "log_rms_24h")
 
 @pytest.fixture(scope="module")
 def data() -> dataset.Dataset:
-    """Two symbols, the second with a hole."""
+    """Two symbols, the second with a gap."""
     return dataset.build(
         {"B": markets.candles(1500, 1).drop(index=range(700, 710)), "A": markets.candles(1500, 2)}, trailing=500
     )
@@ -39,7 +39,7 @@ def test_no_label_reaches_over_a_boundary_and_the_embargo_is_kept(data: dataset.
     assert len(np.unique(chosen)) == len(chosen)
 
 
-def test_sequences_never_cross_a_hole_or_a_symbol(data: dataset.Dataset) -> None:
+def test_sequences_never_cross_a_gap_or_a_symbol(data: dataset.Dataset) -> None:
     rows = data.usable(NAMES, [], length=32)
     steps = rows[:, None] + np.arange(-31, 1)
     assert (np.ptp(data.symbol[steps], axis=1) == 0).all()

@@ -80,7 +80,7 @@ def test_what_lies_beyond_the_horizon_changes_no_label(label: str) -> None:
     assert not before.equals(after)
 
 
-def test_a_label_across_a_hole_is_unknown() -> None:
+def test_a_label_across_a_gap_is_unknown() -> None:
     frame = markets.candles(1000).drop(index=[605])
     computed = labels.compute(frame, trailing=500)
     assert np.isnan(computed.to_numpy()[600]).tolist() == [False, False, False, True, True, True]

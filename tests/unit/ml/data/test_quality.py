@@ -196,7 +196,7 @@ def lake_rows(frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
-def test_a_rejected_symbol_is_quarantined_until_its_candles_are_mended(tmp_path: Path) -> None:
+def test_a_rejected_symbol_is_quarantined_until_its_candles_are_corrected(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path, symbols=("BTCUSDT", "ETHUSDT"))
     frame = good(400)
     bad = frame.iloc[[7]].assign(high=1.0)

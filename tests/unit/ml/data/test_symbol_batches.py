@@ -44,7 +44,7 @@ def test_what_is_refused_is_named_and_the_others_are_done() -> None:
     )
 
 
-def test_what_another_try_may_mend_is_raised_after_the_others_were_done() -> None:
+def test_what_another_try_may_correct_is_raised_after_the_others_were_done() -> None:
     done = []
 
     def work(symbol: str) -> str:

@@ -118,7 +118,7 @@ class Bets(signal.SignalModel):
         """Return (rows, 3)."""
         return np.asarray(self.says(windows[:, -1]))
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
         """Correct nothing."""
         return predicted if rows is None else predicted[len(predicted) - rows :]
 
@@ -129,8 +129,8 @@ class Bets(signal.SignalModel):
 
 def sees(rows: Floats) -> Floats:
     found = np.full((len(rows), 3), 0.01)
-    came = np.where(rows[:, 0] > 1, labels.BUY, np.where(rows[:, 0] < -1, labels.SELL, labels.HOLD))
-    found[np.arange(len(rows)), came] = 0.98
+    outcomes = np.where(rows[:, 0] > 1, labels.BUY, np.where(rows[:, 0] < -1, labels.SELL, labels.HOLD))
+    found[np.arange(len(rows)), outcomes] = 0.98
     return found
 
 
@@ -233,17 +233,17 @@ def test_a_fat_finger_leaves_the_other_trades_and_their_market_as_they_were() ->
 class Learner(Fixed):
     """Says for each row what it may know of outcomes: how many came before it."""
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
         """Return the number of predictions before each, its own included."""
         return np.cumsum(np.isfinite(predicted)).astype(float)
 
 
 def test_what_would_have_been_said_live_is_corrected_by_the_rows_before_it_only() -> None:
     rows: Rows = np.concatenate([SPLIT.judge[:20], SPLIT.judge[-20:]])
-    said = judgement.serve(Learner(knows), DATA, rows)
-    assert said.tolist() == [*range(1001, 1021), *range(EACH - 19, EACH + 1)]
+    predicted = judgement.serve(Learner(knows), DATA, rows)
+    assert predicted.tolist() == [*range(1001, 1021), *range(EACH - 19, EACH + 1)]
     backwards = judgement.serve(Learner(knows), DATA, rows[::-1])
-    assert backwards.tolist() == said[::-1].tolist()
+    assert backwards.tolist() == predicted[::-1].tolist()
 
 
 def test_predictions_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:

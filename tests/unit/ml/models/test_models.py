@@ -127,9 +127,9 @@ def test_contributions_add_up_to_the_mixed_logits(models: dict[str, base.Model],
     assert isinstance(risk, RiskModel)
     read = windows(risk, tasks["risk"])
     inputs = risk.inputs(read)
-    said = [(one.mixed(inputs[:, columns(VIEWS[view])]), view) for view, one in risk.mixes.items()]
-    assert {view for _, view in said} <= set(VIEWS)
-    mixed = sum(one[:, 1] - one[:, 0] for one, _ in said) / len(said)
+    predicted = [(one.mixed(inputs[:, columns(VIEWS[view])]), view) for view, one in risk.mixes.items()]
+    assert {view for _, view in predicted} <= set(VIEWS)
+    mixed = sum(one[:, 1] - one[:, 0] for one, _ in predicted) / len(predicted)
     rest = mixed - risk.contributions(inputs).sum(axis=1)  # the bias: the same for every row
     np.testing.assert_allclose(rest, np.full(len(rest), rest[0]), atol=1e-4)
 
@@ -273,16 +273,16 @@ def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(
 ) -> None:
     calm = markets.candles(features.WARMUP + 200, seed=8, volatility=0.0005)
     risk = train.fit(tasks["risk"])  # as it is fitted on a history of some days
-    said = {}
+    predicted = {}
     for name, frame in (("calm", calm), ("crash", markets.crash(calm))):
         computed = features.compute(frame, rows=forecast.LENGTH)
         for kind, model in (("risk", risk), ("forecast", models["forecast"]), ("anomaly", models["anomaly"])):
             read = computed[list(model.names)].to_numpy()[None, -model.length :]
-            said[kind, name] = model.predict(read)[0]
-    assert said["risk", "calm"] < 0.2
-    assert said["risk", "crash"] > 0.5
-    assert np.ptp(said["forecast", "crash"][2]) > 2 * np.ptp(said["forecast", "calm"][2])
-    assert said["anomaly", "crash"] > 0.5 > said["anomaly", "calm"]
+            predicted[kind, name] = model.predict(read)[0]
+    assert predicted["risk", "calm"] < 0.2
+    assert predicted["risk", "crash"] > 0.5
+    assert np.ptp(predicted["forecast", "crash"][2]) > 2 * np.ptp(predicted["forecast", "calm"][2])
+    assert predicted["anomaly", "crash"] > 0.5 > predicted["anomaly", "calm"]
 
 
 def test_an_anomaly_model_serves_without_scikit_learn(models: dict[str, base.Model], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ml.serving.hot_swap import TRY_AGAIN, HotSwap
+from ml.serving.hot_swap import RETRY_AFTER, HotSwap
 from quantstream.core.errors import ModelRejected, Unavailable
 
 
@@ -160,7 +160,7 @@ def test_an_error_that_nobody_foresaw_refuses_that_model_and_the_others_are_take
     watch.swap.look()
     watch.swap.look()
     assert watch.told == ["signal odd refused: KeyError: 'leaves'", "risk ->1", "looked", "looked"]
-    watch.now = TRY_AGAIN
+    watch.now = RETRY_AFTER
     watch.swap.look()  # it may have been a full disk
     assert watch.told[4:] == ["signal odd refused: KeyError: 'leaves'", "looked"]
 

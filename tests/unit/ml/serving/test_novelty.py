@@ -36,10 +36,10 @@ def test_a_familiar_candle_and_one_that_nobody_judged_change_nothing(familiar: f
 class _Says(AnomalyModel):
     """The fitted model, but for its novelty."""
 
-    said = 0.0
+    predicted = 0.0
 
     def predict(self, windows: Floats) -> Floats:
-        return np.full(len(windows), self.said)
+        return np.full(len(windows), self.predicted)
 
 
 class _Bold(SignalModel):
@@ -54,7 +54,7 @@ def _scored(models: dict[str, base.Model], history: pd.DataFrame, novel: float) 
     assert isinstance(anomaly, AnomalyModel)
     assert isinstance(signal, SignalModel)
     says = _Says(anomaly.trades, anomaly.candles)
-    says.said = novel
+    says.predicted = novel
     chosen = {**models, "anomaly": says, "signal": replace(_Bold(signal.blend), needed=labels.COST / 100)}
     loaded = {kind: LoadedModel(f"quantstream-{kind}", "1", features.FEATURE_HASH, one) for kind, one in chosen.items()}
     return score(ModelSet(**loaded), {"BTCUSDT": history}, 0)[0]

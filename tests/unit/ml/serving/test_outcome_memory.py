@@ -34,8 +34,8 @@ class Guess(base.Model):
     def predict(self, windows: Floats) -> Floats:
         return 1 / (1 + np.exp(2 - 2 * (windows[:, -1, 0] - windows[:, -1, 1])))
 
-    def adapt(self, predicted: Floats, came: Floats, rows: int | None = None) -> Floats:
-        return online_correction.shifted(np.stack([1 - predicted, predicted], axis=1), came[:, 0], 12, rows)[:, 1]
+    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
+        return online_correction.shifted(np.stack([1 - predicted, predicted], axis=1), outcomes[:, 0], 12, rows)[:, 1]
 
     def write(self, folder: object) -> dict[str, object]:  # type: ignore[override]
         raise NotImplementedError
@@ -48,8 +48,8 @@ class Guess(base.Model):
 class QuickGuess(Guess):
     """The same, which keeps no more than it needs to correct the newest."""
 
-    def evidence(self, predicted: Floats, came: Floats) -> Floats:
-        return online_correction.misses(np.stack([1 - predicted, predicted], axis=1), came[:, 0])
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        return online_correction.misses(np.stack([1 - predicted, predicted], axis=1), outcomes[:, 0])
 
     def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
         return online_correction.shifted_now(np.stack([1 - predicted, predicted], axis=1), evidence, 12)[:, 1]
@@ -57,7 +57,7 @@ class QuickGuess(Guess):
 
 @pytest.fixture(scope="module")
 def candles() -> pd.DataFrame:
-    """Enough for a whole memory and some more, with a hole."""
+    """Enough for a whole memory and some more, with a gap."""
     frame = markets.candles(HISTORY + 200, seed=3)
     return frame.drop(index=[HISTORY - 1000, HISTORY - 999]).reset_index(drop=True)
 
@@ -65,12 +65,12 @@ def candles() -> pd.DataFrame:
 def live(candles: pd.DataFrame, model: Guess, memory: Memory, first: int) -> list[float]:
     """Go candle by candle from `first`, as the scorer does."""
     loaded = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, model)
-    said = []
+    predicted = []
     for end in range(first, len(candles) + 1):
         series = features.series_of(candles.iloc[max(end - HISTORY, 0) : end])
         row = features.newest([series], 1, model.names)
-        said.append(float(memory.adapt(loaded, {"BTCUSDT": series}, model.predict(row))[0]))
-    return said
+        predicted.append(float(memory.adapt(loaded, {"BTCUSDT": series}, model.predict(row))[0]))
+    return predicted
 
 
 @pytest.mark.parametrize("model", [Guess(), QuickGuess()])
@@ -92,10 +92,12 @@ def test_many_symbols_at_once_are_corrected_as_each_alone(candles: pd.DataFrame)
     alone, together = {name: Memory() for name in others}, Memory(lambda: rebuilt.append(1))
     for back in (2, 1, 0):
         now = {name: features.series_of(frame.iloc[: len(frame) - back]) for name, frame in others.items()}
-        said = np.array([0.1, 0.3, 0.2]) + back / 50
-        expected = [alone[name].adapt(loaded, {name: now[name]}, said[i : i + 1])[0] for i, name in enumerate(others)]
-        assert together.adapt(loaded, now, said).tolist() == expected
-        assert np.ptp(np.array(expected) - said) > 1e-4
+        predicted = np.array([0.1, 0.3, 0.2]) + back / 50
+        expected = [
+            alone[name].adapt(loaded, {name: now[name]}, predicted[i : i + 1])[0] for i, name in enumerate(others)
+        ]
+        assert together.adapt(loaded, now, predicted).tolist() == expected
+        assert np.ptp(np.array(expected) - predicted) > 1e-4
     assert len(rebuilt) == len(others)  # told each time: a stage that says nothing for long is taken for dead
 
 

@@ -16,7 +16,7 @@ from ml.serving.warming import Warming
 from quantstream import features
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
-from streaming.score.histories import CandleHistory
+from streaming.score.candle_history import CandleHistory
 from tests.unit.ml import markets
 from tests.unit.ml.serving.test_outcome_memory import QuickGuess
 
@@ -82,7 +82,7 @@ def frame_of(candles: list[Candle]) -> pd.DataFrame:
     return pd.DataFrame({"opened_at": at, **columns, "revision": [one.revision for one in candles]})
 
 
-def said(memory: Memory, inputs: Inputs, history: CandleHistory) -> float:
+def predicted(memory: Memory, inputs: Inputs, history: CandleHistory) -> float:
     """What the stage says of the newest candle, corrected."""
     series = history.series()
     found = inputs.of({"A1": series}, 1)["A1"]
@@ -97,7 +97,7 @@ def restarted(truth: dict[int, Candle]) -> float:
     history = CandleHistory("A1", "5m", HISTORY)
     history.add(candles[-1])
     history.fill(frame_of(candles[:-1]))
-    return said(Memory(), Inputs(), history)
+    return predicted(Memory(), Inputs(), history)
 
 
 def test_a_correction_of_the_history_reaches_what_is_said_next(market: list[Candle]) -> None:
@@ -105,7 +105,7 @@ def test_a_correction_of_the_history_reaches_what_is_said_next(market: list[Cand
     truth = {one.opened_at: one for one in market[:HISTORY]}
     for one in market[:HISTORY]:
         history.add(one)
-    before = said(memory, inputs, history)
+    before = predicted(memory, inputs, history)
     for place in range(HISTORY - 3000, HISTORY - 20):  # ten days that were wrong
         truth[market[place].opened_at] = fixed = revised(market[place], 1, 1 + 0.02 * (place % 7 == 0))
         history.add(fixed)
@@ -116,7 +116,7 @@ def test_a_correction_of_the_history_reaches_what_is_said_next(market: list[Cand
     newest = market[HISTORY]
     truth[newest.opened_at] = newest
     history.add(newest)
-    now = said(memory, inputs, history)
+    now = predicted(memory, inputs, history)
     assert now == restarted(truth)
     assert abs(now - before) > 0.01
 
@@ -130,7 +130,7 @@ def test_whatever_is_edited_going_on_equals_a_restart(market: list[Candle], seed
     truth = {one.opened_at: one for place, one in enumerate(market[:begun]) if place not in left_out}
     for one in truth.values():
         history.add(one)
-    said(memory, inputs, history)
+    predicted(memory, inputs, history)
     coming = iter(market[begun:])
     for _ in range(8):
         what = rng.choice(["append", "revise", "older", "late", "fill"])
@@ -156,8 +156,8 @@ def test_whatever_is_edited_going_on_equals_a_restart(market: list[Candle], seed
             truth[one.opened_at] = one
         history.add(one)
         if what == "append":
-            assert said(memory, inputs, history) == restarted(truth)
+            assert predicted(memory, inputs, history) == restarted(truth)
     newest = next(coming)
     truth[newest.opened_at] = newest
     history.add(newest)
-    assert said(memory, inputs, history) == restarted(truth)
+    assert predicted(memory, inputs, history) == restarted(truth)

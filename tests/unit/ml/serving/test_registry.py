@@ -63,8 +63,8 @@ def test_reasons_that_a_person_wrote_by_hand_are_read_as_one_sentence(
 ) -> None:
     version = register(registry, models["risk"])
     registry.promote("quantstream-risk", version)
-    for said, reasons in (("better than it looks", ["better than it looks"]), ('{"a": 1}', ['{"a": 1}'])):
-        registry.tag("quantstream-risk", version, "reasons", said)
+    for predicted, reasons in (("better than it looks", ["better than it looks"]), ('{"a": 1}', ['{"a": 1}'])):
+        registry.tag("quantstream-risk", version, "reasons", predicted)
         card = registry.card("quantstream-risk")
         assert card is not None
         assert card.reasons == reasons

@@ -107,7 +107,7 @@ def test_a_day_of_history_gives_signal_and_novelty_and_says_what_lacks(
     assert young.risk is None
     assert young.forecasts == []
     assert young.abstained == "; ".join(
-        f"{kind}: the history is too short or has holes for log_rms_7d" for kind in ("forecast", "risk")
+        f"{kind}: the history is too short or has gaps for log_rms_7d" for kind in ("forecast", "risk")
     )
     assert young.signal is not None
     assert set(young.models) == {"quantstream-signal", "quantstream-anomaly"}

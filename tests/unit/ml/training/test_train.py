@@ -99,9 +99,9 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
     ):
         monkeypatch.setattr("sys.argv", ["ml", *arguments])
         assert command.main() == code
-        said = capsys.readouterr().err
-        assert text in said
-        assert said.count("\n") == 1
+        predicted = capsys.readouterr().err
+        assert text in predicted
+        assert predicted.count("\n") == 1
     monkeypatch.setattr("sys.argv", ["ml", "champions"])
     assert command.main() == 0
     assert set(json.loads(capsys.readouterr().out)) == {f"quantstream-{kind}" for kind in MODEL_KINDS}

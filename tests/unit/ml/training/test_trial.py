@@ -74,7 +74,7 @@ def test_opening_times_are_read_in_any_unit(unit: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "reason"),
     [
         (lambda frame: frame.drop(columns="volume"), "lacks volume"),
         (lambda frame: frame.drop(columns="opened_at"), "lacks open_time"),
@@ -86,8 +86,8 @@ def test_opening_times_are_read_in_any_unit(unit: str, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_does_not_do_is_refused_in_a_sentence(spoil: object, said: str, tmp_path: Path) -> None:
-    with pytest.raises(Misconfigured, match=said):
+def test_a_file_that_does_not_do_is_refused_in_a_sentence(spoil: object, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match=reason):
         trial.read_folder(_written(tmp_path, spoil(markets.candles(50))))  # type: ignore[operator]
 
 

@@ -24,9 +24,10 @@ from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.server.http_server import Options, Served, serve
-from streaming.ingest import feed_lines
+from streaming.ingest import feed_line
 from streaming.ingest import stage as ingest
-from streaming.ingest.feed_lines import Plan, keep_connected
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_connected
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeLog
 
@@ -84,7 +85,7 @@ def assert_whole(log: FakeLog, symbol: str) -> None:
 async def test_a_fault_on_the_wire_leaves_the_log_whole(
     market: SyntheticMarket, monkeypatch: pytest.MonkeyPatch, kind: str, stream: str, library: Library
 ) -> None:
-    monkeypatch.setattr(feed_lines, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(feed_line, "FIRST_PAUSE", 0.05)
     log = FakeLog()
     async with exchange(market) as served, ingesting(served, log, stream, library) as work:
         await until(lambda: work.health.is_ready and len(trades(log, "BTCUSDT")) > 50)
@@ -145,7 +146,7 @@ async def test_an_unknown_symbol_is_said_by_name(market: SyntheticMarket, librar
 async def test_quiet_symbols_get_heartbeats_behind_the_exchanges_clock(
     market: SyntheticMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_lines, "HEARTBEAT_EVERY", 0.05)
+    monkeypatch.setattr(feed_line, "HEARTBEAT_EVERY", 0.05)
     monkeypatch.setattr(ingest, "CLOCK_EVERY", 0.05)
     log = FakeLog()
     async with exchange(market, 30.0) as served, ingesting(served, log):

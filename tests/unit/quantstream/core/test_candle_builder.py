@@ -143,7 +143,7 @@ def test_a_trade_that_comes_late_revises_its_candles_and_no_other(log: list[Trad
     candles = [candle for index, item in enumerate(log) if index != held for candle in builder.add(item)]
     candles += builder.heartbeat(end)
     revised = builder.add(log[held])
-    assert builder.state.unplaced == 0
+    assert builder.state.late_trades == 0
     assert all(candle.revision == 1 for candle in revised)
     assert all(candle.opened_at + 5 * MINUTE > log[held - 1].traded_at for candle in revised)
     whole = newest([candle for candle in run(log, end) if candle.interval == "5m"])
@@ -165,7 +165,7 @@ def test_trades_repaired_late_end_in_the_candles_of_a_whole_log(log: list[Trade]
     found = newest(candles)
     assert builder.state.ids.missing == builder.state.ids.recovered
     for key, candle in plain.items():
-        if builder.state.unplaced == 0:
+        if builder.state.late_trades == 0:
             assert msgspec.structs.replace(found[key], revision=0) == msgspec.structs.replace(candle, revision=0)
 
 
@@ -288,11 +288,11 @@ def test_a_wrong_candle_cannot_be_made(change: dict[str, int]) -> None:
         msgspec.structs.replace(candle, **change)
 
 
-def test_the_state_stays_bounded_through_a_hundred_holes_and_days_of_silence() -> None:
+def test_the_state_stays_bounded_through_a_hundred_gaps_and_days_of_silence() -> None:
     builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
     for number in range(100):
         builder.add(trade(10 * number + 1, T0 + number * 60 * MINUTE))
-    assert len(builder.state.ids.holes) == 64
+    assert len(builder.state.ids.open_gaps) == 64
     assert len(builder.state.windows["5m"]) <= 300
     assert len(msgspec.json.encode(builder.state)) < 40_000
 
@@ -305,21 +305,21 @@ def test_windows_closed_as_flat_are_corrected_when_their_trades_come_after_all()
     late += [Trade("BTCUSDT", 7, 7, 7, 90 * UNIT, UNIT, T0 + 33 * MINUTE, False)]
     now = Trade("BTCUSDT", 8, 8, 8, 95 * UNIT, UNIT, T0 + 51 * MINUTE, False)
     builder = CandleBuilder("BTCUSDT", ("5m",), 0)
-    said = [*builder.heartbeat(T0 - 1), *builder.add(first)]
+    output = [*builder.heartbeat(T0 - 1), *builder.add(first)]
     for minute in range(1, 51):
-        said += builder.heartbeat(T0 + minute * MINUTE)
-    assert [(candle.trade_count, candle.is_complete) for candle in said] == [(1, True)] + [(0, True)] * 9
+        output += builder.heartbeat(T0 + minute * MINUTE)
+    assert [(candle.trade_count, candle.is_complete) for candle in output] == [(1, True)] + [(0, True)] * 9
     corrections = [candle for trade in late for candle in builder.add(trade)]
     assert corrections == [], "told once, when all have come"
     corrections = builder.add(now)
-    newest = {candle.opened_at: candle for candle in said + corrections}
+    newest = {candle.opened_at: candle for candle in output + corrections}
     right = CandleBuilder("BTCUSDT", ("5m",), 0)
     right.heartbeat(T0 - 1)
     expected = [candle for trade in [first, *late, now] for candle in right.add(trade)]
     plain = {at: msgspec.structs.replace(candle, revision=0) for at, candle in newest.items()}
     assert plain == {candle.opened_at: candle for candle in expected}
     assert {candle.revision for candle in corrections} == {1}
-    assert builder.state.unplaced == 0
+    assert builder.state.late_trades == 0
     assert builder.state.late == {}
 
 

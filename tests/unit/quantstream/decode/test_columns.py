@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quantstream.binance.wire import heartbeat_event, parse_record
 from quantstream.core.errors import BadRecord
 from quantstream.core.trade import Trade
-from quantstream.decode.columns import MOST_UNITS, Columns, Parser
+from quantstream.decode.columns import MOST_UNITS, Parser, TradeColumns
 
 AT = 1_754_006_400_000
 SYMBOLS = ("BTCUSDT", "A", "1000SATSUSDT", "币安人生USDT", "BTCUSD_PERP", "A" * 50)
@@ -111,7 +111,7 @@ def expected(raw: bytes, key: str) -> object:
         return str(error)
 
 
-def found(parser: Parser, columns: Columns, row: int, key: str) -> object:
+def found(parser: Parser, columns: TradeColumns, row: int, key: str) -> object:
     if columns.at[row] == 0:
         item = columns.items[row][1]
         return str(item) if isinstance(item, BadRecord) else item

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quantstream.decode import compiled
-from quantstream.decode.seen import find_new
+from quantstream.decode.trade_id_index import find_new
 
 SOURCE = """
 from steps import STEP

@@ -38,7 +38,7 @@ def test_live_with_its_warm_up_equals_batch_to_the_last_bit(row: int, earlier: i
     assert same(features.compute(history, rows=wanted).iloc[-known:], BATCH.iloc[row + 1 - known : row + 1])
 
 
-def test_live_equals_batch_with_holes_in_the_history() -> None:
+def test_live_equals_batch_with_gaps_in_the_history() -> None:
     rng = np.random.default_rng(4)
     holed = MARKET.drop(index=[*rng.choice(COUNT, 60, replace=False), *range(4000, 4030)])
     batch = features.compute(holed)
@@ -52,7 +52,7 @@ def test_the_newest_rows_of_many_symbols_equal_batch_to_the_last_bit() -> None:
     frames = [
         MARKET,
         other,
-        MARKET.drop(index=[COUNT - 2, COUNT - 300, 2000]),  # holes
+        MARKET.drop(index=[COUNT - 2, COUNT - 300, 2000]),  # gaps
         other.drop(index=[COUNT - 1 - features.WARMUP]),  # where the longest window begins
         other.assign(close=other["close"].where(other.index != COUNT - 1)),  # no price
         other.assign(volume=other["volume"].where(other.index != COUNT - 9, -1.0)),
@@ -156,7 +156,7 @@ def test_a_price_that_never_moves_has_finite_features() -> None:
     assert last["log_rms_24h"] == np.log(features.RMS_FLOOR)
 
 
-def test_a_hole_silences_short_windows_across_it_and_spares_the_long_ones() -> None:
+def test_a_gap_silences_short_windows_across_it_and_spares_the_long_ones() -> None:
     row = COUNT - 100
     holed = features.compute(MARKET.drop(index=[row]))
     after = holed.loc[row + 5]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantstream.core.accounts import Account
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka import Partition, PartitionedStage
 from quantstream.messages.topics import TRADES
 from quantstream.observability.health import Health
@@ -75,7 +75,7 @@ class Counting(PartitionedStage):
         self.counts: dict[Partition, int] = {}
         self.waiting: dict[Partition, int] = {}
         self.commits: list[dict[Partition, int]] = []
-        self.outrun: list[type[Unavailable]] = []
+        self.fenced: list[type[Unavailable]] = []
 
     def linger(self, count: int, elapsed: float) -> float:
         return 1.0
@@ -100,8 +100,8 @@ class Counting(PartitionedStage):
     def flush(self) -> None:
         if not self.waiting:
             return
-        if self.outrun:
-            raise self.outrun.pop()("somebody else went on")
+        if self.fenced:
+            raise self.fenced.pop()("somebody else went on")
         self.group.offsets |= self.waiting
         self.commits.append(dict(self.waiting))
         self.waiting.clear()
@@ -140,8 +140,8 @@ def test_of_lost_partitions_nothing_is_committed_and_nothing_kept(stage: Countin
     assert (stage.commits, stage.counts, stage.held, stage.group.sought) == ([], {}, set(), [])
 
 
-def test_an_outrun_commit_goes_back_to_what_is_committed(stage: Counting) -> None:
-    stage.outrun = [Outrun]
+def test_an_fenced_commit_goes_back_to_what_is_committed(stage: Counting) -> None:
+    stage.fenced = [Fenced]
     stage.group.offsets = {(TRADES.name, 0): 5}
     stage.group.script = [[message(0, 0), message(1, 0)], [], [message(0, 5), message(1, 0)]]
     stage.turn()
@@ -168,7 +168,7 @@ def test_a_partition_that_is_given_twice_is_read_from_what_is_committed(stage: C
 
 
 def test_where_the_client_cannot_go_back_yet_it_reads_on_to_hear_why(stage: Counting) -> None:
-    stage.outrun, stage.group.is_seekable = [Outrun], False
+    stage.fenced, stage.group.is_seekable = [Fenced], False
     stage.group.script = [[message(0, 0)], [], [message(0, 1), lambda: stage.group.lost(part(0, 1))]]
     stage.turn()
     assert stage.is_behind
@@ -177,7 +177,7 @@ def test_where_the_client_cannot_go_back_yet_it_reads_on_to_hear_why(stage: Coun
 
 
 def test_any_other_failure_of_a_commit_ends_the_process(stage: Counting) -> None:
-    stage.outrun = [Unavailable]
+    stage.fenced = [Unavailable]
     stage.group.script = [[message(0, 0)]]
     with pytest.raises(Unavailable, match="somebody else went on"):
         stage.turn()
@@ -226,7 +226,7 @@ def test_whatever_moves_every_record_is_counted_once(data: st.DataObject) -> Non
     for _ in range(data.draw(st.integers(1, 12))):
         member = data.draw(st.sampled_from(group))
         place, to = data.draw(st.sampled_from(part(0, 1, 2))), data.draw(st.sampled_from(group))
-        member.outrun = [Outrun] * data.draw(st.integers(0, 1))
+        member.fenced = [Fenced] * data.draw(st.integers(0, 1))
         steps: list[Step] = list(read(member))
         if data.draw(st.booleans()):
             steps.insert(data.draw(st.integers(0, len(steps))), lambda place=place, to=to: give(place, to))  # type: ignore[misc]
@@ -237,7 +237,7 @@ def test_whatever_moves_every_record_is_counted_once(data: st.DataObject) -> Non
             give(place, group[0])
     for _ in range(40):
         for member in group:
-            member.outrun = []
+            member.fenced = []
             held = [place for place, holder in owner.items() if holder is member]
             member.group.script = [
                 [message(p[1], at) for p in held if not member.is_behind and (at := member.counts[p]) < log[p]]

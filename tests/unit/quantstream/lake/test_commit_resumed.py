@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka import Reader, Writer, writer
 from quantstream.messages.topics import TRADES
 from quantstream.settings import Kafka
@@ -60,7 +60,7 @@ def test_what_fails_again_or_cannot_be_taken_up_is_said_as_it_is() -> None:
         commit(commit_transaction=[ASLEEP, ASLEEP])
     with pytest.raises(Unavailable, match="another"):
         commit(commit_transaction=[FENCED])
-    with pytest.raises(Outrun, match="moved on"):
+    with pytest.raises(Fenced, match="moved on"):
         commit(send_offsets_to_transaction=[ASLEEP, MOVED])
 
 

@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
-from quantstream.core.errors import Broken, Outrun, Unavailable
+from quantstream.core.errors import Broken, Fenced, Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.lake import compaction, snapshots
 from quantstream.lake import store as lake_module
@@ -119,11 +119,11 @@ def test_progress_is_in_the_same_transaction_as_the_rows(lake: Lake) -> None:
     assert lake.progress("candles", "sink/x/1") == 7
 
 
-def test_a_writer_that_another_has_outrun_writes_nothing(lake: Lake) -> None:
+def test_a_writer_that_another_has_fenced_writes_nothing(lake: Lake) -> None:
     lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
     lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": Step(8, 10)})
     for late in (Step(8, 10), Step(None, 8), Step(8, 12)):
-        with pytest.raises(Outrun, match="sink/x/0 at 10 instead of"):
+        with pytest.raises(Fenced, match="sink/x/0 at 10 instead of"):
             lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": late})
     assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (2, 10)
 
@@ -139,7 +139,7 @@ def test_the_comparison_is_part_of_the_commit(lake: Lake, monkeypatch: pytest.Mo
         real(table, *args, **options)
 
     monkeypatch.setattr(lake_module, "write_deltalake", overtaken)
-    with pytest.raises(Outrun, match="sink/x/0 at 9 instead of None"):
+    with pytest.raises(Fenced, match="sink/x/0 at 9 instead of None"):
         lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
     assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (1, 9)
 
@@ -327,3 +327,14 @@ def test_a_snapshot_that_is_read_often_lists_its_files_once_and_reads_the_same(
     assert [once.read("candles", **query) for query in asked] == expected  # type: ignore[arg-type]
     assert len(listed) == 1
     assert sum(rows.num_rows for rows in expected) > 80
+
+
+def test_who_only_reads_a_lake_makes_nothing_in_it(tmp_path: Path) -> None:
+    place = tmp_path / "lake"
+    reader = Lake(str(place), may_create=False)
+    assert [reader.read(name).num_rows for name in SCHEMAS] == [0] * len(SCHEMAS)
+    assert (reader.extent("candles"), reader.metadata("proofs", "x"), reader.version("candles")) == ({}, None, 0)
+    assert snapshot(reader, ["candles"]).candles(["BTCUSDT"]).num_rows == 0
+    assert not place.exists()
+    Lake(str(place)).table("candles")
+    assert reader.table("candles").table_uri.rstrip("/").endswith(str(place / "candles"))

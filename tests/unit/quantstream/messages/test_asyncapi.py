@@ -10,13 +10,13 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator
 
-from quantstream.binance.wire import Standing, aggregate_row, heartbeat_event, parse_record, split_rows, trade_event
+from quantstream.binance.wire import LogPosition, aggregate_row, heartbeat_event, parse_record, split_rows, trade_event
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 from quantstream.messages.asyncapi import PAYLOADS, TRADE_KINDS, document
 from quantstream.messages.payloads import (
     Anomaly,
@@ -75,7 +75,7 @@ WRITTEN: dict[str, list[bytes]] = {
     ],
     "heartbeat": [
         heartbeat_event("BTCUSDT", AT),
-        heartbeat_event("BTCUSDT", AT, Standing(9, AT, 10, [Hole(3, 4, AT, AT + 1)])),
+        heartbeat_event("BTCUSDT", AT, LogPosition(9, AT, 10, [Gap(3, 4, AT, AT + 1)])),
     ],
     "candle": [
         *(encode(candle) for candle in CLOSED),
@@ -160,8 +160,8 @@ def test_every_topic_is_described_with_its_key_partitions_and_retention() -> Non
     for topic in TOPICS:
         kafka = DOCUMENT["channels"][topic.name]["bindings"]["kafka"]
         config = kafka["topicConfiguration"]
-        said = {key: value[0] if isinstance(value, list) else str(value) for key, value in config.items()}
-        assert (kafka["partitions"], said) == (topic.partitions, topic.config)
+        output = {key: value[0] if isinstance(value, list) else str(value) for key, value in config.items()}
+        assert (kafka["partitions"], output) == (topic.partitions, topic.config)
 
 
 def test_every_stage_receives_and_sends_what_it_reads_and_writes() -> None:

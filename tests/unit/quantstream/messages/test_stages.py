@@ -28,7 +28,7 @@ def imported(stage: str) -> Iterator[str]:
 def touched(stage: str) -> set[str]:
     """Return the names of the topics that a stage's code can read or write."""
     names = set(imported(stage))
-    dead = {"DEAD"} if "put_aside" in names else set()
+    dead = {"DEAD"} if "dead_letter" in names else set()
     return (names & set(DECLARED)) | dead | {"EVENTS"}  # the runner tells of every stage's balance
 
 
@@ -38,13 +38,13 @@ def name_of(topic: Topic) -> str:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_is_said_to_use_the_topics_that_its_code_uses(stage: str) -> None:
-    said = {name_of(topic) for topic in (*STAGES[stage].reads, *STAGES[stage].writes)} | LOOKS_BACK.get(stage, set())
-    assert touched(stage) == said
+    output = {name_of(topic) for topic in (*STAGES[stage].reads, *STAGES[stage].writes)} | LOOKS_BACK.get(stage, set())
+    assert touched(stage) == output
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_who_puts_records_aside_may_write_dead_letters(stage: str) -> None:
-    assert ("put_aside" in set(imported(stage))) == (DEAD in STAGES[stage].writes)
+    assert ("dead_letter" in set(imported(stage))) == (DEAD in STAGES[stage].writes)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -9,7 +9,7 @@ import pytest
 
 from quantstream.binance.wire import trade_event
 from quantstream.core.decimals import UNIT
-from quantstream.core.errors import Outrun, Unavailable
+from quantstream.core.errors import Fenced, Unavailable
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.kafka import ANY_PARTITION, Message, Partition
@@ -18,7 +18,7 @@ from quantstream.messages.topics import OPEN_CANDLES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.aggregate.aggregator import Aggregator
-from streaming.aggregate.stage import AggregateStage, read_snapshots
+from streaming.aggregate.stage import AT_ONCE, AggregateStage, read_snapshots
 
 T0 = 1_723_161_600 * SECOND
 Callback = Callable[[list[Partition]], None]
@@ -107,14 +107,14 @@ def test_a_restore_of_any_length_is_work_as_long_as_it_gets_on(monkeypatch: pyte
 
 
 class FakeWriter:
-    """A transaction in memory; `outrun` makes the next commits fail as a group does that has moved on."""
+    """A transaction in memory; `fenced` makes the next commits fail as a group does that has moved on."""
 
     is_lost = False
 
     def __init__(self) -> None:
         self.sent: list[tuple[int | None, int]] = []
         self.committed: list[tuple[dict[Partition, int], list[tuple[int | None, int]]]] = []
-        self.outrun: list[type[Unavailable]] = []
+        self.fenced: list[type[Unavailable]] = []
         self.aborted = 0
 
     def begin(self) -> None:
@@ -125,8 +125,8 @@ class FakeWriter:
         self.sent.append((partition, decode(value, OpenCandles).state.ids.last_id))
 
     def commit(self, reader: Any, offsets: Mapping[Partition, int]) -> None:
-        if self.outrun:
-            raise self.outrun.pop()("the group has moved on")
+        if self.fenced:
+            raise self.fenced.pop()("the group has moved on")
         self.committed.append((dict(offsets), self.sent))
         self.sent = []
 
@@ -159,9 +159,20 @@ def fakes(stage: AggregateStage) -> tuple[Any, Any]:
     return stage.reader, stage.writer
 
 
-def test_an_outrun_transaction_is_aborted_and_all_that_is_held_goes_back(stage: AggregateStage) -> None:
+def test_a_short_reading_ends_a_backlog_only_when_nothing_more_comes_for_a_pause(stage: AggregateStage) -> None:
+    del stage.linger  # type: ignore[method-assign]
+    assert stage.linger(1, 0.0) == stage.pause
+    assert stage.linger(AT_ONCE, 1.0) == stage.pause
+    assert stage.linger(7, 1.001) == pytest.approx(stage.pause - 0.001)  # the broker was a little late
+    assert stage.linger(7, 1.0 + stage.pause) <= 0
+    assert stage.linger(AT_ONCE, stage.busy) <= 0
+    assert stage.linger(1, 0.0) == stage.pause  # of the next turn
+    assert stage.linger(1, stage.pause) <= 0
+
+
+def test_a_fenced_transaction_is_aborted_and_all_that_is_held_goes_back(stage: AggregateStage) -> None:
     reader, writer = fakes(stage)
-    writer.outrun = [Outrun]
+    writer.fenced = [Fenced]
     reader.script = [[message(0, 0), message(1, 0)]]
     stage.turn()
     assert (writer.aborted, writer.committed, reader.went_back) == (1, [], [part(0, 1)])
@@ -174,7 +185,7 @@ def test_an_outrun_transaction_is_aborted_and_all_that_is_held_goes_back(stage: 
 
 def test_any_other_failure_of_a_commit_ends_the_stage(stage: AggregateStage) -> None:
     reader, writer = fakes(stage)
-    writer.outrun = [Unavailable]
+    writer.fenced = [Unavailable]
     reader.script = [[message(0, 0)]]
     with pytest.raises(Unavailable, match="the group has moved on"):
         stage.turn()

@@ -1,103 +1,98 @@
-"""What detect sees of a batch is what it would see trade by trade."""
+"""What detect tells after a restart is what it would have told without one."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
 
-import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
-from ml.data.trade_features import NAMES
-from quantstream.binance.wire import parse_record, trade_event
+from quantstream.binance.wire import trade_event
 from quantstream.core.decimals import UNIT
-from quantstream.core.errors import BadRecord
-from quantstream.core.rolling import Floats
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
-from streaming.detect.stage import Detector
-from tests.unit.quantstream.decode.test_runs import market
-from tests.unit.quantstream.decode.test_seen import parsed
+from quantstream.kafka import Partition
+from quantstream.messages.payloads import Anomaly, decode
+from quantstream.messages.topics import ANOMALIES, TRADES
+from quantstream.observability.health import Health
+from quantstream.observability.metrics import Metrics
+from streaming.detect import stage as module
+from streaming.detect.stage import DetectStage
+from tests.unit.streaming.detect.test_detector import Deviations
+from tests.unit.streaming.memory_broker import MemoryBroker, MemoryReader, MemoryWriter, hand_over
 
 T0 = 1_754_006_400 * SECOND
+PARTS: list[Partition] = [(TRADES.name, 0)]
 
 
-class Deviations:
-    """A model that flags what is three deviations off."""
+class Market:
+    """A busy symbol and a quiet one in one partition, which trades once in fifteen times."""
 
-    name, version, threshold = "rule", "1", 3.0
+    def __init__(self) -> None:
+        self.broker = MemoryBroker(1)
+        self.rng = random.Random(1)
+        self.ids = {"BUSY": 0, "QUIET": 0}
 
-    def score_trades(self, rows: Floats) -> Floats:
-        return np.asarray(np.abs(rows[:, 0]))
+    def trade(self, count: int) -> None:
+        for number in range(count):
+            symbol = "BUSY" if number % 15 else "QUIET"
+            self.ids[symbol] += 1
+            price = 100 * UNIT + int(self.rng.gauss(0, UNIT))
+            at = T0 + sum(self.ids.values()) * 1000
+            id_ = self.ids[symbol]
+            value = trade_event(Trade(symbol, id_, id_, id_, price, UNIT, at, self.rng.random() < 0.5))
+            self.broker.append(TRADES, symbol, value)
 
-    def explain(self, row: object) -> list[str]:
-        return [str(row)]
+    def detector(self) -> tuple[DetectStage, Metrics]:
+        """Return a new process that holds the partition."""
+        metrics = Metrics("detect")
+        reader: Any = MemoryReader(self.broker, "detect")
+        writer: Any = MemoryWriter(self.broker)
+        stage = DetectStage(reader, writer, Deviations, metrics, Health(), 0.0, lambda: T0)
+        stage.start()
+        hand_over(PARTS, None, stage)
+        return stage, metrics
 
-
-class Delicate(Deviations):
-    """It bears no number that is none."""
-
-    def score_trades(self, rows: Floats) -> Floats:
-        if np.isnan(rows).any():
-            raise ValueError("Input contains NaN")
-        return super().score_trades(rows)
-
-
-def never(symbol: str, rows: object, reason: str) -> None:
-    raise AssertionError(f"{symbol} was not judged: {reason}")
-
-
-@given(st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
-def test_features_of_a_batch_are_those_of_its_trades_bit_for_bit(seed: int) -> None:
-    rng = random.Random(seed)
-    log = market(rng)
-    single, expected = Detector(), []
-    for _, symbol, raw in log:
-        try:
-            item = parse_record(raw, symbol)
-        except BadRecord:
-            continue
-        row = single.push(item) if isinstance(item, Trade) else None
-        expected += [row] if row else []
-    batched, cut, found = Detector(), rng.randint(0, len(log)), np.zeros((0, len(NAMES)))
-    for part in (log[:cut], log[cut:]):
-        if part:
-            found = np.concatenate([found, batched.rows(parsed(batched.parser, part))[1]])
-    assert np.array_equal(found, np.array(expected).reshape(-1, len(NAMES)))
+    def told(self) -> list[tuple[str, int, float]]:
+        log = self.broker.logs.get((ANOMALIES.name, 0), [])
+        found = [decode(message.value() or b"", Anomaly) for message in log]
+        return [(anomaly.symbol, anomaly.trade_id, anomaly.score) for anomaly in found]
 
 
-def test_a_flagged_trade_of_a_batch_is_told_with_all_that_it_was() -> None:
-    trades = [Trade("A", n, n, n, 100 * UNIT + n % 3, UNIT, T0 + n, False) for n in range(1, 200)]
-    odd = Trade("A", 200, 200, 200, 150 * UNIT, 3 * UNIT, T0 + 200, True)
-    detector = Detector()
-    columns = parsed(detector.parser, [(0, "A", trade_event(trade)) for trade in [*trades, odd]])
-    (anomaly,) = detector.judge(Deviations(), columns, *detector.rows(columns), 7, never)  # type: ignore[arg-type]
-    assert (anomaly.symbol, anomaly.trade_id, anomaly.price, anomaly.quantity) == ("A", 200, odd.price, odd.quantity)
-    assert (anomaly.traded_at, anomaly.buyer_is_maker, anomaly.model) == (odd.traded_at // 1000 * 1000, True, "rule/1")
-    assert (anomaly.detected_at, anomaly.score > 3) == (7, True)
+def run(market: Market, stage: DetectStage) -> None:
+    while market.broker.committed.get(("detect", PARTS[0]), 0) < len(market.broker.logs[PARTS[0]]):
+        stage.turn()
 
 
-def test_a_symbol_that_the_model_cannot_judge_is_told_and_the_others_are_judged() -> None:
-    def trades(symbol: str) -> list[Trade]:
-        plain = [Trade(symbol, n, n, n, 100 * UNIT + n % 3, UNIT, T0 + n, False) for n in range(1, 200)]
-        return [*plain, Trade(symbol, 200, 200, 200, 150 * UNIT, 3 * UNIT, T0 + 200, True)]
-
-    detector, told = Detector(), list[tuple[str, int, str]]()
-    columns = parsed(detector.parser, [(0, s, trade_event(trade)) for s in ("A", "B", "C") for trade in trades(s)])
-    new, features = detector.rows(columns)
-    features[200:400] = np.nan  # of B
-    model, at = Delicate(), 7
-    found = detector.judge(model, columns, new, features, at, lambda *odd: told.append((odd[0], len(odd[1]), odd[2])))  # type: ignore[arg-type]
-    assert [(anomaly.symbol, anomaly.trade_id) for anomaly in found] == [("A", 200), ("C", 200)]
-    assert told == [("B", 200, "ValueError: Input contains NaN")]
+def shallow(metrics: Metrics) -> float | None:
+    return metrics.registry.get_sample_value("quantstream_detect_shallow_windows_total")
 
 
-def test_a_partition_that_left_is_forgotten_and_begins_anew() -> None:
-    detector = Detector()
-    log = [(1, "A", trade_event(Trade("A", n, n, n, UNIT, UNIT, T0 + n * 1000, False))) for n in range(1, 100)]
-    detector.rows(parsed(detector.parser, log))
-    detector.forget(1)
-    new, features = detector.rows(parsed(detector.parser, log))
-    assert len(new) == 99
-    assert not features[:64].any()
+def test_a_restarted_detector_tells_what_one_that_went_on_tells_of_quiet_symbols_too() -> None:
+    whole, broken = Market(), Market()
+    for market in (whole, broken):
+        market.trade(33_000)
+        stage, _ = market.detector()
+        run(market, stage)
+        market.trade(3_000)
+        if market is broken:
+            stage, metrics = market.detector()
+        run(market, stage)
+    assert broken.told() == whole.told()
+    assert sum(symbol == "QUIET" and id_ > 2_200 for symbol, id_, _ in whole.told())
+    assert shallow(metrics) == 0
+
+
+def test_windows_that_stay_short_are_counted_and_detection_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "DEEPEST", module.REWIND)
+    market = Market()
+    market.trade(33_000)
+    run(market, market.detector()[0])
+    market.trade(3_000)
+    stage, metrics = market.detector()
+    run(market, stage)
+    assert shallow(metrics) == 1
+    assert "windows are not full after a restart" in caplog.text
+    assert [account.passed for symbol, account in stage.accounts() if symbol == "QUIET"] == [module.REWIND // 15]

@@ -1,4 +1,4 @@
-"""Tickers, averages and klines are what a plain sum over the same trades gives, over any stretch and in any time zone."""
+"""Tickers, averages and klines are what a plain sum over the same trades gives, over any window and in any time zone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streaming.exchange.market.market_klines import INTERVALS, klines, window_of
 from streaming.exchange.market.protocol import Market, trades_between
 from streaming.exchange.market.recorded import RecordedMarket
 from streaming.exchange.market.statistics import (
-    average_stretch,
+    average_window,
     previous_close,
     rolling_day,
     rolling_window,
@@ -122,9 +122,9 @@ def test_every_ticker_is_a_plain_sum_of_the_trades_between_its_two_times(market:
     size = data.draw(st.sampled_from(["1m", "59m", "1h", "4h", "23h", "1d", "7d"]))
     offset = data.draw(st.integers(-720, 840)) * MINUTE
     trades = plain_trades(market, "BTCUSDT", now)
-    for stretch in (rolling_day(now), rolling_window(now, size), trading_day(now, offset)):
+    for window in (rolling_day(now), rolling_window(now, size), trading_day(now, offset)):
         try:
-            found = statistics(market, "BTCUSDT", stretch)
+            found = statistics(market, "BTCUSDT", window)
         except NotTraded:
             assert not [trade for trade in trades if trade.at_ms < now // 1000]
             continue
@@ -139,8 +139,8 @@ def test_the_synthetic_markets_windows_too(market: SyntheticMarket, minutes: int
     now = market.begins_at + 10 * MINUTE + minutes * MINUTE + micros
     trades = plain_trades(market, "XRPUSDT", now)
     assume(trades)
-    for stretch in (rolling_day(now), rolling_window(now, size), trading_day(now, 0)):
-        found = statistics(market, "XRPUSDT", stretch)
+    for window in (rolling_day(now), rolling_window(now, size), trading_day(now, 0)):
+        found = statistics(market, "XRPUSDT", window)
         assert_equal(trades, tickers.full_row("XRPUSDT", found, 1000), now)
 
 
@@ -154,7 +154,7 @@ def test_the_average_price_is_that_of_five_minutes(market: RecordedMarket, data:
     recent = [trade for trade in seen if trade.at_ms >= now // 1000 - 5 * 60_000]
     wanted = plain_row(recent)["weightedAvgPrice"] if recent else f"{seen[-1].price:.8f}"
     assert answer == {"mins": 5, "price": wanted, "closeTime": seen[-1].at_ms}
-    assert average_stretch(now).until == now - now % 1000
+    assert average_window(now).until == now - now % 1000
 
 
 @SLOW
@@ -164,7 +164,7 @@ def test_the_price_before_a_day_is_that_of_the_trade_before_its_first(market: Re
     trades = [trade for trade in plain_trades(market, "BTCUSDT", now) if trade.at_ms < now // 1000]
     assume(trades)
     found = statistics(market, "BTCUSDT", rolling_day(now))
-    before = [trade for trade in trades if trade.at_ms < found.stretch.opened_at // 1000]
+    before = [trade for trade in trades if trade.at_ms < found.window.opened_at // 1000]
     wanted = before[-1].price if before else trades[0].price
     assert units_text(previous_close(market, "BTCUSDT", found)) == f"{wanted:.8f}"
 

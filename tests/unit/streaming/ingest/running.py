@@ -13,21 +13,25 @@ import pytest
 
 from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.protocols import MarketHistory
-from quantstream.binance.wire import Standing, heartbeat_standing, parse_record
+from quantstream.binance.wire import LogPosition, heartbeat_position, parse_record
 from quantstream.core.candle import Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.trade import Trade
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.ingest import delisted, feed_lines, gap_fill
+from streaming.ingest import delisted, feed_line, feed_lines, gap_fill
 from streaming.ingest import stage as ingest
-from streaming.ingest.feed_lines import Plan, keep_connected
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_connected
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeLog
 
 HEARTBEAT = "heartbeat"
 _PACES = {
-    name: module for module in (delisted, feed_lines, gap_fill, ingest) for name in vars(module) if name.isupper()
+    name: module
+    for module in (delisted, feed_line, feed_lines, gap_fill, ingest)
+    for name in vars(module)
+    if name.isupper()
 }
 
 
@@ -127,12 +131,12 @@ def heartbeats(log: FakeLog) -> list[bytes]:
     return [raw for _, raw, kind, _ in log.records if kind == HEARTBEAT]
 
 
-def tails(log: FakeLog) -> dict[str, list[Trade | Standing]]:
+def tails(log: FakeLog) -> dict[str, list[Trade | LogPosition]]:
     """Return what a restart reads of the log."""
-    found: dict[str, list[Trade | Standing]] = {}
+    found: dict[str, list[Trade | LogPosition]] = {}
     for symbol, raw, _, _ in log.records:
         item = parse_record(raw, symbol)
-        found.setdefault(symbol, []).append(item if isinstance(item, Trade) else heartbeat_standing(raw))
+        found.setdefault(symbol, []).append(item if isinstance(item, Trade) else heartbeat_position(raw))
     return found
 
 

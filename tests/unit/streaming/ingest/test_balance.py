@@ -1,4 +1,4 @@
-"""Ingest's balance: every trade that came, live or over REST, is in the log, a duplicate, put aside, refused or waits."""
+"""Ingest's balance: every trade that came, live or over REST, is in the log, a duplicate, dead-lettered, refused or waits."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ async def live_through(seed: int) -> None:
     for _ in range(500):
         await asyncio.sleep(0)
     for state in work.feeds.values():
-        work.repairs.go_on(state, "the test ends")
-        for hole in state.open_holes:
-            await work.repairs.refill(state, hole)
+        work.gap_fill.go_on(state, "the test ends")
+        for gap in state.open_gaps:
+            await work.gap_fill.retry(state, gap)
     assert not off(work)
     sent = {
         symbol: sum(kind != "heartbeat" for name, _, kind, _ in log.records if name == symbol) for symbol in SYMBOLS
@@ -82,14 +82,14 @@ async def live_through(seed: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_the_balance_closes_over_gaps_doubles_junk_and_an_exchange_that_comes_and_goes(seed: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gap_fill, "REPAIR_PAUSE", 0.0)
+        patch.setattr(gap_fill, "FILL_PAUSE", 0.0)
         patch.setattr(gap_fill, "PATIENCE", 0.0)
         asyncio.run(live_through(seed))
 
 
 async def test_trades_that_wait_and_are_forgotten_do_not_balance() -> None:
     work = make(FakeHistory(market(50)), FakeLog())
-    work.spawn = lambda repair: repair.close()
+    work.spawn = lambda fill: fill.close()
     work.resume({"BTCUSDT": [market(10)[-1]]})
     work.take([frame(trade) for trade in market(50)[20:30]], FakeFeed())  # type: ignore[arg-type]
     assert next(str(account) for _, account in work.accounts()) == (

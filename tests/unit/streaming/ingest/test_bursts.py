@@ -18,7 +18,8 @@ from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.ingest.feed_lines import Plan, keep_connected
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import keep_connected
 from streaming.ingest.stage import Ingest
 from streaming.ingest.trade_log import MAX_QUEUED
 from tests.unit.streaming.fakes import FakeHistory, FakeLog, frame
@@ -109,4 +110,4 @@ async def test_what_one_reading_brings_is_handed_over_in_portions_and_read_on_af
         assert (len(portion), socket.is_read) == (size, is_read)
         found += portion
     assert found == frames
-    assert (feed.waiting, feed.taken()) == (0, [])
+    assert (feed.waiting, feed.drain()) == (0, [])

@@ -30,7 +30,8 @@ from streaming.exchange.market.recorded import RecordedMarket
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.server.http_server import Options, Served, serve
 from streaming.exchange.streams.client import Rules
-from streaming.ingest.feed_lines import Plan, share_of
+from streaming.ingest.feed_line import Plan
+from streaming.ingest.feed_lines import share_of
 from tests.unit.streaming.fakes import FakeLog
 from tests.unit.streaming.ingest.running import (
     candles,

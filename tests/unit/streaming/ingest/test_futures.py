@@ -14,10 +14,10 @@ from quantstream.binance.wire import NotMarketTrade, parse_record, parse_trade, 
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Seen
+from quantstream.core.trade_ids import IdStatus
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.decode.columns import Parser
-from quantstream.settings import load_settings
+from quantstream.settings_loader import load_settings
 from streaming.ingest.stage import Ingest
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected
 from tests.unit.streaming.ingest.running import candles, hasten, make, trades, until
@@ -28,7 +28,7 @@ T0 -= T0 % (5 * MINUTE)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasten(monkeypatch, REPAIR_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001, HEARTBEAT_EVERY=0.01, CLOCK_EVERY=0.01)
+    hasten(monkeypatch, FILL_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001, HEARTBEAT_EVERY=0.01, CLOCK_EVERY=0.01)
 
 
 def row(number: int) -> dict[str, object]:
@@ -123,12 +123,20 @@ async def test_an_insurance_funds_trade_makes_no_stream_mute_and_the_quiet_windo
     assert log.told() == []
 
 
-def test_aggregates_count_by_their_own_id_and_a_late_one_fills_its_hole() -> None:
+def test_aggregates_count_by_their_own_id_and_a_late_one_fills_its_gap() -> None:
     ids = Ids()
     made = {number: parse_trade(json.dumps(row(number)).encode(), "BTCUSDT") for number in range(1, 12)}
-    said = [ids.take(made[number])[0] for number in (1, 2, 3, 7, 5, 4, 6, 6, 8)]
-    assert said[2:] == [Seen.NEXT, Seen.JUMP, Seen.FILLED, Seen.FILLED, Seen.FILLED, Seen.DUPLICATE, Seen.NEXT]
-    assert ids.holes[1:] == []
+    output = [ids.take(made[number])[0] for number in (1, 2, 3, 7, 5, 4, 6, 6, 8)]
+    assert output[2:] == [
+        IdStatus.NEXT,
+        IdStatus.JUMP,
+        IdStatus.FILLED,
+        IdStatus.FILLED,
+        IdStatus.FILLED,
+        IdStatus.DUPLICATE,
+        IdStatus.NEXT,
+    ]
+    assert ids.open_gaps[1:] == []
     assert (ids.missing, ids.recovered) == (3, 3)
 
 
@@ -167,7 +175,7 @@ def test_recorded_frames_of_futures(data: Path) -> None:
     by_symbol: dict[str, Ids] = {}
     for trade in found:
         by_symbol.setdefault(trade.symbol, Ids()).take(trade)
-    assert [hole for ids in by_symbol.values() for hole in ids.holes if hole.after] == []
+    assert [gap for ids in by_symbol.values() for gap in ids.open_gaps if gap.after] == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Holes in single trades that only aggregates can fill: nothing counts twice, and what cannot be told stays incomplete."""
+"""Gaps in single trades that only aggregates can fill: nothing counts twice, and what cannot be told stays incomplete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SYMBOL = "BTCUSDT"
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        hasten(patch, REPAIR_PAUSE=0.0005, PATIENCE=0.0005, RETRY_EVERY=0.002)
+        hasten(patch, FILL_PAUSE=0.0005, PATIENCE=0.0005, RETRY_EVERY=0.002)
         hasten(patch, HEARTBEAT_EVERY=0.002, TURN=0.002, CLOCK_EVERY=0.002)
         yield
 
@@ -79,7 +79,7 @@ async def play(truth: Sequence[Trade], sent: Sequence[Trade], down_first: bool) 
         await until(lambda: state.ids.last_id >= sent[-1].id and state.pending is None, pause=0.001)
         history.is_down = False
         settled = len(history.calls)
-        await until(lambda: not state.open_holes or len(history.calls) > settled + 8, pause=0.001)
+        await until(lambda: not state.open_gaps or len(history.calls) > settled + 8, pause=0.001)
     items = [parse_record(raw, SYMBOL) for _, raw, kind, _ in log.records if kind != "heartbeat"]
     return [truth[0], *items], work
 
@@ -100,7 +100,7 @@ def test_candles_repaired_from_aggregates_are_exact_or_say_that_they_are_not(
         else:
             assert candle.volume <= true.volume
             assert candle.trade_count <= true.trade_count
-    if not work.feeds[SYMBOL].open_holes:
+    if not work.feeds[SYMBOL].open_gaps:
         last = {(candle.interval, candle.opened_at): body(candle) for candle in candles(log)}
         assert last == {key: body(candle) for key, candle in expected.items()}
     ids = [n for item in log if isinstance(item, Trade) for n in range(item.first_trade_id, item.last_trade_id + 1)]
@@ -109,12 +109,12 @@ def test_candles_repaired_from_aggregates_are_exact_or_say_that_they_are_not(
 
 @settings(max_examples=120, deadline=None)
 @given(orders(), st.data())
-def test_a_hole_at_once_is_always_filled_by_aggregates(truth: list[Trade], data: st.DataObject) -> None:
-    """While newer trades wait, what surrounds a hole is known: one hole is always filled exactly."""
+def test_a_gap_at_once_is_always_filled_by_aggregates(truth: list[Trade], data: st.DataObject) -> None:
+    """While newer trades wait, what surrounds a gap is known: one gap is always filled exactly."""
     start = data.draw(st.integers(1, len(truth) - 2))
     end = data.draw(st.integers(start + 1, len(truth) - 1))
     log, work = asyncio.run(play(truth, truth[1:start] + truth[end:], down_first=False))
-    assert work.feeds[SYMBOL].open_holes == []
+    assert work.feeds[SYMBOL].open_gaps == []
     assert {body(candle) for candle in candles(log)} == {body(candle) for candle in candles(truth)}
 
 

@@ -1,4 +1,4 @@
-"""Ingest over fakes: each trade once, in id order, holes filled before newer trades go on."""
+"""Ingest over fakes: each trade once, in id order, gaps filled before newer trades go on."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from quantstream.binance.exchange_clock import MarketClock
-from quantstream.binance.wire import Standing, heartbeat_standing, parse_record
+from quantstream.binance.wire import LogPosition, heartbeat_position, parse_record
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
-from streaming.ingest.feed_lines import Plan
+from quantstream.core.trade_ids import Gap
+from streaming.ingest.feed_line import Plan
 from tests.unit.streaming.fakes import FakeFeed, FakeHistory, FakeLog, connected, frame
 from tests.unit.streaming.ingest.running import hasten, heartbeats, ids, make, until
 
@@ -23,7 +23,7 @@ T0 = 1_723_161_600 * SECOND
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    hasten(monkeypatch, REPAIR_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001)
+    hasten(monkeypatch, FILL_PAUSE=0.001, PATIENCE=0.001, FIRST_PAUSE=0.001)
 
 
 def market(count: int, symbol: str = "BTCUSDT") -> list[Trade]:
@@ -147,7 +147,7 @@ async def test_a_quiet_symbol_is_made_whole_after_a_crash_though_nothing_comes_o
     assert ids(log) == list(range(6, 31))
 
 
-async def test_a_hole_the_exchange_cannot_fill_is_told_and_the_market_goes_on() -> None:
+async def test_a_gap_the_exchange_cannot_fill_is_told_and_the_market_goes_on() -> None:
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5] + trades[14:]), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -159,7 +159,7 @@ async def test_a_hole_the_exchange_cannot_fill_is_told_and_the_market_goes_on() 
     assert [(event.kind, event.detail) for event in log.events] == [("gap_found", {"first": 6, "last": 14})]
 
 
-async def test_an_exchange_without_rest_delays_nothing_for_good_and_the_hole_is_filled_when_it_is_back(
+async def test_an_exchange_without_rest_delays_nothing_for_good_and_the_gap_is_filled_when_it_is_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hasten(monkeypatch, RETRY_EVERY=0.01)
@@ -200,7 +200,7 @@ async def test_a_quiet_symbol_gets_its_heartbeats_once_the_exchange_answers_agai
         await until(lambda: heartbeats(log))
 
 
-async def test_a_hole_that_stays_is_given_up_after_a_day_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gap_that_stays_is_given_up_after_a_day_and_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5] + trades[14:], now=T0 + 30 * 3600 * SECOND), FakeLog(), FakeFeed()
@@ -209,12 +209,12 @@ async def test_a_hole_that_stays_is_given_up_after_a_day_and_that_is_told(monkey
     feed.put(*trades[14:])
     async with connected(work, [feed]):
         await until(lambda: "gap_given_up" in log.told())
-    assert work.feeds["BTCUSDT"].open_holes == []
+    assert work.feeds["BTCUSDT"].open_gaps == []
 
 
-async def test_too_many_waiting_trades_go_on_and_leave_a_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_trades_go_on_and_leave_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, MAX_PENDING=5)
-    hasten(monkeypatch, REPAIR_PAUSE=30.0)
+    hasten(monkeypatch, FILL_PAUSE=30.0)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5]), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -229,7 +229,7 @@ async def test_too_many_waiting_trades_go_on_and_leave_a_hole(monkeypatch: pytes
 
 async def test_all_waiting_trades_together_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, MAX_ALL_PENDING=10)
-    hasten(monkeypatch, REPAIR_PAUSE=30.0)
+    hasten(monkeypatch, FILL_PAUSE=30.0)
     names = ("AUSDT", "BUSDT", "CUSDT")
     trades = [trade for name in names for trade in market(30, name)]
     history, log, feed = FakeHistory([t for t in trades if t.id <= 5]), FakeLog(), FakeFeed()
@@ -244,7 +244,7 @@ async def test_all_waiting_trades_together_are_bounded_too(monkeypatch: pytest.M
         assert waiting <= 16
 
 
-async def test_malformed_and_foreign_frames_are_put_aside() -> None:
+async def test_malformed_and_foreign_frames_are_dead_lettered() -> None:
     trades = market(3)
     history, log, feed = FakeHistory([], now=T0), FakeLog(), FakeFeed()
     feed.put_raw(b"{not json")
@@ -259,7 +259,7 @@ async def test_malformed_and_foreign_frames_are_put_aside() -> None:
 
 
 @pytest.mark.parametrize("is_true", [False, True])
-async def test_a_trade_of_the_future_is_put_aside_and_asked_for_again(is_true: bool) -> None:
+async def test_a_trade_of_the_future_is_dead_lettered_and_asked_for_again(is_true: bool) -> None:
     """Where the exchange's REST side knows better it comes with its right time; where it repeats itself it stays out."""
     trades = market(6)
     wrong = replace(trades[3], traded_at=trades[3].traded_at + 9 * 3600 * SECOND)
@@ -295,7 +295,7 @@ async def test_an_unknown_symbol_ends_the_stage_with_the_exchanges_word() -> Non
 
 async def test_heartbeats_never_run_ahead_of_a_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
-    hasten(monkeypatch, REPAIR_PAUSE=30.0)
+    hasten(monkeypatch, FILL_PAUSE=30.0)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5], now=T0 + 10 * MINUTE), FakeLog(), FakeFeed()
     work = make(history, log)
@@ -348,7 +348,7 @@ async def test_no_heartbeat_while_frames_wait_that_came_before_it(monkeypatch: p
         await until(lambda: heartbeats(log))
 
 
-async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_gaps_are_kept_in_heartbeats_and_filled_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, HEARTBEAT_EVERY=0.001, CLOCK_EVERY=0.001)
     trades = market(30)
     history, log, feed = FakeHistory(trades[:5] + trades[14:]), FakeLog(), FakeFeed()
@@ -357,20 +357,20 @@ async def test_open_holes_are_kept_in_heartbeats_and_filled_after_a_restart(monk
     feed.put(*trades[14:])
     async with connected(work, [feed]):
         await until(lambda: "gap_found" in log.told() and heartbeats(log))
-    standing = heartbeat_standing(heartbeats(log)[-1])
-    hole = Hole(6, 14, trades[4].traded_at, trades[14].traded_at)
-    assert standing == Standing(30, trades[29].traded_at, 31, [hole])
+    position = heartbeat_position(heartbeats(log)[-1])
+    gap = Gap(6, 14, trades[4].traded_at, trades[14].traded_at)
+    assert position == LogPosition(30, trades[29].traded_at, 31, [gap])
 
     hasten(monkeypatch, RETRY_EVERY=0.01)
     after, history.trades = FakeLog(), trades
     successor = make(history, after)
-    successor.resume({"BTCUSDT": [trades[29], standing]})
+    successor.resume({"BTCUSDT": [trades[29], position]})
     async with connected(successor, [FakeFeed()]):
         await until(lambda: "gap_repaired" in after.told())
     assert ids(after) == list(range(6, 15))
 
 
-async def test_a_hole_among_the_last_records_of_the_log_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_gap_among_the_last_records_of_the_log_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     hasten(monkeypatch, RETRY_EVERY=0.01)
     trades = market(30)
     history, log = FakeHistory(trades), FakeLog()

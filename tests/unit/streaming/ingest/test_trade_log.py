@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from quantstream.binance.wire import Standing, heartbeat_event, trade_event
+from quantstream.binance.wire import LogPosition, heartbeat_event, trade_event
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Broken
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Hole
+from quantstream.core.trade_ids import Gap
 from quantstream.kafka import Writer
 from quantstream.messages.topics import TRADES
 from quantstream.settings import Kafka
@@ -32,16 +32,16 @@ def test_the_end_of_the_topic_says_where_each_symbol_stands(broker: Kafka, monke
     writer = trade_writer(broker)
     log = KafkaTradeLog(writer, lambda: 0)
     names = [f"TAIL{letter}USDT" for letter in "ABCDEFGH"]
-    standing = Standing(7, T0 + 7 * SECOND, 8, [Hole(3, 4, T0 + 2 * SECOND, T0 + 5 * SECOND)])
+    position = LogPosition(7, T0 + 7 * SECOND, 8, [Gap(3, 4, T0 + 2 * SECOND, T0 + 5 * SECOND)])
     for name in names:  # far back for those whose partition the busy one shares
         log.send(name, trade_event(trade(name, 6)), "trade", 1, "live")
-        log.send(name, heartbeat_event(name, T0 + 9 * SECOND, standing), "heartbeat", 1, "live")
+        log.send(name, heartbeat_event(name, T0 + 9 * SECOND, position), "heartbeat", 1, "live")
     for number in range(400):
         log.send("TAILBUSYUSDT", trade_event(trade("TAILBUSYUSDT", number + 1)), "trade", 1, "live")
     log.send("TAILBUSYUSDT", b"{broken", "trade", 1, "live")
     writer.flush()
     found = tails(broker, [*names, "TAILBUSYUSDT", "TAILNEWUSDT"])
-    assert {name: list(found[name]) for name in names} == {name: [trade(name, 6), standing] for name in names}
+    assert {name: list(found[name]) for name in names} == {name: [trade(name, 6), position] for name in names}
     busy = [item.id for item in found["TAILBUSYUSDT"] if isinstance(item, Trade)]
     assert busy == list(range(busy[0], 401))
     assert 40 <= len(busy) <= 50

@@ -101,7 +101,7 @@ def test_rows_that_contradict_each_other_are_named_and_neither_counts(tmp_path: 
     named = list(summary.account.names())
     assert [line for line in named if "line 101:" in line or "line 401:" in line] == named[:2]
     assert "trade 1100 of BTCUSDT" in named[0]
-    assert [(hole.first, hole.last) for hole in summary.gaps["BTCUSDT"]] == [(1100, 1100)]
+    assert [(gap.first, gap.last) for gap in summary.gaps["BTCUSDT"]] == [(1100, 1100)]
 
 
 @pytest.mark.usefixtures("pieces")
@@ -479,13 +479,19 @@ def _spoil(lines: list[str], act: str, rng: random.Random) -> list[str]:
 
 def _names_columns(line: str) -> bool:
     """Whether a line is the header, also with another name for the one column that no trade is read by."""
-    cells, names = line.split(","), HEADER.split(",")
+    cells, names = [cell.strip() for cell in line.split(",")], HEADER.split(",")
     return [*cells[:3], *cells[4:]] == [*names[:3], *names[4:]] and cells[3] in ("quote_qty", "x", "")
 
 
 @given(given_texts=spoilt())
 @example(given_texts=(["id,price,qty,id,time,is_buyer_maker\n1000,35000.1,0.5,17500.05,1700009400000,true\n"], False))
 @example(given_texts=(["id,price,qty,x,time,is_buyer_maker\n1000,35000.1,0.5,17500.05,1700009400000,true\n"], False))
+@example(
+    given_texts=(
+        ["id,price,qty,quote_qty,time,is_buyer_maker  \n1000,35000.1,0.5,17500.05,1700009400000,true\n"],
+        False,
+    )
+)
 @settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_done_to_a_good_file_the_account_adds_up(
     given_texts: tuple[list[str], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

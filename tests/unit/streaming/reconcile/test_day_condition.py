@@ -108,7 +108,7 @@ def test_rows_that_the_sink_never_read_are_told(lake: Lake) -> None:
 def test_a_symbol_that_stopped_a_day_ago_is_missing_and_one_that_never_came_as_well(lake: Lake) -> None:
     lake.append("candles", candle_rows(CANDLES))
     found = kept(lake, MIDNIGHT + 2 * DAY + 2 * 60 * MINUTE, (SYMBOL, "NEVERUSDT"))
-    assert {key: said[0] for key, said in found.items()} == {
+    assert {key: output[0] for key, output in found.items()} == {
         (SYMBOL, "2024-08-08"): "whole",
         (SYMBOL, "2024-08-09"): "degraded",
         (SYMBOL, "2024-08-10"): "missing",

@@ -12,7 +12,7 @@ from quantstream.core.time import SECOND
 from quantstream.kafka.ranges import parse_offset
 from streaming.reconcile.corrections import Known, corrected, key_of
 from streaming.reconcile.moments import moment_text, parse_moment
-from streaming.reconcile.repair import find_repairs
+from streaming.reconcile.repair import find_corrections
 from streaming.reconcile.replay import Replay, ReplayDifference
 from streaming.reconcile.replay_command import replay_lines
 from tests.unit.streaming.lakes import MIDNIGHT, STEP, SYMBOL, T0, live_candles, walk
@@ -95,12 +95,14 @@ def test_a_candle_that_the_topic_lacks_is_published_but_not_what_live_has_yet_to
     assert (replaying.result.absent, replaying.result.ahead, replaying.result.equal) == (1, 2, 9)
 
 
-def test_a_candle_mended_from_klines_is_compared_but_not_overwritten() -> None:
-    mended = replace(CANDLES[5], source="klines", revision=1000, first_trade_id=NO_TRADE_ID, last_trade_id=NO_TRADE_ID)
+def test_a_candle_corrected_from_klines_is_compared_but_not_overwritten() -> None:
+    corrected = replace(
+        CANDLES[5], source="klines", revision=1000, first_trade_id=NO_TRADE_ID, last_trade_id=NO_TRADE_ID
+    )
     replaying = run(LOG)
-    assert replaying.compare(known([*CANDLES[:5], mended, *CANDLES[6:]])) == []
+    assert replaying.compare(known([*CANDLES[:5], corrected, *CANDLES[6:]])) == []
     assert replaying.result.equal == 12
-    other = replace(mended, high=mended.high + 1)
+    other = replace(corrected, high=corrected.high + 1)
     again = run(LOG)
     assert again.compare(known([*CANDLES[:5], other, *CANDLES[6:]])) == []
     assert again.result.different == 1
@@ -123,7 +125,7 @@ def test_bounds_symbols_and_unreadable_records() -> None:
     assert replay_lines(other.result, publish=False)[-1] == "The range closes no window; begin earlier."
 
 
-def test_klines_mend_what_is_incomplete_wrong_or_missing_and_nothing_else() -> None:
+def test_klines_correct_what_is_incomplete_wrong_or_missing_and_nothing_else() -> None:
     klines = [replace(c, source="klines", first_trade_id=-1, last_trade_id=-1) for c in CANDLES]
     live = [
         CANDLES[0],
@@ -131,15 +133,15 @@ def test_klines_mend_what_is_incomplete_wrong_or_missing_and_nothing_else() -> N
         replace(CANDLES[2], close=CANDLES[2].close - 1, low=CANDLES[2].low - 1),
         *CANDLES[4:],
     ]
-    repairs = find_repairs(known(live), klines)
-    assert [str(what) for _, what in repairs] == [
+    found = find_corrections(known(live), klines)
+    assert [str(what) for _, what in found] == [
         "BTCUSDT 5m 2024-08-08T23:50:00Z: incomplete, trade_count; now revision 1000",
         "BTCUSDT 5m 2024-08-08T23:55:00Z: low, close; now revision 1000",
         "BTCUSDT 5m 2024-08-09T00:00:00Z: missing; now revision 1000",
     ]
-    assert [candle for candle, _ in repairs] == [replace(klines[n], revision=1000) for n in (1, 2, 3)]
-    mended = {**known(live), **known([candle for candle, _ in repairs])}
-    assert find_repairs(mended, klines) == []
+    assert [candle for candle, _ in found] == [replace(klines[n], revision=1000) for n in (1, 2, 3)]
+    corrected = {**known(live), **known([candle for candle, _ in found])}
+    assert find_corrections(corrected, klines) == []
 
 
 def test_moments_are_read_as_a_person_writes_them() -> None:

@@ -189,10 +189,12 @@ def test_trades_lost_in_the_lake_show_as_a_difference_and_by_their_ids(lake: Lak
     assert proof.symbols[0].missing_trade_ids == ["1070-1070"]
 
 
-def test_the_newest_revision_counts_and_a_mended_candle_is_held_against_klines_alone(lake: Lake) -> None:
+def test_the_newest_revision_counts_and_a_corrected_candle_is_held_against_klines_alone(lake: Lake) -> None:
     lost = [trade for trade in TRADES if not 1070 <= trade.id < 1075]
-    mended = replace(CANDLES[1], revision=1000, source="klines", first_trade_id=NO_TRADE_ID, last_trade_id=NO_TRADE_ID)
-    fill(lake, lost, [*live_candles(lost), mended], scored=CANDLES)
+    corrected = replace(
+        CANDLES[1], revision=1000, source="klines", first_trade_id=NO_TRADE_ID, last_trade_id=NO_TRADE_ID
+    )
+    fill(lake, lost, [*live_candles(lost), corrected], scored=CANDLES)
     assert counts(prove(lake)) == CLEAN
 
 

@@ -15,9 +15,9 @@ from quantstream.core.decimals import units_text
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import MAX_QUOTE, Trade
-from streaming.offline.candles import build_candles
 from streaming.recordings import csv_blocks
 from streaming.recordings.readers import Block, read_blocks, read_trades
+from tests.straight import build_candles
 
 T0 = 1_723_161_600 * SECOND
 HEADER = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker,is_best_match\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quantstream.binance.wire import heartbeat_standing, parse_record, split_frame, split_rows
+from quantstream.binance.wire import heartbeat_position, parse_record, split_frame, split_rows
 from quantstream.core.candle_json import parse_candle
 from quantstream.core.errors import BadRecord
 from streaming.exchange.streams.stream_requests import METHODS, Subscriptions
@@ -65,7 +65,7 @@ def test_any_json_as_a_record_is_read_or_a_bad_record(value: Any) -> None:
     raw = json.dumps(value).encode()
     for read in (
         parse_candle,
-        heartbeat_standing,
+        heartbeat_position,
         split_rows,
         split_frame,
         lambda record: parse_record(record, "BTCUSDT"),
@@ -79,8 +79,8 @@ def test_any_json_as_a_record_is_read_or_a_bad_record(value: Any) -> None:
 @given(values(st.sampled_from(["id", "method", "params"])), st.sampled_from(METHODS), values())
 def test_any_json_as_a_streams_request_is_answered(value: Any, method: str, params: Any) -> None:
     for request in (value, {"id": 1, "method": method, "params": params}, {"id": 1, "method": params}):
-        said = json.loads(Subscriptions(["btcusdt@trade"], True).answer(json.dumps(request)))
-        assert {"result", "error"} & set(said)
+        output = json.loads(Subscriptions(["btcusdt@trade"], True).answer(json.dumps(request)))
+        assert {"result", "error"} & set(output)
 
 
 @pytest.mark.parametrize("length", [20, 4000])

@@ -137,7 +137,7 @@ def test_59_hours_of_a_quiet_symbol_equal_another_tools_candles(data: Path, tmp_
 @pytest.mark.data
 def test_real_gaps_are_reported_by_their_ids(data: Path, tmp_path: Path) -> None:
     summary = write_candles([data / "trades" / "rest_trades_with_id_gap_2026-05-29.jsonl"], tmp_path / "candles.csv")
-    assert {symbol: [hole.missing for hole in holes] for symbol, holes in summary.gaps.items()} == {
+    assert {symbol: [gap.missing for gap in gaps] for symbol, gaps in summary.gaps.items()} == {
         "BTCUSDT": [16_649],
         "ETHUSDT": [17_415],
         "BNBUSDT": [3_998],

@@ -19,15 +19,8 @@ from quantstream.core.time import MINUTE, SECOND
 from quantstream.features import COLUMNS, Series
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, utc
-from streaming.score.histories import (
-    FIRST_RELOAD,
-    LAST_RELOAD,
-    MOST_EDITS,
-    ROOM,
-    SLOW,
-    CandleHistories,
-    CandleHistory,
-)
+from streaming.score.candle_history import MOST_EDITS, ROOM, CandleHistory
+from streaming.score.histories import FIRST_RELOAD, LAST_RELOAD, SLOW, CandleHistories
 
 T0 = 1_723_161_600 * SECOND
 STEP = 5 * MINUTE
@@ -71,7 +64,7 @@ def test_a_history_that_outgrew_its_room_goes_on_where_it_was() -> None:
     assert (series.edits % MOST_EDITS, series.is_whole(3)) == (0, True)
 
 
-def test_whatever_is_not_an_append_is_an_edit_and_holes_are_seen() -> None:
+def test_whatever_is_not_an_append_is_an_edit_and_gaps_are_seen() -> None:
     history = CandleHistory("A1", "5m", 6)
     seen = []
     for item in (candle(0), candle(1), candle(3), candle(1, close=5 * UNIT), candle(2), candle(4)):
@@ -162,7 +155,7 @@ def test_what_the_lake_holds_is_there_before_the_first_candle_needs_it(tmp_path:
         loads.append(symbol)
         return lake.candle_frame([symbol], "5m", utc(start), utc(end))
 
-    histories = CandleHistories("5m", 4, load, aside=AtOnce())
+    histories = CandleHistories("5m", 4, load, executor=AtOnce())
     histories.add(candle(5))
     assert histories.refresh()
     assert histories.refresh()
@@ -181,7 +174,7 @@ def test_a_slow_lake_holds_up_no_candle() -> None:
         return pd.DataFrame(columns=["opened_at", *COLUMNS]).astype({"opened_at": "datetime64[us, UTC]"})
 
     with ThreadPoolExecutor(1) as thread:
-        histories = CandleHistories("5m", 4, load, aside=thread)
+        histories = CandleHistories("5m", 4, load, executor=thread)
         histories.add(candle(5))
         assert histories.refresh()  # the lake is being read
         histories.add(candle(6))

@@ -128,7 +128,7 @@ def test_the_first_of_two_candles_of_a_symbol_is_judged_before_the_second_is_his
     assert scene.scores() == [("BTCUSDT", 0, 1.0), ("BTCUSDT", 1, 3.0), ("BTCUSDT", 2, 7.0)]
 
 
-def test_a_revision_is_not_scored_but_mends_the_history_of_the_next_score(scene: Scene) -> None:
+def test_a_revision_is_not_scored_but_corrects_the_history_of_the_next_score(scene: Scene) -> None:
     stage = scene.scorer()
     scene.put(candle(0, close=1), candle(0, close=5, revision=1))
     stage.turn()
@@ -145,7 +145,7 @@ def test_candles_of_another_interval_pass(scene: Scene) -> None:
     assert scene.scores() == [("BTCUSDT", 0, 1.0)]
 
 
-def test_what_is_no_candle_is_put_aside_with_its_place_and_the_others_are_scored(scene: Scene) -> None:
+def test_what_is_no_candle_is_dead_lettered_with_its_place_and_the_others_are_scored(scene: Scene) -> None:
     stage = scene.scorer()
     scene.broker.append(CANDLES, "BTCUSDT", b"[]", 0)
     scene.put(candle(0))
@@ -176,15 +176,15 @@ def test_a_restart_reads_no_more_again_than_it_has_to(scene: Scene, monkeypatch:
     assert scene.scores()[-1] == ("BTCUSDT", 2, 6.0)
 
 
-def test_scores_of_a_commit_that_the_group_has_outrun_are_dropped_and_made_again(scene: Scene) -> None:
+def test_scores_of_a_commit_that_the_group_has_fenced_are_dropped_and_made_again(scene: Scene) -> None:
     stage = scene.scorer()
     scene.put(candle(0, close=1))
-    stage.writer.outrun = True  # type: ignore[attr-defined]
+    stage.writer.fenced = True  # type: ignore[attr-defined]
     stage.turn()
     assert (scene.scores(), scene.committed()[0]) == ([], None)
     stage.turn()
     assert (scene.scores(), scene.committed()[0]) == ([("BTCUSDT", 0, 1.0)], 1)
-    assert sample(stage, "rebalances_total", outcome="outrun") == 1
+    assert sample(stage, "rebalances_total", outcome="fenced") == 1
 
 
 def _between_reading_and_commit(stage: ScoreStage, act: Callable[[], None]) -> None:

@@ -210,7 +210,7 @@ def test_what_was_read_of_a_lost_partition_is_left_to_its_next_holder(scene: Sce
     assert scene.ids() == [1, 2]
 
 
-def test_a_process_that_another_has_outrun_drops_its_rows_and_goes_on_from_the_table(scene: Scene) -> None:
+def test_a_process_that_another_has_fenced_drops_its_rows_and_goes_on_from_the_table(scene: Scene) -> None:
     slow, quick = scene.sink(commit_s=3600.0), scene.sink()
     scene.put(1, 2)
     slow.turn()
@@ -221,7 +221,7 @@ def test_a_process_that_another_has_outrun_drops_its_rows_and_goes_on_from_the_t
     assert scene.ids() == [1, 2]
     slow.turn()
     assert scene.ids() == [1, 2, 3]
-    assert slow.metrics.registry.get_sample_value("quantstream_sink_rebalances_total", {"outcome": "outrun"}) == 1
+    assert slow.metrics.registry.get_sample_value("quantstream_sink_rebalances_total", {"outcome": "fenced"}) == 1
 
 
 def test_a_lake_that_is_away_ends_the_process_and_its_successor_loses_nothing(scene: Scene) -> None:
@@ -237,7 +237,7 @@ def test_a_lake_that_is_away_ends_the_process_and_its_successor_loses_nothing(sc
     assert scene.ids() == [1, 2]
 
 
-def test_a_trade_older_than_the_gaps_remembered_is_put_aside_with_the_reason(scene: Scene) -> None:
+def test_a_trade_older_than_the_gaps_remembered_is_dead_lettered_with_the_reason(scene: Scene) -> None:
     stage = scene.sink()
     scene.put(*range(100, 1000, 2))  # a gap after each: the oldest are forgotten
     scene.put(101)
@@ -247,7 +247,7 @@ def test_a_trade_older_than_the_gaps_remembered_is_put_aside_with_the_reason(sce
     assert (count(stage, "refused"), 101 in scene.ids()) == (1, False)
 
 
-def test_what_is_no_row_of_its_table_is_put_aside_and_the_others_are_stored(scene: Scene) -> None:
+def test_what_is_no_row_of_its_table_is_dead_lettered_and_the_others_are_stored(scene: Scene) -> None:
     stage = scene.sink(ALL)
     scene.broker.append(CANDLES, "BTCUSDT", b"[]", 0)
     scene.broker.append(CANDLES, "ETHUSDT", encode(candle()), 0)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from quantstream.core.trade import Trade
-from quantstream.core.trade_ids import Seen, Sequence
+from quantstream.core.trade_ids import IdStatus, Sequence
 from quantstream.decode.arrays import Flags
-from quantstream.decode.columns import Columns
+from quantstream.decode.columns import TradeColumns
 from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop
 from quantstream.decode.symbol_index import SymbolNumbers
 
@@ -56,15 +56,15 @@ def find_new(
     return count
 
 
-class SeenTrades(SymbolNumbers):
+class TradeIdIndex(SymbolNumbers):
     """The ids seen of each symbol of some partitions."""
 
     def __init__(self, names: Several[str]) -> None:
         """`names` are those of the codes."""
-        super().__init__(names, WIDTH)
+        super().__init__(names, WIDTH, slice(NEW, DUPLICATES + 1))
         self._sequences: dict[int, dict[str, Sequence]] = {}
 
-    def find_new(self, columns: Columns, refused: list[int]) -> Flags:
+    def find_new(self, columns: TradeColumns, refused: list[int]) -> Flags:
         """Return which rows are trades never seen before, and note them; the same as `note` of each.
 
         Rows of which that cannot be told are appended to `refused`.
@@ -101,22 +101,15 @@ class SeenTrades(SymbolNumbers):
             sequence = held[symbol] = Sequence()
         return sequence
 
-    def take(self, code: int) -> None:
+    def tell(self, code: int, numbers: list[int]) -> None:
         """Have a symbol's sequence say what was found since it last did."""
-        if not self.state[code, NEW] and not self.state[code, DUPLICATES]:
-            return
-        next_id, _, last_at, new, duplicates, *_ = self.state[code].tolist()
+        next_id, _, last_at, new, duplicates, *_ = numbers
         sequence = self.sequence(int(self.homes[code]), self.names[code])
         sequence.duplicates += duplicates
         if new:
             sequence.last_id, sequence.last_at = next_id - 1, last_at
-        self.state[code, NEW] = self.state[code, DUPLICATES] = 0
 
-    def are_untold(self) -> Flags:
-        """Return of which symbols something was found since."""
-        return np.asarray(self.state[:, NEW] + self.state[:, DUPLICATES] > 0, np.bool_)
-
-    def _one(self, columns: Columns, row: int, refused: list[int]) -> bool:
+    def _one(self, columns: TradeColumns, row: int, refused: list[int]) -> bool:
         """Judge one record by its sequence."""
         partition, code = int(columns.partition[row]), int(columns.code[row])
         key, trade = columns.item(row, self.names)
@@ -125,17 +118,17 @@ class SeenTrades(SymbolNumbers):
         sequence, is_home = self.sequence(partition, key), self.is_home(partition, code)
         if is_home:
             self.take(code)
-        seen = note(sequence, trade)
+        status = note(sequence, trade)
         if is_home:
             self.state[code, NEXT_ID], self.state[code, KNOWN_FROM] = sequence.last_id + 1, sequence.known_from
-        if seen.is_refused:
+        if status.is_refused:
             refused.append(row)
-        return seen.is_new
+        return status.is_new
 
 
-def note(sequence: Sequence, trade: Trade) -> Seen:
+def note(sequence: Sequence, trade: Trade) -> IdStatus:
     """Note a trade in a sequence that remembers a bounded number of gaps; return what it is."""
-    seen, _ = sequence.take(trade)
-    if seen is Seen.JUMP:
+    status, _ = sequence.take(trade)
+    if status is IdStatus.JUMP:
         sequence.give_up_oldest()
-    return seen
+    return status

@@ -1,4 +1,4 @@
-"""Whole stretches of ids are judged as their trades would be one by one, and rows of the lake are exact."""
+"""Whole ranges of ids are judged as their trades would be one by one, and rows of the lake are exact."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from quantstream.core.errors import BadRecord
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
-from quantstream.decode.columns import Columns, Parser
-from quantstream.decode.seen import SeenTrades, note
+from quantstream.decode.columns import Parser, TradeColumns
+from quantstream.decode.trade_id_index import TradeIdIndex, note
 from quantstream.lake.schemas import TIME
 from streaming.sink.trade_rows import SCHEMA, trade_rows
 from tests.unit.quantstream.decode.test_runs import Record, market
@@ -36,7 +36,7 @@ class Message:
         return 1, self._timestamp
 
 
-def parsed(parser: Parser, log: list[Record]) -> Columns:
+def parsed(parser: Parser, log: list[Record]) -> TradeColumns:
     return parser.parse([raw for *_, raw in log], [symbol.encode() for _, symbol, _ in log], [p for p, *_ in log])
 
 
@@ -46,16 +46,16 @@ def test_stretches_are_judged_as_their_trades_one_by_one(seed: int) -> None:
     rng = random.Random(seed)
     log = market(rng)
     cut = rng.randint(0, len(log))
-    one, expected = {}, []
+    one: dict[str, Sequence] = {}
+    expected = []
     for _, symbol, raw in log:
         try:
             item = parse_record(raw, symbol)
         except BadRecord:
             item = 0
-        is_trade = isinstance(item, Trade)
-        expected.append(is_trade and note(one.setdefault(symbol, Sequence()), item).is_new)
+        expected.append(isinstance(item, Trade) and note(one.setdefault(symbol, Sequence()), item).is_new)
     parser = Parser()
-    seen, found = SeenTrades(parser.symbols.names), list[bool]()
+    seen, found = TradeIdIndex(parser.symbols.names), list[bool]()
     for part in (log[:cut], log[cut:]):
         if part:
             found += seen.find_new(parsed(parser, part), []).tolist()
@@ -70,7 +70,7 @@ def test_rows_of_the_lake_are_exact_and_say_when_and_whence() -> None:
     trades = [Trade("A", n, n, n, 10**n, 5, T0 + n, n % 2 == 0) for n in range(1, 22)]  # the last do not fit 64 bits
     parser = Parser()
     columns = parsed(parser, [(0, "A", trade_event(trade)) for trade in trades])
-    is_new = SeenTrades(parser.symbols.names).find_new(columns, [])
+    is_new = TradeIdIndex(parser.symbols.names).find_new(columns, [])
     is_new[0] = False
     headers = [("kind", b"trade"), ("received_at", b"77"), ("origin", b"repaired")]
     messages = [Message(None), Message(headers), *(Message(None, 9) for _ in trades[2:])]

@@ -1,0 +1,38 @@
+"""Makes MLflow's users beside its administrator: a reader and a trainer, each with the password that its Secret holds now.
+
+MLflow's own commands make no users, and its REST interface needs a server that runs. So this works on the same store as the
+server does, before it starts, and may be run again: a changed password is taken over.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mlflow.server.auth.config import read_auth_config
+from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+EVERY = "*"
+RESOURCES = ("experiment", "registered_model")
+USERS = {  # what each may do with every run, model, version and alias, whoever made it
+    "reader": "READ",  # said though it is the default: of a model that is not there yet the default alone answers "denied"
+    "trainer": "MANAGE",
+}
+
+
+def main() -> None:
+    """Bring the users to what the variables say."""
+    store = SqlAlchemyStore()
+    store.init_db(read_auth_config().database_uri)
+    for name, permission in USERS.items():
+        password = os.environ[f"{name.upper()}_PASSWORD"]
+        if store.has_user(name):
+            store.update_user(name, password=password, is_admin=False)
+        else:
+            store.create_user(name, password)
+        for resource in RESOURCES:
+            store.grant_user_permission(name, resource, EVERY, permission)
+        print(f"the user {name} is there: {permission}")
+
+
+if __name__ == "__main__":
+    main()

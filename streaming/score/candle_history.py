@@ -1,0 +1,153 @@
+"""The last closed candles of one symbol as arrays in time order, however they come: one by one, revised, or from the lake."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import UNIT
+from quantstream.core.time import interval_length
+from quantstream.features import COLUMNS, STEP_US, Series, run_of
+
+ROOM = 2_048  # candles to append before the arrays are moved back to their start: a week of five minutes
+MOST_EDITS = 2**32  # of one history: those of another one, of the same symbol too, have other numbers
+_begun = count()
+
+
+def candle_floats(candle: Candle) -> tuple[float, ...]:
+    """Return a candle's numbers in the order of `COLUMNS`, correctly rounded: what the lake's frame holds."""
+    return (
+        candle.open / UNIT,
+        candle.high / UNIT,
+        candle.low / UNIT,
+        candle.close / UNIT,
+        candle.volume / UNIT,
+        candle.taker_buy_volume / UNIT,
+    )
+
+
+class CandleHistory:
+    """The candles of one symbol over the newest `size` windows, in time order, in arrays with room to append."""
+
+    def __init__(self, symbol: str, interval: str, size: int) -> None:
+        self.symbol, self.interval, self.size = symbol, interval, size
+        self.length = interval_length(interval)
+        self._times: NDArray[np.int64] = np.empty(size + ROOM, dtype=np.int64)
+        self._values: NDArray[np.float64] = np.empty((len(COLUMNS), size + ROOM))
+        self._revisions: NDArray[np.int32] = np.empty(size + ROOM, dtype=np.int32)
+        self._start = self._end = 0
+        self._edits = next(_begun) * MOST_EDITS
+        self._sound: int | None = 0  # of the newest candles; None where it has to be found again
+        self.reload_at = float("-inf")  # monotonic seconds: when the lake is asked for more of it
+        self.pause = (
+            0.0  # seconds from one such question to the next; `CandleHistories` doubles it while they bring nothing
+        )
+        self.trouble = ""  # why what the lake holds of it cannot be taken
+
+    @property
+    def times(self) -> NDArray[np.int64]:
+        """Opening times, µs, increasing."""
+        return self._times[self._start : self._end]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The candles' numbers, (`COLUMNS`, candles)."""
+        return self._values[:, self._start : self._end]
+
+    @property
+    def revisions(self) -> NDArray[np.int32]:
+        """The candles' revisions: of two the higher one counts, whichever comes first."""
+        return self._revisions[self._start : self._end]
+
+    def add(self, candle: Candle) -> None:
+        """Add a closed candle or a revision; one that is older than the history changes nothing."""
+        times = self.times
+        if len(times) == 0 or candle.opened_at > times[-1]:
+            self._append(candle.opened_at, candle_floats(candle), candle.revision)
+            return
+        place = int(np.searchsorted(times, candle.opened_at))
+        row = np.array(candle_floats(candle))
+        if times[place] == candle.opened_at:
+            if candle.revision < self.revisions[place]:
+                return
+            self.revisions[place] = candle.revision
+            if not np.array_equal(self.values[:, place], row):
+                self.values[:, place] = row
+                self._edited()
+        elif candle.opened_at > times[-1] - self.size * self.length:
+            self._replace(
+                np.insert(times, place, candle.opened_at),
+                np.insert(self.values, place, row, axis=1),
+                np.insert(self.revisions, place, candle.revision),
+            )
+
+    def fill(self, frame: pd.DataFrame) -> int:
+        """Take older candles from the lake and return how many were new; those already here win, but for higher revisions."""
+        at = (frame["opened_at"].astype("int64") if len(frame) else pd.Series(dtype="int64")).to_numpy()
+        revisions = (
+            frame["revision"].to_numpy(np.int32) if "revision" in frame.columns else np.zeros(len(at), dtype=np.int32)
+        )
+        places = np.searchsorted(self.times, at)
+        is_here = np.append(self.times, -1)[places] == at
+        is_new = ~is_here | (revisions > np.append(self.revisions, -1)[places])
+        if not is_new.any():
+            return 0
+        values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan).T
+        stays = np.ones(len(self.times), dtype=bool)
+        stays[places[is_here & is_new]] = False
+        times = np.concatenate([at[is_new], self.times[stays]])
+        order = np.argsort(times, kind="stable")
+        self._replace(
+            times[order],
+            np.concatenate([values[:, is_new], self.values[:, stays]], axis=1)[:, order],
+            np.concatenate([revisions[is_new], self.revisions[stays]])[order],
+        )
+        return int(is_new.sum())
+
+    def series(self) -> Series:
+        """Return the candles up to the newest, not copied: they hold until the next one is added."""
+        columns = dict(zip(COLUMNS, self.values, strict=True))
+        if self._sound is None:
+            self._sound = run_of(self.times, columns)
+        return Series(self.times, columns, edits=self._edits, sound=self._sound)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no window of the warm-up is missing."""
+        return self._end - self._start == self.size
+
+    def _append(self, at: int, row: tuple[float, ...], revision: int) -> None:
+        if self._end == len(self._times):
+            self._moved(self.times.copy(), self.values.copy(), self.revisions.copy())
+        follows = self._end > self._start and at == self._times[self._end - 1] + STEP_US
+        self._times[self._end], self._values[:, self._end] = at, row
+        self._revisions[self._end] = revision
+        self._end += 1
+        if self._sound is not None and follows:
+            self._sound += 1  # a candle's own prices are sound: its type sees to that
+        else:
+            self._sound = None
+        self._trim()
+
+    def _replace(self, times: NDArray[np.int64], values: NDArray[np.float64], revisions: NDArray[np.int32]) -> None:
+        keep = times > times[-1] - self.size * self.length
+        self._moved(times[keep], values[:, keep], revisions[keep])
+        self._edited()
+
+    def _moved(self, times: NDArray[np.int64], values: NDArray[np.float64], revisions: NDArray[np.int32]) -> None:
+        self._start, self._end = 0, len(times)
+        self._times[: self._end], self._values[:, : self._end] = times, values
+        self._revisions[: self._end] = revisions
+
+    def _edited(self) -> None:
+        self._edits += 1
+        self._sound = None
+
+    def _trim(self) -> None:
+        oldest = self._times[self._end - 1] - self.size * self.length
+        while self._times[self._start] <= oldest:
+            self._start += 1

@@ -1,0 +1,66 @@
+"""Candles, scores and anomalies as rows of the lake's tables, each record checked against its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from quantstream.core.candle import Candle
+from quantstream.core.decimals import units_decimal
+from quantstream.core.errors import BadRecord
+from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
+from quantstream.messages.payloads import Anomaly, Score, decode
+
+KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
+Row = dict[str, Any]
+
+
+def row_of(table: str, raw: bytes, symbol: str) -> Candle | Row:
+    """Return the row of a table that a record with the key `symbol` holds; a candle is its own row.
+
+    Raises: BadRecord for a record that cannot be read, or that is of another symbol.
+    """
+    value = decode(raw, KINDS[table])
+    if value.symbol != symbol:
+        raise BadRecord(f"a record of {value.symbol} under the key {symbol!r}: its partition is another's")
+    if isinstance(value, Candle):
+        return value
+    return score_row(value) if isinstance(value, Score) else anomaly_row(value)
+
+
+def table_of(name: str, rows: list[Any]) -> pa.Table:
+    """Return rows of a table, as `row_of` gives them, in Arrow's columns."""
+    if name == "candles":
+        return candle_rows(rows)
+    columns = {}
+    for field in SCHEMAS[name]:
+        if field.name == "date":
+            continue
+        values = [row[field.name] for row in rows]
+        if pa.types.is_timestamp(field.type):
+            columns[field.name] = pa.array(values, pa.int64()).cast(field.type)
+        else:
+            columns[field.name] = pa.array(values, field.type)
+    return pa.table(columns)
+
+
+def score_row(score: Score) -> Row:
+    """Return the row of a score; that of its signal is in columns of its own."""
+    signal = score.signal
+    return {
+        **msgspec.structs.asdict(score),
+        "forecasts": [msgspec.structs.asdict(forecast) for forecast in score.forecasts],
+        "action": signal.action if signal else None,
+        "buy": signal.buy if signal else None,
+        "hold": signal.hold if signal else None,
+        "sell": signal.sell if signal else None,
+        "models": list(score.models.items()),
+    }
+
+
+def anomaly_row(anomaly: Anomaly) -> Row:
+    """Return the row of an anomaly; price and quantity as exact decimals."""
+    exact = {name: units_decimal(getattr(anomaly, name), PRICE.scale) for name in ("price", "quantity")}
+    return {**msgspec.structs.asdict(anomaly), **exact}

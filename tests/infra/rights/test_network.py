@@ -1,0 +1,113 @@
+"""What really flows is let through, and nothing else: every pair of pods, judged by the policies of both ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from quantstream.messages.stages import STAGES
+from tests.infra.manifests import TEMPLATED, Object, of_kind, pod_labels, render, space
+from tests.infra.rights.network import End, lets
+
+PORTS = {
+    "objects": 7070,
+    "postgres": 5432,
+    "mlflow": 5000,
+    "airflow": 8080,
+    "dashboard": 8501,
+    **dict.fromkeys(STAGES, 8000),
+}
+AIRFLOW = {"airflow", "postgres"}
+REACHES = {  # who talks to whom
+    "ingest": {"kafka", "exchange"},
+    "aggregate": {"kafka"},
+    "detect": {"kafka", "mlflow"},
+    "sink": {"kafka", "objects"},
+    "score": {"kafka", "mlflow", "objects"},
+    "dashboard": {"kafka", "mlflow", "objects", *STAGES},
+    "mlflow": {"objects", "postgres"},
+    "objects": set[str](),
+    "postgres": set[str](),
+    "exchange": set[str](),
+    "kafka-ca": {"kubernetes"},
+    "replay": {"kafka", "objects", "exchange"},
+    "airflow": AIRFLOW,
+    "airflow-dag-processor": AIRFLOW,
+    "airflow-cleanup": AIRFLOW,
+    "airflow-scheduler": AIRFLOW | {"kubernetes"},
+    "airflow-task": {"airflow", "mlflow", "objects", "kafka", "exchange"},
+}
+
+
+def name(workload: Object) -> str:
+    return pod_labels(workload)["app.kubernetes.io/name"]
+
+
+def strimzis(objects: list[Object]) -> list[Object]:
+    """Return the policies that Strimzi makes of a Kafka: who may come to each of its listeners."""
+    found = []
+    for one in of_kind(objects, "Kafka"):
+        rules = [
+            {"ports": [{"protocol": "TCP", "port": each["port"]}], "from": each["networkPolicyPeers"]}
+            for each in one["spec"]["kafka"]["listeners"]
+        ]
+        spec = {"podSelector": {"matchLabels": {"strimzi.io/cluster": one["metadata"]["name"]}}, "ingress": rules}
+        metadata = {"name": "strimzis", "namespace": space(one)}
+        found.append({"kind": "NetworkPolicy", "metadata": metadata, "spec": {**spec, "policyTypes": ["Ingress"]}})
+    return found
+
+
+def targets(objects: list[Object], system: str) -> dict[str, tuple[End, tuple[int, ...]]]:
+    """Return whom one may want to talk to, each with its ports."""
+    workloads = {name(one): one for one in of_kind(objects, *TEMPLATED)}
+    kafka = 9092 if system.startswith("local") else 9093
+    found = {each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()}
+    broker = End("quantstream", {"strimzi.io/cluster": "quantstream", "app.kubernetes.io/name": "kafka"})
+    found["kafka"] = broker, (kafka,)
+    found["kubernetes"] = End("", is_kubernetes=True), (443, 6443, 8443)
+    market = workloads.get("exchange")
+    found["exchange"] = (End("quantstream", pod_labels(market)), (9400,)) if market else (End(""), (443,))
+    return found
+
+
+@pytest.mark.parametrize("system", ["local-replay", "prod-replay"])
+def test_who_needs_another_reaches_it_and_nobody_else_does(system: str) -> None:
+    objects = render(system)
+    objects += strimzis(objects)
+    wanted, found = {}, {}
+    for one in of_kind(objects, *TEMPLATED):
+        if name(one) == "kafka":
+            continue
+        source = End(space(one), pod_labels(one))
+        wanted[name(one)] = REACHES[name(one)] - {name(one)}
+        found[name(one)] = {
+            each
+            for each, (end, ports) in targets(objects, system).items()
+            if each != name(one) and all(lets(objects, source, end, port) for port in ports)
+        }
+        if "kubernetes" in REACHES[name(one)]:
+            found[name(one)].discard("exchange")  # a rule by port cannot tell Kubernetes' API from other addresses
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("namespace", "enters"),
+    [
+        ("ingress-nginx", {"dashboard", "airflow"}),
+        ("monitoring", set(STAGES)),
+        ("keda", {"kafka"}),
+        ("somebody-elses", set[str]()),
+        ("quantstream-airflow", set[str]()),  # a pod without the labels of a task
+    ],
+)
+@pytest.mark.parametrize("system", ["local", "prod"])
+def test_from_other_namespaces_only_who_is_meant_enters(system: str, namespace: str, enters: set[str]) -> None:
+    objects = render(system)
+    objects += strimzis(objects)
+    stranger = End(namespace, {"app.kubernetes.io/name": "anything"})
+    without = [one for one in objects if space(one) != namespace]  # what its own namespace lets out is not asked here
+    found = {
+        each
+        for each, (end, ports) in targets(objects, system).items()
+        if end.namespace not in ("", namespace) and all(lets(without, stranger, end, port) for port in ports)
+    }
+    assert found == enters - (set() if system == "prod" else {"kafka"})  # nothing is scaled on one machine

@@ -1,0 +1,98 @@
+"""Nothing holds a secret that it does not use: every secret with all its holders, and the stages' by what their code opens."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from infra.embedded.state import PROJECT
+from quantstream.messages.stages import STAGES
+from tests.infra.manifest_checks import secret_keys
+from tests.infra.manifests import TEMPLATED, Object, of_kind, render, secret_script, space, title, variables, walk
+
+KAFKA = {"ingest", "aggregate", "detect", "sink", "score", "dashboard"}
+OWN = {"airflow", "airflow-scheduler", "airflow-dag-processor"}  # Airflow's pods that run always
+HOLDERS = {  # namespace, secret → who holds it
+    ("quantstream", "objects"): {"objects"},
+    ("quantstream", "objects-users"): {"objects"},
+    ("quantstream", "objects-sink"): {"sink"},
+    ("quantstream", "objects-score"): {"score"},
+    ("quantstream", "objects-dashboard"): {"dashboard"},
+    ("quantstream", "objects-replay"): {"replay-"},
+    ("quantstream", "objects-mlflow"): {"mlflow"},
+    ("quantstream", "objects-backup"): set[str](),
+    ("quantstream", "mlflow"): {"mlflow"},
+    ("quantstream", "mlflow-reader"): {"mlflow", "detect", "score", "dashboard"},
+    ("quantstream", "mlflow-trainer"): {"mlflow"},
+    ("quantstream", "postgres"): {"postgres"},
+    ("quantstream", "quantstream-cluster-ca-cert"): KAFKA | {"replay-", "kafka"},
+    ("quantstream", "keda-kafka"): {"kafka"},
+    ("quantstream", "keda"): {"kafka"},
+    ("quantstream", "kafka-operations"): {"operations"},
+    ("quantstream", "operations"): {"replay-"},
+    **{("quantstream", name): {name} for name in KAFKA},
+    ("quantstream-airflow", "objects-tasks"): {"task"},
+    ("quantstream-airflow", "mlflow-trainer"): {"task"},
+    ("quantstream-airflow", "kafka-operations"): {"task"},
+    ("quantstream-airflow", "airflow-database"): OWN | {"airflow-cleanup"},
+    ("quantstream-airflow", "airflow-fernet-key"): OWN,
+    ("quantstream-airflow", "airflow-api-secret-key"): OWN,
+    ("quantstream-airflow", "airflow-jwt-secret"): OWN,
+    ("quantstream-airflow", "airflow-admin"): {"airflow"},
+}
+
+
+def held(thing: Object) -> Iterator[str]:
+    """Go through the secrets that an object refers to."""
+    for path, value in walk(thing):
+        if isinstance(value, dict) and (path.endswith((".secretKeyRef", ".secret")) or ".secretTargetRef[" in path):
+            yield value.get("name") or value["secretName"]
+
+
+def test_every_secret_has_just_the_holders_that_use_it() -> None:
+    objects = render("prod-replay")
+    found: dict[tuple[str, str], set[str]] = {place: set() for place in secret_keys(objects)}
+    for one in objects:
+        for name in held(one):
+            found[space(one), name].add(one["metadata"].get("name") or one["metadata"]["generateName"])
+    assert found == HOLDERS
+
+
+def opened(stage: str) -> set[str]:
+    """Return what the code of a stage opens, by the names that its wiring uses."""
+    tree = ast.parse((PROJECT / "streaming" / "wiring.py").read_text())
+    functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    seen, waiting = set[str](), [f"_{stage}"]
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        if name in functions:
+            used = {node.id for node in ast.walk(functions[name]) if isinstance(node, ast.Name)}
+            waiting += used - seen
+    return seen & {"Lake", "Registry"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("system", ["local", "prod"])
+def test_a_stage_holds_the_keys_of_what_its_code_opens(system: str, name: str) -> None:
+    (workload,) = [
+        one
+        for one in of_kind(render(system), *TEMPLATED)
+        if one["metadata"].get("labels", {}).get("quantstream.io/stage") == name
+    ]
+    given = set(variables(workload))
+    assert ("AWS_SECRET_ACCESS_KEY" in given) is ("Lake" in opened(name))
+    assert ("MLFLOW_TRACKING_PASSWORD" in given) is ("Registry" in opened(name))
+    secrets = set(held(workload))
+    assert secrets <= {f"objects-{name}", "mlflow-reader", name, "quantstream-cluster-ca-cert"}, title(workload)
+
+
+def test_no_secret_of_the_stages_lies_beside_tasks() -> None:
+    beside = {one["metadata"]["name"] for one in secret_script() if space(one) == "quantstream-airflow"}
+    assert {name for name in beside if not name.startswith("airflow-")} == {
+        "objects-tasks",
+        "mlflow-trainer",
+        "kafka-operations",
+    }
