@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from quantstream.messages.stages import STAGES
-from tests.infra.cluster.api_kinds import Kind
 from tests.infra.cluster.api_store import Cluster
 from tests.infra.cluster.conftest import Kubectl
 from tests.monitor.looking import Monitor, tool, tools
@@ -200,7 +199,7 @@ def test_the_played_answers_are_those_that_the_real_kubectl_gives(
     system: str, cluster: Cluster, kubectl: Kubectl
 ) -> None:
     played = well(system)
-    cluster.kinds[:] = [*apply(system).kinds, Kind("v1", "Node", "nodes", False), Kind("v1", "Event", "events")]
+    cluster.kinds[:] = apply(system).kinds
     for thing in played.objects:
         (kind,) = [one for one in cluster.kinds if one.name == thing["kind"]]
         space = thing["metadata"].get("namespace", "")

@@ -44,7 +44,7 @@ def _kinds(group_version: str, *names: str, is_namespaced: bool = True) -> Itera
 
 
 BUILT_IN = (
-    *_kinds("v1", "Namespace", is_namespaced=False),
+    *_kinds("v1", "Namespace", "Node", is_namespaced=False),
     *_kinds("v1", "ServiceAccount", "Service", "ConfigMap", "Secret", "PersistentVolumeClaim", "Pod", "Event"),
     *_kinds("v1", "ResourceQuota", "LimitRange"),
     *_kinds("apps/v1", "Deployment", "StatefulSet"),
@@ -53,6 +53,7 @@ BUILT_IN = (
     *_kinds("networking.k8s.io/v1", "NetworkPolicy", "Ingress"),
     *_kinds("autoscaling/v2", "HorizontalPodAutoscaler"),
     *_kinds("rbac.authorization.k8s.io/v1", "Role", "RoleBinding"),
+    *_kinds("rbac.authorization.k8s.io/v1", "ClusterRole", "ClusterRoleBinding", is_namespaced=False),
     *_kinds("storage.k8s.io/v1", "StorageClass", is_namespaced=False),
     *_kinds("scheduling.k8s.io/v1", "PriorityClass", is_namespaced=False),
     *_kinds("apiextensions.k8s.io/v1", "CustomResourceDefinition", is_namespaced=False),

@@ -1,7 +1,8 @@
-"""Who may do what: Roles and RoleBindings of the tests' cluster, judged as RBAC does. What is not granted is refused."""
+"""Who may do what: roles and bindings, a namespace's and the cluster's, judged as RBAC does. What is not granted is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,12 +25,20 @@ class Asked:
 
 def is_allowed(cluster: Cluster, account: str, asked: Asked) -> bool:
     """Say whether a service account, written `namespace:name`, may do that."""
-    bindings = cluster.every(cluster.kind(RBAC, "rolebindings"), asked.namespace)
-    roles = {one["roleRef"]["name"] for one in bindings if asked.namespace and _binds(one, account)}
-    kept = [
-        one for one in cluster.every(cluster.kind(RBAC, "roles"), asked.namespace) if one["metadata"]["name"] in roles
-    ]
-    return any(_grants(rule, asked) for role in kept for rule in role["rules"])
+    return any(_grants(rule, asked) for role in _roles(cluster, account, asked.namespace) for rule in role["rules"])
+
+
+def _roles(cluster: Cluster, account: str, namespace: str) -> Iterator[Json]:
+    """Yield the roles that an account has in a namespace, and everywhere."""
+    bindings = cluster.every(cluster.kind(RBAC, "clusterrolebindings"))
+    if namespace:
+        bindings += cluster.every(cluster.kind(RBAC, "rolebindings"), namespace)
+    for binding in bindings:
+        if _binds(binding, account):
+            own = binding["roleRef"]
+            is_clusters = own["kind"] == "ClusterRole"
+            kind = cluster.kind(RBAC, "clusterroles" if is_clusters else "roles")
+            yield cluster.get(kind, "" if is_clusters else namespace, own["name"])
 
 
 def _binds(binding: Json, account: str) -> bool:
