@@ -108,6 +108,7 @@ def job(played: Played, name: str, since: float, owner: str = "") -> None:
     """Add a job that failed."""
     own = {"name": name, "namespace": "quantstream", "creationTimestamp": ago(since + HOUR)}
     if owner:
+        own["namespace"] = played.of("CronJob", owner)["metadata"]["namespace"]
         own["ownerReferences"] = [{"kind": "CronJob", "name": owner}]  # type: ignore[assignment]
     over = condition("Failed", "True", since, "BackoffLimitExceeded", "Job has reached the specified backoff limit")
     played.objects.append({"kind": "Job", "metadata": own, "spec": {}, "status": {"failed": 2, "conditions": [over]}})

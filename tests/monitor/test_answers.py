@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from quantstream.messages.stages import STAGES
-from tests.infra.cluster.api_kinds import Kind
 from tests.infra.cluster.api_store import Cluster
 from tests.infra.cluster.conftest import Kubectl
 from tests.monitor.looking import Monitor, tool, tools
@@ -18,6 +17,7 @@ from tests.monitor.played import KAFKA_KINDS, MINUTE, Played, apply, well
 from tests.monitor.situations import airflow_apart, not_ready, task, waiting
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # a second each, more on a busy machine
+HERE = ("--namespace", "quantstream")
 ONLY_PODS = ("--skip", "rollouts,volumes,metrics,nodes,operators,jobs")
 PODS = "quantstream/pods"
 AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor", "airflow-cleanup")
@@ -41,7 +41,7 @@ def test_an_api_server_that_does_not_answer_cannot_be_told_from_and_which_questi
 def test_a_kubectl_that_hangs_is_ended_and_that_cannot_be_told(monitor: Monitor) -> None:
     played = well("local")
     played.refuse(PODS, "hang", "")
-    look = monitor.json(played, "health", "--timeout", "1", *ONLY_PODS)
+    look = monitor.json(played, "health", "--timeout", "1", *HERE, *ONLY_PODS)
     assert look.troubles == {("unknown", "pods", "pods", "Timeout")}
 
 
@@ -87,7 +87,7 @@ def test_an_answer_that_is_no_list_cannot_be_told_from(monitor: Monitor, answer:
     monitor.scene.mkdir(parents=True)
     well("local").write(monitor.scene)
     (monitor.scene / PODS).write_text(answer)
-    look = monitor.json(None, "health", *ONLY_PODS)
+    look = monitor.json(None, "health", *HERE, *ONLY_PODS)
     assert look.code == 3
     assert {one[:2] for one in look.troubles} == {("unknown", "pods")}
 
@@ -116,7 +116,7 @@ def test_what_is_critical_outweighs_what_cannot_be_told_and_that_a_warning(monit
 def test_an_empty_namespace_is_critical_and_never_fine(monitor: Monitor) -> None:
     played = well("local")
     played.objects = played.all_of("Namespace", "Node")
-    look = monitor.json(played, "health")
+    look = monitor.json(played, "health", *HERE)
     assert look.code == 2
     assert look.text("pods", "Nothing") == "there are no pods in namespace quantstream"
     missing = {one[2] for one in look.troubles if one[3] == "Missing"}
@@ -200,7 +200,7 @@ def test_the_played_answers_are_those_that_the_real_kubectl_gives(
     system: str, cluster: Cluster, kubectl: Kubectl
 ) -> None:
     played = well(system)
-    cluster.kinds[:] = [*apply(system).kinds, Kind("v1", "Node", "nodes", False), Kind("v1", "Event", "events")]
+    cluster.kinds[:] = apply(system).kinds
     for thing in played.objects:
         (kind,) = [one for one in cluster.kinds if one.name == thing["kind"]]
         space = thing["metadata"].get("namespace", "")

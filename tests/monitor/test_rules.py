@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ OTHERS = {
 }
 
 
-def declared() -> set[str]:
+@cache
+def declared() -> frozenset[str]:
     """Names of metrics that the code declares, without the stage's prefix."""
     names = set()
     kernel = [*(ROOT / "quantstream").rglob("*.py"), *(ROOT / "ml" / "serving").glob("*.py")]
@@ -62,7 +64,7 @@ def declared() -> set[str]:
                     first, ast.Constant
                 ):
                     names.add(str(first.value))
-    return names
+    return frozenset(names)
 
 
 def queries() -> Iterator[tuple[str, str]]:

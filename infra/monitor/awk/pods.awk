@@ -78,8 +78,9 @@ function object() {
   if (wanted != "") { sub(/name$/, "containerPort", wanted); if (wanted in p) port = p[wanted] }
   part = stage != "" ? stage : p["metadata|labels|app.kubernetes.io/name"]; told = 0; found++; judge()
   delete claims; delete needs; claim_count = need_count = statuses = init_statuses = containers = init_containers = 0; stage = port = wanted = "" }
+function spaces(   s) { s = NAMESPACES; gsub(/ /, ", ", s); return s }
 function all() {
-  if (!found) finding("critical", "pods", "all", "Nothing", "there are no pods" (SELECTOR == "" ? "" : " with the labels " SELECTOR) " in namespace " NAMESPACES)
+  if (!found) finding("critical", "pods", "all", "Nothing", "there are no pods" (SELECTOR == "" ? "" : " with the labels " SELECTOR) " in namespace " spaces())
   else if (!total) finding("critical", "pods", "all", "NothingRuns", "none of the " plural(found, "pod") " runs")
   else finding("ok", "pods", "all", "Seen", good + 0 " of " total " are ready" (succeeded ? ", " succeeded " completed" : "") (leaving ? ", " leaving " are ending" : "") (evicted ? ", " evicted " evicted" : "") (old ? ", " old " failed long ago" : ""))
   if (!SKIP_STAGES) expected() }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -138,11 +139,21 @@ def test_the_monitor_itself_is_refused_nothing(served: Served, tmp_path: Path) -
     config["clusters"][0]["cluster"]["server"] += f"/as/{MONITOR}"
     own = tmp_path / "monitor"
     own.write_text(yaml.safe_dump(config))
-    command = [str(PROJECT / "infra" / "monitor" / "quantstream-monitor"), "health"]
+    command = [str(PROJECT / "infra" / "monitor" / "quantstream-monitor"), "health", "--json"]
     command += ["--kubeconfig", str(own), "--skip", "volumes"]
     done = subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=200, check=False)
-    assert "not permitted" not in done.stdout + done.stderr
-    assert "quantstream, quantstream-airflow" in done.stdout
+    output = json.loads(done.stdout)
+    assert output["where"] == f"namespace {', '.join(sorted(BOTH))}"  # found by their labels
+    assert not [one for one in output["findings"] if one["reason"] == "Forbidden"]
+    assert {"rollouts", "nodes", "kafka", "scalers", "cronjob"} <= {one["check"] for one in output["findings"]}
+
+
+def test_of_the_cluster_the_monitor_reads_namespaces_and_nodes_alone(served: Served) -> None:
+    for what in ("namespaces", "nodes"):
+        assert not is_refused(served.ask(MONITOR, "get", what))
+    for what in ("clusterroles", "storageclasses", "secrets"):
+        assert is_refused(served.ask(MONITOR, "get", what))
+    assert is_refused(served.ask(MONITOR, "get", "pods", "-n", "default"))
 
 
 @pytest.fixture
