@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
+
+from pyarrow.fs import FileSystem
 
 from quantstream.core.errors import Broken, Misconfigured, QuantStreamError
 from quantstream.lake.backups import back_up, restore, stamps_of
@@ -19,6 +22,9 @@ from quantstream.lake.store import Lake, files_at
 from quantstream.settings_loader import load_settings
 
 LAKE = "lake"
+ELSEWHERE = (
+    "BACKUPS_"  # before AWS_ENDPOINT_URL and so on: how the place of backups is reached, where it is another store
+)
 KINDS = (LAKE, "models", "postgres")
 COMMANDS = {
     "backup": "Copy what is new, keep what is needed: a lake at one version of each table, or every file of a folder.",
@@ -73,6 +79,13 @@ def _days(text: str) -> int:
     return int(text)
 
 
+def _kept(given: argparse.Namespace, may_create: bool = False) -> FileSystem:
+    options = {
+        name.removeprefix(ELSEWHERE): value for name, value in os.environ.items() if name.startswith(f"{ELSEWHERE}AWS_")
+    }
+    return files_at(f"{given.backups}/{given.what}", options or None, may_create)
+
+
 def _back_up(given: argparse.Namespace) -> str:
     of = given.of or (load_settings().lake_url if given.what == LAKE else None)
     if of is None:
@@ -80,7 +93,7 @@ def _back_up(given: argparse.Namespace) -> str:
     found = lake_pieces(Lake(of, may_create=False)) if given.what == LAKE else folder_pieces(files_at(of))
     if not found.pieces:
         raise Broken(f"there is nothing at {of} to be backed up; is the address right?")
-    kept = files_at(f"{given.backups}/{given.what}", may_create=True)
+    kept = _kept(given, may_create=True)
     now = datetime.now(UTC)
     made = back_up(files_at(of), found, kept, now, timedelta(days=given.keep_days))
     return (
@@ -90,7 +103,7 @@ def _back_up(given: argparse.Namespace) -> str:
 
 
 def _restore(given: argparse.Namespace) -> str:
-    kept = files_at(f"{given.backups}/{given.what}")
+    kept = _kept(given)
     stamps = stamps_of(kept)
     if given.list:
         return "\n".join(stamps) or "there is no backup"
