@@ -33,10 +33,10 @@ def test_what_is_wildly_off_is_stretched_to_the_bound_and_no_further(spread: flo
 
 
 @pytest.mark.parametrize("came", [0, 1])
-def test_a_probability_that_was_always_wrong_is_shifted_by_one_logit_and_no_further(came: int) -> None:
+def test_a_probability_that_was_always_wrong_is_shifted_by_one_logit_and_no_further(outcomes: int) -> None:
     predicted = np.tile([0.5, 0.5], (COUNT, 1))
-    corrected = online_correction.shifted(predicted, np.full(COUNT, float(came)), 12, rows=1)
-    assert np.allclose(corrected[0, came], 1 / (1 + np.exp(-1.0)), rtol=1e-12, atol=0)
+    corrected = online_correction.shifted(predicted, np.full(COUNT, float(outcomes)), 12, rows=1)
+    assert np.allclose(corrected[0, outcomes], 1 / (1 + np.exp(-1.0)), rtol=1e-12, atol=0)
 
 
 def test_without_a_past_nothing_is_stretched() -> None:

@@ -45,7 +45,7 @@ def test_a_lake_goes_and_comes_back(lake: Lake, tmp_path: Path, capsys: pytest.C
 def test_what_is_wrong_is_one_sentence(
     argv: list[str],
     code: int,
-    said: str,
+    output: str,
     tmp_path: Path,
     lake: Lake,
     monkeypatch: pytest.MonkeyPatch,
@@ -57,6 +57,6 @@ def test_what_is_wrong_is_one_sentence(
         Path("empty", "models").mkdir()
     assert main(argv) == code
     errors = capsys.readouterr().err
-    assert said in errors
+    assert output in errors
     assert errors.startswith(f"{argv[0]}: ")
     assert errors.count("\n") == 1 or "cannot be opened" in errors

@@ -24,11 +24,11 @@ FIRST = Trade("BTCUSDT", 1, 1, 1, 100 * UNIT, UNIT, T0, False)
 class NotingIngest(Ingest):
     """Notes up to which time heartbeats may say that all is there."""
 
-    said: list[int]
+    output: list[int]
 
     def heartbeats(self, symbols: Sequence[str], at: int) -> None:
         """Note it, and say it."""
-        self.said.append(at)
+        self.output.append(at)
         super().heartbeats(symbols, at)
 
 
@@ -52,12 +52,12 @@ class TickingFeed(FakeFeed):
         self.work.clock.read(T0 + self.round * SECOND)
 
 
-async def said(monkeypatch: pytest.MonkeyPatch, rounds: int, full: Sequence[int] = ()) -> list[int]:
+async def output(monkeypatch: pytest.MonkeyPatch, rounds: int, full: Sequence[int] = ()) -> list[int]:
     """Return the times that a line's heartbeats stand for, in seconds since its clock was first read; -1 for none."""
     hasten(monkeypatch, HEARTBEAT_EVERY=0.0)
     log = FakeLog()
     work = NotingIngest(["BTCUSDT"], FakeHistory([FIRST]), log, Metrics("ingest"), Health(), lambda: 5)
-    work.said = []
+    work.output = []
     work.clock.read(T0)
     feed = TickingFeed(work, log, rounds, full)
 
@@ -70,14 +70,14 @@ async def said(monkeypatch: pytest.MonkeyPatch, rounds: int, full: Sequence[int]
         await feed.over.wait()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    return [(at - T0) // SECOND if at else -1 for at in work.said]
+    return [(at - T0) // SECOND if at else -1 for at in work.output]
 
 
 async def test_a_heartbeat_says_the_time_of_the_round_before_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await said(monkeypatch, rounds=4) == [-1, 0, 1, 2]
+    assert await output(monkeypatch, rounds=4) == [-1, 0, 1, 2]
 
 
 async def test_a_round_that_could_not_be_written_out_is_no_proof_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await said(monkeypatch, rounds=5, full=[2, 3]) == [-1, 0, 3], (
+    assert await output(monkeypatch, rounds=5, full=[2, 3]) == [-1, 0, 3], (
         "rounds 2 and 3 say nothing, nor does 4 for them"
     )
