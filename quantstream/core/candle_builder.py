@@ -273,7 +273,8 @@ class CandleBuilder:
     def _forget(self, interval: str, newest: int) -> None:
         """Drop the closed windows that wait for no late trade and no gap fill; `windows` is in order of opening."""
         windows, length = self.state.windows[interval], self.lengths[interval]
-        old = [at for at in windows if at <= newest - RETAINED_WINDOWS * length]
+        oldest = newest - RETAINED_WINDOWS * length
+        old = [at for at in windows if at <= oldest]
         for rank, at in enumerate(sorted(old, reverse=True)):
             if rank >= MAX_TOUCHED_WINDOWS or self._is_complete(interval, windows[at]) or windows[at].is_damaged:
                 del windows[at]

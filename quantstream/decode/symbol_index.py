@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from quantstream.core.trade import is_symbol
+from quantstream.decode.arrays import Ints
 from quantstream.decode.records import KEY_BYTES, place
 
 MOST_SYMBOLS = 100_000
@@ -67,10 +68,18 @@ class SymbolNumbers(ABC):
     A symbol counts in one partition, the first that it is seen in; rows of others are left to who looks at them one by one.
     """
 
-    def __init__(self, names: Sequence[str], width: int, counts: slice) -> None:
-        """`names` are those of the codes, and may become more; each has `width` numbers, `counts` of them of what is untold."""
-        self.names, self.counts = names, counts
-        self.homes, self.state = np.full(0, NOWHERE), np.zeros((0, width), np.int64)
+    def __init__(self, names: Sequence[str], width: int, counts: slice, home: int) -> None:
+        """`names` are those of the codes, and may become more; each has `width` numbers, `counts` of them of what is untold.
+
+        `home` is the place of its partition among them: elsewhere it would be one more place that is not in the cache.
+        """
+        self.names, self.counts, self.home = names, counts, home
+        self.state = np.zeros((0, width), np.int64)
+
+    @property
+    def homes(self) -> Ints:
+        """The partition of each symbol, by its code; to be written as well."""
+        return self.state[:, self.home]
 
     @abstractmethod
     def tell(self, code: int, numbers: list[int]) -> None:
@@ -98,7 +107,8 @@ class SymbolNumbers(ABC):
     def forget(self, partition: int) -> None:
         """Drop what was found of a partition's symbols."""
         mine = np.flatnonzero(self.homes == partition)
-        self.homes[mine], self.state[mine] = NOWHERE, 0
+        self.state[mine] = 0
+        self.homes[mine] = NOWHERE
 
     def is_home(self, partition: int, code: int) -> bool:
         """Tell whether the symbol counts in this partition, which it does where it has none yet."""
@@ -108,7 +118,7 @@ class SymbolNumbers(ABC):
 
     def grow(self) -> None:
         """Have room for every symbol that has a name, and as many more."""
-        held, names = len(self.homes), len(self.names)
+        held, names = len(self.state), len(self.names)
         if held < names:
-            self.homes = np.concatenate([self.homes, np.full(2 * names - held, NOWHERE)])
             self.state = np.concatenate([self.state, np.zeros((2 * names - held, self.state.shape[1]), np.int64)])
+            self.homes[held:] = NOWHERE

@@ -15,11 +15,11 @@ from quantstream.decode.columns import TradeColumns
 from quantstream.decode.compiled import BYTES, INT, NUMBERS, loop
 from quantstream.decode.symbol_index import SymbolNumbers
 
-NEXT_ID, KNOWN_FROM, LAST_AT, NEW, DUPLICATES = range(5)  # a symbol's numbers
+NEXT_ID, KNOWN_FROM, LAST_AT, NEW, DUPLICATES, HOME = range(6)  # a symbol's numbers
 WIDTH = 8  # a cache line
 
 
-@loop(*[NUMBERS] * 6, BYTES, NUMBERS, NUMBERS, BYTES, INT, INT)
+@loop(*[NUMBERS] * 6, BYTES, NUMBERS, BYTES, INT, INT)
 def find_new(
     partition: Any,
     code: Any,
@@ -28,21 +28,17 @@ def find_new(
     last: Any,
     at: Any,
     by_id: Any,
-    homes: Any,
     state: Any,
     is_new: Any,
     row: int,
     count: int,
 ) -> int:
-    """Mark the trades that follow those of their symbol before; return the first row that neither does nor repeats one.
-
-    `homes` has the partition of each symbol, by its code.
-    """
+    """Mark the trades that follow those of their symbol before; return the first row that neither does nor repeats one."""
     for each in range(row, count):
         symbol = code[each]
-        if at[each] == 0 or symbol < 0 or homes[symbol] != partition[each]:
-            return each
         of, begin, end = symbol * WIDTH, first[each], last[each]
+        if at[each] == 0 or symbol < 0 or state[of + HOME] != partition[each]:
+            return each
         if by_id[each]:
             begin = end = number[each]
         if begin == state[of + NEXT_ID]:
@@ -61,7 +57,7 @@ class TradeIdIndex(SymbolNumbers):
 
     def __init__(self, names: Several[str]) -> None:
         """`names` are those of the codes."""
-        super().__init__(names, WIDTH, slice(NEW, DUPLICATES + 1))
+        super().__init__(names, WIDTH, slice(NEW, DUPLICATES + 1), HOME)
         self._sequences: dict[int, dict[str, Sequence]] = {}
 
     def find_new(self, columns: TradeColumns, refused: list[int]) -> Flags:
@@ -72,7 +68,7 @@ class TradeIdIndex(SymbolNumbers):
         self.grow()
         each, row, is_new = columns, 0, np.zeros(len(columns), np.bool_)
         rows = (each.partition, each.code, each.id, each.first, each.last, each.at, each.by_id)
-        further = find_new.over(*rows, self.homes, self.state, is_new)
+        further = find_new.over(*rows, self.state, is_new)
         while (row := further(row, len(columns))) != len(columns):
             is_new[row] = self._one(columns, row, refused)
             row += 1
@@ -103,8 +99,8 @@ class TradeIdIndex(SymbolNumbers):
 
     def tell(self, code: int, numbers: list[int]) -> None:
         """Have a symbol's sequence say what was found since it last did."""
-        next_id, _, last_at, new, duplicates, *_ = numbers
-        sequence = self.sequence(int(self.homes[code]), self.names[code])
+        next_id, _, last_at, new, duplicates, home, *_ = numbers
+        sequence = self.sequence(home, self.names[code])
         sequence.duplicates += duplicates
         if new:
             sequence.last_id, sequence.last_at = next_id - 1, last_at

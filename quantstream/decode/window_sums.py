@@ -30,6 +30,7 @@ OPENED_AT, OPEN, HIGH, LOW, CLOSE, VOLUME, QUOTE, _QUOTE_TOP, COUNT, TAKER, TAKE
     range(8, 22)
 )
 ADDS, KNOWN, AFTER_SUMS, ALONE = 1, 0, -1, -2
+HOME = 22
 WIDTH = 24  # three cache lines
 ROOM = 1 << 62  # what a volume may come to
 WORD = 1 << 64
@@ -94,7 +95,7 @@ def _fits(state: Any, of: int, first: int, last: int, at: int, quantity: int, gr
     return ADDS if is_inside and state[of + VOLUME] + quantity < ROOM else AFTER_SUMS
 
 
-@loop(*[NUMBERS] * 8, BYTES, BYTES, NUMBERS, NUMBERS, INT, INT, INT)
+@loop(*[NUMBERS] * 8, BYTES, BYTES, NUMBERS, INT, INT, INT)
 def add_up(
     partition: Any,
     code: Any,
@@ -106,7 +107,6 @@ def add_up(
     at: Any,
     maker: Any,
     by_id: Any,
-    homes: Any,
     state: Any,
     row: int,
     count: int,
@@ -114,13 +114,13 @@ def add_up(
 ) -> int:
     """Add trades from a row on to the sums of their symbols; return how far it came: a row, or `~row` of one for a builder alone.
 
-    `homes` has the partition of each symbol, by its code. A row that is returned as it is fits once the sums before it are taken.
+    A row that is returned as it is fits once the sums before it are taken.
     """
     for each in range(row, count):
         symbol = code[each]
-        if at[each] == 0 or symbol < 0 or homes[symbol] != partition[each]:
-            return ~each
         of, begin, end = symbol * WIDTH, first[each], last[each]
+        if at[each] == 0 or symbol < 0 or state[of + HOME] != partition[each]:
+            return ~each
         if by_id[each]:
             begin = end = number[each]
         fits = _fits(state, of, begin, end, at[each], quantity[each], grid)
@@ -139,7 +139,7 @@ class PartialSums(SymbolNumbers):
 
     def __init__(self, names: Sequence[str], lengths: Iterable[int], builder_of: BuilderOf) -> None:
         """`names` are those of the codes; `lengths` of the windows in µs."""
-        super().__init__(names, WIDTH, slice(RECORDS, DUPLICATES + 1))
+        super().__init__(names, WIDTH, slice(RECORDS, DUPLICATES + 1), HOME)
         self.grid, self.builder_of = gcd(*lengths), builder_of  # no window's edge lies between
 
     def add(self, columns: TradeColumns) -> Iterator[tuple[int, list[Candle]]]:
@@ -147,7 +147,7 @@ class PartialSums(SymbolNumbers):
         self.grow()
         each, row, count = columns, 0, len(columns)
         ids, values = (each.id, each.first, each.last), (each.price, each.quantity, each.at, each.maker, each.by_id)
-        further = add_up.over(each.partition, each.code, *ids, *values, self.homes, self.state)
+        further = add_up.over(each.partition, each.code, *ids, *values, self.state)
         while (row := further(row, count, self.grid)) != count:
             if row < 0 and self._begin(columns, ~row):
                 row = ~row
@@ -179,7 +179,7 @@ class PartialSums(SymbolNumbers):
             self.take(code)
         if not is_due:
             return []
-        builder = self.builder_of(int(self.homes[code]), self.names[code])
+        builder = self.builder_of(int(mine[HOME]), self.names[code])
         candles = builder.reach(at)
         _, _, mine[FROM_AT], mine[DUE_AT] = builder.bounds()  # ids are the sums' to say, as long as they are not taken
         return candles
@@ -204,7 +204,7 @@ class PartialSums(SymbolNumbers):
 
     def tell(self, code: int, of: list[int]) -> None:
         """Have a builder take its symbol's sums."""
-        builder = self.builder_of(int(self.homes[code]), self.names[code])
+        builder = self.builder_of(of[HOME], self.names[code])
         builder.state.ids.duplicates += of[DUPLICATES]
         if of[RECORDS]:
             quote = of[QUOTE] % WORD + (of[QUOTE + 1] << 64)

@@ -87,9 +87,9 @@ def test_an_array_that_is_not_as_declared_is_refused() -> None:
     numbers, flags = np.zeros(4, np.int64), np.zeros(4, np.bool_)
     rows = [numbers] * 6
     with pytest.raises(ValueError, match="where a whole one of int64 belongs"):
-        find_new.over(*rows[:5], numbers.astype(np.int32), flags, numbers, numbers, flags)
+        find_new.over(*rows[:5], numbers.astype(np.int32), flags, numbers, flags)
     with pytest.raises(ValueError, match="one with gaps"):
-        find_new.over(*rows[:5], np.zeros(8, np.int64)[::2], flags, numbers, numbers, flags)
+        find_new.over(*rows[:5], np.zeros(8, np.int64)[::2], flags, numbers, flags)
     with pytest.raises(ValueError, match="longer"):
         find_new.over(*rows)
 
