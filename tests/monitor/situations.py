@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.infra.manifests import Object
 from tests.monitor.looking import Finding
-from tests.monitor.played import DAY, HOUR, MINUTE, STAGES, Played, ago, condition
+from tests.monitor.played import DAY, HOUR, MINUTE, QUESTIONS, STAGES, Played, ago, condition
 
 Play = Callable[[Played], None]
 
@@ -427,6 +427,24 @@ def keda_cannot_scale(played: Played) -> None:
 @situation("prod", "warning scaler scaledobject/detect Fallback")
 def keda_cannot_ask_kafka(played: Played) -> None:
     set_condition(played.of("ScaledObject", "detect"), "Fallback", "True", HOUR, "FallbackExists", "")
+
+
+@situation("prod", "warning autoscaler horizontalpodautoscaler/keda-hpa-score FailedGetExternalMetric")
+def keda_itself_is_gone(played: Played) -> None:
+    scaler = played.of("HorizontalPodAutoscaler", "keda-hpa-score")
+    set_condition(scaler, "ScalingActive", "False", HOUR, "FailedGetExternalMetric", "no matching metrics found")
+
+
+@situation("prod")
+def score_has_as_many_pods_as_it_may(played: Played) -> None:
+    scaler = played.of("HorizontalPodAutoscaler", "keda-hpa-score")
+    set_condition(scaler, "ScalingLimited", "True", HOUR, "TooManyReplicas", "more than the maximum")
+
+
+@situation("prod", "unknown kafka kafka NotInstalled")
+def strimzi_s_kinds_are_there_in_part(played: Played) -> None:
+    (question,) = [one for one in QUESTIONS if one.startswith("kafkas.")]
+    played.refuse(f"quantstream/{question}", 1, 'error: the server doesn\'t have a resource type "kafkanodepools"')
 
 
 @situation("prod")
