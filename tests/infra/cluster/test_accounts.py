@@ -139,7 +139,7 @@ def test_the_monitor_itself_is_refused_nothing(served: Served, tmp_path: Path) -
     config["clusters"][0]["cluster"]["server"] += f"/as/{MONITOR}"
     own = tmp_path / "monitor"
     own.write_text(yaml.safe_dump(config))
-    command = [PROJECT / "infra" / "monitor" / "quantstream-monitor", "health", "--json"]
+    command: list[str | Path] = [PROJECT / "infra" / "monitor" / "quantstream-monitor", "health", "--json"]
     command += ["--kubeconfig", own, "--skip", "volumes"]
     done = subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=200, check=False)
     said = json.loads(done.stdout)
