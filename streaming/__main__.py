@@ -14,6 +14,8 @@ from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.stages import STAGES
 from quantstream.observability.logs import set_up_logs
 from quantstream.settings_loader import load_settings
+from streaming.backups.cli import COMMANDS as BACKUPS
+from streaming.backups.cli import main as keep
 from streaming.reconcile.cli import COMMANDS as PROOFS
 from streaming.reconcile.cli import main as prove
 
@@ -29,8 +31,10 @@ def main(argv: list[str] | None = None) -> int:
         return simulate(arguments[1:])
     if arguments and arguments[0] in PROOFS:
         return prove(arguments[0], arguments[1:])
+    if arguments and arguments[0] in BACKUPS:
+        return keep(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
-    parser.add_argument("stage", choices=[*STAGES, "simulate", *PROOFS])
+    parser.add_argument("stage", choices=[*STAGES, "simulate", *PROOFS, *BACKUPS])
     stage: str = parser.parse_args(arguments).stage
     try:
         settings = load_settings()

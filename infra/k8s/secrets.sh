@@ -58,18 +58,23 @@ kept() { [ -n "$print" ] || kubectl --namespace "$1" get secret "$2" --output "j
 # either VALUE VALUE…: the first that is not empty
 either() { for value in "$@"; do [ -z "$value" ] || { printf '%s' "$value"; return; }; done; }
 
-mlflow_database=$(either "$(kept "$stages" postgres mlflow-password)" "$(random)")
-airflow_database=$(either "$(kept "$stages" postgres airflow-password)" "$(random)")
+mlflow_database=$(either "$(kept "$stages" postgres-logins mlflow-password)" "$(kept "$stages" postgres mlflow-password)" "$(random)")
+airflow_database=$(either "$(kept "$stages" postgres-logins airflow-password)" "$(kept "$stages" postgres airflow-password)" "$(random)")
+backup_database=$(either "$(kept "$stages" postgres-logins backup-password)" "$(random)")
 mlflow_admin=$(either "$(kept "$stages" mlflow admin-password)" "$(random)")
 trainer=$(either "$(kept "$stages" mlflow-trainer password)" "$(random)")
 operations=$(either "$(kept "$stages" kafka-operations password)" "$(random)")
 
-make "$stages" postgres "password=$(random)" "mlflow-password=$mlflow_database" "airflow-password=$airflow_database"
+# The administrator's password stays in the server's pod. Each other login has a second one, -b, for while passwords are rotated.
+make "$stages" postgres "password=$(random)"
+make "$stages" postgres-logins "mlflow-password=$mlflow_database" "airflow-password=$airflow_database" "backup-password=$backup_database" \
+  "mlflow-b-password=$(random)" "airflow-b-password=$(random)" "backup-b-password=$(random)"
+make "$stages" postgres-backup "username=backup" "password=$backup_database"
 
 # One user of the object store a role; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
 make "$stages" objects "access-key=quantstream" "secret-key=$(random)"
 users=
-for role in sink score dashboard replay mlflow backup tasks; do
+for role in sink score dashboard replay mlflow backup restore tasks; do
   space=$stages
   [ "$role" != tasks ] || space=$airflow
   key=$(either "$(kept "$space" "objects-$role" secret-key)" "$(random)")

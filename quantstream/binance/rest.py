@@ -7,6 +7,7 @@ import ipaddress
 import json
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -21,7 +22,7 @@ from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
 
 log = logging.getLogger(__name__)
 TIMEOUT = aiohttp.ClientTimeout(total=15)
-SOON = aiohttp.ClientTimeout(total=5)
+SOON, LONGEST_SOON = 5.0, 40.0  # seconds for an answer that others wait for: more for an exchange that was slow lately
 TRIES = 5  # of the live path, which remembers what it could not have and asks again
 BATCH_TRIES = 6  # of a pipeline: 16 s in all
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds between tries, doubled each time, unless the exchange says how long
@@ -31,6 +32,10 @@ BATCH_SPARE = 0.2  # kept from pipelines for the live path, which fills gaps ove
 MOST_BYTES = 4 << 20  # of an answer; a thousand trades are 200 kB
 LISTING_BYTES = 64 << 20  # of the list of all symbols, about 20 MB
 Answer = TypeVar("Answer")
+
+
+class _Late(Unavailable):
+    """An answer did not come in time."""
 
 
 class RestClient:
@@ -59,6 +64,7 @@ class RestClient:
         self._on_answer, self._tell = on_answer, tell
         self._sleep, self._rng = sleep, rng or random.Random()
         self._weights = market_of(base).weights
+        self._soon = SOON
 
     async def get(self, path: str, read: Callable[[bytes], Answer], query: Mapping[str, Any]) -> Answer:
         """Ask until it is answered; `read` parses the answer, and a BadRecord of it is a try that failed.
@@ -90,10 +96,16 @@ class RestClient:
             raise Unavailable(f"the exchange at {self.base} refuses requests for a while")
         if wait := self.weight.reserve(weight):
             raise Unavailable(f"the weight of this minute is used up; {path} has to wait for {wait:.0f} s")
+        begun = time.monotonic()
         try:
-            return await self._once(path, query, SOON, FIRST_PAUSE)
+            answer = await self._once(path, query, aiohttp.ClientTimeout(total=self._soon), FIRST_PAUSE)
+        except _Late as error:
+            self._soon = min(2 * self._soon, LONGEST_SOON)
+            raise Unavailable(f"the exchange at {self.base} did not answer {path}: {error}") from None
         except (Unavailable, BadRecord) as error:
             raise Unavailable(f"the exchange at {self.base} did not answer {path}: {error}") from None
+        self._soon = min(max(SOON, 2 * (time.monotonic() - begun)), LONGEST_SOON)
+        return answer
 
     async def _turn(self, path: str) -> None:
         """Return when a request may be sent, and count it."""
@@ -114,7 +126,9 @@ class RestClient:
         try:
             async with self._session.get(self.base + path, params=query, timeout=within) as answer:
                 body, status, headers = await _bounded(answer, _most_bytes(path)), answer.status, answer.headers
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except TimeoutError:
+            raise _Late(f"nothing came within {within.total:g} s") from None
+        except aiohttp.ClientError as error:
             raise Unavailable(str(error) or type(error).__name__) from None
         if (used := headers.get("X-MBX-USED-WEIGHT-1M", "")).isdecimal():
             self.weight.told(int(used))

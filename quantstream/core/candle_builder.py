@@ -80,7 +80,7 @@ class CandleBuilder:
             return False
         state.ids.last_id = number - 1
         state.ids.begin(number, min(state.alive_from or at, at))
-        self.reach(at)
+        self._open(at)
         return True
 
     def reach(self, at: int) -> list[Candle]:
@@ -88,9 +88,7 @@ class CandleBuilder:
 
         It is within `bounds` but for its time, which lies at `due_at` or after. So whatever it makes due does not hold it.
         """
-        for interval, length in self.lengths.items():
-            self._window(interval, window_start(at, length))
-        self.state.latest_at = max(self.state.latest_at, at)
+        self._open(at)
         return self._close_due()
 
     def bounds(self) -> Bounds:
@@ -141,6 +139,12 @@ class CandleBuilder:
                 if windows[opened_at].revision < 0:
                     found.append(windows[opened_at].candle(self.state.symbol, interval, False))
         return found
+
+    def _open(self, at: int) -> None:
+        """Open the windows of the latest time there is, µs."""
+        for interval, length in self.lengths.items():
+            self._window(interval, window_start(at, length))
+        self.state.latest_at = max(self.state.latest_at, at)
 
     def _damage(self, gap: Gap) -> None:
         for interval, length in self.lengths.items():

@@ -118,8 +118,9 @@ class Parser:
         count, symbols = len(partitions), self.symbols
         code, table = np.empty(count, np.int64), np.zeros((6, count), np.int64)
         maker, by_id = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        index = (symbols.slots, symbols.texts, symbols.sizes)
-        read = records.read.over(texts, keys, *index, code, table, maker, by_id, np.zeros(records.FIELDS, np.int64))
+        read = records.read.over(
+            texts, keys, symbols.slots, symbols.texts, code, table, maker, by_id, np.zeros(records.FIELDS, np.int64)
+        )
         if not read(count, len(texts) - len(PADDING), len(keys) - len(PADDING), len(symbols.slots)):
             return None
         number, first, last, price, quantity, at = table

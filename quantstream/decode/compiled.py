@@ -3,7 +3,8 @@
 A process that imports numba is 75 MB larger and starts a second or more later; what numba made of a loop, kept in a file, costs
 it neither. A file is good for one source text and its constants, on any processor of a kind. Where there is none, numba is
 imported, compiles the loop and keeps it; `python -m quantstream.decode.warm` does so for all. If it cannot be kept, every start
-pays, and says so once.
+pays, and says so once. `NUMBA_DISABLE_JIT=1` runs loops as the Python that they are written in, a hundred times slower: to step
+through them, and to see which of their lines and branches tests reach (`make coverage`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
+PLAIN = "NUMBA_DISABLE_JIT"  # 1 as for numba: loops are not compiled
 FOLDER = "NUMBA_CACHE_DIR"  # names the folder of the files, as it does for numba; unset: __pycache__ beside the source
 BYTES, NUMBERS, INT = "bytes", "numbers", "int"  # pointers to bytes or truths and to 64-bit numbers; a number
 _ARRAYS = {BYTES: np.dtype(np.uint8), NUMBERS: np.dtype(np.int64)}
@@ -55,6 +57,9 @@ class Loop:
 
     def __init__(self, function: Function, arguments: Sequence[str]) -> None:
         self.arrays = [_ARRAYS[each] for each in arguments if each != INT]
+        self._plain = function if os.environ.get(PLAIN) == "1" else None
+        if self._plain is not None:
+            return
         name, code = _kept(_file(function)) or _compiled(function, arguments)
         prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *(_C_TYPES[each] for each in arguments))
         self._function = prototype(_loaded(name, code))
@@ -68,6 +73,8 @@ class Loop:
             is_right = array.dtype == wanted or (array.dtype == np.bool_ and wanted == np.uint8)
             if not is_right or not array.flags.c_contiguous:
                 raise ValueError(f"an array of {array.dtype}, or one with gaps, where a whole one of {wanted} belongs")
+        if self._plain is not None:
+            return _interpreted(self._plain, arrays)
         function, places = self._function, [array.__array_interface__["data"][0] for array in arrays]
 
         def run(*numbers: int, held: Sequence[NDArray[Any]] = arrays) -> int:
@@ -75,6 +82,17 @@ class Loop:
             return found
 
         return run
+
+
+def _interpreted(function: Function, arrays: Sequence[NDArray[Any]]) -> Callable[..., int]:
+    """Return a loop as Python. Bytes are read as Python's own numbers: as numpy's, hashes of them would not outgrow a byte."""
+    views = [array.data if array.dtype == np.uint8 else array.reshape(-1) for array in arrays]
+
+    def run(*numbers: int) -> int:
+        with np.errstate(over="ignore"):
+            return int(function(*views, *numbers))
+
+    return run
 
 
 def _file(function: Function) -> Path:

@@ -23,6 +23,7 @@ from quantstream.decode.numbers import decimal, digits, eight
 
 PADDING = b"\0" * 16
 KEY_BYTES = 64  # a longer key has no number
+SIZE_BITS = 7  # of a key's size, in a slot of the index
 MOST_QUOTE = MAX_QUOTE / 10  # beyond it `Trade` itself decides, exactly
 PRIME = 1_099_511_628_211  # of the hash over a key's bytes (Fowler, Noll, Vo)
 
@@ -223,13 +224,13 @@ def _slot(keys: Any, key: int, size: int, slots: int) -> Any:
     return (hashed ^ hashed >> 29) & (slots - 1)
 
 
-@part(BYTES, INT, INT, NUMBERS, INT, BYTES, NUMBERS)
-def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any, sizes: Any) -> Any:
+@part(BYTES, INT, INT, NUMBERS, INT, BYTES)
+def _code(keys: Any, key: int, size: int, slots: Any, count: int, names: Any) -> Any:
     """Return the number of a key, -1 for one that has none."""
     slot = _slot(keys, key, size, count)
     while slots[slot] >= 0:
-        code, offset = slots[slot], 0
-        if sizes[code] == size:
+        code, offset = slots[slot] >> SIZE_BITS, 0
+        if slots[slot] & (1 << SIZE_BITS) - 1 == size:
             while offset < size and names[code * KEY_BYTES + offset] == keys[key + offset]:
                 offset += 1
             if offset == size:
@@ -248,22 +249,24 @@ def _end(texts: Any, at: int, end: int) -> Any:
 
 @loop(NUMBERS, BYTES, NUMBERS, INT, INT, INT)
 def place(slots: Any, names: Any, sizes: Any, known: int, count: int, slot_count: int) -> int:
-    """Put every name after the known ones into the first free slot from its own on; slots are a power of two, -1 where free."""
+    """Put every name after the known ones into the first free slot from its own on; slots are a power of two, -1 where free.
+
+    A slot has the number of the key and its size: to look for it elsewhere would be one more place that is not in the cache.
+    """
     for code in range(known, count):
         slot = _slot(names, code * KEY_BYTES, sizes[code], slot_count)
         while slots[slot] >= 0:
             slot = (slot + 1) & (slot_count - 1)
-        slots[slot] = code
+        slots[slot] = code << SIZE_BITS | sizes[code]
     return count
 
 
-@loop(BYTES, BYTES, NUMBERS, BYTES, NUMBERS, NUMBERS, NUMBERS, BYTES, BYTES, NUMBERS, INT, INT, INT, INT)
+@loop(BYTES, BYTES, NUMBERS, BYTES, NUMBERS, NUMBERS, BYTES, BYTES, NUMBERS, INT, INT, INT, INT)
 def read(
     texts: Any,
     keys: Any,
     slots: Any,
     names: Any,
-    sizes: Any,
     codes: Any,
     table: Any,
     maker: Any,
@@ -276,14 +279,14 @@ def read(
 ) -> int:
     """Fill the columns of the records that are plain trades, and the codes of all keys; time 0 marks the others.
 
-    `table` is (6, count), zeros before; `slots`, `names` and `sizes` are an index of symbols; `values` has room for `FIELDS`.
+    `table` is (6, count), zeros before; `slots` and `names` are an index of symbols; `values` has room for `FIELDS`.
     Texts and keys end where their padding begins. Return 0 when they are not as many as there are rows, for one of them holds a
     zero byte: nothing that was filled counts then.
     """
     at, key = 0, 0
     for row in range(count):
         size = _end(keys, key, keys_end) - key
-        codes[row] = _code(keys, key, size, slots, slot_count, names, sizes) if 0 < size <= KEY_BYTES else -1
+        codes[row] = _code(keys, key, size, slots, slot_count, names) if 0 < size <= KEY_BYTES else -1
         if codes[row] >= 0:
             after = _fields(texts, at, keys, key, size, values)
             if after >= 0:

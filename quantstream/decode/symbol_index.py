@@ -85,10 +85,15 @@ class SymbolNumbers(ABC):
 
     def settle(self) -> None:
         """Tell all that was found."""
-        codes = np.flatnonzero(self.state[:, self.counts].any(axis=1))
-        for code, numbers in zip(codes.tolist(), self.state[codes].tolist(), strict=True):
+        for code, numbers in self.drain():
             self.tell(code, numbers)
+
+    def drain(self) -> list[tuple[int, list[int]]]:
+        """Return what is to be told, code by code, for the caller to `tell`: all at once is a third of one by one."""
+        codes = np.flatnonzero(self.state[:, self.counts].any(axis=1))
+        found = list(zip(codes.tolist(), self.state[codes].tolist(), strict=True))
         self.state[codes, self.counts] = 0
+        return found
 
     def forget(self, partition: int) -> None:
         """Drop what was found of a partition's symbols."""

@@ -171,14 +171,17 @@ class PartialSums(SymbolNumbers):
         return True
 
     def _before(self, columns: TradeColumns, row: int) -> list[Candle]:
-        """Have a builder take its symbol's sums and close what the trade in a row makes due: that is the first of the next."""
+        """Have a builder take its symbol's sums, unless the trade in a row fits them still, and close what that makes due."""
         code, at = int(columns.code[row]), int(columns.at[row])
-        self.take(code)
-        if at < self.state[code, DUE_AT]:
+        mine = self.state[code]
+        is_due = at >= mine[DUE_AT]
+        if not is_due or mine[OPENED_AT] != at - at % self.grid:
+            self.take(code)
+        if not is_due:
             return []
         builder = self.builder_of(int(self.homes[code]), self.names[code])
         candles = builder.reach(at)
-        self._bound(code, builder)
+        _, _, mine[FROM_AT], mine[DUE_AT] = builder.bounds()  # ids are the sums' to say, as long as they are not taken
         return candles
 
     def _bound(self, code: int, builder: CandleBuilder) -> None:

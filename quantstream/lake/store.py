@@ -129,7 +129,7 @@ class Lake:
 
         Raises: Unavailable.
         """
-        path = _state_path(application, reached)
+        path = state_path(application, reached)
         try:
             files = self._files(name)
             if files.get_file_info(path).type is FileType.NotFound:
@@ -173,12 +173,12 @@ class Lake:
 
     def _keep(self, name: str, application: str, reached: int, state: bytes) -> None:
         room = max(STATE_BUFFER, len(state) + 1)
-        with self._files(name).open_output_stream(_state_path(application, reached), buffer_size=room) as stream:
+        with self._files(name).open_output_stream(state_path(application, reached), buffer_size=room) as stream:
             stream.write(state)
 
     def _drop_before(self, name: str, application: str, step: Step) -> None:
         """Delete states older than the one that a reader of the progress before may still ask for."""
-        folder = posixpath.dirname(_state_path(application, 0))
+        folder = posixpath.dirname(state_path(application, 0))
         try:
             files = self._files(name)
             for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
@@ -189,7 +189,7 @@ class Lake:
             log.warning("old states stay for now", extra={"table": name, "reason": str(error)})
 
     def _files(self, name: str) -> FileSystem:
-        return PyFileSystem(DeltaStorageHandler(f"{self.url}/{name}", _dict(self.storage_options)))
+        return files_at(f"{self.url}/{name}", self.storage_options)
 
     def metadata(self, name: str, key: str) -> str | None:
         """Return the newest commit's custom metadata under `key`, however long ago: lakes of before kept states in there."""
@@ -323,6 +323,19 @@ class Lake:
         return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
 
 
+def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_create: bool = False) -> FileSystem:
+    """Return the files under a folder or address; a folder that is not there is made if it may be.
+
+    Raises: Unavailable.
+    """
+    try:
+        if may_create and "://" not in url:
+            Path(url).mkdir(parents=True, exist_ok=True)
+        return PyFileSystem(DeltaStorageHandler(url, _dict(storage_options)))
+    except (OSError, DeltaError) as error:
+        raise Unavailable(f"{url} cannot be opened: {error}") from error
+
+
 @cache
 def _empty(name: str) -> TemporaryDirectory[str]:
     """Return a folder of this process's own with a table of no rows: what a reader sees of one that nobody has made yet."""
@@ -369,7 +382,7 @@ def _duplicates(table: DeltaTable, at: str) -> dict[str, int]:
     return {row["symbol"]: row["count_all_sum"] - row["count_all_count"] for row in found}
 
 
-def _state_path(application: str, reached: int) -> str:
+def state_path(application: str, reached: int) -> str:
     """Return the path of a state: beside the table's data, under a name that Delta's readers and its vacuum ignore."""
     return f"_state/{quote(application, safe='')}/{reached}.json"
 

@@ -42,12 +42,18 @@ class Aggregator:
         self.sums.settle()
 
     def snapshots(self) -> Iterable[tuple[int, OpenCandles]]:
-        """Return the state of every symbol touched since the last call, with its partition."""
-        self.settle()
-        for partition, symbol in sorted(self.touched):
-            builder = self.builders[partition][symbol]
+        """Return the state of every symbol touched since the last call, with its partition.
+
+        What was only added up so far, a builder takes when its turn has come: all that it holds is in the processor's cache then.
+        """
+        homes, names = self.sums.homes.tolist(), self.sums.names
+        untold = {(homes[code], names[code]): (code, numbers) for code, numbers in self.sums.drain()}
+        for key in sorted(self.touched.union(untold)):
+            if key in untold:
+                self.sums.tell(*untold[key])
+            builder = self.builders[key[0]][key[1]]
             builder.state.settle()
-            yield partition, OpenCandles.of(builder.state, builder.open_candles())
+            yield key[0], OpenCandles.of(builder.state, builder.open_candles())
         self.touched.clear()
 
     def account(self, partition: int, symbol: str, is_news: bool = True) -> Account | None:

@@ -129,7 +129,6 @@ class AggregateStage(PartitionedStage):
         if not self.offsets:
             return
         begun = time.monotonic()
-        self.aggregator.settle()
         self._settle()
         self._begin()
         for partition, snapshot in self.aggregator.snapshots():

@@ -252,7 +252,8 @@ def security_faults(objects: Sequence[Object]) -> Faults:
             or not inside["runAsUser"]
         ):
             yield f"{title(one)}: may run as root, or without a seccomp profile"
-        bound = [subject for binding in of_kind(objects, "RoleBinding") for subject in binding["subjects"]]
+        bindings = of_kind(objects, "RoleBinding", "ClusterRoleBinding")
+        bound = [subject for binding in bindings for subject in binding["subjects"]]
         may_ask = {(subject["namespace"], subject["name"]) for subject in bound}
         has_token = spec["automountServiceAccountToken"] and (space(one), spec["serviceAccountName"]) not in may_ask
         if has_token or spec["enableServiceLinks"]:

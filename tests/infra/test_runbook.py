@@ -25,7 +25,7 @@ def test_every_setting_it_names_is_one() -> None:
             kind = fields[part].annotation
 
 
-@pytest.mark.parametrize("command", ["verify", "repair", "replay"])
+@pytest.mark.parametrize("command", ["verify", "repair", "replay", "backup", "restore"])
 def test_every_option_of_a_command_it_names_is_one(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     told = re.findall(rf"(?:quantstream|streaming) {command}((?: --[a-z-]+(?: [A-Z]+)?)*)", TEXT)
     assert told

@@ -1,8 +1,7 @@
-"""Who may do what: roles and bindings, a namespace's and the cluster's, judged as RBAC does. What is not granted is refused."""
+"""Who may do what: Roles and RoleBindings of the tests' cluster, judged as RBAC does. What is not granted is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,20 +24,18 @@ class Asked:
 
 def is_allowed(cluster: Cluster, account: str, asked: Asked) -> bool:
     """Say whether a service account, written `namespace:name`, may do that."""
-    return any(_grants(rule, asked) for role in _roles(cluster, account, asked.namespace) for rule in role["rules"])
-
-
-def _roles(cluster: Cluster, account: str, namespace: str) -> Iterator[Json]:
-    """Yield the roles that an account has in a namespace, and everywhere."""
     bindings = cluster.every(cluster.kind(RBAC, "clusterrolebindings"))
-    if namespace:
-        bindings += cluster.every(cluster.kind(RBAC, "rolebindings"), namespace)
-    for binding in bindings:
-        if _binds(binding, account):
-            own = binding["roleRef"]
-            is_clusters = own["kind"] == "ClusterRole"
-            kind = cluster.kind(RBAC, "clusterroles" if is_clusters else "roles")
-            yield cluster.get(kind, "" if is_clusters else namespace, own["name"])
+    if asked.namespace:
+        bindings = bindings + cluster.every(cluster.kind(RBAC, "rolebindings"), asked.namespace)
+    roles = [_role(cluster, one) for one in bindings if _binds(one, account)]
+    return any(_grants(rule, asked) for role in roles for rule in role["rules"])
+
+
+def _role(cluster: Cluster, binding: Json) -> Json:
+    name, namespace = binding["roleRef"]["name"], binding["metadata"].get("namespace", "")
+    if binding["roleRef"]["kind"] == "ClusterRole":
+        return cluster.get(cluster.kind(RBAC, "clusterroles"), "", name)
+    return cluster.get(cluster.kind(RBAC, "roles"), namespace, name)
 
 
 def _binds(binding: Json, account: str) -> bool:

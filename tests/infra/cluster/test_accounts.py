@@ -88,7 +88,7 @@ def test_no_account_reads_a_secret(served: Served, account: str) -> None:
 def test_an_account_that_is_bound_to_nothing_may_do_nothing(served: Served) -> None:
     bound = {
         f"{subject['namespace']}:{subject['name']}"
-        for binding in of_kind(render("prod"), "RoleBinding")
+        for binding in of_kind(render("prod"), "RoleBinding", "ClusterRoleBinding")
         for subject in binding["subjects"]
     }
     assert bound == {SCHEDULER, MONITOR, CERTIFICATE}
@@ -139,13 +139,13 @@ def test_the_monitor_itself_is_refused_nothing(served: Served, tmp_path: Path) -
     config["clusters"][0]["cluster"]["server"] += f"/as/{MONITOR}"
     own = tmp_path / "monitor"
     own.write_text(yaml.safe_dump(config))
-    command: list[str | Path] = [PROJECT / "infra" / "monitor" / "quantstream-monitor", "health", "--json"]
-    command += ["--kubeconfig", own, "--skip", "volumes"]
+    command = [str(PROJECT / "infra" / "monitor" / "quantstream-monitor"), "health", "--json"]
+    command += ["--kubeconfig", str(own), "--skip", "volumes"]
     done = subprocess.run(command, env=served.environment, capture_output=True, text=True, timeout=200, check=False)
-    said = json.loads(done.stdout)
-    assert said["where"] == f"namespace {', '.join(sorted(BOTH))}"  # found by their labels
-    assert not [one for one in said["findings"] if one["reason"] == "Forbidden"]
-    assert {"rollouts", "nodes", "kafka", "scalers", "cronjob"} <= {one["check"] for one in said["findings"]}
+    output = json.loads(done.stdout)
+    assert output["where"] == f"namespace {', '.join(sorted(BOTH))}"  # found by their labels
+    assert not [one for one in output["findings"] if one["reason"] == "Forbidden"]
+    assert {"rollouts", "nodes", "kafka", "scalers", "cronjob"} <= {one["check"] for one in output["findings"]}
 
 
 def test_of_the_cluster_the_monitor_reads_namespaces_and_nodes_alone(served: Served) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from infra.embedded.free_ports import free_ports
 from infra.embedded.jars import cache_folder
-from tests.infra.manifests import named, of_kind, pod, render, secret_script
+from tests.infra.manifests import Object, named, of_kind, pod, render, secret_script
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw"
 PATIENCE = 30.0  # seconds
@@ -51,8 +51,8 @@ def program() -> Path:
     return folder / "versitygw"
 
 
-def _container() -> dict[str, object]:
-    found: dict[str, object] = pod(named(render("local"), "StatefulSet", "objects"))["containers"][0]
+def _container() -> Object:
+    found: Object = pod(named(render("local"), "StatefulSet", "objects"))["containers"][0]
     return found
 
 
@@ -107,7 +107,7 @@ def running(folder: Path) -> Iterator[ObjectStore]:
     here = {":7070": f"127.0.0.1:{port}", "/users": str(folder / "users"), "/data": str(folder / "data")}
     access, key = secret("objects", "access-key"), secret("objects", "secret-key")
     root = os.environ | {"ROOT_ACCESS_KEY": access, "ROOT_SECRET_KEY": key}
-    arguments = [here.get(str(one), str(one)) for one in _container()["args"]]  # type: ignore[attr-defined]
+    arguments = [here.get(str(one), str(one)) for one in _container()["args"]]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([program(), *arguments], env=root, stdout=log, stderr=log)
     try:

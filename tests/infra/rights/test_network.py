@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from quantstream.messages.stages import STAGES
-from tests.infra.manifests import TEMPLATED, Object, of_kind, pod_labels, render, space
+from tests.infra.manifest_checks import schema_faults
+from tests.infra.manifests import TEMPLATED, Object, named, of_kind, path_of, pod_labels, render, space
 from tests.infra.rights.network import End, lets
 
 PORTS = {
@@ -30,6 +32,11 @@ REACHES = {  # who talks to whom
     "exchange": set[str](),
     "kafka-ca": {"kubernetes"},
     "replay": {"kafka", "objects", "exchange"},
+    "backup-lake": {"objects"},
+    "backup-models": {"objects"},
+    "backup-postgres": {"objects", "postgres"},
+    "restore": {"objects"},
+    "restore-postgres": {"objects", "postgres"},
     "airflow": AIRFLOW,
     "airflow-dag-processor": AIRFLOW,
     "airflow-cleanup": AIRFLOW,
@@ -60,7 +67,9 @@ def targets(objects: list[Object], system: str) -> dict[str, tuple[End, tuple[in
     """Return whom one may want to talk to, each with its ports."""
     workloads = {name(one): one for one in of_kind(objects, *TEMPLATED)}
     kafka = 9092 if system.startswith("local") else 9093
-    found = {each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()}
+    found: dict[str, tuple[End, tuple[int, ...]]] = {
+        each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()
+    }
     broker = End("quantstream", {"strimzi.io/cluster": "quantstream", "app.kubernetes.io/name": "kafka"})
     found["kafka"] = broker, (kafka,)
     found["kubernetes"] = End("", is_kubernetes=True), (443, 6443, 8443)
@@ -111,3 +120,16 @@ def test_from_other_namespaces_only_who_is_meant_enters(system: str, namespace: 
         if end.namespace not in ("", namespace) and all(lets(without, stranger, end, port) for port in ports)
     }
     assert found == enters - (set() if system == "prod" else {"kafka"})  # nothing is scaled on one machine
+
+
+def test_the_component_of_an_ingress_leads_to_the_page_that_its_policy_opens() -> None:
+    objects = render("prod")
+    text = (path_of("sources/components/ingress") / "ingress.yaml").read_text()
+    ingress = yaml.safe_load(text)
+    assert list(schema_faults([ingress], "1.34")) == []
+    (rule,) = ingress["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    backend = path["backend"]["service"]
+    service = named(objects, "Service", backend["name"])
+    (port,) = [one for one in service["spec"]["ports"] if one["name"] == backend["port"]["name"]]
+    assert (space(ingress), port["port"]) == (space(service), PORTS["dashboard"])

@@ -30,6 +30,7 @@ GRANTED = {  # role → place → what may be done there; all else is refused
     "replay": {"quantstream/lake": {"list", "read"}},
     "mlflow": {"quantstream/mlflow": EVERYTHING},
     "backup": {"quantstream/lake": {"list", "read"}, "quantstream/mlflow": {"list", "read"}, "backups": EVERYTHING},
+    "restore": {"quantstream/lake": EVERYTHING, "quantstream/mlflow": EVERYTHING, "backups": {"list", "read"}},
 }
 PLACES = ("quantstream/lake", "quantstream/mlflow", "quantstream/elsewhere", "backups")
 READERS = [role for role, places in GRANTED.items() if places.get("quantstream/lake") == {"list", "read"}]

@@ -77,6 +77,9 @@ class MemoryReader:
     def positions(self) -> dict[Partition, int]:
         return dict(self.at)
 
+    def partitions(self, topic: Topic) -> range:
+        return range(self.broker.partitions)
+
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         return 0, len(self.broker.logs.get((topic, partition), []))
 

@@ -25,6 +25,20 @@ def test_intervals_that_were_too_narrow_are_widened_towards_what_they_promise() 
     assert (np.diff(after, axis=2) >= 0).all()
 
 
+@pytest.mark.parametrize(("spread", "bound"), [(1e-3, 0.5), (1e3, 2.0)])
+def test_what_is_wildly_off_is_stretched_to_the_bound_and_no_further(spread: float, bound: float) -> None:
+    """Half and double the width, to the power 0.7 of the trust in two weeks."""
+    stretched = online_correction.stretched(TOO_NARROW, spread * OUTCOMES, LEVELS, (12,), rows=1)
+    assert np.allclose(stretched, bound**0.7 * TOO_NARROW[:1], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("came", [0, 1])
+def test_a_probability_that_was_always_wrong_is_shifted_by_one_logit_and_no_further(outcomes: int) -> None:
+    predicted = np.tile([0.5, 0.5], (COUNT, 1))
+    corrected = online_correction.shifted(predicted, np.full(COUNT, float(outcomes)), 12, rows=1)
+    assert np.allclose(corrected[0, outcomes], 1 / (1 + np.exp(-1.0)), rtol=1e-12, atol=0)
+
+
 def test_without_a_past_nothing_is_stretched() -> None:
     assert np.array_equal(
         online_correction.stretched(TOO_NARROW[:500], OUTCOMES[:500], LEVELS, (12,)), TOO_NARROW[:500]

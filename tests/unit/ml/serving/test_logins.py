@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -16,6 +18,8 @@ from ml.models import base
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import train
 from quantstream.core.errors import QuantStreamError
+from quantstream.messages.models import MODEL_NAMES
+from tests.infra.manifests import named, pod, render
 from tests.unit.ml.conftest import SMALL, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -29,10 +33,19 @@ def password(user: str) -> str:
     return PASSWORD if user == ADMIN else f"a-long-password-of-{user}"
 
 
+def variables() -> dict[str, Any]:
+    """Return the variables of the pod's container."""
+    (container,) = [
+        one for one in pod(named(render("prod"), "Deployment", "mlflow"))["initContainers"] if one["name"] == "users"
+    ]
+    return {one["name"]: one.get("value") for one in container["env"]}
+
+
 def make_users(folder: Path, **others: str) -> None:
     """Run what the pod runs before its server."""
     given = {f"{user.upper()}_PASSWORD": password(user) for user in ("reader", "trainer")} | others
     given["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / "basic_auth.ini")
+    given |= {"MODELS": variables()["MODELS"], "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     command = [sys.executable, str(SCRIPT)]
     done = subprocess.run(command, env=os.environ | given, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -94,6 +107,10 @@ def of_the_admin(url: str, risk: base.Model) -> str:
         return register(url, risk)
 
 
+def test_the_pod_makes_every_model_that_the_code_asks_for() -> None:
+    assert set(variables()["MODELS"].split(",")) == set(MODEL_NAMES)
+
+
 @pytest.mark.parametrize("user", ["reader", "trainer"])
 def test_of_a_registry_without_a_model_it_is_known_that_there_is_none(url: str, login: Login, user: str) -> None:
     login(user, password(user))
@@ -139,9 +156,10 @@ def test_only_the_administrator_makes_users(url: str, user: str) -> None:
     asked = {"username": "another", "password": "a-long-password-of-another"}
     place = f"{url}/api/2.0/mlflow/users/create"
     assert requests.post(place, json=asked, auth=(user, password(user)), timeout=30).status_code == 403
-    asked = {"username": user, "is_admin": True}
     place = f"{url}/api/2.0/mlflow/users/update-admin"
-    assert requests.patch(place, json=asked, auth=(user, password(user)), timeout=30).status_code == 403
+    text = json.dumps({"username": user, "is_admin": True})
+    header = {"Content-Type": "application/json"}
+    assert requests.patch(place, data=text, headers=header, auth=(user, password(user)), timeout=30).status_code == 403
 
 
 def test_without_a_login_nothing_is_answered(url: str) -> None:

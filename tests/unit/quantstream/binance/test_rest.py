@@ -10,11 +10,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from quantstream.binance import rest as rest_client
 from quantstream.binance.feed import connect
 from quantstream.binance.market_history import BinanceHistory
 from quantstream.binance.protocols import NotOffered, UnknownSymbol
 from quantstream.binance.rate_limits import Weight
+from quantstream.binance.rest import RestClient
 from quantstream.binance.transports import opener
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE, SECOND
@@ -192,3 +196,31 @@ def test_repairs_leave_weight_to_the_clock_and_to_the_question_who_traded() -> N
         pass
     assert 780 <= weight.used <= 810
     assert weight.reserve(2) == 0
+
+
+async def test_an_exchange_that_has_become_slow_is_given_more_time_to_say_who_traded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rest_client, "SOON", 0.05)
+    asked: list[float] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(0.3)
+        await asyncio.sleep(asked[-1])
+        return web.Response(body=b"[]")
+
+    app = web.Application()
+    app.router.add_get("/api/v3/ticker/24hr", answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        client = RestClient(session, str(server.make_url("/api/v3")), Weight(100_000))
+        with pytest.raises(Unavailable, match="nothing came within"):
+            await client.get_soon("/ticker/24hr", 80, {})
+        for _ in range(20):
+            try:
+                assert await client.get_soon("/ticker/24hr", 80, {}) == b"[]"
+                break
+            except Unavailable:
+                continue
+        else:
+            pytest.fail("it was never given the time that it takes")
+    assert len(asked) > 2

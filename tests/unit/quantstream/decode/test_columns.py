@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -215,3 +216,35 @@ def test_a_zero_byte_ends_no_record_but_its_own() -> None:
         expected(raw, key) for (raw, _), key in zip(log, keys, strict=True)
     ]
     assert sorted(columns.items) == [1, 2, 3, 4]
+
+
+def test_rows_are_told_apart_by_symbol_and_partition_in_their_order() -> None:
+    log = [(2, "B"), (0, "A"), (2, "B"), (1, "B"), (0, "A"), (0, "C")]
+    raws = [trade(symbol, number) for number, (_, symbol) in enumerate(log)]
+    parser = Parser()
+    columns = parser.parse(raws, [symbol.encode() for _, symbol in log], [partition for partition, _ in log])
+    names = parser.symbols.names
+    found = [(names[code], rows.tolist()) for rows, code in columns.by_symbol(np.arange(len(log)))]
+    assert sorted(found) == [("A", [1, 4]), ("B", [0, 2]), ("B", [3]), ("C", [5])]
+    assert [(names[code], rows.tolist()) for rows, code in columns.by_symbol(np.array([4, 5]))] == [
+        ("A", [4]),
+        ("C", [5]),
+    ]
+    assert list(columns.by_symbol(np.zeros(0, np.int64))) == []
+
+
+def test_a_part_of_columns_holds_their_trades() -> None:
+    parser = Parser()
+    raws = [trade("A", 1), trade("A", 2), aggregate("A", 3, "1.5", "2", AT)]
+    columns = parser.parse(raws, [b"A"] * 3, [0] * 3)
+    part = columns.between(1, 3)
+    assert [part.trade_at(row, parser.symbols.names) for row in range(2)] == [
+        parse_record(raw, "A") for raw in raws[1:]
+    ]
+
+
+def test_a_trade_that_fits_no_column_is_found_beside_them() -> None:
+    parser, raw = Parser(), trade("A", 1, price="99999999999.5")
+    columns = parser.parse([raw], [b"A"], [0])
+    assert list(columns.items) == [0]
+    assert columns.trade_at(0, parser.symbols.names) == parse_record(raw, "A")

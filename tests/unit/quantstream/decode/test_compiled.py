@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantstream.decode import compiled
+from quantstream.decode import compiled, warm
 from quantstream.decode.trade_id_index import find_new
 
 SOURCE = """
@@ -34,6 +34,11 @@ def add_up(values, count):
 PRINTED = "import numpy, sys, summing; print(summing.add_up.over(numpy.arange(4))(4), 'numba' in sys.modules)"
 
 
+@pytest.fixture(autouse=True)
+def compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(compiled.PLAIN, raising=False)  # make coverage runs loops as Python
+
+
 def summed(folder: Path, step: int) -> str:
     """Return what a process prints that uses the loop with a constant of another module: the sum, and if it compiled."""
     (folder / "steps.py").write_text(f"STEP = {step}")
@@ -50,6 +55,14 @@ def test_a_loop_is_compiled_once_and_again_when_a_constant_is_another_or_its_fil
     assert summed(tmp_path, 40) == "166 True"
     kept.write_bytes(kept.read_bytes()[:-100])
     assert summed(tmp_path, 3) == "18 True"
+
+
+def test_a_loop_runs_as_the_python_it_is_written_in_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(compiled.PLAIN, "1")
+    assert summed(tmp_path, 3) == "18 False"
+    assert not (tmp_path / "loops").exists()
 
 
 def test_loops_that_cannot_be_kept_are_compiled_all_the_same_and_it_is_said_once(
@@ -79,3 +92,12 @@ def test_an_array_that_is_not_as_declared_is_refused() -> None:
         find_new.over(*rows[:5], np.zeros(8, np.int64)[::2], flags, numbers, numbers, flags)
     with pytest.raises(ValueError, match="longer"):
         find_new.over(*rows)
+
+
+def test_whatever_has_a_loop_is_compiled_beforehand() -> None:
+    files = Path(warm.__file__).parent.glob("*.py")
+    with_loops = {f"quantstream.decode.{file.stem}" for file in files if "\n@loop(" in file.read_text()}
+    code = "import sys, quantstream.decode.warm; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert with_loops
+    assert with_loops <= set(done.stdout.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import copy
 from decimal import Decimal
 
 import msgspec
@@ -82,3 +83,26 @@ def test_rows_of_the_lake_are_exact_and_say_when_and_whence() -> None:
     assert table["buyer_is_maker"].to_pylist() == [trade.buyer_is_maker for trade in trades[1:]]
     assert table["traded_at"].type == TIME
     assert table["id"].to_pylist() == list(range(2, 22))
+
+
+def test_what_was_seen_before_a_restart_is_seen_after_it() -> None:
+    trades = [trade_event(Trade("A", n, n, n, 1, 1, T0 + n, False)) for n in range(1, 10)]
+    parser = Parser()
+    before = TradeIdIndex(parser.symbols.names)
+    before.find_new(parsed(parser, [(3, "A", raw) for raw in trades[:5]]), [])
+    kept = {symbol: copy(sequence) for symbol, sequence in before.of(3).items()}
+    after = TradeIdIndex(parser.symbols.names)
+    after.restore(3, kept)
+    assert after.find_new(parsed(parser, [(3, "A", raw) for raw in trades]), []).tolist() == [False] * 5 + [True] * 4
+    assert (after.of(3)["A"].last_id, after.of(3)["A"].duplicates) == (9, 5)
+    after.forget(3)
+    assert after.of(3) == {}
+
+
+def test_trades_of_which_it_cannot_be_told_whether_they_were_seen_are_named() -> None:
+    spans = [(5, 9), (12, 14), (8, 12)]  # the last has some that were seen and some that were not
+    trades = [Trade("A", first, first, last, 1, 1, T0 + first, False) for first, last in spans]
+    parser, refused = Parser(), list[int]()
+    columns = parsed(parser, [(0, "A", trade_event(trade)) for trade in trades])
+    assert TradeIdIndex(parser.symbols.names).find_new(columns, refused).tolist() == [True, True, False]
+    assert refused == [2]

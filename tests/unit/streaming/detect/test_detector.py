@@ -78,6 +78,16 @@ def test_a_flagged_trade_of_a_batch_is_told_with_all_that_it_was() -> None:
     assert (anomaly.detected_at, anomaly.score > 3) == (7, True)
 
 
+def test_a_score_at_the_threshold_is_no_anomaly_and_the_least_beyond_it_is_one() -> None:
+    trades = [Trade("A", n, n, n, 100 * UNIT + n % 3, UNIT, T0 + n, False) for n in range(1, 4)]
+    detector = Detector()
+    columns = parsed(detector.parser, [(0, "A", trade_event(trade)) for trade in trades])
+    new, features = detector.rows(columns)
+    features[:, 0] = np.nextafter(3.0, 0.0), 3.0, np.nextafter(3.0, 4.0)
+    found = detector.judge(Deviations(), columns, new, features, 7, never)  # type: ignore[arg-type]
+    assert [anomaly.trade_id for anomaly in found] == [3]
+
+
 def test_a_symbol_that_the_model_cannot_judge_is_told_and_the_others_are_judged() -> None:
     def trades(symbol: str) -> list[Trade]:
         plain = [Trade(symbol, n, n, n, 100 * UNIT + n % 3, UNIT, T0 + n, False) for n in range(1, 200)]

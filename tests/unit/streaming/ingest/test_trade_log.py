@@ -1,4 +1,4 @@
-"""The trades topic over a real broker: what its end says of each symbol, and how much may wait for it."""
+"""The trades topic over a broker: what its end says of each symbol, and how much may wait for it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from quantstream.messages.topics import TRADES
 from quantstream.settings import Kafka
 from streaming.ingest import trade_log
 from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
+from tests.unit.streaming.memory_broker import MemoryBroker, MemoryReader
 
 T0 = 1_723_161_600 * SECOND
 
@@ -46,6 +47,32 @@ def test_the_end_of_the_topic_says_where_each_symbol_stands(broker: Kafka, monke
     assert busy == list(range(busy[0], 401))
     assert 40 <= len(busy) <= 50
     assert "TAILNEWUSDT" not in found
+
+
+@pytest.mark.parametrize("partitions", [1, TRADES.partitions - 1, TRADES.partitions, 2 * TRADES.partitions])
+def test_the_look_back_goes_on_until_every_symbol_is_found_however_many_partitions_there_are(
+    monkeypatch: pytest.MonkeyPatch, partitions: int
+) -> None:
+    memory = MemoryBroker(partitions)
+    monkeypatch.setattr(trade_log, "Reader", lambda kafka: MemoryReader(memory))
+    monkeypatch.setattr(trade_log, "TAIL_CHUNK", 2)
+    names = [f"LOOK{number:03}USDT" for number in range(40)]
+    for name in names:
+        memory.append(TRADES, name, trade_event(trade(name, 6)))
+    found = tails(Kafka(), [*names, "LOOKNEWUSDT"])
+    assert {name: list(items) for name, items in found.items()} == {name: [trade(name, 6)] for name in names}
+
+
+def test_the_look_back_ends_at_its_bound_though_a_symbol_was_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = MemoryBroker(1)
+    monkeypatch.setattr(trade_log, "Reader", lambda kafka: MemoryReader(memory))
+    monkeypatch.setattr(trade_log, "TAIL_CHUNK", 2)
+    monkeypatch.setattr(trade_log, "MAX_LOOK_BACK", 10)  # two records, then eight
+    for number in range(1, 21):
+        memory.append(TRADES, f"S{number:02}USDT", trade_event(trade(f"S{number:02}USDT", 1)))
+    assert sorted(tails(Kafka(), [f"S{number:02}USDT" for number in range(1, 21)])) == [
+        f"S{number:02}USDT" for number in range(11, 21)
+    ]
 
 
 @pytest.mark.broker

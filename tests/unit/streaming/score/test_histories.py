@@ -86,6 +86,27 @@ def test_a_revision_replaces_and_a_late_window_is_put_in_its_place() -> None:
     assert closes(history.series()) == [0, 4 * UNIT, 2, 3]
 
 
+def test_a_candle_just_beyond_the_history_changes_nothing_and_the_oldest_in_it_counts() -> None:
+    history = CandleHistory("A1", "5m", 4)
+    history.add(candle(4))
+    history.add(candle(0))  # the fifth window back
+    assert (closes(history.series()), history.series().edits % MOST_EDITS) == ([4], 0)
+    history.add(candle(1))
+    assert (closes(history.series()), history.series().edits % MOST_EDITS) == ([1, 4], 1)
+    history.add(candle(5))
+    assert closes(history.series()) == [4, 5]
+
+
+def test_of_what_the_lake_has_only_the_windows_of_the_history_are_kept(tmp_path: object) -> None:
+    lake = Lake(f"{tmp_path}/lake")
+    lake.append("candles", candle_rows([candle(number) for number in range(4)]))
+    history = CandleHistory("A1", "5m", 4)
+    history.add(candle(4))
+    history.fill(lake.candle_frame(["A1"], "5m", utc(T0), utc(T0 + 4 * STEP)))
+    assert closes(history.series()) == [1, 2, 3, 4]
+    assert history.is_full
+
+
 def test_a_missing_window_is_left_out_not_the_history_before_it() -> None:
     history = CandleHistory("A1", "5m", 5)
     for number in (0, 1, 3, 4):

@@ -134,6 +134,21 @@ def test_a_commit_names_only_the_partitions_that_it_has_news_of(scene: Scene) ->
     ]
 
 
+def test_offsets_that_were_committed_or_dropped_are_in_no_later_commit(scene: Scene) -> None:
+    slow, quick = scene.sink(commit_s=3600.0), scene.sink()
+    scene.put(1, 2)
+    slow.turn()
+    quick.turn()
+    slow.discard()
+    slow.flush()
+    assert len(scene.lake.commits) == 1, "nothing of what was dropped is committed, its offset neither"
+    scene.put(7, symbol="ETHUSDT", partition=1)
+    slow.turn()
+    slow.flush()
+    slow.flush()
+    assert scene.lake.commits[1:] == [("trades", 1, {"sink/market.trades.v1/1": (None, 1)})]
+
+
 def test_what_came_twice_is_there_once(scene: Scene) -> None:
     stage = scene.sink()
     scene.put(1, 2, 2, 1, 3)

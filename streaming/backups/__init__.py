@@ -1,0 +1,1 @@
+"""Backups of the lake, of models' files and of databases' dumps, and their way back."""
