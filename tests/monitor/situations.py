@@ -482,6 +482,16 @@ def a_nightly_cron_job_has_not_succeeded_for_days(played: Played) -> None:
     played.of("CronJob", "airflow-cleanup")["status"]["lastSuccessfulTime"] = ago(3 * DAY)
 
 
+@situation("prod", "critical cronjob backup-postgres Stale")
+def postgres_has_not_been_backed_up_for_days(played: Played) -> None:
+    played.of("CronJob", "backup-postgres")["status"]["lastSuccessfulTime"] = ago(3 * DAY)
+
+
+@situation("prod", "warning cronjob backup-lake Failed")
+def last_night_s_backup_of_the_lake_failed(played: Played) -> None:
+    job(played, "backup-lake-1", HOUR, "backup-lake")
+
+
 @situation("local", "critical cronjob airflow-cleanup Stale")
 def a_cron_job_has_never_succeeded(played: Played) -> None:
     played.of("CronJob", "airflow-cleanup")["status"] = {}

@@ -420,7 +420,12 @@ def test_numbers_that_rules_name_are_those_that_are_rendered() -> None:
     deployments = {one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"}
     assert {*AIRFLOW, "mlflow", "dashboard"} <= deployments
     stateful = {one["metadata"]["name"] for one in objects if one["kind"] == "StatefulSet"}
-    assert {"objects"} <= stateful
+    assert {"objects", "postgres"} <= stateful
+    backups = [one for one in objects if one["kind"] == "CronJob" and "backup" in one["metadata"]["name"]]
+    assert backups
+    for one in backups:
+        assert re.fullmatch(r"\d+ \d+ \* \* \*", one["spec"]["schedule"])  # each day: 26 hours are two too many
+        assert one["metadata"]["namespace"].startswith("quantstream")
 
 
 def test_what_is_promised_is_an_edge_that_the_stages_print() -> None:
