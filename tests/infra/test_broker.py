@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.embedded import broker as local_broker
-from quantstream.kafka import OFFSET_BEGINNING, Reader, Writer, ensure_topics, group_lag, partition_counts
-from quantstream.messages.topics import TOPICS, TRADES
+from quantstream.kafka import OFFSET_BEGINNING, Message, Reader, Writer, ensure_topics, group_lag, partition_counts
+from quantstream.messages.topics import TOPICS, TRADES, Topic
 from quantstream.settings import Kafka
 
 
@@ -51,3 +51,27 @@ def test_broker_killed_at_once_still_has_every_acknowledged_record(tmp_path: Pat
         reader.close()
         assert received == sent
         assert group_lag(kafka, "nobody-yet", TRADES) == len(sent)
+
+
+@pytest.mark.broker
+def test_a_partition_read_to_its_end_keeps_a_lag_of_one_for_the_marker_of_its_last_transaction(broker: Kafka) -> None:
+    """So nothing may wait for 0: alerts, scalers and the monitor are held to that by tests/monitor."""
+    topic = Topic("test.markers.v1", "symbol", "any", partitions=1)
+    ensure_topics(broker, (topic,))
+    writer = Writer(broker, "markers")
+    writer.begin()
+    writer.send(topic, "BTCUSDT", b"a candle", partition=0)
+    reader = Reader(broker, "reads-markers")
+    writer.commit(reader, {})
+    reader.assign({(topic.name, 0): OFFSET_BEGINNING})
+    read: list[Message] = []
+    while not read:
+        read += reader.poll(0.5)
+    (message,) = read
+    assert reader.ends(topic.name, 0) == (0, 2)  # the candle and the marker
+    writer.begin()
+    writer.commit(
+        reader, {(topic.name, 0): message.offset() + 1}
+    )  # as every stage commits: the offset after what it read
+    assert group_lag(broker, "reads-markers", topic) == 1
+    reader.close()

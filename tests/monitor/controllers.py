@@ -61,9 +61,23 @@ def _made(thing: Object) -> Iterator[Object]:
         yield from _strimzi_nodes(thing)
     elif kind == "Kafka":
         yield from (_strimzi_deployment(thing, one) for one in ("entity-operator", "kafka-exporter"))
+    elif kind == "ScaledObject":
+        yield _autoscaler(thing)
     elif kind == "CronJob":
         thing["status"] = {"lastScheduleTime": ago(15 * HOUR), "lastSuccessfulTime": ago(15 * HOUR - MINUTE)}
         thing["metadata"]["creationTimestamp"] = ago(5 * DAY)
+
+
+def _autoscaler(scaler: Object) -> Object:
+    conditions = [condition(kind, "True") for kind in ("AbleToScale", "ScalingActive")]
+    own = {"name": f"keda-hpa-{scaler['metadata']['name']}", "namespace": scaler["metadata"]["namespace"]}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": own,
+        "spec": {"maxReplicas": scaler["spec"]["maxReplicaCount"]},
+        "status": {"conditions": [*conditions, condition("ScalingLimited", "False")]},
+    }
 
 
 def _pod(owner: Object, number: int) -> Object:

@@ -32,6 +32,7 @@ QUESTIONS = {  # what the monitor asks for, and the kinds that it gets
     "events": ("Event",),
     ",".join(f"{PLURALS[kind]}.kafka.strimzi.io" for kind in KAFKA_KINDS): KAFKA_KINDS,
     "scaledobjects.keda.sh": ("ScaledObject",),
+    "horizontalpodautoscalers.autoscaling": ("HorizontalPodAutoscaler",),
 }
 OPTIONAL = {"scaledobjects.keda.sh": "scaledobjects"} | {
     ",".join(f"{PLURALS[kind]}.kafka.strimzi.io" for kind in KAFKA_KINDS): "kafkas"

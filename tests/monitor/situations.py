@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.infra.manifests import Object
 from tests.monitor.looking import Finding
-from tests.monitor.played import DAY, HOUR, MINUTE, STAGES, Played, ago, condition
+from tests.monitor.played import DAY, HOUR, MINUTE, QUESTIONS, STAGES, Played, ago, condition
 
 Play = Callable[[Played], None]
 
@@ -429,6 +429,24 @@ def keda_cannot_ask_kafka(played: Played) -> None:
     set_condition(played.of("ScaledObject", "detect"), "Fallback", "True", HOUR, "FallbackExists", "")
 
 
+@situation("prod", "warning autoscaler horizontalpodautoscaler/keda-hpa-score FailedGetExternalMetric")
+def keda_itself_is_gone(played: Played) -> None:
+    scaler = played.of("HorizontalPodAutoscaler", "keda-hpa-score")
+    set_condition(scaler, "ScalingActive", "False", HOUR, "FailedGetExternalMetric", "no matching metrics found")
+
+
+@situation("prod")
+def score_has_as_many_pods_as_it_may(played: Played) -> None:
+    scaler = played.of("HorizontalPodAutoscaler", "keda-hpa-score")
+    set_condition(scaler, "ScalingLimited", "True", HOUR, "TooManyReplicas", "more than the maximum")
+
+
+@situation("prod", "unknown kafka kafka NotInstalled")
+def strimzi_s_kinds_are_there_in_part(played: Played) -> None:
+    (question,) = [one for one in QUESTIONS if one.startswith("kafkas.")]
+    played.refuse(f"quantstream/{question}", 1, 'error: the server doesn\'t have a resource type "kafkanodepools"')
+
+
 @situation("prod")
 def keda_sees_a_lag_of_one_for_ever(played: Played) -> None:
     """The marker of its last transaction is a lag of 1 that stays: the scaler is active, and all is well."""
@@ -462,6 +480,16 @@ def a_cron_job_failed_and_has_succeeded_since(played: Played) -> None:
 def a_nightly_cron_job_has_not_succeeded_for_days(played: Played) -> None:
     job(played, "airflow-cleanup-1", HOUR, "airflow-cleanup")
     played.of("CronJob", "airflow-cleanup")["status"]["lastSuccessfulTime"] = ago(3 * DAY)
+
+
+@situation("prod", "critical cronjob backup-postgres Stale")
+def postgres_has_not_been_backed_up_for_days(played: Played) -> None:
+    played.of("CronJob", "backup-postgres")["status"]["lastSuccessfulTime"] = ago(3 * DAY)
+
+
+@situation("prod", "warning cronjob backup-lake Failed")
+def last_night_s_backup_of_the_lake_failed(played: Played) -> None:
+    job(played, "backup-lake-1", HOUR, "backup-lake")
 
 
 @situation("local", "critical cronjob airflow-cleanup Stale")

@@ -34,7 +34,18 @@ def test_an_api_server_that_does_not_answer_cannot_be_told_from_and_which_questi
     look = monitor.json(played, "health")
     assert look.code == 3
     told = {one[1] for one in look.troubles}
-    assert told == {"namespaces", "pods", "metrics", "rollouts", "nodes", "kafka", "scalers", "jobs", "volumes"}
+    assert told == {
+        "namespaces",
+        "pods",
+        "metrics",
+        "rollouts",
+        "nodes",
+        "kafka",
+        "scalers",
+        "autoscalers",
+        "jobs",
+        "volumes",
+    }
     assert look.text("pods", "Timeout") == "no answer about pods within 10 s (--timeout)"
 
 
@@ -99,7 +110,7 @@ def test_every_answer_that_stops_in_the_middle_cannot_be_told_from(monitor: Moni
             played.texts[question] = text[: len(text) // 2]
     look = monitor.json(played, "health")
     told = {(one[1], one[3]) for one in look.troubles}
-    checks = ("namespaces", "pods", "rollouts", "nodes", "kafka", "scalers", "jobs", "volumes")
+    checks = ("namespaces", "pods", "rollouts", "nodes", "kafka", "scalers", "autoscalers", "jobs", "volumes")
     assert told == {(name, "Malformed") for name in checks} | {("metrics", "NobodyAsked")}
 
 

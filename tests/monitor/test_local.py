@@ -66,6 +66,30 @@ def test_logs_of_the_state_folder_by_their_own_times(stack: FakeStack) -> None:
     assert "long ago" not in run.stdout
 
 
+def logged(age: int, message: str) -> str:
+    at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - age))
+    return json.dumps({"at": f"{at}.000+00:00", "level": "error", "stage": "sink", "message": message}) + "\n"
+
+
+def test_what_was_rotated_away_meanwhile_is_read_too(stack: FakeStack) -> None:
+    folder = stack.folder / "logs"
+    (folder / "sink.log.1").write_text(logged(7200, "long ago") + logged(300, "offset 16 is gone"))
+    (folder / "sink.log").write_text(logged(60, "offset 17 is gone"))
+    run = stack.run("logs", "--stage", "sink", "--since", "10m")
+    assert "2 errors and 0 warnings in 2 lines" in run.stdout
+
+
+def test_a_log_is_cut_only_where_what_was_left_out_is_of_the_time_asked_for(stack: FakeStack) -> None:
+    lines = [logged(7200, "long ago")] * 20 + [logged(120, "offset 17 is gone")] * 10
+    (stack.folder / "logs" / "sink.log").write_text("".join(lines))
+    whole = stack.run("logs", "--stage", "sink", "--since", "10m", "--max-lines", "15", "--errors-critical", "99")
+    assert "Cut" not in whole.stdout
+    assert "10 errors and 0 warnings in 10 lines" in whole.stdout
+    cut = stack.run("logs", "--stage", "sink", "--since", "10m", "--max-lines", "6", "--errors-critical", "99")
+    assert cut.returncode == 1
+    assert "its last 6 lines were read (--max-lines); they begin 2 min ago" in cut.stdout
+
+
 def test_nothing_started_and_a_damaged_state_are_not_fine(stack: FakeStack) -> None:
     (stack.folder / "stack.json").write_text('{"processes": {')
     damaged = stack.run("health")

@@ -38,6 +38,7 @@ OTHERS = {
     "kube_pod_status_ready",
     "kube_deployment_status_replicas_available",
     "kube_cronjob_created",
+    "kube_horizontalpodautoscaler_status_condition",
     "kube_cronjob_status_last_successful_time",
     "kafka_topic_partition_under_replicated_partition",  # Strimzi's Kafka exporter
     "kafka_topic_partition_leader",
@@ -192,6 +193,10 @@ CORRECTED = 'quantstream_sink_corrected_candles_total{source="klines"}'
 AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor")
 BROKERS = tuple(f"quantstream-{pool}-{number}" for pool in ("brokers", "controllers") for number in range(3))
 CERTIFICATE = 'strimzi_certificate_expiration_timestamp_ms{cluster="quantstream", type="cluster-ca"}'
+BLIND = (
+    'kube_horizontalpodautoscaler_status_condition{namespace="quantstream", horizontalpodautoscaler="keda-hpa-score", '
+    'condition="ScalingActive", status="false"}'
+)
 BACKUP = 'kube_cronjob_status_last_successful_time{namespace="quantstream", cronjob="postgres-backup"}'
 BACKUP_MADE = 'kube_cronjob_created{namespace="quantstream", cronjob="postgres-backup"}'
 
@@ -246,6 +251,7 @@ WELL: dict[str, str] = {
     **{available(name): "2x400" for name in ("mlflow", "dashboard")},
     **{is_ready(pod): "1x400" for pod in ("postgres-0", "objects-0", *BROKERS)},
     'kafka_brokers{namespace="quantstream"}': "3x400",
+    BLIND: "0x400",
     CERTIFICATE: "8640000000x400",  # 100 days, ms
     BACKUP: "0x400",
     BACKUP_MADE: "0x400",
@@ -323,6 +329,7 @@ SICK: dict[str, dict[str, str | None]] = {
     "ObjectStoreDown": {is_ready("objects-0"): None},
     "DashboardDown": {available("dashboard"): None},
     "BrokerDown": {is_ready("quantstream-brokers-1"): "0x400"},
+    "ScalerBlind": {BLIND: "1x400"},
     "CertificateExpires": {CERTIFICATE: "864000000x400"},
     "BackupMissing": {BACKUP: None, BACKUP_MADE: None},
     "ExporterMissing": {CERTIFICATE: None},
@@ -413,7 +420,12 @@ def test_numbers_that_rules_name_are_those_that_are_rendered() -> None:
     deployments = {one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"}
     assert {*AIRFLOW, "mlflow", "dashboard"} <= deployments
     stateful = {one["metadata"]["name"] for one in objects if one["kind"] == "StatefulSet"}
-    assert {"objects"} <= stateful
+    assert {"objects", "postgres"} <= stateful
+    backups = [one for one in objects if one["kind"] == "CronJob" and "backup" in one["metadata"]["name"]]
+    assert backups
+    for one in backups:
+        assert re.fullmatch(r"\d+ \d+ \* \* \*", one["spec"]["schedule"])  # each day: 26 hours are two too many
+        assert one["metadata"]["namespace"].startswith("quantstream")
 
 
 def test_what_is_promised_is_an_edge_that_the_stages_print() -> None:

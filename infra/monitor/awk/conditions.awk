@@ -3,9 +3,10 @@ function visit(path, value) {}
 function tell(severity, reason, text) { finding(severity, check, what, reason, text); if (severity != "ok") troubled++ }
 function object() {
   what = p["kind"] == "Node" ? name : place(p["metadata|namespace"]) tolower(p["kind"]) "/" p["metadata|name"]; found++
-  check = p["kind"] == "Node" ? "node" : p["kind"] ~ /^Kafka/ ? "kafka" : "scaler"
+  check = p["kind"] == "Node" ? "node" : p["kind"] ~ /^Kafka/ ? "kafka" : p["kind"] == "HorizontalPodAutoscaler" ? "autoscaler" : "scaler"
   if (p["kind"] == "Node") node()
   else if (check == "kafka") kafka()
+  else if (check == "autoscaler") autoscaler()
   else scaler() }
 # A node that carries none of our pods is another's trouble, but ours may be sent there.
 function node(   ready, mine) {
@@ -32,4 +33,9 @@ function scaler() {
   if (cond("Paused", "status") == "True") tell("warning", "Paused", "does not scale: it is paused")
   if (!taken_up()) return
   if (cond("Fallback", "status") == "True") tell("warning", "Fallback", "cannot ask its source and keeps the number set for that" more(cond("Fallback", "message"))) }
+# What KEDA makes, or stands alone: it is blind when its operator or the metrics server does not answer.
+function autoscaler() {
+  if (cond("ScalingActive", "status") == "False" && cond("ScalingActive", "reason") != "ScalingDisabled") tell("warning", cond("ScalingActive", "reason"), "does not scale" more(cond("ScalingActive", "message")))
+  if (cond("AbleToScale", "status") == "False") tell("warning", cond("AbleToScale", "reason"), "cannot scale" more(cond("AbleToScale", "message")))
+  if (cond("ScalingLimited", "reason") == "TooManyReplicas" && cond("ScalingLimited", "status") == "True") tell("ok", "AtItsMost", "wants more than the " p["spec|maxReplicas"] " that it may have") }
 function all() { if (!troubled) finding("ok", CHECK, "all", found ? "Ready" : "None", found ? "all " found " are as they should be" : "there are none") }
