@@ -1,4 +1,4 @@
-"""Makes MLflow's users beside its administrator: a reader and a trainer, each with the password that its Secret holds now.
+"""Makes MLflow's users beside its administrator: a reader and a trainer, two logins each, with the passwords given now.
 
 MLflow's own commands make no users, and its REST interface needs a server that runs. So this works on the same store as the
 server does, before it starts, and may be run again: a changed password is taken over.
@@ -17,14 +17,16 @@ USERS = {  # what each may do with every run, model, version and alias, whoever 
     "reader": "READ",  # said though it is the default: of a model that is not there yet the default alone answers "denied"
     "trainer": "MANAGE",
 }
+SECOND = "-b"  # while passwords are rotated the old login and the new one are good
 
 
 def main() -> None:
     """Bring the users to what the variables say."""
     store = SqlAlchemyStore()
     store.init_db(read_auth_config().database_uri)
-    for name, permission in USERS.items():
-        password = os.environ[f"{name.upper()}_PASSWORD"]
+    logins = {f"{name}{second}": permission for name, permission in USERS.items() for second in ("", SECOND)}
+    for name, permission in logins.items():
+        password = os.environ[f"{name.upper().replace('-', '_')}_PASSWORD"]
         if store.has_user(name):
             store.update_user(name, password=password, is_admin=False)
         else:
