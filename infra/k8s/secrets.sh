@@ -1,16 +1,22 @@
 #!/bin/sh
 # Makes every secret that the manifests refer to, with fresh random values, and leaves those alone that are there.
-# usage: secrets.sh [--plain] [--print] [NAMESPACE]   asks and writes with kubectl; Airflow's go to NAMESPACE-airflow
+# usage: secrets.sh [--plain] [--print] [--renew a|b] [NAMESPACE]   asks and writes with kubectl; Airflow's go to NAMESPACE-airflow
 #   --plain  without logins to Kafka: the one broker of one machine asks for none
 #   --print  prints them instead, for a sealed store; nothing is asked or written
-# Logins to Kafka are not among them, but for that of tasks, which two namespaces hold: the user operator makes the others.
+#   --renew a|b  gives every login of one of the two sets a new password: for `rotate`, which knows when nobody uses it
+# Everybody who logs in has two logins, NAME and NAME-b (the sets a and b), so that passwords change without anybody locked out. Servers
+# know both (secrets named …-logins); pods read the one in use (objects-ROLE, kafka-ROLE, mlflow-reader …), as the ConfigMap `logins` says.
 set -eu
 kubectl() { command kubectl ${CONTEXT:+--context "$CONTEXT"} "$@"; }
-plain='' print=''
+plain='' print='' renew=''
 while :; do
   case ${1:-} in
     --plain) plain=1 ;;
     --print) print=1 ;;
+    --renew)
+      case ${2:-} in a | b) renew=$2 ;; *) echo "secrets.sh: --renew takes a or b" >&2; exit 2 ;; esac
+      shift
+      ;;
     *) break ;;
   esac
   shift
@@ -58,55 +64,119 @@ kept() { [ -n "$print" ] || kubectl --namespace "$1" get secret "$2" --output "j
 # either VALUE VALUE…: the first that is not empty
 either() { for value in "$@"; do [ -z "$value" ] || { printf '%s' "$value"; return; }; done; }
 
-mlflow_database=$(either "$(kept "$stages" postgres-logins mlflow-password)" "$(kept "$stages" postgres mlflow-password)" "$(random)")
-airflow_database=$(either "$(kept "$stages" postgres-logins airflow-password)" "$(kept "$stages" postgres airflow-password)" "$(random)")
-backup_database=$(either "$(kept "$stages" postgres-logins backup-password)" "$(random)")
-mlflow_admin=$(either "$(kept "$stages" mlflow admin-password)" "$(random)")
-trainer=$(either "$(kept "$stages" mlflow-trainer password)" "$(random)")
-operations=$(either "$(kept "$stages" kafka-operations password)" "$(random)")
+# load NAMESPACE SECRET: all that it holds, for `held`
+load() {
+  loaded=
+  # shellcheck disable=SC2016  # kubectl's own variables
+  [ -n "$print" ] || loaded=$(kubectl --namespace "$1" get secret "$2" \
+    --output 'go-template={{range $key, $value := .data}}{{$key}}={{$value}}{{"\n"}}{{end}}' 2>/dev/null) || loaded=
+}
+held() { printf '%s\n' "$loaded" | sed -n "s/^$1=//p" | base64 -d; }
+# of "NAME=VALUE …" NAME
+of() { printf '%s\n' "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 
-# The administrator's password stays in the server's pod. Each other login has a second one, -b, for while passwords are rotated.
-make "$stages" postgres "password=$(random)"
-make "$stages" postgres-logins "mlflow-password=$mlflow_database" "airflow-password=$airflow_database" "backup-password=$backup_database" \
-  "mlflow-b-password=$(random)" "airflow-b-password=$(random)" "backup-b-password=$(random)"
-make "$stages" postgres-backup "username=backup" "password=$backup_database"
+# password NAME SET VALUE…: of a login, as it is held, or as an installation of before has it, or new
+password() {
+  name=$1 set=$2
+  shift 2
+  if [ "$set" = "$renew" ]; then random; else either "$(held "$name")" "$@" "$(random)"; fi
+}
 
-# One user of the object store a role; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
+in_use=a
+[ -n "$print" ] || in_use=$(either "$(kubectl --namespace "$stages" get configmap logins --output 'jsonpath={.data.in-use}' 2>/dev/null)" a)
+case $in_use in b) second=-b ;; *) second= ;; esac
+
+make "$stages" postgres "password=$(random)" # the administrator's: it stays in the server's pod
+load "$stages" postgres-logins
+logins=
+for owner in mlflow airflow backup; do
+  before=$(kept "$stages" postgres "$owner-password")
+  logins="$logins $owner-password=$(password "$owner-password" a "$before") $owner-b-password=$(password "$owner-b-password" b)"
+done
+# shellcheck disable=SC2086  # several words
+derive "$stages" postgres-logins $logins
+derive "$stages" postgres-backup "username=backup$second" "password=$(of "$logins" "backup$second-password")"
+mlflow_database=postgresql+psycopg2://mlflow$second:$(of "$logins" "mlflow$second-password")@postgres:5432
+airflow_database=postgresql+psycopg2://airflow$second:$(of "$logins" "airflow$second-password")@postgres.$stages:5432
+
+# Users of the object store; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
 make "$stages" objects "access-key=quantstream" "secret-key=$(random)"
-users=
-for role in sink score dashboard replay mlflow backup restore tasks; do
+roles="sink score dashboard replay mlflow backup restore tasks"
+load "$stages" objects-logins
+logins=
+for role in $roles; do
   space=$stages
   [ "$role" != tasks ] || space=$airflow
-  key=$(either "$(kept "$space" "objects-$role" secret-key)" "$(random)")
-  make "$space" "objects-$role" "access-key=$role" "secret-key=$key"
-  users="$users${users:+, }\"$role\": {\"access\": \"$role\", \"secret\": \"$key\", \"role\": \"user\"}"
+  before=
+  [ -n "$(held "$role")" ] || before=$(kept "$space" "objects-$role" secret-key)
+  logins="$logins $role=$(password "$role" a "$before") $role-b=$(password "$role-b" b)"
 done
+users=
+for pair in $logins; do
+  users="$users${users:+, }\"${pair%%=*}\": {\"access\": \"${pair%%=*}\", \"secret\": \"${pair#*=}\", \"role\": \"user\"}"
+done
+# shellcheck disable=SC2086
+derive "$stages" objects-logins $logins
 derive "$stages" objects-users "users.json={\"accessAccounts\": {$users}}"
+for role in $roles; do
+  space=$stages
+  [ "$role" != tasks ] || space=$airflow
+  derive "$space" "objects-$role" "access-key=$role$second" "secret-key=$(of "$logins" "$role$second")"
+done
 
-make "$stages" mlflow \
-  "database-uri=postgresql+psycopg2://mlflow:$mlflow_database@postgres:5432/mlflow" \
-  "session-key=$(random)" \
+load "$stages" mlflow-logins
+logins=
+for user in reader trainer; do
+  before=
+  [ -n "$(held "$user")" ] || before=$(kept "$stages" "mlflow-$user" password)
+  logins="$logins $user=$(password "$user" a "$before") $user-b=$(password "$user-b" b)"
+done
+# shellcheck disable=SC2086
+derive "$stages" mlflow-logins $logins
+derive "$stages" mlflow-reader "username=reader$second" "password=$(of "$logins" "reader$second")"
+derive "$stages" mlflow-trainer "username=trainer$second" "password=$(of "$logins" "trainer$second")"
+derive "$airflow" mlflow-trainer "username=trainer$second" "password=$(of "$logins" "trainer$second")"
+load "$stages" mlflow
+mlflow_admin=$(either "$(held admin-password)" "$(random)")
+derive "$stages" mlflow \
+  "database-uri=$mlflow_database/mlflow" \
+  "session-key=$(either "$(held session-key)" "$(random)")" \
   "admin-username=quantstream" \
   "admin-password=$mlflow_admin" \
   "basic-auth=[mlflow]
 default_permission = READ
-database_uri = postgresql+psycopg2://mlflow:$mlflow_database@postgres:5432/mlflow_login
+database_uri = $mlflow_database/mlflow_login
 admin_username = quantstream
 admin_password = $mlflow_admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 "
-make "$stages" mlflow-reader "username=reader" "password=$(random)"
-make "$stages" mlflow-trainer "username=trainer" "password=$trainer"
-make "$airflow" mlflow-trainer "username=trainer" "password=$trainer"
 
 if [ -z "$plain" ]; then
-  make "$stages" keda-kafka "sasl=scram_sha512" "tls=enable" "username=keda"
-  make "$stages" kafka-operations "password=$operations"
-  make "$airflow" kafka-operations "password=$operations"
+  users="ingest aggregate detect sink score dashboard operations keda"
+  for set in a b; do
+    suffix=
+    [ "$set" = a ] || suffix=-b
+    load "$stages" "kafka-logins$suffix"
+    logins=
+    for user in $users; do
+      before=
+      [ "$set" = b ] || [ -n "$(held "$user")" ] || before=$(kept "$stages" "$user" password)
+      logins="$logins $user=$(password "$user" "$set" "$before")"
+    done
+    # shellcheck disable=SC2086
+    derive "$stages" "kafka-logins$suffix" $logins
+    [ "$set" != "$in_use" ] || used=$logins
+  done
+  for user in $users; do
+    [ "$user" != keda ] || continue
+    derive "$stages" "kafka-$user" "username=$user$second" "password=$(of "$used" "$user")"
+  done
+  derive "$airflow" kafka-operations "username=operations$second" "password=$(of "$used" operations)"
+  derive "$stages" keda-kafka "sasl=scram_sha512" "tls=enable" "username=keda$second" "password=$(of "$used" keda)"
 fi
 
 # Airflow was in the stages' namespace once: what it encrypted is read with the key from there.
-make "$airflow" airflow-database "connection=postgresql+psycopg2://airflow:$airflow_database@postgres.$stages:5432/airflow"
+derive "$airflow" airflow-database "connection=$airflow_database/airflow"
 make "$airflow" airflow-fernet-key "fernet-key=$(either "$(kept "$stages" airflow-fernet-key fernet-key)" "$(fernet)")"
 make "$airflow" airflow-api-secret-key "api-secret-key=$(random)"
 make "$airflow" airflow-jwt-secret "jwt-secret=$(random)"

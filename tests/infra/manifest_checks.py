@@ -175,8 +175,7 @@ def secret_keys(objects: Sequence[Object]) -> dict[Place, set[str]]:
     """Return the keys of every secret that somebody makes, by namespace and name."""
     system = "prod" if of_kind(objects, "Kafka") else "local"
     found = {(space(one), one["metadata"]["name"]): set(one["data"]) for one in secret_script(system)}
-    found |= {("quantstream", name): keys for name, keys in STRIMZI_SECRETS.items()}
-    return found | {(space(one), one["metadata"]["name"]): {"password"} for one in of_kind(objects, "KafkaUser")}
+    return found | {("quantstream", name): keys for name, keys in STRIMZI_SECRETS.items()}
 
 
 def reference_faults(objects: Sequence[Object]) -> Faults:

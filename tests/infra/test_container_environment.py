@@ -128,9 +128,6 @@ def _referred(objects: Sequence[Object], workload: Object, source: Mapping[str, 
     for secret in secret_script("prod" if of_kind(objects, "Kafka") else "local"):
         if (space(secret), secret["metadata"]["name"]) == (space(workload), reference["name"]):
             return b64decode(secret["data"][reference["key"]]).decode()
-    users = [(space(one), one["metadata"]["name"]) for one in of_kind(objects, "KafkaUser")]
-    if (space(workload), reference["name"]) in users:
-        return "made-by-the-user-operator"
     assert reference.get("optional"), f"{title(workload)} reads {reference}, which nobody makes"
     return None
 

@@ -238,7 +238,7 @@ def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:
 
 
 def test_replay_is_a_command_that_the_program_has(capsys: pytest.CaptureFixture[str]) -> None:
-    (job,) = of_kind(render("prod-replay"), "Job")
+    (job,) = [one for one in of_kind(render("prod-replay"), "Job") if one["metadata"]["generateName"] == "replay-"]
     (container,) = pod(job)["containers"]
     program, arguments = container["args"][:3], container["args"][3:]
     assert program == ["python", "-m", "streaming"]

@@ -141,7 +141,7 @@ def test_the_page_is_served_where_the_mission_says() -> None:
 
 def test_the_scripts_are_tidy() -> None:
     tool = Path(sys.executable).parent / "shellcheck"  # comes with the dev requirements
-    scripts = [str(K8S / name) for name in ("up", "render", "secrets.sh")]
+    scripts = [str(K8S / name) for name in ("up", "render", "rotate", "secrets.sh")]
     scripts += [str(path) for path in (K8S / "sources").rglob("*.sh")]
     done = subprocess.run(
         [tool, "--external-sources", *scripts], capture_output=True, text=True, check=False, cwd=PROJECT

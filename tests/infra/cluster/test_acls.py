@@ -31,7 +31,7 @@ from quantstream.core.errors import QuantStreamError
 from quantstream.kafka import Reader, Writer, ensure_topics, group_lag
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.messages.stages import STAGES
-from quantstream.messages.topics import DEAD, TOPICS, Topic
+from quantstream.messages.topics import CANDLES, DEAD, TOPICS, Topic
 from quantstream.settings import Kafka
 from tests.infra.manifests import Object, of_kind, render
 from tests.infra.test_kafka_tls import authority, keystore, properties
@@ -39,6 +39,7 @@ from tests.infra.test_rendered import versions
 
 pytestmark = pytest.mark.broker
 PASSWORD = "correct-horse-battery"
+OPERATOR = "the operator"
 AUTHORIZER = (
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\nsuper.users=User:ANONYMOUS\n"
 )
@@ -76,11 +77,10 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ka
         writer.flush()
         users = of_kind(render("prod"), "KafkaUser")
         admin = AdminClient({"bootstrap.servers": inner})
-        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         names = [one["metadata"]["name"] for one in users]
-        made = [UserScramCredentialUpsertion(name, info, PASSWORD.encode()) for name in names]
-        results = [*admin.alter_user_scram_credentials(made).values()]
-        results += admin.create_acls([acl for one in users for acl in bindings(one)]).values()
+        assert {f"{name}-b" for name in names if not name.endswith("-b")} < set(names)  # a second login of each
+        set_passwords(inner, dict.fromkeys(names, PASSWORD))
+        results = [*admin.create_acls([acl for one in users for acl in bindings(one)]).values()]
         for result in results:
             result.result(30)
         own: dict[str, Any] = {
@@ -88,9 +88,18 @@ def logins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ka
             "password": SecretStr(PASSWORD),
             "ca_file": str(folder / "ca.pem"),
         }
-        yield {name: Kafka(bootstrap=f"127.0.0.1:{ports[0]}", user=name, **own) for name in names}
+        found = {name: Kafka(bootstrap=f"127.0.0.1:{ports[0]}", user=name, **own) for name in names}
+        yield found | {OPERATOR: Kafka(bootstrap=inner)}
     finally:
         local_broker.stop(process)
+
+
+def set_passwords(inner: str, passwords: Mapping[str, str]) -> None:
+    """Do what the user operator does when a secret changes."""
+    info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+    made = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in passwords.items()]
+    for result in AdminClient({"bootstrap.servers": inner}).alter_user_scram_credentials(made).values():
+        result.result(30)
 
 
 def started(folder: Path, config: Path) -> subprocess.Popen[bytes]:
@@ -130,9 +139,12 @@ def may_write(kafka: Kafka, topic: Topic, transaction: str = "") -> bool:
     return True
 
 
+@pytest.mark.parametrize("second", ["", "-b"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_may_write_what_it_is_said_to_and_nothing_else(logins: Mapping[str, Kafka], stage: str) -> None:
-    allowed = {topic.name for topic in TOPICS if may_write(logins[stage], topic)}
+def test_a_stage_may_write_what_it_is_said_to_and_nothing_else(
+    logins: Mapping[str, Kafka], stage: str, second: str
+) -> None:
+    allowed = {topic.name for topic in TOPICS if may_write(logins[f"{stage}{second}"], topic)}
     assert allowed == {topic.name for topic in STAGES[stage].writes}
 
 
@@ -167,3 +179,37 @@ def test_the_scaler_sees_lags_and_writes_nothing(logins: Mapping[str, Kafka]) ->
     (candles,) = STAGES["score"].reads
     assert group_lag(logins["keda"], STAGES["score"].group, candles) >= 0
     assert [topic.name for topic in TOPICS if may_write(logins["keda"], topic)] == []
+
+
+def test_passwords_are_rotated_while_a_stage_reads_and_writes(logins: Mapping[str, Kafka]) -> None:
+    """The steps of `infra/k8s/rotate`: the second login's password, the pods' change to it, the end of the first one's."""
+    inner, old = logins[OPERATOR].bootstrap, logins["aggregate"]
+    fresh = logins["aggregate-b"].model_copy(update={"password": SecretStr("quite-another-one")})
+    writer, reader = Writer(old), Reader(old, STAGES["aggregate"].group, "aggregate-7")
+    reader.subscribe(list(STAGES["aggregate"].reads))
+    wrote = 0
+
+    def goes_on(by: Writer, readers: Reader) -> None:
+        nonlocal wrote
+        by.send(CANDLES, "BTCUSDT", b"one", partition=0)
+        by.flush()
+        by.check()
+        wrote += 1
+        readers.poll(0.2)
+
+    goes_on(writer, reader)
+    set_passwords(inner, {"aggregate-b": "quite-another-one"})
+    goes_on(writer, reader)
+    assert may_write(old, CANDLES)  # a pod that is killed just now comes back
+    assert may_write(fresh, CANDLES)
+    reader.close()
+    successor, anew = Writer(fresh), Reader(fresh, STAGES["aggregate"].group, "aggregate-7")
+    anew.subscribe(list(STAGES["aggregate"].reads))
+    goes_on(successor, anew)
+    set_passwords(inner, {"aggregate": "nobody-is-told"})
+    goes_on(successor, anew)
+    anew.close()
+    assert wrote == 4
+    assert may_write(fresh, CANDLES)
+    assert not may_write(old, CANDLES)
+    set_passwords(inner, {"aggregate": PASSWORD, "aggregate-b": PASSWORD})

@@ -67,11 +67,13 @@ class ObjectStore:
     """A store that answers at `url`."""
 
     url: str
+    users: Path  # the file that its users are in
 
     def login(self, role: str) -> tuple[str, str]:
         """Return the key of a role, or that of `root`."""
-        name = "objects" if role == "root" else f"objects-{role}"
-        return secret(name, "access-key"), secret(name, "secret-key")
+        if role == "root":
+            return secret("objects", "access-key"), secret("objects", "secret-key")
+        return role, secret("objects-logins", role)
 
     def options(self, role: str) -> dict[str, str]:
         """Return how Delta reaches it, as a pod's variables do."""
@@ -82,13 +84,17 @@ class ObjectStore:
 
     def ask(self, role: str, method: str, path: str, data: str | None = None) -> int:
         """Return the status of one signed request."""
-        access, key = self.login(role)
+        return self.ask_as(self.login(role), method, path, data)
+
+    def ask_as(self, login: tuple[str, str], method: str, path: str, data: str | None = None) -> int:
+        """Return the status of one request that is signed with a key."""
+        access, key = login
         command = ["curl", "--config", "-", "--silent", "--output", os.devnull, "--write-out", "%{http_code}"]
         command += ["--aws-sigv4", "aws:amz:us-east-1:s3", "--request", method, f"{self.url}/{path}"]
         command += ["--header", f"x-amz-content-sha256: {sha256((data or '').encode()).hexdigest()}"]
         command += ["--data-binary", data] if data is not None else []
-        login = f'user = "{access}:{key}"\n'
-        done = subprocess.run(command, input=login, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        given = f'user = "{access}:{key}"\n'
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=True, timeout=PATIENCE)
         return int(done.stdout)
 
 
@@ -111,7 +117,7 @@ def running(folder: Path) -> Iterator[ObjectStore]:
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([program(), *arguments], env=root, stdout=log, stderr=log)
     try:
-        store = ObjectStore(f"http://127.0.0.1:{port}")
+        store = ObjectStore(f"http://127.0.0.1:{port}", folder / "users" / "users.json")
         _await(store, server, folder / "log")
         own = {"OBJECTS": store.url, "ONCE": "yes", "APPLIED": str(folder / "applied")}
         command = ["sh", str(folder / "policies" / "put.sh"), str(folder / "policies")]

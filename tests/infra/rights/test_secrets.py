@@ -13,6 +13,7 @@ from tests.infra.manifest_checks import secret_keys
 from tests.infra.manifests import TEMPLATED, Object, of_kind, render, secret_script, space, title, variables, walk
 
 KAFKA = {"ingest", "aggregate", "detect", "sink", "score", "dashboard"}
+USERS = KAFKA | {"operations", "keda"}
 OWN = {"airflow", "airflow-scheduler", "airflow-dag-processor"}  # Airflow's pods that run always
 HOLDERS = {  # namespace, secret → who holds it
     ("quantstream", "objects"): {"objects"},
@@ -27,15 +28,17 @@ HOLDERS = {  # namespace, secret → who holds it
     ("quantstream", "postgres-backup"): {"backup-postgres"},
     ("quantstream", "postgres-logins"): {"postgres"},
     ("quantstream", "mlflow"): {"mlflow"},
-    ("quantstream", "mlflow-reader"): {"mlflow", "detect", "score", "dashboard"},
-    ("quantstream", "mlflow-trainer"): {"mlflow"},
+    ("quantstream", "mlflow-logins"): {"mlflow"},
+    ("quantstream", "mlflow-reader"): {"detect", "score", "dashboard"},
+    ("quantstream", "mlflow-trainer"): set[str](),  # of a person who moves an alias
     ("quantstream", "postgres"): {"postgres", "restore-postgres-"},
     ("quantstream", "quantstream-cluster-ca-cert"): KAFKA | {"replay-", "kafka"},
     ("quantstream", "keda-kafka"): {"kafka"},
-    ("quantstream", "keda"): {"kafka"},
-    ("quantstream", "kafka-operations"): {"operations"},
-    ("quantstream", "operations"): {"replay-"},
-    **{("quantstream", name): {name} for name in KAFKA},
+    ("quantstream", "kafka-operations"): {"replay-"},
+    ("quantstream", "kafka-logins"): USERS,
+    ("quantstream", "kafka-logins-b"): {f"{name}-b" for name in USERS},
+    ("quantstream", "objects-logins"): set[str](),  # what `objects-users` is made of
+    **{("quantstream", f"kafka-{name}"): {name} for name in KAFKA},
     ("quantstream-airflow", "objects-tasks"): {"task"},
     ("quantstream-airflow", "mlflow-trainer"): {"task"},
     ("quantstream-airflow", "kafka-operations"): {"task"},
@@ -89,7 +92,9 @@ def test_a_stage_holds_the_keys_of_what_its_code_opens(system: str, name: str) -
     assert ("AWS_SECRET_ACCESS_KEY" in given) is ("Lake" in opened(name))
     assert ("MLFLOW_TRACKING_PASSWORD" in given) is ("Registry" in opened(name))
     secrets = set(held(workload))
-    assert secrets <= {f"objects-{name}", "mlflow-reader", name, "quantstream-cluster-ca-cert"}, title(workload)
+    assert secrets <= {f"objects-{name}", "mlflow-reader", f"kafka-{name}", "quantstream-cluster-ca-cert"}, title(
+        workload
+    )
 
 
 def test_no_secret_of_the_stages_lies_beside_tasks() -> None:

@@ -1,4 +1,4 @@
-"""Makes MLflow's users beside its administrator: a reader and a trainer, each with the password that its Secret holds now.
+"""Makes MLflow's users beside its administrator: a reader and a trainer, two logins each, with the passwords given now.
 
 It also makes the registered models, without versions: of one that is not there MLflow tells anybody but its administrator
 "Permission denied", and a stage could not tell a registry that is still empty from one that refuses it.
@@ -21,6 +21,7 @@ USERS = {  # what each may do with every run, model, version and alias, whoever 
     "reader": "READ",
     "trainer": "MANAGE",
 }
+SECOND = "-b"  # while passwords are rotated the old login and the new one are good
 
 
 def main() -> None:
@@ -33,8 +34,9 @@ def make_users() -> None:
     """Make or change the users, and what each is granted."""
     store = SqlAlchemyStore()
     store.init_db(read_auth_config().database_uri)
-    for name, permission in USERS.items():
-        password = os.environ[f"{name.upper()}_PASSWORD"]
+    logins = {f"{name}{second}": permission for name, permission in USERS.items() for second in ("", SECOND)}
+    for name, permission in logins.items():
+        password = os.environ[f"{name.upper().replace('-', '_')}_PASSWORD"]
         if store.has_user(name):
             store.update_user(name, password=password, is_admin=False)
         else:
