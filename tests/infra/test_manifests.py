@@ -223,7 +223,7 @@ def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None
     (workload,) = [o for o in of_kind(objects, "Deployment", "StatefulSet") if o["metadata"]["name"] == name]
     given = variables(workload)
     assert given["QUANTSTREAM_KAFKA__SECURITY"] == "SASL_SSL"
-    assert given["QUANTSTREAM_KAFKA__PASSWORD"] == {"secretKeyRef": {"name": name, "key": "password"}}
+    assert given["QUANTSTREAM_KAFKA__PASSWORD"] == {"secretKeyRef": {"name": f"kafka-{name}", "key": "password"}}
     assert pod_labels(workload)["app.kubernetes.io/name"] == name  # the user's name is read from there
 
 

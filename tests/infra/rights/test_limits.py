@@ -13,11 +13,12 @@ from tests.infra.manifests import TEMPLATED, Object, containers, named, of_kind,
 Asked = dict[str, float]
 WHAT = ("requests.cpu", "requests.memory", "limits.memory")
 STATE, STAGE, PAGE, TASK = (f"quantstream-{name}" for name in ("state", "stages", "pages", "tasks"))
+BACKUPS = ("backup-lake", "backup-models", "backup-postgres")
 CLASSES = {
     STATE: {"kafka", "postgres", "objects"},
     STAGE: {*STAGES, "exchange"},
     PAGE: {"dashboard", "mlflow", "airflow", "airflow-scheduler", "airflow-dag-processor"},
-    TASK: {"airflow-task", "airflow-cleanup", "kafka-ca", "replay"},
+    TASK: {"airflow-task", "airflow-cleanup", "kafka-ca", "replay", "restore", "restore-postgres", *BACKUPS},
 }
 
 
