@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -12,6 +13,12 @@ from quantstream.kafka.connection import TIMEOUT, connection, reason, refusal
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import CO_PARTITIONED, TOPICS, TRADES, Topic
 from quantstream.settings import Kafka
+
+NO_COORDINATOR_YET = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float = TIMEOUT) -> list[str]:
@@ -94,7 +101,7 @@ def group_lag(kafka: Kafka, group: str, topic: Topic, timeout: float = TIMEOUT) 
     try:
         parts = [TopicPartition(topic.name, partition) for partition in reader.partitions(topic)]
         behind = 0
-        for part in reader.consumer.committed(parts, timeout=timeout):
+        for part in _committed(reader, parts, timeout):
             if part.error:
                 raise Unavailable(f"how far {group} is in {part.topic} is not to be had: {part.error.str()}")
             low, high = reader.ends(part.topic, part.partition)
@@ -105,3 +112,15 @@ def group_lag(kafka: Kafka, group: str, topic: Topic, timeout: float = TIMEOUT) 
         return behind
     finally:
         reader.close()
+
+
+def _committed(reader: Reader, parts: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+    """Ask where a group stands, again while the broker is still finding out who knows."""
+    give_up_at = time.monotonic() + timeout
+    while True:
+        try:
+            return list(reader.consumer.committed(parts, timeout=timeout))
+        except KafkaException as error:
+            if error.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.1)

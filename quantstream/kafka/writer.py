@@ -23,17 +23,14 @@ class Writer:
     """Produces records, idempotently, or transactionally when it has a `transactional_id`."""
 
     def __init__(self, kafka: Kafka, transactional_id: str | None = None, **options: Any) -> None:
-        config = (
-            connection(kafka)
-            | {
-                "enable.idempotence": True,
-                "compression.type": "lz4",
-                "delivery.report.only.error": True,
-                "linger.ms": 5,
-                "queue.buffering.max.messages": 200_000,
-                "error_cb": self._note_error,  # without one, a login that may write nowhere ends in a SystemError of the client
-            }
-        )
+        config = connection(kafka) | {
+            "enable.idempotence": True,
+            "compression.type": "lz4",
+            "delivery.report.only.error": True,
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 200_000,
+            "error_cb": self._note_loss,
+        }
         if transactional_id:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
         config |= {name.replace("_", "."): value for name, value in options.items()}
@@ -73,8 +70,11 @@ class Writer:
         return len(self.producer)
 
     def poll(self, timeout: float = 0) -> None:
-        """Serve delivery reports."""
-        self.producer.poll(timeout)
+        """Serve delivery reports.
+
+        Raises: Unavailable when nothing can be written any more.
+        """
+        self._serve(lambda: self.producer.poll(timeout))
 
     def check(self) -> None:
         """Raise Unavailable when a record sent earlier was refused or not acknowledged in time."""
@@ -87,7 +87,7 @@ class Writer:
 
         Raises: Unavailable when some were not in time.
         """
-        left = self.producer.flush(timeout)
+        left = self._serve(lambda: self.producer.flush(timeout))
         self.check()
         if left:
             raise Unavailable(f"{left} records were not acknowledged by {self.bootstrap} within {timeout:g} s")
@@ -155,10 +155,20 @@ class Writer:
         if error is not None:
             self.failed.append(error.str())
 
-    def _note_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._FATAL or error.fatal():  # nothing is sent any more
-            self.failed.append(error.str())
+    def _note_loss(self, error: KafkaError) -> None:
         self.is_lost = self.is_lost or error.code() == KafkaError._ALL_BROKERS_DOWN
+
+    def _serve(self, act: Callable[[], int]) -> int:
+        """Let the client call back. A fatal error, as for a login that may write nowhere, it raises amid its callbacks.
+
+        What they then do fails with a SystemError that has the reason as its cause. Raises: Unavailable.
+        """
+        try:
+            return act()
+        except (KafkaException, SystemError) as error:
+            told = error if isinstance(error, KafkaException) else error.__cause__ or error.__context__ or error
+            why = reason(told) if isinstance(told, KafkaException) else str(told)
+            raise Unavailable(f"nothing can be written to {self.bootstrap} any more: {why}") from error
 
     def _guard(self, act: Callable[[], Any]) -> None:
         try:
