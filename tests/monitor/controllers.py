@@ -180,7 +180,7 @@ def _pages(played: Played) -> None:
         log = RECORDED / "logs" / f"{stage}.txt"
         lines = log.read_text().splitlines() if stage in STAGES else ["it is quiet here"]
         played.texts[log_file(pod)] = "".join(f"2026-11-22T17:55:00.000000000Z {line}\n" for line in lines)
-        for one in pod["spec"].get("initContainers", ()):
+        for one in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"][1:]):
             played.texts[f"{own['namespace']}/logs.{own['name']}.{one['name']}"] = ""
         if stage in STAGES:
             page = (RECORDED / "metrics" / f"{stage}.txt").read_text()

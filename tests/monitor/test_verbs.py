@@ -43,6 +43,12 @@ def test_rates_per_part_and_similar_messages_put_together(monitor: Monitor) -> N
     assert (top["count"], top["stage"], top["level"]) == (3, "ingest", "warning")
 
 
+def test_the_logs_of_a_whole_cluster_are_read_and_a_limit_is_told(monitor: Monitor) -> None:
+    look = monitor.json(well("prod"), "logs")
+    assert (look.code, look.text("logs", "NotRead")) == (0, "")
+    assert "only the logs of 3 of" in monitor.json(None, "logs", "--max-pods", "3").text("logs", "NotRead")
+
+
 def test_tracebacks_log4j_and_klog_lines_are_counted_for_what_they_are(monitor: Monitor) -> None:
     played = well("local")
     played.log("sink", stamped(*MIXED))
@@ -143,10 +149,14 @@ def test_logs_before_the_last_restart_and_a_pod_that_was_never_restarted_is_no_t
     played = well("local")
     played.log("score", stamped(*MIXED), previous=True)
     for pod in played.all_of("Pod"):
-        name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
-        for each in pod["spec"].get("initContainers", ()):
+        space, name, container = (
+            pod["metadata"]["namespace"],
+            pod["metadata"]["name"],
+            pod["spec"]["containers"][0]["name"],
+        )
+        for each in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"][1:]):
             played.refuse(
-                f"quantstream/logs.{name}.{each['name']}.previous",
+                f"{space}/logs.{name}.{each['name']}.previous",
                 1,
                 'previous terminated container "x" in pod "y" not found',
             )
@@ -154,7 +164,7 @@ def test_logs_before_the_last_restart_and_a_pod_that_was_never_restarted_is_no_t
             output = (
                 f'Error from server (BadRequest): previous terminated container "{container}" in pod "{name}" not found'
             )
-            played.refuse(f"quantstream/logs.{name}.{container}.previous", 1, output)
+            played.refuse(f"{space}/logs.{name}.{container}.previous", 1, output)
     look = monitor.json(played, "logs", "--previous", "--since", "1h")
     assert look.code == 0
     assert "it has not been restarted" in look.text("logs", "NoPrevious")
@@ -206,14 +216,14 @@ def test_usage_against_limits(monitor: Monitor) -> None:
     monitor(well("local"), "top")
     top = monitor.scene / "quantstream" / "top"
     top.write_text("score-0   stage   412m   2300Mi\n")
-    look = monitor.json(None, "top")
+    look = monitor.json(None, "top", "-n", "quantstream")
     assert look.troubles == {("warning", "memory", "score-0", "NearLimit")}
     (row,) = look.output["usage"]
     assert (row["pod"], row["memory_mib"], row["memory_limit_mib"]) == ("score-0", 2300, 2560)
     top.write_text("W1122 something odd happened here\n")
-    assert monitor.json(None, "top").code == 3
+    assert monitor.json(None, "top", "-n", "quantstream").code == 3
     (monitor.scene / "quantstream" / "top.fail").write_text("1\nerror: Metrics API not available\n")
-    assert "install metrics-server" in monitor.json(None, "top").text("top", "NoMetrics")
+    assert "install metrics-server" in monitor.json(None, "top", "-n", "quantstream").text("top", "NoMetrics")
 
 
 def test_watch_prints_what_is_new_and_what_is_over(monitor: Monitor) -> None:
@@ -236,7 +246,8 @@ def test_the_report_is_markdown_with_every_part_and_each_verb_says_json(monitor:
     played.objects.append(event("BackOff", "score-0", 42, 2 * MINUTE, "Back-off"))  # type: ignore[arg-type]
     report = monitor(played, "report")
     assert report.code == 2
-    assert report.out.startswith("# QuantStream, namespace quantstream: critical")
+    assert report.out.startswith("# QuantStream, namespace quantstream")
+    assert report.out.splitlines()[0].endswith(": critical")
     assert "| **critical** | pod | `score-0` | OOMKilled |" in report.out
     for part in ("## Findings", "## Messages", "## Rates", "## Events", "## Usage", "infra/RUNBOOK.md"):
         assert part in report.out

@@ -30,17 +30,17 @@ cluster_logs() {
   local number=0 pod stage name space all options=(--timestamps "--tail=$((MAX_LINES + 1))" "--limit-bytes=$MAX_LOG")
   if [ -n "$PREVIOUS" ]; then options+=(--previous); else options+=("--since=${SINCE_SECONDS}s"); fi
   containers_to_read >"$WORK/in_turn"
-  all=$(wc -l <"$WORK/in_turn")
+  all=$(cut -f 1 "$WORK/in_turn" | sort -u | wc -l)
   if [ "$all" -eq 0 ]; then unknown logs "${STAGE:-all}" Nothing "there is no pod of ${STAGE:-any part} to read logs of"; return; fi
+  awk -F '\t' -v most="$MAX_PODS" '!($1 in seen) { seen[$1] = ++n } seen[$1] <= most' "$WORK/in_turn" >"$WORK/chosen"
   while IFS=$'\t' read -r pod stage name space; do
     number=$((number + 1))
-    [ "$number" -le "$MAX_PODS" ] || break
     read_log "$pod" "$name" "$space" "$WORK/log.$number" "${options[@]}" &
     printf '%s\t%s\t%s\n' "$number" "$stage" "$pod" >>"$WORK/logs.asked"
     [ $((number % AT_ONCE)) -ne 0 ] || wait
-  done <"$WORK/in_turn"
+  done <"$WORK/chosen"
   wait
-  [ "$number" -le "$MAX_PODS" ] || finding warning logs 'more containers' NotRead "only the logs of $MAX_PODS of $all containers were read (--max-pods)"
+  [ "$all" -le "$MAX_PODS" ] || finding warning logs 'more pods' NotRead "only the logs of $MAX_PODS of $all pods were read (--max-pods)"
   gather_asked
   judge_logs
 }
