@@ -37,10 +37,6 @@ class Aggregator:
         """Take a batch in and return what it closed or revised, in the order of the records."""
         return [Closed(row, int(columns.partition[row]), candles) for row, candles in self.sums.add(columns)]
 
-    def settle(self) -> None:
-        """Have every builder take what was only added up so far: accounts and snapshots are whole then."""
-        self.sums.settle()
-
     def snapshots(self) -> Iterable[tuple[int, OpenCandles]]:
         """Return the state of every symbol touched since the last call, with its partition.
 

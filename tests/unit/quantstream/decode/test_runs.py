@@ -164,7 +164,7 @@ def test_a_trade_of_a_second_partition_goes_to_the_builder_of_that_one() -> None
     aggregator.take(aggregator.parser.parse(raws, [b"A"] * 100, partitions))
     aggregator.forget(0)
     aggregator.take(aggregator.parser.parse(raws[50:], [b"A"] * 50, partitions[50:]))
-    aggregator.settle()
+    aggregator.sums.settle()
     counts = [aggregator.builders[number]["A"].state.windows["5m"][T0].trade_count for number in (0, 1)]
     assert counts == [20, 50]
 
@@ -174,7 +174,7 @@ def test_a_stretch_sent_twice_is_dropped_in_one_step(monkeypatch: pytest.MonkeyP
     aggregator = Aggregator(("5m",), 0)
     for part in (log, log, log[100:400]):
         aggregator.take(aggregator.parser.parse([raw for *_, raw in part], [b"A"] * len(part), [0] * len(part)))
-    aggregator.settle()
+    aggregator.sums.settle()
     state = aggregator.builders[0]["A"].state
     assert (state.ids.duplicates, state.windows["5m"][T0].trade_count) == (499 + 300, 499)
 
