@@ -98,7 +98,8 @@ def set_passwords(inner: str, passwords: Mapping[str, str]) -> None:
     """Do what the user operator does when a secret changes."""
     info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
     made = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in passwords.items()]
-    for result in AdminClient({"bootstrap.servers": inner}).alter_user_scram_credentials(made).values():
+    admin = AdminClient({"bootstrap.servers": inner})
+    for result in admin.alter_user_scram_credentials(made).values():
         result.result(30)
 
 
