@@ -7,6 +7,8 @@
 # Everybody who logs in has two logins, NAME and NAME-b (the sets a and b), so that passwords change without anybody locked out. Servers
 # know both (secrets named …-logins); pods read the one in use (objects-ROLE, kafka-ROLE, mlflow-reader …), as the ConfigMap `logins` says.
 set -eu
+# shellcheck source=infra/k8s/versions.conf
+. "$(dirname "$0")/versions.conf"
 kubectl() { command kubectl ${CONTEXT:+--context "$CONTEXT"} "$@"; }
 plain='' print='' renew=''
 while :; do
@@ -95,9 +97,11 @@ for owner in mlflow airflow backup; do
 done
 # shellcheck disable=SC2086  # several words
 derive "$stages" postgres-logins $logins
-derive "$stages" postgres-backup "username=backup$second" "password=$(of "$logins" "backup$second-password")"
-mlflow_database=postgresql+psycopg2://mlflow$second:$(of "$logins" "mlflow$second-password")@postgres:5432
-airflow_database=postgresql+psycopg2://airflow$second:$(of "$logins" "airflow$second-password")@postgres.$stages:5432
+near=$POSTGRES far=$POSTGRES # from the stages' namespace, and from Airflow's
+[ "$POSTGRES" != postgres ] || far=postgres.$stages
+derive "$stages" postgres-backup "host=$near" "username=backup$second" "password=$(of "$logins" "backup$second-password")"
+mlflow_database=postgresql+psycopg2://mlflow$second:$(of "$logins" "mlflow$second-password")@$near:5432
+airflow_database=postgresql+psycopg2://airflow$second:$(of "$logins" "airflow$second-password")@$far:5432
 
 # Users of the object store; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
 make "$stages" objects "access-key=quantstream" "secret-key=$(random)"

@@ -223,8 +223,8 @@ def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None
     (workload,) = [o for o in of_kind(objects, "Deployment", "StatefulSet") if o["metadata"]["name"] == name]
     given = variables(workload)
     assert given["QUANTSTREAM_KAFKA__SECURITY"] == "SASL_SSL"
-    assert given["QUANTSTREAM_KAFKA__PASSWORD"] == {"secretKeyRef": {"name": f"kafka-{name}", "key": "password"}}
-    assert pod_labels(workload)["app.kubernetes.io/name"] == name  # the user's name is read from there
+    for setting, key in (("USER", "username"), ("PASSWORD", "password")):
+        assert given[f"QUANTSTREAM_KAFKA__{setting}"] == {"secretKeyRef": {"name": f"kafka-{name}", "key": key}}
 
 
 def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:

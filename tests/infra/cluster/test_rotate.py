@@ -67,11 +67,13 @@ def rotate(tmp_path: Path, cluster: Cluster, kubectl: Kubectl, environment: dict
         "PAUSE": "1",
     }
 
-    def run(refused: str = "", working: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        refused: str = "", working: str = "", folder: Path = K8S, takes: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         (tmp_path / "refused").write_text(refused)
         (tmp_path / "working").write_text(working)
-        command = [str(K8S / "rotate")]
-        return subprocess.run(command, env=environment | own, capture_output=True, text=True, timeout=600, check=False)
+        command, given = [str(folder / "rotate")], environment | own | {"POSTGRES_TAKES": takes}
+        return subprocess.run(command, env=given, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 
@@ -142,6 +144,19 @@ def test_stopped_anywhere_old_pods_and_new_ones_can_still_log_in_and_it_goes_on(
     done = rotate()
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(in_use(cluster).values()) <= known(cluster)
+    assert not set(before.values()) & known(cluster)
+
+
+def test_a_postgres_that_is_not_ours_is_waited_for(cluster: Cluster, rotate: Rotate, tmp_path: Path) -> None:
+    before, copy = in_use(cluster), tmp_path / "k8s"
+    shutil.copytree(K8S, copy)
+    text = (copy / "versions.conf").read_text()
+    (copy / "versions.conf").write_text(re.sub(r"^POSTGRES=\S+", "POSTGRES=db.example.com", text, flags=re.MULTILINE))
+    for step in ("renewed", "retired"):
+        stopped = rotate(folder=copy, takes="" if step == "renewed" else "renewed")
+        assert stopped.stderr.strip().endswith(f"then run this with POSTGRES_TAKES={step}")
+        assert step == "retired" or set(before.values()) <= known(cluster)
+    assert rotate(folder=copy, takes="retired").returncode == 0
     assert not set(before.values()) & known(cluster)
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import ast
+import re
+import shutil
+import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from infra.embedded.state import PROJECT
 from quantstream.messages.stages import STAGES
 from tests.infra.manifest_checks import secret_keys
-from tests.infra.manifests import TEMPLATED, Object, of_kind, render, secret_script, space, title, variables, walk
+from tests.infra.manifests import K8S, TEMPLATED, Object, of_kind, render, secret_script, space, title, variables, walk
 
 KAFKA = {"ingest", "aggregate", "detect", "sink", "score", "dashboard"}
 USERS = KAFKA | {"operations", "keda"}
@@ -64,6 +70,23 @@ def test_every_secret_has_just_the_holders_that_use_it() -> None:
         for name in held(one):
             found[space(one), name].add(one["metadata"].get("name") or one["metadata"]["generateName"])
     assert found == HOLDERS
+
+
+def test_postgres_may_be_somebody_elses(tmp_path: Path) -> None:
+    shutil.copy(K8S / "secrets.sh", tmp_path)
+    named = "POSTGRES=db.example.com"
+    text = (K8S / "versions.conf").read_text()
+    (tmp_path / "versions.conf").write_text(re.sub(r"^POSTGRES=\S+", named, text, flags=re.MULTILINE))
+    made = subprocess.run([tmp_path / "secrets.sh", "--print"], capture_output=True, text=True, check=True).stdout
+    held = {
+        (space(one), one["metadata"]["name"]): {key: b64decode(value).decode() for key, value in one["data"].items()}
+        for one in yaml.safe_load_all(made)
+        if one
+    }
+    assert "@db.example.com:5432/mlflow" in held["quantstream", "mlflow"]["database-uri"]
+    assert "@db.example.com:5432/mlflow_login" in held["quantstream", "mlflow"]["basic-auth"]
+    assert "@db.example.com:5432/airflow" in held["quantstream-airflow", "airflow-database"]["connection"]
+    assert held["quantstream", "postgres-backup"]["host"] == "db.example.com"
 
 
 def opened(stage: str) -> set[str]:

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SCRIPT = PROJECT / "infra" / "k8s" / "sources" / "services" / "base" / "mlflow-users.py"
 ADMIN, PASSWORD = "quantstream", "a-long-password-of-the-admin"
 NAME = "quantstream-risk"
+USERS = ("reader", "reader-b", "trainer", "trainer-b")
 Login = Callable[[str, str], None]
 
 
@@ -43,7 +44,7 @@ def variables() -> dict[str, Any]:
 
 def make_users(folder: Path, **others: str) -> None:
     """Run what the pod runs before its server."""
-    given = {f"{user.upper()}_PASSWORD": password(user) for user in ("reader", "trainer")} | others
+    given = {f"{user.upper().replace('-', '_')}_PASSWORD": password(user) for user in USERS} | others
     given["MLFLOW_AUTH_CONFIG_PATH"] = str(folder / "basic_auth.ini")
     given |= {"MODELS": variables()["MODELS"], "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder / 'mlflow.db'}"}
     command = [sys.executable, str(SCRIPT)]
@@ -111,16 +112,17 @@ def test_the_pod_makes_every_model_that_the_code_asks_for() -> None:
     assert set(variables()["MODELS"].split(",")) == set(MODEL_NAMES)
 
 
-@pytest.mark.parametrize("user", ["reader", "trainer"])
+@pytest.mark.parametrize("user", USERS)
 def test_of_a_registry_without_a_model_it_is_known_that_there_is_none(url: str, login: Login, user: str) -> None:
     login(user, password(user))
     assert Registry(url).alias_version("quantstream-anomaly", CHAMPION) is None
 
 
+@pytest.mark.parametrize("user", ["trainer", "trainer-b"])
 def test_the_trainer_registers_explains_and_promotes_also_what_others_made(
-    url: str, login: Login, of_the_admin: str, risk: base.Model
+    url: str, login: Login, of_the_admin: str, risk: base.Model, user: str
 ) -> None:
-    login("trainer", password("trainer"))
+    login(user, password(user))
     registry, version = Registry(url), register(url, risk)
     for each in (of_the_admin, version):
         registry.explain(NAME, each, ["as good as any"], promoted=True)
@@ -151,7 +153,7 @@ def test_the_reader_loads_the_champion_and_changes_nothing(
     assert registry.champions() == {NAME: of_the_admin}
 
 
-@pytest.mark.parametrize("user", ["reader", "trainer"])
+@pytest.mark.parametrize("user", USERS)
 def test_only_the_administrator_makes_users(url: str, user: str) -> None:
     asked = {"username": "another", "password": "a-long-password-of-another"}
     place = f"{url}/api/2.0/mlflow/users/create"
@@ -175,3 +177,18 @@ def test_a_password_that_was_changed_is_taken_over_at_the_next_start(url: str, f
     assert requests.get(place, auth=("reader", "another-long-password"), timeout=30).status_code == 200
     make_users(folder)
     assert requests.get(place, auth=("reader", password("reader")), timeout=30).status_code == 200
+
+
+def test_while_passwords_are_rotated_the_old_login_and_the_new_one_are_good(url: str, folder: Path) -> None:
+    place = f"{url}/api/2.0/mlflow/registered-models/search"
+
+    def answers(user: str, secret: str) -> bool:
+        return requests.get(place, auth=(user, secret), timeout=30).status_code == 200
+
+    make_users(folder, READER_B_PASSWORD="another-long-password")
+    assert answers("reader", password("reader"))
+    assert answers("reader-b", "another-long-password")
+    make_users(folder, READER_B_PASSWORD="another-long-password", READER_PASSWORD="that-nobody-is-told")
+    assert not answers("reader", password("reader"))
+    assert answers("reader-b", "another-long-password")
+    make_users(folder)
