@@ -199,6 +199,12 @@ def test_the_table_of_features_is_current() -> None:
     assert page.read_text(encoding="utf-8") == table.markdown(), "run: python -m ml features > docs/FEATURES.md"
 
 
+def test_every_feature_of_the_table_is_computed_warmed_up_for_and_in_the_hash() -> None:
+    """A definition added below `NAMES` would be in none of them, and champions would stay."""
+    assert features.NAMES == tuple(features.DEFINITIONS) == tuple(BATCH.columns)
+    assert max(one.back for one in features.DEFINITIONS.values()) == features.WARMUP
+
+
 def test_every_feature_has_its_words_and_unit() -> None:
     assert {name for name, one in features.DEFINITIONS.items() if not (one.words and one.unit and one.source)} == set()
 
