@@ -67,4 +67,4 @@ WATCHED = {  # where a stage that is not named is not watched, and nothing else 
 def test_every_stage_is_watched_wherever_stages_are_listed(path: str) -> None:
     listed = re.search(WATCHED[path], (STREAMING.parent / path).read_text(encoding="utf-8"), re.MULTILINE)
     assert listed, f"no list of stages in {path}"
-    assert set(STAGES) - set(re.findall(r"[a-z]+", listed[1])) == set()
+    assert set(STAGES) - set(re.findall(r"[a-z]+", listed[1])) == set(), f"{path} does not name them"
