@@ -69,8 +69,9 @@ def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:
 
 def named(objects: Sequence[Object], kind: str, name: str) -> Object:
     """Return one object."""
-    (found,) = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
-    return found
+    found = [one for one in objects if one["kind"] == kind and one["metadata"]["name"] == name]
+    assert len(found) == 1, f"{len(found)} objects {kind}/{name}, not one: see infra/k8s/sources"
+    return found[0]
 
 
 def pod(workload: Object) -> Object:

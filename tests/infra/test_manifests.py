@@ -68,8 +68,11 @@ def test_no_secret_is_in_a_manifest(system: list[Object]) -> None:
 
 
 def stage(objects: list[Object], name: str) -> Object:
-    (found,) = [one for one in objects if one["metadata"].get("labels", {}).get("quantstream.io/stage") == name]
-    return found
+    found = [one for one in objects if one["metadata"].get("labels", {}).get("quantstream.io/stage") == name]
+    assert len(found) == 1, (
+        f"{len(found)} workloads of the stage {name}, not one: infra/k8s/sources/services/base/{name}.yaml"
+    )
+    return found[0]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -220,7 +223,9 @@ def test_production_survives_the_loss_of_a_node() -> None:
 @pytest.mark.parametrize("name", [*STAGES, "dashboard"])
 def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None:
     objects = render("prod")
-    (workload,) = [o for o in of_kind(objects, "Deployment", "StatefulSet") if o["metadata"]["name"] == name]
+    workloads = [o for o in of_kind(objects, "Deployment", "StatefulSet") if o["metadata"]["name"] == name]
+    assert len(workloads) == 1, f"{len(workloads)} workloads {name}, not one: infra/k8s/sources/services/base"
+    (workload,) = workloads
     given = variables(workload)
     assert given["QUANTSTREAM_KAFKA__SECURITY"] == "SASL_SSL"
     for setting, key in (("USER", "username"), ("PASSWORD", "password")):

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantstream.core.accounts import Account
 from quantstream.core.candle import Candle
-from quantstream.core.candle_builder import CandleBuilder
+from quantstream.core.candle_builder import MAX_TOUCHED_WINDOWS, CandleBuilder
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import BadRecord
-from quantstream.core.partial_sums import SymbolState
+from quantstream.core.partial_sums import SymbolState, Window
 from quantstream.core.time import MINUTE, SECOND, interval_length
 from quantstream.core.trade import Trade
 from quantstream.messages.payloads import decode, encode
@@ -332,3 +333,119 @@ def test_a_correction_of_flat_windows_is_told_by_the_next_heartbeat_too() -> Non
     corrected = builder.heartbeat(T0 + 30 * MINUTE + 1)
     assert [(c.opened_at - T0) // MINUTE for c in corrected] == [5, 10, 15, 20, 25]
     assert {(c.close, c.revision, c.is_complete) for c in corrected} == {(200 * UNIT, 1, True)}
+
+
+def test_before_anything_closed_an_earlier_trade_begins_an_earlier_window_unless_that_is_due() -> None:
+    for latest_at, expected in ((T0 + 5 * MINUTE + LATENESS - 1, 0), (T0 + 5 * MINUTE + LATENESS, 1)):
+        builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+        builder.add(trade(10, latest_at))
+        assert builder.add(trade(9, T0 + MINUTE)) == []
+        assert builder.state.late_trades == expected
+        assert (T0 in builder.state.windows["5m"]) is not expected
+
+
+def test_what_closed_stays_the_beginning_though_more_lateness_is_allowed_after_a_restart() -> None:
+    first = CandleBuilder("BTCUSDT", ("5m",), 0)
+    first.add(trade(10, T0 + MINUTE))
+    assert [candle.opened_at for candle in first.heartbeat(T0 + 5 * MINUTE)] == [T0]
+    second = CandleBuilder("BTCUSDT", ("5m",), 20 * MINUTE, first.state)
+    assert second.add(trade(9, T0 - SECOND)) == []
+    assert (second.state.late_trades, second.state.lost, list(second.state.windows["5m"])) == (1, 1, [T0])
+
+
+def test_a_trade_of_a_window_that_was_dropped_with_trades_in_it_is_late() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), 0)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    builder.heartbeat(T0 + 60 * MINUTE)
+    assert builder.add(trade(2, T0 + 2 * MINUTE)) + builder.heartbeat(T0 + 60 * MINUTE + 1) == []
+    assert (builder.state.late_trades, T0 in builder.state.windows["5m"]) == (1, False)
+
+
+def test_a_gap_fill_dated_into_a_dropped_window_is_late_and_makes_none() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), 0)
+    builder.heartbeat(T0 - 1)
+    for number, at in ((1, T0), (3, T0 + SECOND), (4, T0 + 60 * MINUTE)):
+        builder.add(trade(number, at))
+    assert builder.add(trade(2, T0 + 20 * MINUTE)) == []
+    assert (builder.state.late_trades, T0 + 20 * MINUTE in builder.state.windows["5m"]) == (1, False)
+
+
+@pytest.mark.parametrize(("silent", "late"), [(MAX_TOUCHED_WINDOWS, 0), (MAX_TOUCHED_WINDOWS + 1, 1)])
+def test_flat_windows_are_opened_again_for_a_day_and_no_longer(silent: int, late: int) -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), 0)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    builder.heartbeat(T0 + (1 + silent) * 5 * MINUTE)
+    builder.add(trade(2, T0 + 6 * MINUTE))
+    assert builder.state.late_trades == late
+
+
+def test_a_late_trade_at_the_price_before_it_revises_its_own_windows_and_leaves_the_flat_ones_as_they_were() -> None:
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m"), 0)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    builder.heartbeat(T0 + 30 * MINUTE)
+    builder.add(trade(2, T0 + 7 * MINUTE))
+    again = builder.state.windows["5m"][T0 + 10 * MINUTE]
+    assert again == Window(T0 + 10 * MINUTE, 100 * UNIT, 100 * UNIT, 100 * UNIT, 100 * UNIT, revision=0)
+    corrected = builder.heartbeat(T0 + 30 * MINUTE + 1)
+    assert [(c.interval, (c.opened_at - T0) // MINUTE, c.trade_count) for c in corrected] == [
+        ("1m", 7, 1),
+        ("5m", 5, 1),
+    ]
+
+
+def test_a_window_whose_gap_was_forgotten_stays_incomplete_though_all_else_is_filled() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS, max_gaps=1)
+    builder.heartbeat(T0 - 1)
+    for number in (0, 2, 4):  # 1 is given up when 3 is missing, too
+        builder.add(trade(number, T0 + number * SECOND))
+    builder.add(trade(3, T0 + 3 * SECOND))
+    builder.add(trade(5, T0 + 6 * MINUTE))
+    closed = builder.heartbeat(T0 + 10 * MINUTE + LATENESS)
+    assert builder.state.ids.open_gaps == []
+    assert builder.state.windows["5m"][T0].is_damaged
+    assert not builder.state.windows["5m"][T0 + 5 * MINUTE].is_damaged
+    assert closed[-1].is_complete
+
+
+def test_a_gap_of_several_trades_makes_one_revision_when_the_last_has_come() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0))
+    builder.add(trade(4, T0 + 4 * SECOND))
+    assert [c.is_complete for c in builder.heartbeat(T0 + 7 * MINUTE)] == [False]
+    assert builder.add(trade(2, T0 + 2 * SECOND)) == []
+    (revised,) = builder.add(trade(3, T0 + 3 * SECOND))
+    assert (revised.revision, revised.trade_count, revised.is_complete) == (1, 4, True)
+
+
+def test_a_gap_over_two_windows_completes_both_when_it_is_filled_in_one() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.heartbeat(T0 - 1)
+    builder.add(trade(1, T0 + 4 * MINUTE))
+    builder.add(trade(3, T0 + 6 * MINUTE))
+    assert [c.is_complete for c in builder.heartbeat(T0 + 11 * MINUTE)] == [False, False]
+    revised = builder.add(trade(2, T0 + 4 * MINUTE + SECOND))
+    assert [(c.opened_at - T0, c.revision, c.is_complete) for c in revised] == [(0, 1, True), (5 * MINUTE, 1, True)]
+
+
+def test_a_trade_from_before_the_log_revises_its_window_at_once() -> None:
+    builder = CandleBuilder("BTCUSDT", ("5m",), LATENESS)
+    builder.add(trade(50, T0 + MINUTE))
+    builder.add(trade(51, T0 + 6 * MINUTE))
+    builder.heartbeat(T0 + 11 * MINUTE)
+    revised = builder.add(trade(49, T0 + 30 * SECOND))
+    assert [(c.opened_at, c.revision, c.trade_count, c.is_complete) for c in revised] == [(T0, 1, 2, False)]
+
+
+def test_heartbeats_are_passed_in_the_account_and_trades_stored_duplicate_or_refused() -> None:
+    builder = CandleBuilder("BTCUSDT", ("1m", "5m"), 0)
+    builder.heartbeat(T0 - 1)
+    for number, at in ((1, T0), (1, T0), (2, T0 + SECOND)):
+        builder.add(trade(number, at))
+    for minute in (60, 60, 61):
+        builder.heartbeat(T0 + minute * MINUTE)
+    builder.add(trade(3, T0 + 2 * SECOND))  # no window has room for it
+    assert builder.state.settle() == Account(stored=2, duplicate=1, refused=1, passed=4)

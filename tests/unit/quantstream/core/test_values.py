@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import BEYOND, MAX_DIGITS, UNIT, to_units, units_decimal, units_text
 from quantstream.core.errors import BadRecord, Misconfigured
-from quantstream.core.time import EARLIEST, INTERVALS, LATEST, MINUTE, interval_length, window_start
+from quantstream.core.time import DAY, EARLIEST, INTERVALS, LATEST, MINUTE, interval_length, window_start
 from quantstream.core.trade import MAX_QUOTE, MAX_SINGLES, MAX_UNITS, Trade, is_symbol
 
 T0 = 1_723_161_600_000_000
@@ -45,6 +45,8 @@ def test_what_is_no_plain_decimal_is_refused(text: str) -> None:
 def test_more_decimals_than_there_is_room_for_are_refused() -> None:
     with pytest.raises(BadRecord, match="has more than 8 decimals"):
         to_units("0.000000001")
+    with pytest.raises(BadRecord, match="has more than 8 decimals"):
+        to_units("0.00000000X")
 
 
 @given(st.integers(EARLIEST, LATEST), st.sampled_from(sorted(INTERVALS)))
@@ -53,6 +55,11 @@ def test_a_window_begins_on_its_boundary_and_holds_its_time(at: int, interval: s
     start = window_start(at, length)
     assert start % length == 0
     assert start <= at < start + length
+
+
+def test_every_interval_divides_a_day_for_the_exchange_cuts_weeks_and_months_elsewhere() -> None:
+    """Its weeks open on Mondays, the epoch was a Thursday: candles of a longer interval would equal none of its klines."""
+    assert {name for name, length in INTERVALS.items() if DAY % length or window_start(DAY, length) != DAY} == set()
 
 
 def test_an_interval_that_is_not_offered_is_said_with_those_that_are() -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantstream import features
-from quantstream.core import rolling
 from quantstream.core.errors import DataRejected
 from quantstream.features import releases, table
 from tests.unit.ml import markets
@@ -199,6 +198,12 @@ def test_the_table_of_features_is_current() -> None:
     assert page.read_text(encoding="utf-8") == table.markdown(), "run: python -m ml features > docs/FEATURES.md"
 
 
+def test_every_feature_of_the_table_is_computed_warmed_up_for_and_in_the_hash() -> None:
+    """A definition added below `NAMES` would be in none of them, and champions would stay."""
+    assert features.NAMES == tuple(features.DEFINITIONS) == tuple(BATCH.columns)
+    assert max(one.back for one in features.DEFINITIONS.values()) == features.WARMUP
+
+
 def test_every_feature_has_its_words_and_unit() -> None:
     assert {name for name, one in features.DEFINITIONS.items() if not (one.words and one.unit and one.source)} == set()
 
@@ -250,55 +255,6 @@ def test_schedules_hold_each_time_once_on_working_days_and_end_together() -> Non
             "Friday",
         }
         assert times[-1].date() > releases.KNOWN_UNTIL - timedelta(days=31)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.integers(1, 60))
-def test_window_sums_are_right_and_do_not_depend_on_where_the_array_starts(values: list[float], window: int) -> None:
-    array = np.array(values)
-    sums = rolling.window_sum(array, window)
-    for i in range(len(array)):
-        if i + 1 < window:
-            assert np.isnan(sums[i])
-        else:
-            part = array[i + 1 - window : i + 1]
-            assert sums[i] == pytest.approx(part.sum(), abs=1e-6)
-            assert rolling.window_sum(part, window)[-1] == sums[i]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=90),
-    st.integers(1, 60),
-    st.integers(1, 90),
-    st.integers(0, 2),
-)
-def test_the_last_rows_alone_and_side_by_side_equal_those_of_the_whole(
-    values: list[float], window: int, rows: int, unknown: int
-) -> None:
-    array = np.array(values)
-    array[:unknown] = np.nan
-    both = np.stack([array, array[::-1]])
-    rows = min(rows, len(array))
-    for function in (rolling.window_sum, rolling.window_max):
-        whole = np.stack([function(one, window) for one in both])
-        assert np.array_equal(function(both, window, rows), whole[:, -rows:], equal_nan=True)
-    whole = rolling.window_mean(array, window, unknown)
-    assert np.array_equal(rolling.window_mean(array, window, unknown, rows), whole[-rows:], equal_nan=True)
-    assert np.array_equal(rolling.lag(both, 2)[0], rolling.lag(array, 2), equal_nan=True)
-
-
-def test_quantiles_of_the_last_rows_equal_those_of_all_rows() -> None:
-    values = np.random.default_rng(1).normal(size=700)
-    values[::17] = np.nan
-    every = rolling.window_quantile(values, 500, 0.9)
-    last = rolling.window_quantile(values, 500, 0.9, rows=40)
-    assert last.shape == (40,)
-    assert np.array_equal(every[-40:], last)
-    whole = rolling.window_quantile(np.nan_to_num(values), 500, 0.9)
-    both = rolling.window_quantile(np.stack([values, np.nan_to_num(values)]), 500, 0.9, rows=40)
-    assert np.array_equal(both, np.stack([every, whole])[:, -40:])
-    assert every[-1] == pytest.approx(np.nanquantile(values[-500:], 0.9), rel=1e-12)
 
 
 @pytest.mark.data

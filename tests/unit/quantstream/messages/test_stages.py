@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,20 @@ def test_who_puts_records_aside_may_write_dead_letters(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_may_tell_operators(stage: str) -> None:
     assert EVENTS in STAGES[stage].writes
+
+
+WATCHED = {  # where a stage that is not named is not watched, and nothing else says so
+    "infra/monitor/parts/options.bash": r"^readonly STAGES='([\w,]+)'$",
+    "infra/k8s/sources/services/base/kustomization.yaml": r"QUANTSTREAM_STAGES=(.*)$",
+    "infra/k8s/sources/monitoring/rules.yaml": r'up\{job=~"([\w|]+)"\} == 0',
+    "infra/k8s/sources/monitoring/dashboards/platform.json": r'sum\(up\{job=~\\"([\w|]+)\\"\}\)',
+    "infra/k8s/sources/namespace/priorities.yaml": r"^description: ([\w, ]+); the market does not wait",
+    "README.md": r"`<stage>` is one of `([\w ]+)`",
+}
+
+
+@pytest.mark.parametrize("path", WATCHED)
+def test_every_stage_is_watched_wherever_stages_are_listed(path: str) -> None:
+    listed = re.search(WATCHED[path], (STREAMING.parent / path).read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed, f"no list of stages in {path}"
+    assert set(STAGES) - set(re.findall(r"[a-z]+", listed[1])) == set(), f"{path} does not name them"

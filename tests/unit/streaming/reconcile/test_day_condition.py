@@ -6,11 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from quantstream.core.accounts import Account, newest_of_each
-from quantstream.core.day_condition import DayProof, account_trouble
+from quantstream.core.accounts import newest_of_each
 from quantstream.core.time import DAY, MINUTE
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, utc
@@ -35,8 +33,6 @@ TRADES = walk()
 CANDLES = live_candles(TRADES)
 END = T0 + 12 * STEP
 NOW = END + STEP // 2
-WHOLE_DAY = DayProof("A", 0, equal=288, trades=10)
-replace = msgspec.structs.replace
 
 
 @pytest.fixture
@@ -52,34 +48,6 @@ def kept(lake: Lake, now: int = NOW, symbols: tuple[str, ...] = (SYMBOL,), start
     proof = verify(lake, Exchange(FakeRest(CANDLES, now)), symbols, start=start)
     made = keep_accounts(lake, proof.days, now)
     return {(row["symbol"], row["day"].date().isoformat()): (row["condition"], row["why"]) for row in made}
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, ("whole", "")),
-        ({"is_over": False}, ("pending", "the day is not over")),
-        ({"equal": 287, "pending": 1}, ("pending", "candles on their way: 1")),
-        ({"equal": 286, "unproved": 2}, ("pending", "candles that nothing could be compared with: 2")),
-        ({"equal": 287, "missing": 1}, ("degraded", "1 of 288 candles are missing")),
-        ({"equal": 286, "incomplete": 2}, ("degraded", "2 candles are incomplete")),
-        ({"missing": 1, "missing_trades": 9}, ("degraded", "1 of 289 candles are missing; 9 ids of trades are missing")),
-        ({"equal": 287, "different": 1}, ("degraded", "1 candles differ from their trades or from the exchange's klines")),
-        ({"duplicate": 3, "is_over": False}, ("degraded", "3 rows are there twice")),
-        ({"equal": 0, "trades": 0, "missing": 288}, ("missing", "none of 288 candles is there")),
-    ],
-)  # fmt: skip
-def test_the_condition_and_why(changes: dict[str, Any], expected: tuple[str, str]) -> None:
-    assert replace(WHOLE_DAY, **changes).judged() == expected
-
-
-def test_an_account_that_does_not_close_or_agree_with_the_table_degrades_the_day() -> None:
-    assert account_trouble(Account(read=3, stored=3), 3) == ""
-    assert account_trouble(Account(read=3, stored=3), 4) == "the table holds 4 rows, the sink has stored 3"
-    off = account_trouble(Account(read=3, stored=2), 2)
-    assert off.startswith("the sink's account does not close: 3 read, but 2 stored")
-    assert WHOLE_DAY.judged(off) == ("degraded", off)
-    assert account_trouble(None, 5) == ""  # a lake of before, which the sink has not opened yet
 
 
 def test_the_day_that_goes_on_is_pending_and_the_one_before_is_whole(lake: Lake) -> None:
