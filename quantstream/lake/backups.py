@@ -77,7 +77,8 @@ def back_up(source: FileSystem, found: Collection, kept: FileSystem, now: dateti
         stamps = stamps_of(kept)
         before = {one.kept_as: one.digest for one in _manifest(kept, stamps[-1])[0]} if stamps else {}
         there = _pool(kept)
-        pieces, missing = [], []
+        pieces: list[Piece] = []
+        missing: list[Piece] = []
         for one in found.pieces:
             is_kept = one.kept_as in before and one.kept_as in there and there[one.kept_as].size == one.size
             (pieces if is_kept else missing).append(replace(one, digest=before.get(one.kept_as, "")))
