@@ -50,12 +50,13 @@ def one_by_one(builder: CandleBuilder, log: Log) -> list[Candle]:
 
 def by_sums(builder: CandleBuilder, log: Log) -> list[Candle]:
     """Add what lies within the builder's bounds as sums, as many at once as there are, and all else by itself."""
-    candles, place = list[Candle](), 0
+    candles, place, has_begun = list[Candle](), 0, False
     while place < len(log):
         item = log[place]
         if isinstance(item, int):
             candles += builder.heartbeat(item)
-        elif builder.begin(item.first_number, item.traded_at):
+        elif not has_begun and builder.begin(item.first_number, item.traded_at):
+            has_begun = True
             continue
         else:
             bounds = builder.bounds()
