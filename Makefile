@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 COVERED := tests/unit/quantstream/core tests/unit/quantstream/features tests/unit/quantstream/decode tests/unit/ml/evaluation \
-	tests/unit/streaming/aggregate tests/unit/streaming/reconcile/test_day_condition.py
+	tests/unit/streaming/aggregate
 .DEFAULT_GOAL := help
 .PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check coverage versions lock clean images pods manifests promtool monitor audit docs
 

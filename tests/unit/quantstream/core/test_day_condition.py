@@ -76,6 +76,9 @@ def test_a_day_has_what_was_found_and_what_should_have_been() -> None:
         (MIDNIGHT + 6 * HOUR, MIDNIGHT + 8 * HOUR + STEP, [STEP], (13, 12)),
         (MIDNIGHT + 6 * HOUR, MIDNIGHT + 6 * HOUR + ON_ITS_WAY, [STEP], (0, 12)),
         (MIDNIGHT + 6 * HOUR, MIDNIGHT + 6 * HOUR, [STEP], (0, 0)),
+        (MIDNIGHT + 6 * HOUR, MIDNIGHT + 8 * HOUR, [STEP, HOUR], (13, 13)),
+        (MIDNIGHT + 6 * HOUR + MINUTE, MIDNIGHT + 8 * HOUR, [STEP], (11, 12)),  # what is covered in part is
+        (MIDNIGHT + 7 * HOUR + 31 * MINUTE, MIDNIGHT + 8 * HOUR, [STEP], (0, 5)),
         (MIDNIGHT, MIDNIGHT - HOUR, [STEP], (0, 0)),  # a day to come
         (MIDNIGHT, MIDNIGHT + DAY + ON_ITS_WAY // 2, [STEP], (288 - 6, 6)),
     ],

@@ -109,6 +109,12 @@ def test_quantiles_lie_linearly_between_the_known_values_and_need_enough_of_them
     assert np.isnan(rolling.quantiles(np.array([*range(1, 9), NAN, NAN]), 0.5))
     both = rolling.quantiles(np.stack([ten, ten[::-1] + 1]), 0.25)
     assert np.array_equal(both, [3.0, 4.0])
+    assert np.shape(rolling.quantiles(ten, 0.25)) == ()
+    cube = np.stack([np.stack([ten, ten + 1]), np.stack([ten + 2, ten[::-1] + 3])])
+    assert np.array_equal(rolling.quantiles(cube, 0.25), [[3.0, 4.0], [5.0, 6.0]])
+    known = np.array([[4.0, 1.0, 3.0, 2.0], [90.0, 60.0, 70.0, 80.0]])
+    assert np.array_equal(rolling.quantiles(known, 0.5), [2.5, 75.0])
+    assert np.array_equal(rolling.quantiles(known, 1 / 3), [2.0, 70.0])
 
 
 @pytest.mark.parametrize("rows", [None, 3, 20])
@@ -119,3 +125,4 @@ def test_quantiles_of_windows_begin_with_the_first_whole_one_that_is_defined(row
     whole[10] = 5.5
     assert np.array_equal(found, whole[-len(found) :], equal_nan=True)
     assert np.isnan(rolling.window_quantile(values, 13, 0.5, rows=rows)).all()
+    assert rolling.window_quantile(values[:10], 10, 0.5, rows=rows)[-1] == 4.5

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,12 +53,13 @@ def one_by_one(builder: CandleBuilder, log: Log) -> list[Candle]:
 
 def by_sums(builder: CandleBuilder, log: Log) -> list[Candle]:
     """Add what lies within the builder's bounds as sums, as many at once as there are, and all else by itself."""
-    candles, place = list[Candle](), 0
+    candles, place, has_begun = list[Candle](), 0, False
     while place < len(log):
         item = log[place]
         if isinstance(item, int):
             candles += builder.heartbeat(item)
-        elif builder.begin(item.first_number, item.traded_at):
+        elif not has_begun and builder.begin(item.first_number, item.traded_at):
+            has_begun = True
             continue
         else:
             bounds = builder.bounds()
@@ -100,6 +104,31 @@ def test_sums_give_the_candles_and_the_state_of_trade_by_trade(log: Log, latenes
     assert by_sums(summing, log) == one_by_one(plain, log)
     assert msgspec.to_builtins(summing.state) == msgspec.to_builtins(plain.state)
     assert summing.open_candles() == plain.open_candles()
+
+
+def test_sums_merge_in_any_order_to_those_of_all_their_trades() -> None:
+    rng = random.Random(5)
+    trades = [
+        trade(number, T0 + number, rng.randint(1, 10**4), rng.randint(0, 10**4), rng.random() < 0.5)
+        for number in range(40)
+    ]
+    expected = Window(T0)
+    for item in trades:
+        expected.add(item)
+    for _ in range(20):
+        cuts = [0, *sorted(rng.sample(range(1, 40), 5)), 40]
+        parts = []
+        for begin, end in pairwise(cuts):
+            parts.append(Window(T0 + begin))
+            for item in rng.sample(trades[begin:end], end - begin):
+                parts[-1].add(item)
+        rng.shuffle(parts)
+        merged = parts[0].copied_to(T0)
+        for part in parts[1:]:
+            merged.merge(part)
+        empty = Window(T0)
+        empty.merge(merged)
+        assert merged == empty == expected
 
 
 def test_a_log_begins_with_sums_once_and_not_before_what_is_known() -> None:
