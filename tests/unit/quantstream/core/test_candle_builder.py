@@ -388,7 +388,7 @@ def test_a_late_trade_at_the_price_before_it_revises_its_own_windows_and_leaves_
     builder.heartbeat(T0 + 30 * MINUTE)
     builder.add(trade(2, T0 + 7 * MINUTE))
     again = builder.state.windows["5m"][T0 + 10 * MINUTE]
-    assert again == Window(T0 + 10 * MINUTE, *[100 * UNIT] * 4, revision=0)
+    assert again == Window(T0 + 10 * MINUTE, 100 * UNIT, 100 * UNIT, 100 * UNIT, 100 * UNIT, revision=0)
     corrected = builder.heartbeat(T0 + 30 * MINUTE + 1)
     assert [(c.interval, (c.opened_at - T0) // MINUTE, c.trade_count) for c in corrected] == [
         ("1m", 7, 1),
