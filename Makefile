@@ -7,7 +7,7 @@ ARGS ?=
 COVERED := tests/unit/quantstream/core tests/unit/quantstream/features tests/unit/quantstream/decode tests/unit/ml/evaluation \
 	tests/unit/streaming/aggregate
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check coverage versions lock clean images pods manifests promtool monitor audit docs
+.PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check coverage mutants versions lock clean images pods manifests promtool monitor audit docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ coverage: $(STAMP) ## Lines and branches of the pure parts that unit tests reach
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest --cov -q -n 2 -m "not broker" $(COVERED) $(ARGS)
 	@for part in core features decode; do $(BIN)/coverage report --include "quantstream/$$part/*" || exit 1; done
 	@$(BIN)/coverage report --include "ml/evaluation/*"
+
+mutants: $(STAMP) ## Change the core in a thousand small ways; its tests must notice: docs/MUTANTS.md (an hour; ARGS='*trade_ids*' for some)
+	@infra/mutants.sh $(VENV) $(ARGS)
 
 versions: ## `make check` on every Python that README names, each in an environment of its own under build/
 	@infra/versions.sh $(ARGS)
