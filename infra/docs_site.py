@@ -24,7 +24,7 @@ SECTIONS = {
     "Models": ("docs/MODELS.md", "docs/FEATURES.md", "expectations/README.md", "mlruns/README.md"),
     "Operations": ("infra/RUNBOOK.md", "infra/SCALING.md", "infra/k8s/README.md", "docs/SECURITY.md"),
     "Simulated exchange": ("streaming/exchange/README.md",),
-    "Measurements": ("bench/README.md", "bench/RESULTS.md"),
+    "Measurements": ("bench/README.md", "bench/RESULTS.md", "docs/MUTANTS.md"),
     "Decisions": ("docs/decisions/README.md", "docs/decisions/2*.md"),
 }
 ASSETS = ("LICENSE", "docs/*.png", "bench/*.svg")
