@@ -32,7 +32,7 @@ def test_what_is_wildly_off_is_stretched_to_the_bound_and_no_further(spread: flo
     assert np.allclose(stretched, bound**0.7 * TOO_NARROW[:1], rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("came", [0, 1])
+@pytest.mark.parametrize("outcomes", [0, 1])
 def test_a_probability_that_was_always_wrong_is_shifted_by_one_logit_and_no_further(outcomes: int) -> None:
     predicted = np.tile([0.5, 0.5], (COUNT, 1))
     corrected = online_correction.shifted(predicted, np.full(COUNT, float(outcomes)), 12, rows=1)

@@ -31,7 +31,7 @@ def test_a_lake_goes_and_comes_back(lake: Lake, tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "said"),
+    ("argv", "code", "output"),
     [
         (["backup", "models", "--backups", "B"], 2, "say where the models are, with --of URL"),
         (["backup", "lake", "--backups", "B", "--keep-days", "0"], 2, "'0' is not a number of days; write 1 to 3650"),
