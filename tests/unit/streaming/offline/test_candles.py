@@ -492,7 +492,7 @@ def _names_columns(line: str) -> bool:
         False,
     )
 )
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_done_to_a_good_file_the_account_adds_up(
     given_texts: tuple[list[str], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
