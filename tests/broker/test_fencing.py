@@ -44,11 +44,14 @@ def test_an_aggregator_that_stood_still_while_another_took_over_writes_no_second
     market.feed(150)  # some of it may be in the zombie's hands, uncommitted
     replicas.signal("zombie", signal.SIGSTOP)
     market.feed(100)
-    successors = [replicas.start("aggregate", "successor", instance)]
+    successors = [replicas.start("aggregate", "successor 0", instance)]
 
     def reaches(candles: int) -> bool:
-        """Tell whether so many are there; a successor that ended is started again, as every supervisor does."""
+        """Tell whether so many are there; a successor that ended and said so is started again, as every supervisor does."""
         if successors[-1].poll() is not None:
+            name = f"successor {len(successors) - 1}"
+            told = json.loads(replicas.output(name).strip().splitlines()[-1])
+            assert (told["level"], told["message"]) == ("error", "stage ends"), told
             successors.append(replicas.start("aggregate", f"successor {len(successors)}", instance))
         return market.count() == candles
 
