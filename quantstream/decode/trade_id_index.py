@@ -79,6 +79,10 @@ class TradeIdIndex(SymbolNumbers):
         self.settle()
         return self._sequences.setdefault(partition, {})
 
+    def count(self, partition: int) -> int:
+        """Return how many symbols of a partition are known."""
+        return len(self._sequences.get(partition, ()))
+
     def restore(self, partition: int, sequences: Mapping[str, Sequence]) -> None:
         """Go on from these sequences of a partition."""
         self.forget(partition)

@@ -71,7 +71,7 @@ class DetectStage(PartitionedStage):
             "shallow_windows_total", "symbols whose windows could not be filled up after a restart"
         )
         self.new_from: dict[Partition, int] = {}  # of partitions whose windows are being filled again
-        self.begun: dict[Partition, int] = {}  # where that filling began
+        self.begun: dict[Partition, int] = {}  # where that filling began, of partitions that hold more before it
         self.offsets: dict[Partition, int] = {}
         self.tally, self.books = Tally(self.detector.parser.symbols), Accounts[int]()
         self.awaiting: list[Account] = []  # accounts of judged trades that are not committed
@@ -99,8 +99,15 @@ class DetectStage(PartitionedStage):
     def _take(self, messages: list[Message]) -> None:
         values, keys, partitions = contents(messages)
         columns = self.detector.parser.parse(values, keys, partitions)
+        known = {part: self.detector.id_index.count(part[1]) for part in self.begun}
         new, features = self.detector.rows(columns)
         self._count(columns, keys)
+        if known and (back := self._goes_back(known, messages)):
+            ours, kept = ~np.isin(partitions, back), ~np.isin(columns.partition[new], back)
+            new, features = new[kept], features[kept]
+            messages, partitions = [messages[row] for row in np.flatnonzero(ours).tolist()], partitions[ours]
+            if not messages:
+                return
         self.offsets |= next_offsets(messages, partitions)
         self.received_at = header_texts(messages[-1]).get(HEADER_RECEIVED_AT, "")
         model, odd = self.model(), list[Ints]()
@@ -134,17 +141,35 @@ class DetectStage(PartitionedStage):
             self._count(columns, keys)
             self.tally.add("passed", columns.partition[new], columns.code[new], keys, new)
         for part in [part for part in fresh if part in self.new_from]:
-            if self._goes_deeper(part):
+            if self._goes_deeper(part, self.detector.short(part[1])):
                 del fresh[part]  # they come again
             else:
                 del self.new_from[part]
         return [message for of_part in fresh.values() for message in of_part]
 
-    def _goes_deeper(self, part: Partition) -> bool:
+    def _goes_back(self, known: Mapping[Partition, int], messages: Sequence[Message]) -> list[int]:
+        """Return the partitions that are read again because a symbol came that had no trade in what was read of them.
+
+        `known` is how many symbols each had before these messages.
+        """
+        back = list[int]()
+        for part, count in known.items():
+            if self.detector.id_index.count(part[1]) > count:
+                self.new_from[part] = next(message.offset() for message in messages if message.partition() == part[1])
+                if self._goes_deeper(part, list(self.detector.id_index.of(part[1]))[count:]):
+                    back.append(part[1])
+                else:
+                    del self.new_from[part]
+        return back
+
+    def _goes_deeper(self, part: Partition, short: Sequence[str]) -> bool:
         """Read a partition again from further back where its records held too few trades of a symbol; tell what stays short."""
-        short, begun, new_from = self.detector.short(part[1]), self.begun[part], self.new_from[part]
+        begun, new_from = self.begun.get(part, 0), self.new_from[part]
         low, _ = self.reader.ends(*part)
-        if not short or begun <= low:  # or all that there is has been read
+        if begun <= low:  # all that there is has been read: what is missing never was, or is gone
+            self.begun.pop(part, None)
+            return False
+        if not short:
             return False
         if new_from - begun >= DEEPEST:
             self.shallow.inc(len(short))
@@ -212,6 +237,7 @@ class DetectStage(PartitionedStage):
         self._settle()
         for part in partitions:
             self.new_from.pop(part, None)
+            self.begun.pop(part, None)
             self.detector.forget(part[1])
             self.books.forget(part[1])
 

@@ -176,7 +176,7 @@ class SilenceWatch:
         So all since then is known to be in the log, or to be missing, and the next window is whole.
         """
         foreseen = state.silence.foreseen
-        if foreseen is None or trade.first_number < foreseen[0] or state.by_aggregate:
+        if foreseen is None or trade.first_number < foreseen[0]:
             return
         state.begin(*foreseen)
         state.silence.foreseen = None

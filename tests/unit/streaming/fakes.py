@@ -48,7 +48,8 @@ class FakeHistory:
 
     async def latest_trade(self, symbol: str) -> Trade | None:
         self._called("latest", 0)
-        return next((trade for trade in reversed(self.trades) if trade.symbol == symbol), None)
+        mine = [trade for trade in self.trades if trade.symbol == symbol] if self.singles else self._aggregates(symbol)
+        return mine[-1] if mine else None
 
     async def newest_ids(self, symbols: Sequence[str]) -> dict[str, int]:
         self._called("newest", len(symbols))

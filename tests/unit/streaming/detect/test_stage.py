@@ -26,22 +26,31 @@ PARTS: list[Partition] = [(TRADES.name, 0)]
 
 
 class Market:
-    """A busy symbol and a quiet one in one partition, which trades once in fifteen times."""
+    """A busy symbol and a quiet one in one partition, which trades once in `every` times."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 15) -> None:
+        self.every = every
         self.broker = MemoryBroker(1)
         self.rng = random.Random(1)
         self.ids = {"BUSY": 0, "QUIET": 0}
 
     def trade(self, count: int) -> None:
         for number in range(count):
-            symbol = "BUSY" if number % 15 else "QUIET"
+            symbol = "BUSY" if number % self.every else "QUIET"
             self.ids[symbol] += 1
             price = 100 * UNIT + int(self.rng.gauss(0, UNIT))
             at = T0 + sum(self.ids.values()) * 1000
             id_ = self.ids[symbol]
             value = trade_event(Trade(symbol, id_, id_, id_, price, UNIT, at, self.rng.random() < 0.5))
             self.broker.append(TRADES, symbol, value)
+
+    def trade_seldom(self) -> None:
+        """Have a third symbol trade once."""
+        self.ids["SELDOM"] = self.ids.get("SELDOM", 0) + 1
+        id_ = self.ids["SELDOM"]
+        price, at = 100 * UNIT + int(self.rng.gauss(0, UNIT)), T0 + sum(self.ids.values()) * 1000
+        value = trade_event(Trade("SELDOM", id_, id_, id_, price, UNIT, at, False))
+        self.broker.append(TRADES, "SELDOM", value)
 
     def detector(self) -> tuple[DetectStage, Metrics]:
         """Return a new process that holds the partition."""
@@ -83,6 +92,30 @@ def test_a_restarted_detector_tells_what_one_that_went_on_tells_of_quiet_symbols
     assert shallow(metrics) == 0
 
 
+def test_a_symbol_with_no_trade_at_all_in_what_was_read_again_is_looked_for_further_back() -> None:
+    whole, broken = Market(2), Market(2)
+    for market in (whole, broken):
+        for _ in range(600):
+            market.trade(10)
+            market.trade_seldom()
+        market.trade(13_000)
+        stage, _ = market.detector()
+        run(market, stage)
+        if market is broken:
+            stage, metrics = market.detector()
+            assert stage.begun == {PARTS[0]: 19_600 - module.REWIND}
+        for _ in range(100):
+            market.trade(20)
+            market.trade_seldom()
+        market.trade(1_000)
+        run(market, stage)
+    assert broken.told() == whole.told()
+    assert [id_ for symbol, id_, _ in whole.told() if symbol == "SELDOM" and id_ > 600]
+    assert shallow(metrics) == 0
+    (account,) = [account for symbol, account in stage.accounts() if symbol == "SELDOM"]
+    assert (account.read, account.passed, account.stored) == (700, 600, 100)
+
+
 def test_windows_that_stay_short_are_counted_and_detection_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -96,3 +129,9 @@ def test_windows_that_stay_short_are_counted_and_detection_goes_on(
     assert shallow(metrics) == 1
     assert "windows are not full after a restart" in caplog.text
     assert [account.passed for symbol, account in stage.accounts() if symbol == "QUIET"] == [module.REWIND // 15]
+    market.trade_seldom()
+    run(market, stage)
+    assert shallow(metrics) == 2, "and so is one that comes for the first time: the log may hold more of it"
+    market.trade_seldom()
+    run(market, stage)
+    assert shallow(metrics) == 2

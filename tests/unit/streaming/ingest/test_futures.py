@@ -89,6 +89,25 @@ async def test_ids_of_trades_that_skip_are_no_gap_and_the_candle_is_complete_at_
     assert log.events == []
 
 
+@pytest.mark.parametrize("lost", [0, 1], ids=["none lost", "the first lost on its way"])
+async def test_of_thousands_of_contracts_each_ones_first_window_is_complete_that_opened_after_rest_was_asked(
+    monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    hasten(monkeypatch, MAX_BEGINNINGS=0)  # it is none of those whose open window is fetched
+    history, log, feed = FuturesHistory(4), FakeLog(), FakeFeed()
+    history.now = T0 + SECOND
+    work = made(history, log)
+    async with connected(work, [feed]):
+        await until(lambda: bool(work.feeds["BTCUSDT"].silence.foreseen))
+        history.last = 319
+        for number in range(5 + lost, 320):
+            feed.put_raw(frame(number))
+        await until(lambda: len(trades(log)) == 315)
+    (candle,) = candles(log, "BTCUSDT")
+    assert (candle.is_complete, candle.trade_count, candle.opened_at) == (True, 2 * 300, T0)
+    assert log.events == []
+
+
 async def test_a_gap_in_aggregates_is_filled_from_the_first_missing_one() -> None:
     history, log, feed = FuturesHistory(10), FakeLog(), FakeFeed()
     async with connected(made(history, log), [feed]):

@@ -32,19 +32,21 @@ def first_candle(log: fakes.FakeLog) -> Candle:
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["none lost", "the first lost on its way"])
+@pytest.mark.parametrize("stream", ["trade", "aggTrade"])
 async def test_of_thousands_of_symbols_each_ones_first_window_is_complete_that_opened_after_rest_was_asked(
-    monkeypatch: pytest.MonkeyPatch, lost: int
+    monkeypatch: pytest.MonkeyPatch, stream: str, lost: int
 ) -> None:
     hasten(monkeypatch, MAX_BEGINNINGS=0)  # it is none of those whose open window is fetched
+    singles = stream == "trade"
     before = [Trade("XRPUSDT", n, n, n, UNIT, UNIT, T0 - 60 * SECOND + n, False) for n in range(40, 50)]
     later = [Trade("XRPUSDT", n, n, n, UNIT, UNIT, T0 + n * SECOND, False) for n in range(50, 60)]
-    history, log, feed = fakes.FakeHistory(before, now=T0 + SECOND), fakes.FakeLog(), fakes.FakeFeed()
-    ingest = Ingest(("XRPUSDT",), history, log, Metrics("ingest"), Health(), lambda: 5)
+    history, log, feed = fakes.FakeHistory(before, T0 + SECOND, singles=singles), fakes.FakeLog(), fakes.FakeFeed()
+    ingest = Ingest(("XRPUSDT",), history, log, Metrics("ingest"), Health(), lambda: 5, stream)
     async with fakes.connected(ingest, [feed]), asyncio.timeout(30):
         while not ingest.feeds["XRPUSDT"].silence.foreseen:
             await asyncio.sleep(0.005)
         history.trades = before + later
-        feed.put(*later[lost:])
+        feed.put(*(later if singles else fakes.aggregated(before + later)[10:])[lost:])
         while sum(kind != "heartbeat" for _, _, kind, _ in log.records) < 10:
             await asyncio.sleep(0.005)
     candle = first_candle(log)
