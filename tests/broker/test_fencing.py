@@ -36,7 +36,11 @@ def replicas(tmp_path: Path, fresh_broker: Kafka) -> Iterator[Replicas]:
 def test_an_aggregator_that_stood_still_while_another_took_over_writes_no_second_candle(
     replicas: Replicas, fresh_broker: Kafka, instance: str
 ) -> None:
-    """Instance 0 is its successor under the same transactional id, 1 a peer that gets its partitions when its session ends."""
+    """Instance 0 is its successor under the same transactional id, 1 a peer that gets its partitions when its session ends.
+
+    A zombie that slept for longer than its session joins again by its name, which puts its successor out, and is itself put out
+    by its transactional id: both end, and what is started next goes on.
+    """
     market = HandFed(fresh_broker)
     zombie = replicas.start("aggregate", "zombie")
     market.feed(400)
@@ -47,11 +51,12 @@ def test_an_aggregator_that_stood_still_while_another_took_over_writes_no_second
     successors = [replicas.start("aggregate", "successor 0", instance)]
 
     def reaches(candles: int) -> bool:
-        """Tell whether so many are there; a successor that ended and said so is started again, as every supervisor does."""
+        """Tell whether so many are there; a successor that was put out is started again, as every supervisor does."""
         if successors[-1].poll() is not None:
             name = f"successor {len(successors) - 1}"
             told = json.loads(replicas.output(name).strip().splitlines()[-1])
             assert (told["level"], told["message"]) == ("error", "stage ends"), told
+            assert "fenced by other consumer with same group.instance.id" in told["reason"], told
             successors.append(replicas.start("aggregate", f"successor {len(successors)}", instance))
         return market.count() == candles
 
