@@ -32,6 +32,9 @@ KINDS = {
     "rest_418": "a request is refused as from a banned address, with Retry-After of some seconds",
     "rest_500": "a request fails inside the exchange",
     "rest_timeout": "a request is left without an answer for some seconds, then cut",
+    "archive_500": "the archive does not answer a request for a file",
+    "archive_absent": "a file of the archive, or its checksum, is not there",
+    "archive_damaged": "a file of the archive comes with a wrong byte",
 }
 
 

@@ -21,6 +21,7 @@ from streaming.exchange.clock_file import Keeper
 from streaming.exchange.faults import Faults
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.rest.weights import Allowance
+from streaming.exchange.server.archive import Archive
 from streaming.exchange.server.control import Control
 from streaming.exchange.server.gateway import PATIENCE, Rest
 from streaming.exchange.server.sockets import Sockets
@@ -78,6 +79,7 @@ async def serve(
         app = web.Application()
         app.add_routes(rest.routes())
         app.add_routes(sockets.routes())
+        app.add_routes(Archive(market, clock, faults, venue).routes())
         app.add_routes(Control(faults, publisher, clock).routes())
         port = await _listening(app, options, stack)
         keeper = Keeper(clock, options.clock_file, options.identity) if options.clock_file else None
