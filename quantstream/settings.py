@@ -79,6 +79,7 @@ class Endpoints(_Group):
     history_rest: Annotated[str, _base("https", "http", may_be_empty=True)] = (
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
     )
+    archive: Annotated[str, _base("https", "http")] = "https://data.binance.vision"  # of past days and months
     api: str = Field(default="/api/v3", max_length=100)
 
     @field_validator("api")

@@ -31,10 +31,14 @@ def main(argv: list[str] | None = None) -> int:
         return simulate(arguments[1:])
     if arguments and arguments[0] in PROOFS:
         return prove(arguments[0], arguments[1:])
+    if arguments[:1] == ["backfill"]:
+        from streaming.backfill.cli import main as backfill
+
+        return backfill(arguments[1:])
     if arguments and arguments[0] in BACKUPS:
         return keep(arguments[0], arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m streaming", description="Run one stage of the pipeline.")
-    parser.add_argument("stage", choices=[*STAGES, "simulate", *PROOFS, *BACKUPS])
+    parser.add_argument("stage", choices=[*STAGES, "simulate", "backfill", *PROOFS, *BACKUPS])
     stage: str = parser.parse_args(arguments).stage
     try:
         settings = load_settings()

@@ -1,4 +1,4 @@
-"""`quantstream verify`, `replay` and `repair`: the commands of `streaming.reconcile.cli`, for the stack that was started last."""
+"""`quantstream verify`, `replay`, `repair` and `backfill`: the commands of `streaming`, for the stack that was started last."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import typer
 
 from quantstream.settings import Settings
 from quantstream.settings_loader import load_settings
+from streaming.backfill.cli import TEXT
+from streaming.backfill.cli import main as backfill
 from streaming.reconcile.cli import COMMANDS, main
 
 PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands; their options are read where they are declared."""
     for name, text in COMMANDS.items():
         app.command(name, help=text, context_settings=PASSED_ON, add_help_option=False)(_command(name))
+    app.command("backfill", help=TEXT, context_settings=PASSED_ON, add_help_option=False)(_backfill)
 
 
 def _command(name: str) -> Callable[[typer.Context], None]:
@@ -26,6 +29,10 @@ def _command(name: str) -> Callable[[typer.Context], None]:
         raise typer.Exit(main(name, context.args, "quantstream", stack_settings, "quantstream"))
 
     return run
+
+
+def _backfill(context: typer.Context) -> None:
+    raise typer.Exit(backfill(context.args, "quantstream", stack_settings, "quantstream"))
 
 
 def stack_settings(state: Path | None) -> Settings:

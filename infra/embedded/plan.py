@@ -57,9 +57,11 @@ class Plan:
         pages = {page: f"http://127.0.0.1:{self.pages[page]}" for page in PAGES}
         if self.is_simulated:
             at, route = f"127.0.0.1:{self.exchange_port}", "/market" if self.kind == "futures" else ""
-            own = {"exchange_ws": f"ws://{at}{route}", "exchange_rest": f"http://{at}"}
+            rest = f"http://{at}"
+            own = {"exchange_ws": f"ws://{at}{route}", "exchange_rest": rest, "exchange_archive": rest}
             return pages | own | {"exchange_ping": f"http://{at}{self.settings.endpoints.api}/ping"}
-        return pages | {"exchange_ws": self.settings.endpoints.ws, "exchange_rest": self.settings.endpoints.rest}
+        ends = self.settings.endpoints
+        return pages | {"exchange_ws": ends.ws, "exchange_rest": ends.rest, "exchange_archive": ends.archive}
 
     @property
     def kafka(self) -> str:
@@ -77,6 +79,7 @@ class Plan:
             "QUANTSTREAM_LAKE": self.settings.lake_url if "://" in self.settings.lake else str(_absolute(self)),
             "QUANTSTREAM_ENDPOINTS__WS": self.urls["exchange_ws"],
             "QUANTSTREAM_ENDPOINTS__REST": self.urls["exchange_rest"],
+            "QUANTSTREAM_ENDPOINTS__ARCHIVE": self.urls["exchange_archive"],
             "QUANTSTREAM_KAFKA__BOOTSTRAP": self.kafka,
             "QUANTSTREAM_MLFLOW": self.urls["mlflow"],
             "QUANTSTREAM_LOG_FORMAT": "json",

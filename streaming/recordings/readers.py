@@ -154,17 +154,32 @@ def _readable(path: Path) -> Iterator[BinaryIO]:
         raise BadRecord(f"{path} is damaged or cut off ({error}); fetch it again") from None
 
 
+def opened_members(path: Path) -> Iterator[BinaryIO]:
+    """Open every file of data in an archive, one after the other.
+
+    Raises: Misconfigured when there is none; BadRecord when the archive is damaged, also while it is read.
+    """
+    with _readable(path) as raw:
+        for _, _, stream in _opened(raw, path):
+            yield stream
+
+
 def _members(raw: BinaryIO, path: Path, given: Given) -> Iterator[Found]:
-    """Yield every file of trades in an archive, without files that an operating system adds and those of other kinds."""
+    """Yield what every file of trades in an archive holds."""
     _check_sum(path)
+    for place, name, stream in _opened(raw, path):
+        yield from _part(stream, place, (name, path.name), given)
+
+
+def _opened(raw: BinaryIO, path: Path) -> Iterator[tuple[str, str, BinaryIO]]:
+    """Open an archive's members, without files that an operating system adds and those of other kinds: place, name, bytes."""
     with zipfile.ZipFile(raw) as packed:
         names = dict.fromkeys(name for name in packed.namelist() if _holds_data(name))
         if not names:
             raise Misconfigured(f"{path} holds no file of trades: none of its members ends in {', '.join(DATA_NAMES)}")
         for name in names:
             place = f"{path}, {name}" if len(names) > 1 else str(path)
-            stream = cast(BinaryIO, zip_files.opened(packed, name, raw))
-            yield from _part(stream, place, (name, path.name), given)
+            yield place, name, cast(BinaryIO, zip_files.opened(packed, name, raw))
 
 
 def _holds_data(name: str) -> bool:

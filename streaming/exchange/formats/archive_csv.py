@@ -70,7 +70,9 @@ def parse_name(path: str) -> ArchiveName | None:
     except ValueError:
         return None
     after = (first + timedelta(days=32)).replace(day=1) if is_monthly else first + timedelta(days=1)
-    start, end = (int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND for day in (first, after))
+    start, end = (
+        int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND for day in (first, after)
+    )
     return ArchiveName(
         part["market"], part["kind"], part["symbol"], interval, part["name"], start, end, part["sum"] is not None
     )

@@ -59,7 +59,11 @@ class Archive:
         if name.is_sum:
             return web.Response(text=f"{hashlib.sha256(content).hexdigest()}  {name.name}.zip\n")
         if self._faults.strike("archive_damaged"):
-            content = content[: len(content) // 2] + bytes([content[len(content) // 2] ^ 1]) + content[len(content) // 2 + 1 :]
+            content = (
+                content[: len(content) // 2]
+                + bytes([content[len(content) // 2] ^ 1])
+                + content[len(content) // 2 + 1 :]
+            )
         return web.Response(body=content, content_type="application/zip")
 
     def _has(self, name: ArchiveName) -> bool:

@@ -83,7 +83,8 @@ async def test_what_is_not_there_is_not_found(exchange: Client, path: str) -> No
 def test_months_end_where_the_next_ones_begin() -> None:
     name = parse_name("spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2024-12.zip")
     after = parse_name("spot/monthly/klines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip")
-    assert name and after
+    assert name
+    assert after
     assert (name.end - name.start, name.end) == (31 * DAY, after.start)
     assert (name.unit, after.unit) == (1000, 1), "spot is in µs since 2025"
     assert MINUTE * 1440 * 31 == 31 * DAY

@@ -1,0 +1,166 @@
+"""`backfill` as a command: what it takes, and what it says. `quantstream backfill` and `python -m streaming backfill` are this.
+
+Exit codes: 0 all that was asked for is in the lake, 3 some of it is not and is named, 2 misused or something was away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import NoReturn
+
+from quantstream.binance.archive import BEGINNING, KINDS, MARKETS, ArchiveFile, Series
+from quantstream.binance.klines import exchange_time
+from quantstream.binance.rest import BlockingRest
+from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.lake.store import Lake, utc
+from quantstream.settings import Settings
+from quantstream.settings_loader import load_settings
+from streaming.backfill.run import Order, Run, SeriesReport
+
+TEXT = "Bring years of the exchange's public archive into the lake: checked, and never twice; exit 0 only if all of it is there."
+NOT_WHOLE = 3
+MOST_CONNECTIONS = 32
+CLOCK_TRIES = 2
+SHOWN = 20  # sentences of a kind about a series
+SettingsOf = Callable[[Path | None], Settings]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in the one sentence that every other error is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Misconfigured(f"{message}; see {self.prog} --help")
+
+
+def main(
+    argv: Sequence[str],
+    program: str = "python -m streaming",
+    settings_of: SettingsOf = lambda state: load_settings(state=state),
+    speaker: str = "backfill",
+) -> int:
+    """Run the command and return its exit code. `settings_of` gives the settings that go with a state folder."""
+    try:
+        given = _parser(program).parse_args(argv)
+        settings = settings_of(given.state)
+        rest = BlockingRest(settings.endpoints.rest + settings.endpoints.api)
+        now = _clock(rest)
+        order = _order(given, settings, now().date())
+        run = Run(Lake(settings.lake_url), settings.endpoints.archive, rest, _say, now)
+        reports = asyncio.run(run.run(order))
+    except QuantStreamError as error:
+        sys.stderr.write(f"{speaker}: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{speaker}: stopped; what was imported stays, and is not repeated by the next run\n")
+        return 130
+    sys.stdout.write("\n".join([json.dumps(_plain(reports))] if given.json else _lines(reports)) + "\n")
+    return 0 if all(report.is_whole for report in reports) else NOT_WHOLE
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = _Parser(prog=f"{program} backfill", description=TEXT, allow_abbrev=False)
+    option = parser.add_argument
+    option("--symbols", metavar="A,B", help="as the exchange writes them [default: the configured ones]")
+    option("--from", dest="first", required=True, metavar="DAY", help="first day, like 2024-01-01")
+    option("--to", dest="after", metavar="DAY", help="up to here, not included [default: today]")
+    option("--interval", default="5m", help="of the klines [default: 5m]")
+    option("--market", choices=MARKETS, default="spot", help="[default: spot]")
+    option("--connections", type=int, default=4, metavar="N", help="at a time [default: 4]")
+    option("--json", action="store_true", help="one JSON object instead of lines")
+    option("--state", type=Path, metavar="DIR", help="state folder [default: .quantstream]")
+    return parser
+
+
+def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
+    """Return what was asked for. Raises: Misconfigured."""
+    names = settings.symbols if given.symbols is None else [name.strip() for name in given.symbols.split(",")]
+    series = [Series(name, KINDS[0], given.interval, given.market) for name in dict.fromkeys(names)]
+    first, after = _day("--from", given.first), today if given.after is None else _day("--to", given.after)
+    if first >= after:
+        raise Misconfigured(f"--from {first} does not lie before --to {after}; name an earlier first day")
+    if first < BEGINNING:
+        raise Misconfigured(f"--from {first}: nothing in the archive is older than {BEGINNING}")
+    if after > today:
+        raise Misconfigured(f"--to {after} is not over yet; the last day that is ended on {today - timedelta(days=1)}")
+    if not 1 <= given.connections <= MOST_CONNECTIONS:
+        raise Misconfigured(f"--connections {given.connections}: give 1 to {MOST_CONNECTIONS}")
+    return Order(series, first, after, given.connections)
+
+
+def _clock(rest: BlockingRest) -> Callable[[], datetime]:
+    """Return the exchange's clock, or ours when the exchange does not answer: the archive may be reached all the same."""
+    try:
+        ahead = utc(exchange_time(BlockingRest(rest.address, tries=CLOCK_TRIES))) - datetime.now(UTC)
+    except Unavailable as error:
+        _say(f"by this machine's clock, for {error}")
+        ahead = timedelta()
+    return lambda: datetime.now(UTC) + ahead
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _day(option: str, text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Misconfigured(f"{option} {text[:40]!r} is no day; write it like 2024-01-31") from None
+
+
+def _lines(reports: Sequence[SeriesReport]) -> Iterator[str]:
+    for report in reports:
+        rest = f" ({report.by_rest} days over REST)" if report.by_rest else ""
+        before = f"; {report.done_before:,} files were done before" if report.done_before else ""
+        yield (
+            f"{report.series}: {report.stored:,} candles written, {report.present:,} were there already, "
+            f"of {report.rows:,} rows in {report.files:,} files{rest}{before}"
+        )
+        if report.duplicates:
+            yield f"  {report.duplicates:,} rows were repeated and count once"
+        if report.absent:
+            yield f"  not in the archive: {_spans(report.absent)}"
+        for title, found in (("missing", report.holes), ("not imported", report.failed), ("refused", report.reasons)):
+            yield from (f"  {title}: {one}" for one in found[:SHOWN])
+            if len(found) > SHOWN:
+                yield f"  … and {len(found) - SHOWN:,} more"
+        if report.refused > len(report.reasons):
+            yield f"  {report.refused:,} rows were refused in all"
+
+
+def _spans(files: Sequence[ArchiveFile]) -> str:
+    """Name days as few spans."""
+    spans = list[list[date]]()
+    for file in sorted(files, key=lambda file: file.first):
+        if spans and spans[-1][1] == file.first:
+            spans[-1][1] = file.after
+        else:
+            spans.append([file.first, file.after])
+    texts = [
+        str(first) if after - first == timedelta(days=1) else f"{first} to {after - timedelta(days=1)}"
+        for first, after in spans
+    ]
+    more = f" and {len(texts) - SHOWN} more spans" if len(texts) > SHOWN else ""
+    return ", ".join(texts[:SHOWN]) + more
+
+
+def _plain(reports: Sequence[SeriesReport]) -> dict[str, object]:
+    """Return reports as plain values, by series."""
+    found: dict[str, object] = {}
+    for report in reports:
+        names = ("files", "done_before", "by_rest", "rows", "stored", "present", "duplicates", "refused")
+        found[str(report.series)] = {
+            **{name: getattr(report, name) for name in names},
+            "absent": [file.name for file in report.absent],
+            "missing": [[hole.start.isoformat(), hole.end.isoformat(), hole.windows] for hole in report.holes],
+            "failed": report.failed,
+            "reasons": report.reasons,
+            "is_whole": report.is_whole,
+        }
+    return found
