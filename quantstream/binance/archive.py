@@ -43,6 +43,11 @@ class Series:
         return f"{self.symbol} {self.interval} {self.kind}" if self.interval else f"{self.symbol} {self.kind}"
 
     @property
+    def unit(self) -> str:
+        """What its rows are."""
+        return {"klines": "candles", "aggTrades": "aggregates"}.get(self.kind, self.kind)
+
+    @property
     def application(self) -> str:
         """The name under which a table of the lake keeps how far its import is."""
         return "/".join(["archive", self.market, self.kind, *([self.interval] if self.interval else []), self.symbol])
@@ -79,6 +84,12 @@ class ArchiveFile:
         for number in range((self.after - self.first).days):
             first = self.first + number * ONE_DAY
             yield ArchiveFile(self.series, first, first + ONE_DAY)
+
+    def before(self) -> Iterator[ArchiveFile]:
+        """Yield the files that may end where it begins: that of the day, and that of the month."""
+        yield ArchiveFile(self.series, self.first - ONE_DAY, self.first)
+        if self.first.day == 1:
+            yield ArchiveFile(self.series, (self.first - ONE_DAY).replace(day=1), self.first)
 
 
 def files_between(series: Series, first: date, after: date) -> Iterator[ArchiveFile]:

@@ -83,6 +83,16 @@ class CandleBuilder:
         self._open(at)
         return True
 
+    def go_on(self, closes: Mapping[str, int], at: int, last_id: int) -> None:
+        """Go on at `at` (µs), where all windows open, after a log that ended with the id `last_id` and these closes."""
+        state = self.state
+        for interval, close in closes.items():
+            before = at - self.lengths[interval]
+            state.windows[interval][before] = Window(before, close, close, close, close, revision=0)
+            state.next_open[interval] = at
+        state.ids.last_id, state.ids.last_at = last_id, at
+        state.alive_from = state.latest_at = at
+
     def reach(self, at: int) -> list[Candle]:
         """Open the windows of a trade of time `at` (µs) that the next sums begin with, and close those that it makes due.
 

@@ -269,7 +269,7 @@ class Lake:
         except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         order = [key for key in ("symbol", at) if key in rows.column_names]
-        return rows.sort_by([(key, "ascending") for key in order])
+        return rows.sort_by([(key, "ascending") for key in order]) if order else rows
 
     def candles(
         self,

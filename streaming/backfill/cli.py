@@ -51,7 +51,8 @@ def main(
         rest = BlockingRest(settings.endpoints.rest + settings.endpoints.api)
         now = _clock(rest)
         order = _order(given, settings, now().date())
-        run = Run(Lake(settings.lake_url), settings.endpoints.archive, rest, _say, now)
+        lateness = settings.lateness_ms * 1000
+        run = Run(Lake(settings.lake_url), settings.endpoints.archive, rest, settings.intervals, lateness, _say, now)
         reports = asyncio.run(run.run(order))
     except QuantStreamError as error:
         sys.stderr.write(f"{speaker}: {error}\n")
@@ -69,6 +70,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     option("--symbols", metavar="A,B", help="as the exchange writes them [default: the configured ones]")
     option("--from", dest="first", required=True, metavar="DAY", help="first day, like 2024-01-01")
     option("--to", dest="after", metavar="DAY", help="up to here, not included [default: today]")
+    option("--kind", choices=KINDS, default="klines", help="of trades the candles are made here [default: klines]")
     option("--interval", default="5m", help="of the klines [default: 5m]")
     option("--market", choices=MARKETS, default="spot", help="[default: spot]")
     option("--connections", type=int, default=4, metavar="N", help="at a time [default: 4]")
@@ -80,7 +82,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
 def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
     """Return what was asked for. Raises: Misconfigured."""
     names = settings.symbols if given.symbols is None else [name.strip() for name in given.symbols.split(",")]
-    series = [Series(name, KINDS[0], given.interval, given.market) for name in dict.fromkeys(names)]
+    if given.kind != "klines" and given.market != "spot":
+        raise Misconfigured(f"{given.kind} of {given.market} cannot be imported yet; its klines can: --kind klines")
+    interval = given.interval if given.kind == "klines" else ""
+    series = [Series(name, given.kind, interval, given.market) for name in dict.fromkeys(names)]
     first, after = _day("--from", given.first), today if given.after is None else _day("--to", given.after)
     if first >= after:
         raise Misconfigured(f"--from {first} does not lie before --to {after}; name an earlier first day")
@@ -119,7 +124,7 @@ def _lines(reports: Sequence[SeriesReport]) -> Iterator[str]:
         rest = f" ({report.by_rest} days over REST)" if report.by_rest else ""
         before = f"; {report.done_before:,} files were done before" if report.done_before else ""
         yield (
-            f"{report.series}: {report.stored:,} candles written, {report.present:,} were there already, "
+            f"{report.series}: {report.stored:,} {report.series.unit} written, {report.present:,} were there already, "
             f"of {report.rows:,} rows in {report.files:,} files{rest}{before}"
         )
         if report.duplicates:

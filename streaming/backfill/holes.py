@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantstream.binance.archive import Series
-from quantstream.core.time import INTERVALS
+from quantstream.core.time import INTERVALS, SCORED
 from quantstream.lake.store import Lake, utc
 
 
@@ -27,12 +27,16 @@ class Hole(NamedTuple):
 
 
 def holes_of(lake: Lake, series: Series, first: date, after: date) -> list[Hole]:
-    """Return where a series of klines lacks candles within the days `[first, after)`, oldest first. Raises: Unavailable."""
+    """Return where a series lacks candles within the days `[first, after)`, oldest first; of trades, those made of them.
+
+    Raises: Unavailable.
+    """
     start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, after))
     rows = lake.read("candles", [series.symbol], start, end, columns=["opened_at", "interval"])
-    rows = rows.filter(pc.equal(rows["interval"], series.interval))
+    interval = series.interval or SCORED
+    rows = rows.filter(pc.equal(rows["interval"], interval))
     at = np.unique(rows["opened_at"].cast(pa.int64()).to_numpy())
-    length = INTERVALS[series.interval]
+    length = INTERVALS[interval]
     return [
         Hole(utc(int(at[row]) + length), utc(int(at[row + 1])), int(at[row + 1] - at[row]) // length - 1)
         for row in np.flatnonzero(np.diff(at) > length).tolist()

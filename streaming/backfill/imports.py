@@ -1,4 +1,4 @@
-"""One file of the archive into the lake: its rows and the note that they are there are one commit."""
+"""A file of klines into the lake: its candles and the note that they are there are one commit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from quantstream.binance.archive import ArchiveFile
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import BadRecord
+from quantstream.lake.imports import Entry
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, micros
 from streaming.backfill.download import Fetched
 from streaming.backfill.kline_files import KlineFile, read_klines
-from streaming.backfill.ledger import Entry, Ledger
+from streaming.backfill.ledger import Ledger
 
 
 def midnight(day: date) -> int:
@@ -23,51 +24,50 @@ def midnight(day: date) -> int:
     return micros(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
-def import_klines(lake: Lake, ledger: Ledger, file: ArchiveFile, fetched: Fetched, at: int) -> tuple[Entry, list[str]]:
-    """Write the candles of a file that the lake does not have; return the entry, and why rows were refused. `at` is now, µs.
+class KlineImport:
+    """Imports the files of one series of klines."""
 
-    Raises: BadRecord for a damaged file; Fenced when another run imports the same series; Unavailable.
-    """
-    series = file.series
-    read = read_klines(fetched.path, series.symbol, series.interval, midnight(file.first), midnight(file.after))
-    return store(lake, ledger, file, read, fetched.sha256, at), read.reasons
+    def __init__(self, lake: Lake, ledger: Ledger, rest: BlockingRest) -> None:
+        """`rest` is asked for days that the archive does not have yet."""
+        self.lake, self.ledger, self.rest = lake, ledger, rest
+
+    def add(self, file: ArchiveFile, fetched: Fetched, at: int) -> tuple[Entry, list[str]]:
+        """Write the candles of a file that the lake does not have; return the entry, and why rows were refused. `at` is now, µs.
+
+        Raises: BadRecord for a damaged file; Fenced when another run imports the same series; Unavailable.
+        """
+        series = file.series
+        read = read_klines(fetched.path, series.symbol, series.interval, midnight(file.first), midnight(file.after))
+        return self._store(file, read, fetched.sha256, at), read.reasons
+
+    def add_answers(self, file: ArchiveFile, at: int) -> tuple[Entry, list[str]] | None:
+        """Write what REST has of the days of a file that the archive does not have yet; None when that is nothing.
+
+        Raises: Misconfigured for a symbol that the exchange does not know; DataRejected; Fenced; Unavailable.
+        """
+        series, odd = file.series, list[BadRecord]()
+        start, end = midnight(file.first), midnight(file.after)
+        candles = list(fetch_klines(self.rest, series.symbol, series.interval, start, end, odd.append))
+        if not candles and not odd:
+            return None
+        read = KlineFile(candle_rows(candles), rows=len(candles) + len(odd))
+        for error in odd:
+            read.refuse(f"{series.symbol}: {error}")
+        return self._store(file, read, "", at), read.reasons
+
+    def _store(self, file: ArchiveFile, read: KlineFile, sha256: str, at: int) -> Entry:
+        new = absent_candles(self.lake, file, read.candles, file.series.interval)
+        present = read.candles.num_rows - new.num_rows
+        entry = Entry(sha256, read.rows, new.num_rows, present, read.duplicates, read.refused, at)
+        self.ledger.commit(new, file, entry)
+        return entry
 
 
-def import_answers(
-    lake: Lake, ledger: Ledger, file: ArchiveFile, rest: BlockingRest, at: int
-) -> tuple[Entry, list[str]] | None:
-    """Write what REST has of the days of a file that the archive does not have yet; None when that is nothing.
-
-    Raises: Misconfigured for a symbol that the exchange does not know; DataRejected; Fenced; Unavailable.
-    """
-    series, odd = file.series, list[BadRecord]()
-    start, end = midnight(file.first), midnight(file.after)
-    candles = list(fetch_klines(rest, series.symbol, series.interval, start, end, odd.append))
-    if not candles and not odd:
-        return None
-    read = KlineFile(candle_rows(candles), rows=len(candles))
-    for error in odd:
-        read.rows += 1
-        read.refuse(f"{series.symbol}: {error}")
-    return store(lake, ledger, file, read, "", at), read.reasons
-
-
-def store(lake: Lake, ledger: Ledger, file: ArchiveFile, read: KlineFile, sha256: str, at: int) -> Entry:
-    """Write candles that the lake does not have, and that the file is done. Raises: Fenced, Unavailable."""
-    new = _absent(lake, file, read.candles)
-    present = read.candles.num_rows - new.num_rows
-    entry = Entry(sha256, read.rows, new.num_rows, present, read.duplicates, read.refused, at)
-    progress, states = ledger.note(file, entry)
-    lake.append("candles", new, progress, states, {"archive": file.name})
-    ledger.committed(file, entry)
-    return entry
-
-
-def _absent(lake: Lake, file: ArchiveFile, candles: pa.Table) -> pa.Table:
-    """Return the candles whose windows the lake has nothing of."""
+def absent_candles(lake: Lake, file: ArchiveFile, candles: pa.Table, interval: str) -> pa.Table:
+    """Return the candles of a file whose windows the lake has nothing of. Raises: Unavailable."""
     start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (file.first, file.after))
     stored = lake.read("candles", [file.series.symbol], start, end, columns=["opened_at", "interval"])
-    stored = stored.filter(pc.equal(stored["interval"], file.series.interval))
+    stored = stored.filter(pc.equal(stored["interval"], interval))
     if not stored.num_rows:
         return candles
     return candles.filter(pc.invert(pc.is_in(candles["opened_at"], stored["opened_at"].combine_chunks())))

@@ -13,12 +13,16 @@ from pathlib import Path
 
 from quantstream.binance.archive import ArchiveFile, Series, files_between
 from quantstream.binance.rest import BlockingRest, open_session
+from quantstream.core.candle_builder import DEFAULT_LATENESS
 from quantstream.core.errors import BadRecord, DataRejected, Fenced, Misconfigured, QuantStreamError
+from quantstream.core.time import SCORED
+from quantstream.lake.imports import Entry
 from quantstream.lake.store import Lake, micros
 from streaming.backfill.download import Downloader, Fetched
 from streaming.backfill.holes import Hole, holes_of
-from streaming.backfill.imports import import_answers, import_klines
-from streaming.backfill.ledger import Entry, Ledger
+from streaming.backfill.imports import KlineImport
+from streaming.backfill.ledger import Ledger
+from streaming.backfill.trade_files import TradeImport
 
 SAID_EVERY = 5.0  # seconds between two words of progress
 NAMED = 50  # reasons that a report keeps of a series
@@ -51,7 +55,7 @@ class SeriesReport:
     @property
     def is_whole(self) -> bool:
         """Whether all that was asked for is in the lake."""
-        return not (self.absent or self.failed or self.refused or self.holes)
+        return not (self.absent or self.failed or self.refused or self.reasons or self.holes)
 
     def add(self, entry: Entry, reasons: Sequence[str]) -> None:
         """Note an imported file."""
@@ -100,11 +104,17 @@ class Run:
         lake: Lake,
         base: str,
         rest: BlockingRest,
+        intervals: Sequence[str] = (SCORED,),
+        lateness: int = DEFAULT_LATENESS,
         say: Callable[[str], None] = lambda text: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`base` is the archive's address; `rest` is asked for days that it does not have yet."""
+        """`base` is the archive's address; `rest` is asked for klines that it does not have yet.
+
+        Of trades candles of these `intervals` are made, by the live builder with its `lateness` (µs).
+        """
         self.lake, self.base, self.rest, self.say, self.now = lake, base, rest, say, now
+        self.intervals, self.lateness = intervals, lateness
 
     async def run(self, order: Order) -> list[SeriesReport]:
         """Import what is not there yet.
@@ -113,18 +123,24 @@ class Run:
         repeated. Misconfigured.
         """
         reports = {series: SeriesReport(series) for series in order.series}
-        ledgers = {series: await asyncio.to_thread(Ledger, self.lake, "candles", series) for series in order.series}
-        files = [file for series in order.series for file in _wanted(order, ledgers[series], reports[series])]
+        importers = {series: await asyncio.to_thread(self._importer, series) for series in order.series}
+        files = [file for series in order.series for file in _wanted(order, importers[series].ledger, reports[series])]
         progress = Progress(len(files), self.say)
         with tempfile.TemporaryDirectory(prefix="quantstream-backfill-") as folder:
             async with open_session(self.base) as session:
                 downloader = Downloader(session, self.base, Path(folder))
                 async for file, fetched in self._fetched(downloader, files, order.connections):
                     series = file.series
-                    progress.add(file, await self._one(ledgers[series], reports[series], file, fetched))
+                    progress.add(file, await self._one(importers[series], reports[series], file, fetched))
         for series, report in reports.items():
             report.holes = await asyncio.to_thread(holes_of, self.lake, series, order.first, order.after)
         return list(reports.values())
+
+    def _importer(self, series: Series) -> KlineImport | TradeImport:
+        if series.kind == "klines":
+            return KlineImport(self.lake, Ledger(self.lake, "candles", series), self.rest)
+        ledgers = Ledger(self.lake, "trades", series), Ledger(self.lake, "candles", series)
+        return TradeImport(self.lake, *ledgers, self.intervals, self.lateness)
 
     async def _fetched(
         self, downloader: Downloader, files: Sequence[ArchiveFile], ahead: int
@@ -159,15 +175,21 @@ class Run:
     def _may_come(self, file: ArchiveFile) -> bool:
         return file.after >= (self.now() - LATE).date()
 
-    async def _one(self, ledger: Ledger, report: SeriesReport, file: ArchiveFile, outcome: Outcome) -> int:
+    async def _one(
+        self, importer: KlineImport | TradeImport, report: SeriesReport, file: ArchiveFile, outcome: Outcome
+    ) -> int:
         """Import one file; return its rows."""
-        at, args = micros(self.now()), (self.lake, ledger, file)
+        at = micros(self.now())
         try:
             if isinstance(outcome, DataRejected):
                 raise outcome
             if outcome is not None:
-                found = await asyncio.to_thread(import_klines, *args, outcome, at)
-            elif self._may_come(file) and (answered := await asyncio.to_thread(import_answers, *args, self.rest, at)):
+                found = await asyncio.to_thread(importer.add, file, outcome, at)
+            elif (
+                isinstance(importer, KlineImport)
+                and self._may_come(file)
+                and (answered := await asyncio.to_thread(importer.add_answers, file, at))
+            ):
                 found = answered
                 report.by_rest += 1
             else:

@@ -201,7 +201,7 @@ class _Made:
         """Return where a symbol stands."""
         found = self.symbols.get(symbol)
         if found is None:
-            found = OrderedSymbol(symbol, self.interval, self.lateness, self.account, self.is_sorted)
+            found = OrderedSymbol(symbol, (self.interval,), self.lateness, self.account, self.is_sorted)
             self.symbols[symbol] = found
         return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -29,11 +29,16 @@ class Disorder(Exception):
 class OrderedSymbol:
     """The builder of one symbol and where its trades stand."""
 
-    def __init__(self, symbol: str, interval: str, lateness: int, account: Account, is_sorted: bool) -> None:
+    def __init__(self, symbol: str, intervals: Sequence[str], lateness: int, account: Account, is_sorted: bool) -> None:
         """`is_sorted` says that all was put in order before; else what is not is a `Disorder`."""
-        self.builder = CandleBuilder(symbol, (interval,), lateness, max_gaps=ALL)
+        self.builder = CandleBuilder(symbol, intervals, lateness, max_gaps=ALL)
         self.account, self.is_sorted = account, is_sorted
         self.id, self.last, self.last_at, self.latest_at = NO_TRADE_ID, NO_TRADE_ID, 0, 0
+
+    def go_on(self, closes: Mapping[str, int], at: int, number: int, last_id: int) -> None:
+        """Go on at `at` (µs) after trades that ended with the row `number` and the trade `last_id`; see `CandleBuilder.go_on`."""
+        self.builder.go_on(closes, at, last_id)
+        self.id, self.last, self.last_at, self.latest_at = number, last_id, at, at
 
     def block(self, columns: TradeColumns) -> Iterator[Candle]:
         """Take trades in order of id in, yield the candles that they close. Raises: Disorder."""
@@ -131,8 +136,10 @@ class OrderedSymbol:
         """Drop the gaps that no window can lack trades of any more."""
         ids = self.builder.state.ids
         if len(ids.open_gaps) > 1:
-            ((interval, length),) = self.builder.lengths.items()
-            oldest = self.builder.state.next_open[interval] - KEPT_WINDOWS * length
+            next_open = self.builder.state.next_open
+            oldest = min(
+                next_open[interval] - KEPT_WINDOWS * length for interval, length in self.builder.lengths.items()
+            )
             ids.open_gaps = [gap for gap in ids.open_gaps if gap.before >= oldest]
 
 

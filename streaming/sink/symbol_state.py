@@ -14,6 +14,7 @@ import msgspec
 from quantstream.core.accounts import Account
 from quantstream.core.errors import Unavailable
 from quantstream.core.trade_ids import Sequence
+from quantstream.lake.imports import imported_rows, is_import
 from quantstream.lake.store import Lake
 
 TRIES = 10  # a state is there for one commit more: only who stands still between two readings misses it
@@ -42,11 +43,14 @@ def stored_rows(lake: Lake, table: Any) -> Callable[[str, str], int | None]:
     Rows do not say which: of a symbol that is in several partitions, what the others' accounts have is left out. It is None
     where one of them went on meanwhile. Raises: Unavailable.
     """
-    rows = lake.rows("trades", table)
-    kept = {name: raw and decoder.decode(raw) for name, raw in lake.states("trades", table).items()}
+    rows, imported = lake.rows("trades", table), imported_rows(lake, "trades", table)
+    kept = {name: raw and decoder.decode(raw) for name, raw in _sinks(lake, table).items()}
 
     def tell(application: str, symbol: str) -> int | None:
-        count = rows.get(symbol, 0)
+        others = imported.get(symbol, 0)
+        if others is None:
+            return None
+        count = rows.get(symbol, 0) - others
         for other, state in kept.items():
             if other == application:
                 continue
@@ -60,24 +64,32 @@ def stored_rows(lake: Lake, table: Any) -> Callable[[str, str], int | None]:
 
 
 def sink_accounts(lake: Lake) -> tuple[dict[str, Account], dict[str, int]]:
-    """Return what the sink says of each symbol's trades, and how many rows the same version of the table holds.
+    """Return what the sink says of each symbol's trades, and how many rows of the same version of the table came by it.
 
     Lakes of before have no accounts until the sink has written once. Raises: Unavailable.
     """
-    table, states = _one_version(lake)
+    states, rows = _one_version(lake)
     accounts: dict[str, Account] = {}
     for raw in states:
         for symbol, ids in decoder.decode(raw).items():
             if ids.account is not None:
                 accounts.setdefault(symbol, Account()).add(ids.account)
-    return accounts, lake.rows("trades", table)
+    return accounts, rows
 
 
-def _one_version(lake: Lake) -> tuple[Any, list[bytes]]:
+def _sinks(lake: Lake, table: Any) -> dict[str, bytes | None]:
+    """Return the states of the sink's partitions; imports keep theirs beside them."""
+    return {name: raw for name, raw in lake.states("trades", table).items() if not is_import(name)}
+
+
+def _one_version(lake: Lake) -> tuple[list[bytes], dict[str, int]]:
+    """Return the sink's states of one version of the table, and the rows of each symbol that came by it."""
     for _ in range(TRIES):
         table = lake.table("trades")
-        found = list(lake.states("trades", table).values())
+        found, imported = list(_sinks(lake, table).values()), imported_rows(lake, "trades", table)
         states = [raw for raw in found if raw is not None]
-        if len(states) == len(found):
-            return table, states
+        others = {symbol: count for symbol, count in imported.items() if count is not None}
+        if len(states) == len(found) and len(others) == len(imported):
+            rows = lake.rows("trades", table)
+            return states, {symbol: count - others.get(symbol, 0) for symbol, count in rows.items()}
     raise Unavailable(f"the lake at {lake.url} is written faster than the sink's accounts can be read")

@@ -3,82 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import date
 
-import pyarrow as pa
 import pytest
 
 from quantstream.binance.archive import Series
-from quantstream.binance.klines import fetch_klines
-from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import QuantStreamError, Unavailable
-from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from streaming.backfill import download
 from streaming.backfill import run as module
-from streaming.backfill.run import Order, Run, SeriesReport
-from streaming.exchange.clock import Clock
-from streaming.exchange.faults import Fault, Faults
-from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
-from streaming.exchange.server.http_server import Options, serve
-
-NOW = datetime(2025, 11, 5, 8, 28, tzinfo=UTC)
-SYMBOLS = ("BTCUSDT", "BNBUSDT")
-FIRST, AFTER = date(2025, 9, 29), date(2025, 11, 5)
-DAYS = 37
+from streaming.exchange.faults import Fault
+from tests.unit.streaming.backfill.conftest import AFTER, DAYS, FIRST, SYMBOLS, Sites
 
 
-@pytest.fixture(scope="module")
-def market() -> SyntheticMarket:
-    return SyntheticMarket(MarketSeed(seed=7, starts_at=micros(NOW), history_days=38), list(SYMBOLS))
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
-
-
-class Site:
-    """A served archive and runs against it."""
-
-    def __init__(self, base: str, faults: Faults, lake: Lake) -> None:
-        self.base, self.faults, self.lake = base, faults, lake
-        self.said = list[str]()
-
-    def run(self) -> Run:
-        return Run(self.lake, self.base, BlockingRest(f"{self.base}/api/v3"), self.said.append, lambda: NOW)
-
-    async def backfill(self, *symbols: str, first: date = FIRST, after: date = AFTER) -> dict[str, SeriesReport]:
-        reports = await self.run().run(Order([Series(name, "klines", "5m") for name in symbols], first, after))
-        return {report.series.symbol: report for report in reports}
-
-    async def truth(self, symbol: str, start: date = FIRST, after: date = AFTER) -> pa.Table:
-        """Return what REST says of the days, as the lake holds it."""
-        begin, end = (micros(datetime(day.year, day.month, day.day, tzinfo=UTC)) for day in (start, after))
-        rest = BlockingRest(f"{self.base}/api/v3")
-        return await asyncio.to_thread(lambda: candle_rows(list(fetch_klines(rest, symbol, "5m", begin, end))))
-
-    def stored(self, symbol: str) -> pa.Table:
-        rows = self.lake.read("candles", [symbol])
-        return rows.select(candle_rows([]).column_names)
-
-
-@asynccontextmanager
-async def site(market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr(download, "FIRST_PAUSE", 0.001)
-    faults = Faults(random.Random(0))
-    async with serve(market, Clock(micros(NOW)), Options(waits_for_listener=True), faults) as served:
-        yield Site(served.rest, faults, lake)
-
-
-async def test_months_days_and_what_is_not_archived_come_together_and_equal_rest(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_months_days_and_what_is_not_archived_come_together_and_equal_rest(site: Sites) -> None:
+    async with site() as it:
         found = await it.backfill(*SYMBOLS)
         for symbol in SYMBOLS:
             assert it.stored(symbol).equals(await it.truth(symbol))
@@ -88,10 +27,8 @@ async def test_months_days_and_what_is_not_archived_come_together_and_equal_rest
     assert (again.files, again.stored, again.done_before, again.is_whole) == (0, 0, 7, True)
 
 
-async def test_candles_that_are_there_stay_and_are_not_repeated(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_candles_that_are_there_stay_and_are_not_repeated(site: Sites, lake: Lake) -> None:
+    async with site() as it:
         truth = await it.truth("BTCUSDT")
         lake.append("candles", truth.slice(1_000, 500))
         report = (await it.backfill("BTCUSDT"))["BTCUSDT"]
@@ -99,20 +36,16 @@ async def test_candles_that_are_there_stay_and_are_not_repeated(
         assert it.stored("BTCUSDT").equals(truth)
 
 
-async def test_of_a_file_that_the_archive_lacks_rest_tells_while_it_is_new(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_of_a_file_that_the_archive_lacks_rest_tells_while_it_is_new(site: Sites) -> None:
+    async with site() as it:
         it.faults.order(Fault(kind="archive_absent", count=2))
         report = (await it.backfill("BTCUSDT", first=date(2025, 11, 1)))["BTCUSDT"]
         assert (report.by_rest, report.stored, report.is_whole) == (2, 4 * 288, True)
         assert it.stored("BTCUSDT").equals(await it.truth("BTCUSDT", date(2025, 11, 1)))
 
 
-async def test_an_archive_that_fails_and_damages_is_asked_again(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_an_archive_that_fails_and_damages_is_asked_again(site: Sites) -> None:
+    async with site() as it:
         it.faults.order(Fault(kind="archive_500", probability=0.3))
         it.faults.order(Fault(kind="archive_damaged", count=3))
         report = (await it.backfill("BTCUSDT", first=date(2025, 10, 1)))["BTCUSDT"]
@@ -120,10 +53,8 @@ async def test_an_archive_that_fails_and_damages_is_asked_again(
         assert it.faults.injected["archive_damaged"] == 3
 
 
-async def test_one_damaged_file_is_named_and_the_others_go_on(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_one_damaged_file_is_named_and_the_others_go_on(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site() as it:
         monkeypatch.setattr(module, "Downloader", Corrupting)
         report = (await it.backfill("BTCUSDT"))["BTCUSDT"]
         assert (report.stored, len(report.failed)) == ((DAYS - 1) * 288, 1)
@@ -142,19 +73,15 @@ class Corrupting(download.Downloader):
         return found._replace(sha256="0" * 64) if found and "11-02" in file.name else found
 
 
-async def test_a_symbol_that_nobody_knows_is_named(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_a_symbol_that_nobody_knows_is_named(site: Sites) -> None:
+    async with site() as it:
         report = (await it.backfill("NOSUCHUSDT", "BTCUSDT", first=date(2025, 11, 3)))["NOSUCHUSDT"]
     assert (report.stored, len(report.absent), report.is_whole) == (0, 2, False)
     assert "NOSUCHUSDT" in report.reasons[0]
 
 
-async def test_of_two_runs_at_once_one_is_told_to_wait_and_nothing_is_doubled(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_of_two_runs_at_once_one_is_told_to_wait_and_nothing_is_doubled(site: Sites) -> None:
+    async with site() as it:
         both = await asyncio.gather(it.backfill("BTCUSDT"), it.backfill("BTCUSDT"), return_exceptions=True)
         refused = [each for each in both if isinstance(each, QuantStreamError)]
         assert not [each for each in both if isinstance(each, BaseException) and each not in refused]
@@ -163,10 +90,8 @@ async def test_of_two_runs_at_once_one_is_told_to_wait_and_nothing_is_doubled(
         assert it.stored("BTCUSDT").equals(await it.truth("BTCUSDT"))
 
 
-async def test_an_archive_that_is_away_is_said_and_what_is_done_stays(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with site(market, lake, monkeypatch) as it:
+async def test_an_archive_that_is_away_is_said_and_what_is_done_stays(site: Sites) -> None:
+    async with site() as it:
         await it.backfill("BTCUSDT", first=date(2025, 11, 3))
         it.faults.order(Fault(kind="archive_500", probability=1.0))
         with pytest.raises(Unavailable, match=r"the archive at .* did not answer for BTCUSDT-5m-2025-11-02.zip"):
@@ -175,15 +100,15 @@ async def test_an_archive_that_is_away_is_said_and_what_is_done_stays(
         assert (await it.backfill("BTCUSDT", first=date(2025, 11, 2)))["BTCUSDT"].stored == 288
 
 
-async def test_no_room_for_the_files_is_said_in_a_sentence(
-    market: SyntheticMarket, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_room_for_the_files_is_said_in_a_sentence(site: Sites, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with site(market, lake, monkeypatch) as it:
+    async with site() as it:
         monkeypatch.setattr(download.Path, "open", full)
-        with pytest.raises(Unavailable, match=r"there is no room in .*; make some and start again: nothing is repeated"):
+        with pytest.raises(
+            Unavailable, match=r"there is no room in .*; make some and start again: nothing is repeated"
+        ):
             await it.backfill("BTCUSDT", first=date(2025, 11, 3))
 
 
