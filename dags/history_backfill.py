@@ -15,7 +15,11 @@ Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ag
 path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
 at any time.
 
-**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them.
+With `since`, a day like `2024-01-01`, the exchange's public archive is imported from that day on: its files are checked, and each
+is imported once (`quantstream backfill` is the same by hand).
+
+**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them. `since`: empty for REST alone.
+`kind`: of the archive, `klines`, or `trades` or `aggTrades`, of which the candles are made here.
 
 **When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
 or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless. A single
@@ -35,13 +39,15 @@ row that is no kline is left out, counted and named in the task's log; it does n
         "tasks": Param(
             100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
         ),
+        "since": Param("", type="string", description="a day like 2024-01-01: from the public archive since then"),
+        "kind": Param("klines", type="string", enum=["klines", "aggTrades", "trades"], description="of the archive"),
     },
     default_args={
         "owner": "market-data",
         "retries": 3,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": True,
-        "execution_timeout": timedelta(minutes=15),
+        "execution_timeout": timedelta(hours=6),
     },
 )
 def history_backfill() -> None:
@@ -64,10 +70,14 @@ def history_backfill() -> None:
         from ml.data.exchange_history import backfill
         from ml.data.symbol_batches import in_turn, title
         from quantstream.settings_loader import load_settings
+        from streaming.reconcile.pipeline_runs import run_backfill
 
         context, settings = get_current_context(), load_settings()
-        context["batch_title"] = title(batch)
-        outcomes = in_turn(batch, lambda symbol: str(backfill(symbol, settings)))
+        context["batch_title"], params = title(batch), context["params"]
+        if params["since"]:
+            outcomes = run_backfill(batch, params["since"], params["kind"])
+        else:
+            outcomes = in_turn(batch, lambda symbol: str(backfill(symbol, settings)))
         if outcomes.refused:
             context["ti"].xcom_push("return_value", outcomes.done)  # what was fetched counts, though the task is red
             for reason in outcomes.refused.values():

@@ -56,6 +56,8 @@ class Runs:
     validation: Any
     bad_validation: Any
     shared_history: Any
+    archived: Any
+    archived_state: Path
     shared_validation: Any
     state: Path
     bad_state: Path
@@ -69,21 +71,32 @@ def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> 
     rows = [candle("BTCUSDT", first + i * timedelta(minutes=5), high="0.5" if i == 7 else "2") for i in range(300)]
     rows += [candle("ETHUSDT", first + i * timedelta(minutes=5)) for i in range(10)]
     Lake(str(bad_state / "lake")).append("candles", pa.Table.from_pylist(rows))
-    settings = {"QUANTSTREAM_HISTORY_DAYS": "2", "QUANTSTREAM_ENDPOINTS__REST": exchange}
+    settings = {
+        "QUANTSTREAM_HISTORY_DAYS": "2",
+        "QUANTSTREAM_ENDPOINTS__REST": exchange,
+        "QUANTSTREAM_ENDPOINTS__ARCHIVE": exchange,
+    }
     good = {**settings, "QUANTSTREAM_STATE": str(state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,NOPEUSDT,ETHUSDT"}
     bad = {**settings, "QUANTSTREAM_STATE": str(bad_state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT"}
     subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
     shared_good = {**good, "QUANTSTREAM_STATE": str(tmp_path_factory.mktemp("shared"))}
+    archived = {**good, "QUANTSTREAM_STATE": str(tmp_path_factory.mktemp("archived"))}
+    since = (datetime.now(UTC) - timedelta(days=3)).date()
     wanted = [
         ("history_backfill", good, {}),
         ("candles_validate", good, {}),
         ("candles_validate", bad, {}),
         ("history_backfill", shared_good, {"tasks": 1}),
+        ("history_backfill", archived, {"tasks": 1, "since": str(since)}),
         ("candles_validate", bad, {"tasks": 1, "symbols": ["BTCUSDT", "ETHUSDT"]}),
     ]
     found = home.python(RUN.format(folder=str(DAGS), runs=wanted))
-    history, validation, bad_validation, shared_history, shared_validation = found
-    return Runs(history, validation, bad_validation, shared_history, shared_validation, state, bad_state)
+    history, validation, bad_validation, shared_history, archive_run, shared_validation = found
+    folder = Path(archived["QUANTSTREAM_STATE"])
+    return Runs(
+        *(history, validation, bad_validation, shared_history, archive_run),
+        *(folder, shared_validation, state, bad_state),
+    )
 
 
 def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:
@@ -103,6 +116,13 @@ def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(r
         "symbol": ["BTCUSDT", "ETHUSDT"],
         "open_count": [576, 576],
     }
+
+
+def test_the_archives_history_comes_in_one_command_and_an_unknown_symbol_is_named(runs: Runs) -> None:
+    assert (runs.archived["run"], runs.archived["tasks"]["fetch[0]"]) == ("failed", "failed")
+    rows = Lake(str(runs.archived_state / "lake")).read("candles")
+    counts = rows.group_by("symbol").aggregate([("open", "count")]).to_pydict()
+    assert counts == {"symbol": ["BTCUSDT", "ETHUSDT"], "open_count": [3 * 288, 3 * 288]}
 
 
 def test_good_history_is_fit_to_learn_from_and_a_symbol_without_any_is_skipped(runs: Runs) -> None:

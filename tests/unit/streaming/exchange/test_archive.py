@@ -6,6 +6,7 @@ import hashlib
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,12 @@ async def test_a_days_klines_are_those_of_rest(exchange: Client) -> None:
     path = f"{BASE}/klines/BNBUSDT/5m/BNBUSDT-5m-{YESTERDAY}.zip"
     packed = await fetch(exchange, path)
     assert (await fetch(exchange, path + ".CHECKSUM")).split()[0].decode() == hashlib.sha256(packed).hexdigest()
-    query = {"symbol": "BNBUSDT", "interval": "5m", "startTime": BEGUN // 1000, "endTime": (BEGUN + DAY) // 1000 - 1}
+    query: dict[str, Any] = {
+        "symbol": "BNBUSDT",
+        "interval": "5m",
+        "startTime": BEGUN // 1000,
+        "endTime": (BEGUN + DAY) // 1000 - 1,
+    }
     answered = await exchange.get("/api/v3/klines", limit=1000, **query)
     found = [[int(row[0]) // 1000, *row[1:6], *row[7:11]] for row in rows(packed)]
     assert found == [[row[0], *row[1:6], row[7], str(row[8]), *row[9:11]] for row in answered]
