@@ -21,7 +21,7 @@ from quantstream.lake.store import Lake
 from streaming.backfill.run import Order, Run
 
 OUTAGES = {  # within the stretches that are there of each
-    "BTCUSDT": ["2021-04-20", "2021-04-25", "2021-08-13", "2023-03-24"],
+    "BTCUSDT": ["2021-04-20", "2021-04-25", "2023-03-24"],
     "XRPUSDT": ["2021-02-11", "2023-03-24"],
 }
 
