@@ -1,0 +1,44 @@
+#!/bin/sh
+# Holds the images of others that we build on and run to one content. usage: pin.sh          ask the registries, write images.lock
+#                                                                       pin.sh --check  say what has no digest; asks nobody
+# MIRROR=host[:port] asks this registry in place of docker.io. Exit 0: all are pinned; 1: one is not; 3: a registry did not answer for one, what was known of it stays.
+set -eu
+cd "$(dirname "$0")/../.."
+lock=${LOCK:-infra/docker/images.lock}
+say() { printf 'pin: %s\n' "$*" >&2; }
+
+# Every image of others that is named where images are built or run, without a digest.
+named() {
+  {
+    sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile
+    grep -rhoE 'image: *[^ ]+' infra/k8s/sources | sed -e 's/image: *//' -e '/^registry\.invalid\//d'
+  } | sort -u
+}
+known() { sed -n "s|^$1 \(sha256:[0-9a-f]\{64\}\)\$|\1|p" "$lock"; } # image
+
+if [ "${1:-}" = --check ]; then
+  code=0
+  for image in $(named); do
+    [ -n "$(known "$image")" ] || { say "$image has no digest; run infra/docker/pin.sh where its registry answers, and commit $lock"; code=1; }
+  done
+  exit "$code"
+fi
+[ $# = 0 ] || { say "usage: pin.sh [--check]"; exit 2; }
+
+crane=$(infra/docker/go_tool.sh crane)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+sed -n '/^#/p' "$lock" >"$work/lock"
+code=0
+for image in $(named); do
+  asked=$image
+  [ -z "${MIRROR:-}" ] || asked=$MIRROR/${image#docker.io/}
+  if ! digest=$(timeout 60 "$crane" digest "$asked" 2>"$work/why"); then
+    say "$image: $(tail -n 1 "$work/why")"
+    digest=$(known "$image") code=3
+  fi
+  echo "$image ${digest:--}" >>"$work/lock"
+done
+cat "$work/lock" >"$lock"
+[ "$code" = 0 ] && say "$(grep -c ' sha256:' "$lock") images pinned in $lock; run infra/k8s/render and commit both"
+exit "$code"
