@@ -23,8 +23,7 @@ make_base() {
 }
 
 if [ -z "${BASE:-}" ]; then
-  official=$(sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile)
-  official=$(sed -n "s|^$official \(sha256:.*\)|$official@\1|p" infra/docker/images.lock | grep . || echo "$official")
+  official=$(infra/docker/pin.sh --base 2>/dev/null || sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile)
   if timeout 20 buildah pull --quiet "$official" >/dev/null 2>&1; then BASE=$official; else make_base && BASE=$own; fi
 fi
 epoch=315532800 # 1980: the same sources on the same base are the same image, whenever it is built; its label REVISION says of which commit
