@@ -35,7 +35,7 @@ for role in "$@"; do
   say "Building quantstream/$role:$version on $BASE"
   # shellcheck disable=SC2086  # an option and its value
   buildah build --quiet --isolation chroot --format docker --layers ${NO_CACHE:+--no-cache} --timestamp "$epoch" $secret --build-arg "BASE=$BASE" --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
+    --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     --target "$role" --file infra/docker/Dockerfile --tag "localhost/quantstream/$role:$version" . >/dev/null
 done
 podman images --filter reference='localhost/quantstream/*' --format '{{.Repository}}:{{.Tag}}  {{.Size}}'
