@@ -18,14 +18,15 @@ tool() { infra/docker/go_tool.sh "$1"; }
 crane=$(tool crane) syft=$(tool syft) cosign=$(tool cosign)
 [ "${SCAN:-}" = no ] || grype=$(tool grype)
 mkdir -p build/release
-export SYFT_CHECK_FOR_APP_UPDATE=false GRYPE_CHECK_FOR_APP_UPDATE=false
+export SYFT_CHECK_FOR_APP_UPDATE=false SYFT_FILE_METADATA_SELECTION=none GRYPE_CHECK_FOR_APP_UPDATE=false
+if [ -n "${KEY:-}" ]; then "$cosign" signing-config create --out build/release/unlogged.json; fi
 [ -z "${INSECURE:-}" ] || export SYFT_REGISTRY_INSECURE_USE_HTTP=true
 
 # sign VERB OPTION… IMAGE: by the key, which leaves no entry in the public log, or keyless, which does
 sign() {
   verb=$1
   shift
-  if [ -n "${KEY:-}" ]; then set -- --key "$KEY" --tlog-upload=false --use-signing-config=false "$@"; fi
+  if [ -n "${KEY:-}" ]; then set -- --key "$KEY" --signing-config build/release/unlogged.json "$@"; fi
   if [ -n "${INSECURE:-}" ]; then set -- --allow-http-registry "$@"; fi
   "$cosign" "$verb" --yes "$@"
 }

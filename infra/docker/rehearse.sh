@@ -31,10 +31,10 @@ for role in "$@"; do
   image=$registry/quantstream/$role
   KEY=$work/cosign.key SCAN=no INSECURE=1 VERSION=$version infra/docker/publish.sh "$registry/quantstream" "$role"
   verify "$image:$version" || { cat "$work/said" >&2; exit 1; }
-  say "$image:$version verifies, and its SBOM; $(grep -c '"bom-ref"' "build/release/$role.cdx.json") components"
-  "$crane" mutate --label altered=yes --tag "$image:altered" "$image:$version" >/dev/null
+  say "$image:$version verifies, and its SBOM; $(grep -o '"purl"' "build/release/$role.cdx.json" | wc -l) packages in it"
+  "$crane" mutate --label altered=yes --tag "$image:altered" "$image:$version" >"$work/said" 2>&1
   refused "an altered image" verify "$image:altered"
-  "$crane" tag "$image:altered" "$version"
+  "$crane" tag "$image:altered" "$version" >"$work/said" 2>&1
   refused "another content for a version that is published" env KEY="$work/cosign.key" SCAN=no INSECURE=1 VERSION="$version" \
     infra/docker/publish.sh "$registry/quantstream" "$role"
 done
