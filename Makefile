@@ -7,7 +7,7 @@ ARGS ?=
 COVERED := tests/unit/quantstream/core tests/unit/quantstream/features tests/unit/quantstream/decode tests/unit/ml/evaluation \
 	tests/unit/streaming/aggregate
 .DEFAULT_GOAL := help
-.PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check coverage mutants versions lock clean images pods manifests promtool monitor audit docs
+.PHONY: help setup jars browser run test bench chaos scale dst fuzz soak check coverage mutants versions lock clean images pods manifests promtool monitor audit docs pin rehearse
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,12 @@ soak: jars ## Half an hour at 5,000 trades a second: memory, lag and delays; ARG
 images: ## Build the images streaming and dashboard without a daemon; ROLES='…' for others
 	@infra/docker/tools.sh
 	@infra/docker/build.sh $(ROLES)
+
+pin: ## Ask the registries which content each image of others has: infra/docker/images.lock
+	@infra/docker/pin.sh
+
+rehearse: images ## Publish the built images to a registry of this machine: SBOM, signature, what verifies and what is refused (ROLES='…')
+	@infra/docker/rehearse.sh $(or $(ROLES),streaming dashboard)
 
 pods: $(STAMP) images jars ## Run the local overlay's pods from the built images: probes, a kill, a stop
 	@QUANTSTREAM_PODS=1 $(BIN)/python -m pytest -q -s tests/infra/test_pods.py

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Looks for known vulnerabilities in the locked packages, and writes what the product consists of (CycloneDX) to build/sbom.json.
+# Looks for known vulnerabilities in the locked packages, the images' too, and writes what the product consists of (CycloneDX) to build/sbom.json.
 # usage: audit.sh VENV      exit 0 none known, 1 some are known, 3 cannot tell: nobody who knows could be reached
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,6 +7,8 @@ venv=${1:-.venv}
 tools=$venv/audit
 python=$venv/bin/python
 canary='jinja2==2.10' # has advisories since 2019: a service that knows of none knows nothing
+
+locks="requirements.txt docs/requirements.txt $(echo infra/docker/locks/*.txt)"
 
 say() { printf '%s\n' "$*"; }
 
@@ -43,9 +45,11 @@ yanked() {
 printf 'attrs==21.1.0\n' >"$work/yanked.txt"
 if [ -z "$(yanked "$work/yanked.txt")" ]; then say 'audit: the registry does not tell which releases were taken back'
 else
-  back=$(yanked requirements.txt)
-  if [ -n "$back" ]; then say "$back"; say 'audit: releases that were taken back are locked; run make lock'; exit 1; fi
-  say "audit: no release in requirements.txt was taken back"
+  for lock in $locks; do
+    back=$(yanked "$lock")
+    if [ -n "$back" ]; then say "$back"; say "audit: releases that were taken back are locked in $lock; run make lock"; exit 1; fi
+  done
+  say "audit: no locked release was taken back"
 fi
 
 for service in pypi osv; do
@@ -54,10 +58,15 @@ for service in pypi osv; do
     say "audit: $service does not know the advisories of $canary, or does not answer"
     continue
   fi
-  ask "$service" requirements.txt >build/audit.json 2>"$work/log" || true
-  code=0
-  "$python" infra/audit.py build/audit.json || code=$?
-  exit "$code"
+  worst=0
+  for lock in $locks; do
+    ask "$service" "$lock" >build/audit.json 2>"$work/log" || true
+    say "$lock:"
+    code=0
+    "$python" infra/audit.py build/audit.json || code=$?
+    case $worst$code in 0*|31) worst=$code ;; esac # a known one is worse than one that nobody could tell of
+  done
+  exit "$worst"
 done
 say "audit: CANNOT TELL. No advisory service could be reached; run it where api.osv.dev or pypi.org's JSON API answers." >&2
 exit 3

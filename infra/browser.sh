@@ -7,7 +7,7 @@ venv=${1:-.venv}
 for name in chromium chromium-browser google-chrome google-chrome-stable; do
   if path=$(command -v "$name"); then echo "Browser: $path"; exit 0; fi
 done
-if [ -d "${PLAYWRIGHT_BROWSERS_PATH:-$HOME/.cache/ms-playwright}" ] && ls "${PLAYWRIGHT_BROWSERS_PATH:-$HOME/.cache/ms-playwright}" | grep -q chromium; then
+if find "${PLAYWRIGHT_BROWSERS_PATH:-$HOME/.cache/ms-playwright}" -maxdepth 1 -name '*chromium*' 2>/dev/null | grep -q .; then
   echo "Browser: Playwright's Chromium"; exit 0
 fi
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

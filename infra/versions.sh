@@ -1,13 +1,21 @@
 #!/bin/sh
 # `make check` on every Python that README names: in .venv for the one that it has, in environments under build/ for the others.
 # usage: versions.sh [VERSION...]      honours QUANTSTREAM_PYTHON_3_12=/path/to/python and the like
+#        versions.sh --others          on all but the one that .venv has, for which `make test` has just run
 # exit 0: all are well; 1: one is not; 3: the others are, but one is not installed here and so was not checked
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- 3.11 3.12 3.13
-
 say() { printf 'versions: %s\n' "$*" >&2; }
 is() { [ "$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$2" ]; } # python version
+
+case "${1:-}" in
+'' | --others)
+  all='3.11 3.12 3.13' others=''
+  for version in $all; do is .venv/bin/python "$version" || others="$others $version"; done
+  # shellcheck disable=SC2086  # versions, one a word
+  if [ $# = 0 ]; then set -- $all; else set -- $others; fi
+  ;;
+esac
 
 find_python() { # version
   named=$(printenv "QUANTSTREAM_PYTHON_$(echo "$1" | tr . _)" || true)

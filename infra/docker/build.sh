@@ -23,9 +23,10 @@ make_base() {
 }
 
 if [ -z "${BASE:-}" ]; then
-  official=$(sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile)
+  official=$(infra/docker/pin.sh --base 2>/dev/null || sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile)
   if timeout 20 buildah pull --quiet "$official" >/dev/null 2>&1; then BASE=$official; else make_base && BASE=$own; fi
 fi
+epoch=315532800 # 1980: the same sources on the same base are the same image, whenever it is built; its label REVISION says of which commit
 CA=${CA:-${SSL_CERT_FILE:-}}
 secret=
 [ -n "$CA" ] && secret="--secret id=ca,src=$CA"
@@ -33,8 +34,8 @@ secret=
 for role in "$@"; do
   say "Building quantstream/$role:$version on $BASE"
   # shellcheck disable=SC2086  # an option and its value
-  buildah build --quiet --isolation chroot --format docker --layers $secret --build-arg "BASE=$BASE" --build-arg "VERSION=$version" \
-    --build-arg "REVISION=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
+  buildah build --quiet --isolation chroot --format docker --layers ${NO_CACHE:+--no-cache} --timestamp "$epoch" $secret --build-arg "BASE=$BASE" --build-arg "VERSION=$version" \
+    --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     --target "$role" --file infra/docker/Dockerfile --tag "localhost/quantstream/$role:$version" . >/dev/null
 done
 podman images --filter reference='localhost/quantstream/*' --format '{{.Repository}}:{{.Tag}}  {{.Size}}'

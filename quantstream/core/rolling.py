@@ -107,7 +107,7 @@ def window_mean(values: Floats, window: int, unknown: int = 0, rows: int | None 
     total = window_sum(np.where(known, read, 0.0), window, rows)
     needed = window if window <= STRICT_WINDOW else COVERAGE * window
     count[..., :first] = np.nan
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore"):  # 0 / 0 where nothing is known
         return np.where(count >= needed, total / count, np.nan)
 
 

@@ -167,7 +167,7 @@ def image_faults(objects: Sequence[Object]) -> Faults:
     """Images that may be another tomorrow."""
     for one in of_kind(objects, *TEMPLATED):
         for container in containers(one):
-            if not re.search(r"(:v?[0-9]+\.[0-9]+[^/:]*|@sha256:[0-9a-f]{64})$", container["image"]):
+            if not re.search(r"(:v?[0-9]+\.[0-9]+[^/:@]*|@sha256:[0-9a-f]{64})$", container["image"]):
                 yield f"{title(one)}: the image {container['image']} is not pinned"
 
 

@@ -99,6 +99,11 @@ def containers(workload: Object) -> list[Object]:
     return [*pod(workload).get("initContainers", ()), *pod(workload)["containers"]]
 
 
+def tag(image: str) -> str:
+    """Return the tag of an image's name, with or without a digest behind it."""
+    return image.partition("@")[0].rpartition(":")[2]
+
+
 def variables(workload: Object) -> dict[str, Any]:
     """Return what a workload's first container is given by name: a value, or where it comes from."""
     return {

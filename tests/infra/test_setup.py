@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTING_UV = """#!/bin/sh
@@ -96,3 +99,28 @@ def test_a_version_that_is_not_installed_is_said_aloud_and_is_no_success(tmp_pat
     code, output, calls = versions(tmp_path, "3.9")
     assert (code, calls) == (3, [])
     assert "PYTHON 3.9 IS NOT INSTALLED HERE AND WAS NOT CHECKED; install it (pyenv install 3.9" in output
+
+
+def test_the_others_are_all_that_readme_names_but_the_one_that_the_tests_ran_on(tmp_path: Path) -> None:
+    named = re.search(r"needs Python ([\d., or]+), git", (ROOT / "README.md").read_text())
+    assert named is not None
+    promised = re.findall(r"3\.\d+", named[1])
+    all_named = {version.replace(".", "_"): pretended(tmp_path, version) for version in promised}
+    code, _, calls = versions(tmp_path, "--others", **all_named)
+    checked = [call.split()[1].removeprefix("VENV=build/python") for call in calls]
+    python = ROOT / ".venv" / "bin" / "python"
+    own = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout if python.exists() else ""
+    assert (code, checked) == (0, [version for version in promised if not own.startswith(f"Python {version}.")])
+
+
+@pytest.mark.parametrize(("tests", "others", "expected"), [(0, 0, 0), (0, 3, 0), (0, 1, 1), (2, 0, 2)])
+def test_ci_fails_with_the_tests_or_another_python_but_not_for_one_that_is_absent(
+    tmp_path: Path, tests: int, others: int, expected: int
+) -> None:
+    run = script(tmp_path / ".ci" / "run", (ROOT / ".ci" / "run").read_text())
+    script(tmp_path / "bin" / "make", f'#!/bin/sh\necho "make $*" >>"$NOTES"; exit {tests}\n')
+    script(tmp_path / "infra" / "versions.sh", f'#!/bin/sh\necho "versions $*" >>"$NOTES"; exit {others}\n')
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "NOTES": str(tmp_path / "notes")}
+    assert subprocess.run([run], env=environment, check=False, timeout=60).returncode == expected
+    asked = (tmp_path / "notes").read_text().splitlines()
+    assert asked == ["make test", "versions --others"][: 1 if tests else 2]

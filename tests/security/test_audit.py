@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from infra.audit import CANNOT_TELL, KNOWN, NONE_KNOWN, judge
+from infra.embedded.state import PROJECT
 
 
 def report(*packages: dict[str, object]) -> str:
@@ -41,3 +48,65 @@ def test_a_vulnerability_is_named_with_what_corrects_it() -> None:
 def test_an_empty_or_broken_report_cannot_be_told_from() -> None:
     for text in ("", "{", "[]", "{}", report()):
         assert judge(text)[0] == CANNOT_TELL
+
+
+PRETENDING_PIP_AUDIT = f"""#!/bin/sh
+while [ "$1" != --requirement ]; do shift; done
+case $2 in
+*/canary.txt | $FLAWED) echo '{report(FLAWED)}' ;;
+$UNKNOWN) echo 'no answer' ;;
+*) echo '{report(CLEAN)}' ;;
+esac
+"""
+PRETENDING_CYCLONEDX = """#!/bin/sh
+echo '{"components": []}' >build/sbom.json
+"""
+
+
+def audit(tree: Path, flawed: str = "none", unknown: str = "none") -> tuple[int, str]:
+    """Run the script in a copy of what it reads, with services that answer of one lock as told."""
+    for name in ("infra/audit.sh", "infra/audit.py", "requirements.txt", "docs/requirements.txt", "infra/docker/locks"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
+        copy(PROJECT / name, tree / name)
+    programs = {
+        "venv/audit/bin/pip-audit": PRETENDING_PIP_AUDIT,
+        "venv/audit/bin/cyclonedx-py": PRETENDING_CYCLONEDX,
+        "venv/bin/python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
+        "bin/uv": "#!/bin/sh\n",
+    }
+    for name, text in programs.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+        (tree / name).chmod(0o755)
+    environment = {"PATH": f"{tree / 'bin'}:/usr/bin:/bin", "FLAWED": flawed, "UNKNOWN": unknown}
+    done = subprocess.run(
+        [tree / "infra" / "audit.sh", "venv"],
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flawed", "unknown", "code"),
+    [
+        ("none", "none", NONE_KNOWN),
+        ("infra/docker/locks/mlflow.txt", "none", KNOWN),
+        ("none", "requirements.txt", CANNOT_TELL),
+        ("docs/requirements.txt", "requirements.txt", KNOWN),
+        ("requirements.txt", "infra/docker/locks/airflow.txt", KNOWN),
+    ],
+)
+def test_every_lock_is_audited_the_images_too(tmp_path: Path, flawed: str, unknown: str, code: int) -> None:
+    assert audit(tmp_path, flawed, unknown)[0] == code
+
+
+def test_every_lock_is_named_with_what_is_known_of_it(tmp_path: Path) -> None:
+    named = [line for line in audit(tmp_path)[1].splitlines() if line.endswith(".txt:")]
+    locks = sorted(path.relative_to(PROJECT) for path in (PROJECT / "infra" / "docker" / "locks").iterdir())
+    assert named == ["requirements.txt:", "docs/requirements.txt:", *(f"{lock}:" for lock in locks)]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from infra.embedded.free_ports import free_ports
 from infra.embedded.jars import cache_folder
-from tests.infra.manifests import Object, named, of_kind, pod, render, secret_script
+from tests.infra.manifests import Object, named, of_kind, pod, render, secret_script, tag
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw"
 PATIENCE = 30.0  # seconds
@@ -34,7 +34,7 @@ def whats_missing() -> str:
 
 def program() -> Path:
     """Return the program, built now if it was not before."""
-    version = _container()["image"].rpartition(":")[2]
+    version = tag(_container()["image"])
     folder = cache_folder() / f"versitygw-{version}"
     if not folder.is_dir():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")

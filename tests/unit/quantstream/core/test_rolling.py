@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +128,36 @@ def test_quantiles_of_windows_begin_with_the_first_whole_one_that_is_defined(row
     assert np.array_equal(found, whole[-len(found) :], equal_nan=True)
     assert np.isnan(rolling.window_quantile(values, 13, 0.5, rows=rows)).all()
     assert rolling.window_quantile(values[:10], 10, 0.5, rows=rows)[-1] == 4.5
+
+
+@pytest.mark.parametrize("unknown", [0, 1, 3])
+@pytest.mark.parametrize("rows", [None, 60, 1])
+def test_a_long_window_with_an_outage_in_it_has_a_mean_once_it_is_past_what_is_undefined(
+    unknown: int, rows: int | None
+) -> None:
+    values = np.arange(1.0, 201.0)
+    values[:unknown] = values[150] = NAN
+    mean = rolling.window_mean(values, 100, unknown, rows)
+    whole = [NAN] * (99 + unknown) + [np.nanmean(values[i - 99 : i + 1]) for i in range(99 + unknown, 200)]
+    assert np.allclose(mean, whole[-len(mean) :], rtol=1e-12, atol=0, equal_nan=True)
+
+
+def test_a_window_over_the_undefined_start_is_unknown_though_most_of_it_is_known() -> None:
+    values = np.arange(1.0, 201.0)
+    values[0] = values[50] = NAN
+    mean = rolling.window_mean(values, 100, unknown=1)
+    assert (np.isnan(mean[99]), mean[100]) == (True, pytest.approx(np.nanmean(values[1:101])))
+
+
+def test_a_window_of_which_nothing_is_known_is_unknown_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(rolling.window_mean(np.full(60, NAN), 50)).all()
+
+
+def test_a_quantile_over_all_rows_needs_as_much_of_its_window_as_that_of_one_row() -> None:
+    values = np.arange(40.0)
+    values[[20, 22]] = NAN  # two of ten are too many, one is not
+    every, last = (rolling.window_quantile(values, 10, 0.5, rows=rows) for rows in (None, 31))
+    assert np.array_equal(every[-31:], last, equal_nan=True)
+    assert np.isnan(last).tolist() == [13 <= place <= 20 for place in range(31)]

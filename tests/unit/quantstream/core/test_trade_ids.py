@@ -119,3 +119,17 @@ def test_a_window_may_lack_a_trade_where_a_gaps_times_touch_it() -> None:
         (at, at + 10 * SECOND + 1, False),
     ):
         assert sequence.may_lack(opened_at, length, since) is may
+
+
+def test_gaps_and_what_cannot_be_split_are_counted_one_by_one() -> None:
+    sequence = begun(102, 105)
+    assert (sequence.gaps, sequence.missing) == (2, 3)
+    for first in (100, 104):  # each holds a trade that was seen and one that was not
+        assert sequence.take(trade(first, first + 1))[0] is IdStatus.OVERLAP
+    assert (sequence.overlaps, sequence.unknown, sequence.refused) == (2, 0, 2)
+
+
+def test_a_log_that_begins_with_the_first_trade_of_all_lacks_none_before_it() -> None:
+    sequence = Sequence()
+    sequence.begin(0, T0)
+    assert sequence.open_gaps == []

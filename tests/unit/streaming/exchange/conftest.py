@@ -77,7 +77,7 @@ class Socket:
     async def frame(self) -> str | None:
         """Return the next text frame, or None at the end of the connection."""
         while True:
-            message = await self.ws.receive(timeout=20)
+            message = await self.ws.receive(timeout=120)
             if message.type is aiohttp.WSMsgType.PING:
                 self.pings.append(bytes(message.data))
             elif message.type is aiohttp.WSMsgType.TEXT:

@@ -95,7 +95,7 @@ async def test_a_shutdown_is_announced_in_the_form_of_the_connection(
 )
 async def test_a_payload_has_the_documented_keys(exchange: Any, stream: str, keys: str) -> None:
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{exchange.served.ws}/ws/{stream}") as ws:
-        event = json.loads((await ws.receive(timeout=20)).data)
+        event = json.loads((await ws.receive(timeout=120)).data)
     assert set(event) == set(keys.split())
 
 

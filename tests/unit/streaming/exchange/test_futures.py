@@ -270,6 +270,6 @@ async def test_a_futures_exchange_in_a_process_of_its_own(simulate: Any) -> None
     process = simulate("--market", "futures", "--speed", "100", "--symbols", "BTCUSDT", "--history-days", "1")
 
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{process.ws}/market/ws/btcusdt@aggTrade") as ws:
-        event = json.loads((await ws.receive(timeout=20)).data)
+        event = json.loads((await ws.receive(timeout=120)).data)
     assert (event["e"], event["st"]) == ("aggTrade", 1)
     assert await asyncio.to_thread(process.stop) == 0
