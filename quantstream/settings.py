@@ -32,6 +32,10 @@ PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a top
 MOST_SYMBOLS = 10_000  # five times what the exchange trades
 STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "file", "memory")  # what the lake's library opens
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # what Kafka takes as an id, with room for ours before it
+_TOPIC_PREFIX = re.compile(
+    r"[a-z0-9][a-z0-9.-]{0,38}[.-]"
+)  # no "_": to Kafka a_b and a.b are one name; Kubernetes takes no capitals
+OWN_NAMES = ("market.", "ops.", "quantstream-")  # how names begin without a prefix: the broker's rights go by it
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
@@ -103,6 +107,19 @@ class Kafka(_Group):
     partitions: int = Field(
         default=PARTITIONS, ge=1, le=1_000
     )  # of the topics that are keyed by symbol, when they are made here
+    topic_prefix: str = (
+        ""  # before the names of all topics, groups and transactions: a second system on the same broker
+    )
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if value and (not _TOPIC_PREFIX.fullmatch(value) or value.startswith(OWN_NAMES)):
+            raise ValueError(
+                f"{value[:200]!r} cannot stand before the names of topics and groups; use up to 40 small letters, digits, dots "
+                f"and dashes, a dot or dash at the end and none of {', '.join(OWN_NAMES)} at the beginning, as in restored."
+            )
+        return value
 
     @field_validator("bootstrap")
     @classmethod

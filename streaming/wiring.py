@@ -77,6 +77,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
         health,
         settings.sink_commit_ms / 1000,
         wall_clock,
+        settings.kafka.topic_prefix,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -153,3 +154,34 @@ def test_every_pinned_version_is_used() -> None:
     used = "".join((K8S / name).read_text() for name in ("up", "render", "secrets.sh"))
     named_in_manifests = {"KAFKA", "KAFKA_METADATA"}  # held to them by a test above
     assert {name for name in versions() if f"${name}" not in used and f"${{{name}}}" not in used} == named_in_manifests
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """The platform as it is rendered where a second system is named."""
+    folder = tmp_path_factory.mktemp("beside")
+    shutil.copytree(K8S, folder / "k8s")
+    conf = folder / "k8s" / "versions.conf"
+    conf.write_text(re.sub(r"^TOPIC_PREFIX=", "TOPIC_PREFIX=restored.", conf.read_text(), flags=re.MULTILINE))
+    subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
+    text = (folder / "k8s" / "production" / "infrastructure" / "10-platform.yaml").read_text()
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def test_a_second_system_gets_topics_and_rights_of_its_own_and_nothing_else_changes(beside: list[Object]) -> None:
+    plain = [one for one in _applied_platform() if one["kind"] not in ("KafkaTopic", "KafkaUser")]
+    assert [one for one in beside if one["kind"] not in ("KafkaTopic", "KafkaUser")] == plain
+    for one in of_kind(_applied_platform(), "KafkaTopic"):
+        assert named(beside, "KafkaTopic", one["metadata"]["name"]) == one
+        twin = named(beside, "KafkaTopic", "restored." + one["metadata"]["name"])
+        assert (twin["spec"], twin["metadata"]["labels"]) == (one["spec"], one["metadata"]["labels"])
+    for one in of_kind(_applied_platform(), "KafkaUser"):
+        expected = list[Object]()
+        for acl in one["spec"]["authorization"]["acls"]:
+            expected += [acl, {**acl, "resource": {**acl["resource"], "name": "restored." + acl["resource"]["name"]}}]
+        assert named(beside, "KafkaUser", one["metadata"]["name"])["spec"]["authorization"]["acls"] == expected
+
+
+def _applied_platform() -> list[Object]:
+    text = (K8S / "production" / "infrastructure" / "10-platform.yaml").read_text()
+    return [one for one in yaml.safe_load_all(text) if one]
