@@ -15,7 +15,21 @@ import yaml
 from infra.embedded.jars import KAFKA_VERSION
 from infra.embedded.state import PROJECT
 from tests.infra.manifest_checks import SCHEMAS, amount
-from tests.infra.manifests import K8S, SYSTEMS, TEMPLATED, Object, containers, named, of_kind, pod, render, space, title
+from tests.infra.manifests import (
+    K8S,
+    SYSTEMS,
+    TEMPLATED,
+    Object,
+    containers,
+    named,
+    of_kind,
+    pod,
+    render,
+    space,
+    title,
+    variables,
+)
+from tests.infra.rights.test_limits import quota_and_need
 
 APPLIED = sorted({folder for folders in SYSTEMS.values() for folder in folders})
 SYSTEM_CPU = (
@@ -156,16 +170,32 @@ def test_every_pinned_version_is_used() -> None:
     assert {name for name in versions() if f"${name}" not in used and f"${{{name}}}" not in used} == named_in_manifests
 
 
+def rendered_with(folder: Path, setting: str, file: str) -> list[Object]:
+    """Return what a file holds when it is rendered with another setting of versions.conf."""
+    shutil.copytree(K8S, folder / "k8s")
+    conf, name = folder / "k8s" / "versions.conf", setting.partition("=")[0]
+    conf.write_text(re.sub(rf"^{name}=\S*", setting, conf.read_text(), flags=re.MULTILINE))
+    subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
+    text = (folder / "k8s" / "production" / file).read_text()
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def test_one_number_shards_ingest_and_the_quota_has_room_for_four(tmp_path: Path) -> None:
+    before = named(render("prod"), "StatefulSet", "ingest")
+    after = named(rendered_with(tmp_path, "INGEST_SHARDS=4", "services/10-stages.yaml"), "StatefulSet", "ingest")
+    assert (before["spec"]["replicas"], after["spec"]["replicas"]) == (2, 8)
+    found = {name: variables(after)[name] for name in ("QUANTSTREAM_SHARD", "QUANTSTREAM_INGESTS_PER_ADDRESS")}
+    assert found == {"QUANTSTREAM_SHARD": "instance/4", "QUANTSTREAM_INGESTS_PER_ADDRESS": "8"}
+    objects = [one for one in render("prod-replay") if one != before]
+    hard, needed = quota_and_need([*objects, after], "quantstream")
+    assert {what: (needed[what], hard[what]) for what in hard if needed[what] > hard[what]} == {}
+
+
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
     """The platform as it is rendered where a second system is named."""
     folder = tmp_path_factory.mktemp("beside")
-    shutil.copytree(K8S, folder / "k8s")
-    conf = folder / "k8s" / "versions.conf"
-    conf.write_text(re.sub(r"^TOPIC_PREFIX=", "TOPIC_PREFIX=restored.", conf.read_text(), flags=re.MULTILINE))
-    subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
-    text = (folder / "k8s" / "production" / "infrastructure" / "10-platform.yaml").read_text()
-    return [one for one in yaml.safe_load_all(text) if one]
+    return rendered_with(folder, "TOPIC_PREFIX=restored.", "infrastructure/10-platform.yaml")
 
 
 def test_a_second_system_gets_topics_and_rights_of_its_own_and_nothing_else_changes(beside: list[Object]) -> None:

@@ -187,7 +187,10 @@ def promtool() -> str:
 
 
 RISE, STILL = "0+15x400", "1000+0x400"  # by 15 a step; not at all. A step is 15 s
-CLOCK = {"quantstream_ingest_market_time_seconds": "100000+15x400"}
+MARKET_TIME = 'quantstream_ingest_market_time_seconds{{pod="ingest-{}", shard="{}/2"}}'
+CONNECTIONS = 'quantstream_ingest_connections{{pod="ingest-{}", shard="{}/2"}}'
+PODS = [(0, 1), (1, 2), (2, 1), (3, 2)]  # of ingest, and the share of the symbols that each follows
+CLOCK = {MARKET_TIME.format(*pod): "100000+15x400" for pod in PODS}
 LATE, SCORED = "quantstream_aggregate_candle_lateness_seconds", "quantstream_score_candle_to_score_seconds"
 CORRECTED = 'quantstream_sink_corrected_candles_total{source="klines"}'
 AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor")
@@ -214,7 +217,8 @@ def available(deployment: str, namespace: str = "quantstream") -> str:
 WELL: dict[str, str] = {
     **CLOCK,
     'quantstream_ingest_symbol_has_trades{symbol="BTCUSDT"}': "1x400",
-    "quantstream_ingest_connections": "1x400",
+    **{CONNECTIONS.format(*pod): "1x400" for pod in PODS},
+    **{f'quantstream_ingest_shards{{pod="ingest-{pod}"}}': "2x400" for pod, _ in PODS},
     "quantstream_ingest_open_gaps": "0x400",
     "quantstream_ingest_mute_streams": "0x400",
     "quantstream_ingest_unproven_symbols": "0x400",
@@ -277,9 +281,10 @@ RESTARTS = 'kube_pod_container_status_restarts_total{namespace="quantstream", po
 KILLED = 'kube_pod_container_status_last_terminated_reason{namespace="quantstream", pod="p", container="c", reason="OOMKilled"}'
 # What differs from a system that is well, and the alerts that must then fire (others may).
 SICK: dict[str, dict[str, str | None]] = {
-    "FeedStalled": {"quantstream_ingest_market_time_seconds": "100000+15x40 100600+0x360"},
-    "FeedAbsent": {"quantstream_ingest_market_time_seconds": None},
-    "FeedDisconnected": {"quantstream_ingest_connections": "0x400"},
+    "FeedStalled": {MARKET_TIME.format(pod, 2): "100000+15x40 100600+0x360" for pod in (1, 3)},  # one part of two
+    "FeedAbsent": dict.fromkeys(CLOCK),
+    "ShardMissing": {MARKET_TIME.format(pod, 2): None for pod in (1, 3)},
+    "FeedDisconnected": {CONNECTIONS.format(pod, 1): "0x400" for pod in (0, 2)},
     "FeedSlow": slow("quantstream_ingest_feed_delay_seconds")
     | {'quantstream_ingest_feed_delay_seconds_bucket{le="0.1"}': "0x400"},
     "FeedBreaks": {"quantstream_ingest_feed_breaks_total": "0+1x400"},
