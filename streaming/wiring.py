@@ -68,8 +68,10 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake.store import Lake
+    from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 
+    ProofAge(Lake(settings.lake_url), settings.symbols, metrics).start()
     return SinkStage(
         Lake(settings.lake_url),
         Reader(settings.kafka, SINK.group, settings.instance),

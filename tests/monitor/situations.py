@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.infra.manifests import Object
 from tests.monitor.looking import Finding
-from tests.monitor.played import DAY, HOUR, MINUTE, QUESTIONS, STAGES, Played, ago, condition
+from tests.monitor.played import DAY, HOUR, MINUTE, NOW, QUESTIONS, STAGES, Played, ago, condition
 
 Play = Callable[[Played], None]
 
@@ -574,6 +574,16 @@ def two_parts(played: Played, *parts: int) -> None:
     for pod, part in enumerate(parts):
         key = f"quantstream/metrics.ingest-{pod}"
         played.texts[key] = played.texts[key].replace('shard="1/1"', f'shard="{part}/2"')
+
+
+@situation("local", "warning proof candles Age")
+def the_candles_were_not_compared_with_the_exchange_for_two_days(played: Played) -> None:
+    played.metric("quantstream_sink_proved_at_seconds", NOW - 2 * DAY)
+
+
+@situation("local")
+def the_candles_were_compared_with_the_exchange_tonight(played: Played) -> None:
+    played.metric("quantstream_sink_proved_at_seconds", NOW - 5 * HOUR)
 
 
 @situation("local", "unknown metrics sink-0 Unreadable")

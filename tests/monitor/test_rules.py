@@ -258,6 +258,7 @@ WELL: dict[str, str] = {
     BLIND: "0x400",
     CERTIFICATE: "8640000000x400",  # 100 days, ms
     BACKUP: "0x400",
+    "quantstream_sink_proved_at_seconds": "3x400",
     BACKUP_MADE: "0x400",
 }
 
@@ -364,7 +365,7 @@ def promtool_says(folder: Path, tests: list[dict[str, Any]], every: str = "2m") 
 
 @pytest.mark.slow
 def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp_path: Path) -> None:
-    rare = {"ModelStale", "BackupStale"}  # look back for days: tried on their own below
+    rare = {"ModelStale", "BackupStale", "ProofStale", "ProofMissing"}  # look back for days: tried on their own below
     assert set(SICK) | rare == set(ALERTS)
     tests = [evaluated("", {}, [])]
     tests += [evaluated(name, changes, [{"labels": "{}", "value": 1}]) for name, changes in SICK.items()]
@@ -399,6 +400,24 @@ def test_a_backup_is_stale_two_hours_after_it_was_due(tmp_path: Path, series: di
         {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
     ]
     given = [{"series": name, "values": values} for name, values in series.items()]
+    run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("alert", "values", "fires_from"),
+    [
+        ("ProofStale", "3600x6 28800x60", 40),  # last at eight o'clock, so 30 hours are over at two of the next day
+        ("ProofMissing", "0x60", 31),
+    ],
+)
+def test_a_proof_is_stale_six_hours_after_it_was_due(tmp_path: Path, alert: str, values: str, fires_from: int) -> None:
+    query = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    checks = [
+        {"expr": query, "eval_time": f"{fires_from - 2}h", "exp_samples": []},
+        {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
+    ]
+    given = [{"series": 'quantstream_sink_proved_at_seconds{pod="sink-0"}', "values": values}]
     run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -13,6 +13,7 @@ function parts(   n, part) {
 { asked[$2] = 1 }
 $4 == "lag_records" { lag[$2] += $6; has_lag[$2] = 1 }
 $4 == "dead_letters_total" { dead[$2] += $6 }
+$4 == "proved_at_seconds" && $2 == "sink" { has_proof = 1; if ($6 > proved) proved = $6 + 0 }
 $4 == "unbalanced_symbols" { off[$2] += $6 }
 $4 == "model_version" { models[$2]++ }
 $4 == "started_at_seconds" && $6 > started[$2] { started[$2] = $6 + 0 }
@@ -31,6 +32,7 @@ END {
   for (i = 1; i <= n; i++) if (names[i] in asked) stage(names[i])
   parts(); gaps_now = in_all(gaps)
   if (has_gaps) finding(worst_of(gaps_now, "gaps-warning", "gaps-critical"), "gaps", "ingest", "Open", plural(gaps_now, "id gap") (gaps_now == 1 ? " is open" : " are open"))
+  if (has_proof && proved) finding(worst_of(now - proved, "proof-warning", "proof-critical"), "proof", "candles", "Age", "every symbol was compared with the exchange within " span(now - proved))
   streams(in_all(mute), in_all(unproven), in_all(aside))
   if ("ingest" in asked && "aggregate" in asked) { candles(); without_candles() } }
 function stage(name) {
