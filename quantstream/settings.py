@@ -31,7 +31,12 @@ UNROUTED = "wss://fstream.binance.com"  # USD-M futures; developers.binance.com,
 PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
 MOST_SYMBOLS = 10_000  # five times what the exchange trades
 STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "file", "memory")  # what the lake's library opens
+BY_INSTANCE = "instance"  # in the place of a share's number: pods of a StatefulSet are numbered from 0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # what Kafka takes as an id, with room for ours before it
+_TOPIC_PREFIX = re.compile(
+    r"[a-z0-9][a-z0-9.-]{0,38}[.-]"
+)  # no "_": to Kafka a_b and a.b are one name; Kubernetes takes no capitals
+OWN_NAMES = ("market.", "ops.", "quantstream-")  # how names begin without a prefix: the broker's rights go by it
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
@@ -104,6 +109,19 @@ class Kafka(_Group):
     partitions: int = Field(
         default=PARTITIONS, ge=1, le=1_000
     )  # of the topics that are keyed by symbol, when they are made here
+    topic_prefix: str = (
+        ""  # before the names of all topics, groups and transactions: a second system on the same broker
+    )
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if value and (not _TOPIC_PREFIX.fullmatch(value) or value.startswith(OWN_NAMES)):
+            raise ValueError(
+                f"{value[:200]!r} cannot stand before the names of topics and groups; use up to 40 small letters, digits, dots "
+                f"and dashes, a dot or dash at the end and none of {', '.join(OWN_NAMES)} at the beginning, as in restored."
+            )
+        return value
 
     @field_validator("bootstrap")
     @classmethod
@@ -159,7 +177,12 @@ class Settings(BaseSettings):
     intervals: Annotated[tuple[str, ...], NoDecode] = ("5m",)
     stream: Literal["trade", "aggTrade"] = "trade"
     socket: Literal["websockets", "picows"] = "websockets"  # the library that keeps the exchange's connections
-    shard: str = "1/1"  # i/n: which part of the symbols this ingest takes, of n processes that share them
+    shard: str = (
+        "1/1"  # i/n: which part of the symbols this ingest takes; instance/n: by the number at the end of `instance`
+    )
+    ingests_per_address: int = Field(
+        default=0, ge=0, le=10_000
+    )  # ingest processes that share what the exchange allows one address; 0 takes n of `shard`
     rotate_hours: float = Field(
         default=23.0, ge=0.01, le=24
     )  # age at which a connection is replaced; the exchange ends it at 24
@@ -228,8 +251,11 @@ class Settings(BaseSettings):
     @classmethod
     def _shard(cls, value: str) -> str:
         number, _, count = value.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and len(count) < 5 and 1 <= int(number) <= int(count)):
-            raise ValueError(f"{value!r} is not a share of the symbols; write it like 1/3, 2/3 and 3/3")
+        is_counted = count.isdecimal() and len(count) < 5 and int(count) > 0
+        if not (is_counted and (number == BY_INSTANCE or (number.isdecimal() and 1 <= int(number) <= int(count)))):
+            raise ValueError(
+                f"{value!r} is not a share of the symbols; write it like 1/3, 2/3 and 3/3, or {BY_INSTANCE}/3 for all"
+            )
         return value
 
     @field_validator("intervals")
@@ -277,6 +303,15 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _share_is_known(self) -> Self:
+        if self.shard.startswith(BY_INSTANCE) and not self.instance[-1].isdecimal():
+            raise ValueError(
+                f"{self.shard!r} goes by the number of the instance, and {self.instance!r} has no number at its end; "
+                "set QUANTSTREAM_INSTANCE as in ingest-0, or QUANTSTREAM_SHARD as in 1/3"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _futures(self) -> Self:
         if self.endpoints.api != Endpoints().api and self.stream != "aggTrade":
             raise ValueError(
@@ -288,6 +323,19 @@ class Settings(BaseSettings):
                 f"set QUANTSTREAM_ENDPOINTS__WS={UNROUTED}/market"
             )
         return self
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which part of the symbols this ingest takes, from 1, and of how many."""
+        number, _, count = self.shard.partition("/")
+        if number != BY_INSTANCE:
+            return int(number), int(count)
+        return int(re.findall(r"[0-9]+$", self.instance)[0]) % int(count) + 1, int(count)
+
+    @property
+    def ingests(self) -> int:
+        """How many ingest processes share what the exchange allows an address."""
+        return self.ingests_per_address or self.share[1]
 
     @property
     def history_rest(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from quantstream.core.errors import Misconfigured
 from quantstream.core.time import SCORED, SECOND
 from quantstream.kafka import Reader, Writer
 from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES, registered_name
@@ -67,8 +68,10 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake.store import Lake
+    from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 
+    ProofAge(Lake(settings.lake_url), settings.symbols, metrics).start()
     return SinkStage(
         Lake(settings.lake_url),
         Reader(settings.kafka, SINK.group, settings.instance),
@@ -77,6 +80,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
         health,
         settings.sink_commit_ms / 1000,
         wall_clock,
+        settings.kafka.topic_prefix,
     )
 
 
@@ -197,6 +201,23 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     )
 
 
+def followed(settings: Settings) -> list[str]:
+    """Return the symbols of this ingest's share.
+
+    Raises: Misconfigured when none falls to it.
+    """
+    from streaming.ingest.feed_lines import share_of
+
+    number, count = settings.share
+    symbols = share_of(settings.symbols, number, count)
+    if not symbols:
+        raise Misconfigured(
+            f"none of the {len(settings.symbols)} symbols falls to share {number} of {count}; "
+            "take fewer shards (QUANTSTREAM_SHARD), so that each has something to do"
+        )
+    return symbols
+
+
 async def ingest(
     settings: Settings, metrics: Metrics, health: Health, stop: threading.Event, abort: Callable[[], None]
 ) -> None:
@@ -208,29 +229,29 @@ async def ingest(
     from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
     from quantstream.binance.rest import open_session
     from streaming.ingest.feed_line import Plan
-    from streaming.ingest.feed_lines import keep_connected, share_of
+    from streaming.ingest.feed_lines import keep_connected
     from streaming.ingest.stage import Ingest
     from streaming.ingest.trade_log import KafkaTradeLog, tails, trade_writer
 
-    number, count = (int(part) for part in settings.shard.split("/"))
-    symbols = share_of(settings.symbols, number, count)
+    symbols = followed(settings)
     writer, ends = trade_writer(settings.kafka), settings.endpoints
     weight = metrics.gauge("used_weight", "request weight used in this minute; 6,000 are allowed")
     queued = metrics.gauge("queued_records", "records that wait for the broker's acknowledgement")
     async with open_session(ends.rest) as session:
         rest = BinanceHistory(
-            session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=count
+            session, ends.rest, settings.history_rest, settings.stream, ends.api, weight.set, shares=settings.ingests
         )
         trade_log = KafkaTradeLog(writer, wall_clock, queued.set)
         ahead = settings.max_ahead_s * SECOND
         taking = Ingest(
-            symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead
+            *(symbols, rest, trade_log, metrics, health, wall_clock, settings.stream, settings.intervals, ahead),
+            share=settings.share,
         )
         tell_of_balance(settings, INGEST.name, taking.balance)
         taking.resume(tails(settings.kafka, symbols))
         health.beat()
         end_when_stalled(health, abort)
-        attempts = Pace(max(1, ATTEMPTS // count), ATTEMPTS_WINDOW)
+        attempts = Pace(max(1, ATTEMPTS // settings.ingests), ATTEMPTS_WINDOW)
         plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
         try:
             await keep_connected(taking, ends.ws, stop, plan)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from infra.embedded.readiness import fetch
 from infra.embedded.state import Stack
 from quantstream.observability.metrics_page import parse_metrics
 from quantstream.observability.metrics_page import total as total_of
+
+if TYPE_CHECKING:
+    from quantstream.settings import Kafka
 
 KAFKA_WITHIN = 2.0  # seconds
 METRIC = "quantstream_sink_lag_records"
@@ -20,9 +24,8 @@ def total(stack: Stack, sink_is_ready: bool, notes: list[str]) -> int:
     """
     from quantstream.kafka import group_lag
     from quantstream.messages.stages import STAGES
-    from quantstream.settings import Kafka
 
-    kafka = Kafka(bootstrap=stack.kafka)
+    kafka = kafka_of(stack)
     behind = 0
     if "sink" in stack.processes:
         own = of_sink(stack) if sink_is_ready else None
@@ -30,7 +33,7 @@ def total(stack: Stack, sink_is_ready: bool, notes: list[str]) -> int:
             notes.append(
                 "the sink is not at work: its part of the lag is all that came after its last rows in the lake"
             )
-        behind += stored_lag(stack, kafka.bootstrap) if own is None else own
+        behind += stored_lag(stack, kafka) if own is None else own
     for stage in STAGES.values():
         if stage.name != "sink" and stage.name in stack.processes:
             for topic in stage.reads:
@@ -49,7 +52,14 @@ def of_sink(stack: Stack, get: Callable[[str], bytes | None] = fetch) -> int | N
     return None if lag is None else int(lag)
 
 
-def stored_lag(stack: Stack, bootstrap: str) -> int:
+def kafka_of(stack: Stack) -> Kafka:
+    """Return how a stack's broker is reached, and what is before its names there."""
+    from quantstream.settings import Kafka
+
+    return Kafka(bootstrap=stack.kafka, topic_prefix=stack.settings.get("QUANTSTREAM_KAFKA__TOPIC_PREFIX", ""))
+
+
+def stored_lag(stack: Stack, kafka: Kafka) -> int:
     """Return how many records the topics hold after what the lake says of its sink's progress: at least what is to be read.
 
     Raises: Unavailable.
@@ -57,17 +67,16 @@ def stored_lag(stack: Stack, bootstrap: str) -> int:
     from quantstream.kafka import Reader
     from quantstream.lake.store import Lake
     from quantstream.messages.stages import SINK
-    from quantstream.settings import Kafka
-    from streaming.sink.stage import TABLES
+    from streaming.sink.stage import TABLES, application
 
-    lake, reader = Lake(stack.settings["QUANTSTREAM_LAKE"]), Reader(Kafka(bootstrap=bootstrap))
+    lake, reader = Lake(stack.settings["QUANTSTREAM_LAKE"]), Reader(kafka)
     behind = 0
     try:
         for topic in SINK.reads:
             table = lake.table(TABLES[topic.name])
             for partition in reader.partitions(topic):
                 low, high = reader.ends(topic.name, partition)
-                at = table.transaction_version(f"sink/{topic.name}/{partition}")
+                at = table.transaction_version(application(kafka.topic_prefix, (topic.name, partition)))
                 behind += high - max(low, low if at is None else int(at))
     finally:
         reader.close()

@@ -72,9 +72,8 @@ def _prepare(plan: Plan, processes: Sequence[Process]) -> None:
 
 def _make_topics(plan: Plan) -> None:
     from quantstream.kafka import ensure_topics
-    from quantstream.settings import Kafka
 
-    ensure_topics(Kafka(bootstrap=plan.kafka))
+    ensure_topics(plan.settings.kafka.model_copy(update={"bootstrap": plan.kafka}))
 
 
 def stop(state: State, report: Callable[[str], None] = lambda _: None) -> int:

@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason, refusal
+from quantstream.kafka.names import broker_name, declared_name, is_ours
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import CO_PARTITIONED, TOPICS, TRADES, Topic
 from quantstream.settings import Kafka
@@ -31,10 +32,12 @@ def ensure_topics(kafka: Kafka, topics: Iterable[Topic] = TOPICS, timeout: float
     admin = AdminClient(connection(kafka) | {"error_cb": heard.append})
     topics = list(topics)
     try:
-        counts = {name: len(each.partitions) for name, each in admin.list_topics(timeout=timeout).topics.items()}
+        counts = _counts(kafka, admin, timeout)
         wanted = {topic.name: _partitions(kafka, topic, counts) for topic in topics}
         missing = [topic for topic in topics if topic.name not in counts]
-        new = [NewTopic(t.name, wanted[t.name], kafka.replication, config=t.config) for t in missing]
+        new = [
+            NewTopic(broker_name(kafka, t.name), wanted[t.name], kafka.replication, config=t.config) for t in missing
+        ]
         for future in admin.create_topics(new, request_timeout=timeout).values() if new else ():
             try:
                 future.result(timeout)
@@ -81,15 +84,19 @@ def _partitions(kafka: Kafka, topic: Topic, counts: Mapping[str, int]) -> int:
 
 
 def partition_counts(kafka: Kafka, timeout: float = TIMEOUT) -> dict[str, int]:
-    """Return the number of partitions of every topic of the broker.
+    """Return the number of partitions of every topic of the broker, with a prefix of those that have it.
 
     Raises: Unavailable.
     """
     try:
-        listed = AdminClient(connection(kafka)).list_topics(timeout=timeout).topics
+        return _counts(kafka, AdminClient(connection(kafka)), timeout)
     except KafkaException as error:
         raise Unavailable(f"no Kafka broker answers at {kafka.bootstrap}: {reason(error)}") from error
-    return {name: len(topic.partitions) for name, topic in listed.items()}
+
+
+def _counts(kafka: Kafka, admin: AdminClient, timeout: float) -> dict[str, int]:
+    listed = admin.list_topics(timeout=timeout).topics
+    return {declared_name(kafka, name): len(each.partitions) for name, each in listed.items() if is_ours(kafka, name)}
 
 
 def group_lag(kafka: Kafka, group: str, topic: Topic, timeout: float = TIMEOUT) -> int:
@@ -99,12 +106,12 @@ def group_lag(kafka: Kafka, group: str, topic: Topic, timeout: float = TIMEOUT) 
     """
     reader = Reader(kafka, group)
     try:
-        parts = [TopicPartition(topic.name, partition) for partition in reader.partitions(topic)]
-        behind = 0
+        name, behind = broker_name(kafka, topic.name), 0
+        parts = [TopicPartition(name, partition) for partition in reader.partitions(topic)]
         for part in _committed(reader, parts, timeout):
             if part.error:
-                raise Unavailable(f"how far {group} is in {part.topic} is not to be had: {part.error.str()}")
-            low, high = reader.ends(part.topic, part.partition)
+                raise Unavailable(f"how far {group} is in {name} is not to be had: {part.error.str()}")
+            low, high = reader.ends(topic.name, part.partition)
             behind += high - (part.offset if part.offset >= 0 else low)
     except KafkaException as error:
         raise Unavailable(f"no Kafka broker answers at {kafka.bootstrap}: {reason(error)}") from error

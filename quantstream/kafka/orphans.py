@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from quantstream.core.errors import Unavailable
 from quantstream.kafka.connection import Partition, connection
+from quantstream.kafka.names import broker_name, declared_name
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
 
@@ -73,7 +74,11 @@ class OrphanWatch:
         members = sorted(member.member_id for member in group.members)
         if group.state != ConsumerGroupState.STABLE or not members or members[0] != self.reader.member:
             return set()
-        given = {(p.topic, p.partition) for member in group.members for p in member.assignment.topic_partitions}
+        given = {
+            (declared_name(self.reader.kafka, p.topic), p.partition)
+            for member in group.members
+            for p in member.assignment.topic_partitions
+        }
         every = {(topic.name, number) for topic in self.topics for number in self.reader.partitions(topic)}
         return every - given
 
@@ -84,7 +89,7 @@ class OrphanWatch:
             "enable.auto.commit": False,
         }
         self._visitor, self._leave_at = Consumer(config), self.clock() + VISIT
-        self._visitor.subscribe([topic.name for topic in self.topics])
+        self._visitor.subscribe([broker_name(self.reader.kafka, topic.name) for topic in self.topics])
 
     def _go_on_visiting(self, visitor: Consumer) -> None:
         visitor.consume(1, 0.001)

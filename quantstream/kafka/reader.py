@@ -7,11 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, Partition, connection, reason
+from quantstream.kafka.names import broker_name, declared_name
 from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
 
@@ -38,7 +47,7 @@ class Reader:
         config = (
             connection(kafka)
             | {
-                "group.id": group or "quantstream-reader",
+                "group.id": broker_name(kafka, group or "quantstream-reader"),
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
@@ -53,7 +62,7 @@ class Reader:
             }
         )
         if group and instance:
-            config |= {"group.instance.id": f"{group}-{instance}"}
+            config |= {"group.instance.id": broker_name(kafka, f"{group}-{instance}")}
         config |= {name.replace("_", "."): value for name, value in options.items()}
         self.group: str = config["group.id"]
         self.consumer = Consumer(config)
@@ -82,19 +91,19 @@ class Reader:
 
         def assigned(consumer: Consumer, parts: list[TopicPartition]) -> None:
             tell = on_assign if not self._is_closing else None
-            offsets = tell([(part.topic, part.partition) for part in parts]) if tell else None
-            for part in parts if offsets else ():
-                part.offset = (offsets or {}).get((part.topic, part.partition), part.offset)
+            offsets = tell(self._declared(parts)) if tell else None
+            for part, ours in zip(parts, self._declared(parts), strict=True) if offsets else ():
+                part.offset = (offsets or {}).get(ours, part.offset)
             consumer.incremental_assign(parts)
             self._is_named = False
 
         def unassigned(consumer: Consumer, parts: list[TopicPartition], tell: Callable[..., None] | None) -> None:
             if tell and not self._is_closing:
-                tell([(part.topic, part.partition) for part in parts])
+                tell(self._declared(parts))
             consumer.incremental_unassign(parts)
 
         self.consumer.subscribe(
-            [topic.name for topic in topics],
+            [broker_name(self.kafka, topic.name) for topic in topics],
             on_assign=assigned,
             on_revoke=lambda consumer, parts: unassigned(consumer, parts, on_revoke),
             on_lost=lambda consumer, parts: unassigned(consumer, parts, on_lost or on_revoke),
@@ -102,7 +111,7 @@ class Reader:
 
     def assign(self, offsets: Mapping[tuple[str, int], int]) -> None:
         """Read from exact offsets (`OFFSET_BEGINNING`, `OFFSET_END` allowed) without a group."""
-        self.consumer.assign([TopicPartition(t, p, offset) for (t, p), offset in offsets.items()])
+        self.consumer.assign([self._part(*part, offset) for part, offset in offsets.items()])
 
     def ends(self, topic: str, partition: int) -> tuple[int, int]:
         """Return the first and the next offset of a partition; records of a transaction that is not ended are beyond it.
@@ -112,7 +121,7 @@ class Reader:
         give_up_at = time.monotonic() + TIMEOUT
         while True:
             try:
-                low, high = self.consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=TIMEOUT)
+                low, high = self.consumer.get_watermark_offsets(self._part(topic, partition), timeout=TIMEOUT)
             except KafkaException as error:
                 if error.args[0].code() not in MOVING or time.monotonic() > give_up_at:
                     raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
@@ -125,7 +134,7 @@ class Reader:
 
         Raises: Unavailable.
         """
-        part = TopicPartition(topic, partition)
+        part = self._part(topic, partition)
         self._admin = self._admin or AdminClient(connection(self.kafka))  # its answers come only while it is there
         try:
             asked = self._admin.list_offsets(
@@ -143,11 +152,12 @@ class Reader:
         Raises: Unavailable.
         """
         try:
-            found = self.consumer.list_topics(topic.name, timeout=TIMEOUT).topics[topic.name].partitions
+            name = broker_name(self.kafka, topic.name)
+            found = self.consumer.list_topics(name, timeout=TIMEOUT).topics[name].partitions
         except KafkaException as error:
             raise Unavailable(f"no Kafka broker answers at {self.bootstrap}: {reason(error)}") from error
         if not found:
-            raise Unavailable(f"the topic {topic.name} is not at {self.bootstrap} yet")
+            raise Unavailable(f"the topic {name} is not at {self.bootstrap} yet")
         return range(len(found))
 
     def committed(
@@ -163,7 +173,7 @@ class Reader:
         while True:
             waiting()
             try:
-                found = self.consumer.committed([TopicPartition(*part) for part in partitions], timeout=TIMEOUT)
+                found = self.consumer.committed([self._part(*part) for part in partitions], timeout=TIMEOUT)
             except KafkaException as error:
                 failure = reason(error)
                 if error.args[0].code() != KafkaError._TIMED_OUT:
@@ -171,7 +181,8 @@ class Reader:
             else:
                 failed = [part for part in found if part.error]
                 if not failed:
-                    return {(part.topic, part.partition): part.offset if part.offset >= 0 else None for part in found}
+                    offsets = [part.offset if part.offset >= 0 else None for part in found]
+                    return dict(zip(self._declared(found), offsets, strict=True))
                 failure = f"{failed[0].topic}-{failed[0].partition}: {failed[0].error.str()}"
             if time.monotonic() > give_up_at:
                 raise Unavailable(f"where {self.group} stands is not to be had from {self.bootstrap}: {failure}")
@@ -184,7 +195,7 @@ class Reader:
         """
         for (topic, partition), offset in offsets.items():
             try:
-                self.consumer.seek(TopicPartition(topic, partition, offset))
+                self.consumer.seek(self._part(topic, partition, offset))
             except KafkaException as error:
                 if error.args[0].code() in UNASSIGNED:
                     return False
@@ -204,8 +215,8 @@ class Reader:
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset to be read of every assigned partition that was read from."""
-        assigned = self.consumer.position(self.consumer.assignment())
-        return {(part.topic, part.partition): part.offset for part in assigned if part.offset >= 0}
+        read = [part for part in self.consumer.position(self.consumer.assignment()) if part.offset >= 0]
+        return dict(zip(self._declared(read), [part.offset for part in read], strict=True))
 
     def lag(self) -> int:
         """Return how many records the assigned partitions hold beyond this reader, as last heard from the broker."""
@@ -222,6 +233,8 @@ class Reader:
         Raises: Unavailable on an error that retrying inside the client does not fix.
         """
         messages: list[Message] = self.consumer.consume(limit, timeout)
+        if self.kafka.topic_prefix:
+            self._rename(messages)
         if not self._is_named:
             self._member, self._is_named = self.consumer.memberid() or NOBODY, True
         if not any(map(Message.error, messages)):
@@ -236,6 +249,17 @@ class Reader:
             elif error.code() not in (KafkaError._PARTITION_EOF, KafkaError._ALL_BROKERS_DOWN):
                 log.warning("kafka notice", extra={"reason": error.str()})
         return good
+
+    def _part(self, topic: str, partition: int, offset: int = OFFSET_INVALID) -> TopicPartition:
+        return TopicPartition(broker_name(self.kafka, topic), partition, offset)
+
+    def _declared(self, parts: Sequence[TopicPartition]) -> list[Partition]:
+        return [(declared_name(self.kafka, part.topic), part.partition) for part in parts]
+
+    def _rename(self, messages: Sequence[Message]) -> None:
+        """Give messages the declared names of their topics."""
+        for message in messages:
+            message.set_topic(declared_name(self.kafka, message.topic() or ""))
 
     def leave(self) -> None:
         """Leave the group and close: others take its partitions over at once, not only when its session has run out.

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from quantstream.core.errors import Fenced, Unavailable
 from quantstream.kafka.connection import TIMEOUT, connection, reason
+from quantstream.kafka.names import broker_name
 from quantstream.kafka.reader import Reader
 from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
@@ -32,13 +33,13 @@ class Writer:
             "error_cb": self._note_loss,
         }
         if transactional_id:
-            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": 60_000}
+            config |= {"transactional.id": broker_name(kafka, transactional_id), "transaction.timeout.ms": 60_000}
         config |= {name.replace("_", "."): value for name, value in options.items()}
         self.failed: list[str] = []
         self.is_lost = False
         self.producer = Producer(config)
         self._produce, self._failure = self.producer.produce, self._note_failure
-        self.kafka, self.bootstrap = kafka, kafka.bootstrap
+        self.kafka, self.bootstrap, self._prefix = kafka, kafka.bootstrap, kafka.topic_prefix
         if transactional_id:
             self._guard(lambda: self.producer.init_transactions(TIMEOUT))
 
@@ -56,9 +57,9 @@ class Writer:
         """
         try:  # by place: names double what the call costs
             if headers:
-                self._produce(topic.name, value, key, partition, self._failure, headers=list(headers))
+                self._produce(self._prefix + topic.name, value, key, partition, self._failure, headers=list(headers))
             else:
-                self._produce(topic.name, value, key, partition, self._failure)
+                self._produce(self._prefix + topic.name, value, key, partition, self._failure)
         except BufferError as error:
             raise Unavailable(f"the broker at {self.bootstrap} takes no records; the queue is full") from error
         except KafkaException as error:
@@ -117,7 +118,7 @@ class Writer:
 
         def act() -> None:
             self.producer.begin_transaction()
-            nothing = [TopicPartition(topic.name, 0, 0)]
+            nothing = [TopicPartition(broker_name(self.kafka, topic.name), 0, 0)]
             self.producer.send_offsets_to_transaction(nothing, outsider.consumer_group_metadata(), COMMIT_TIMEOUT)
             self.producer.abort_transaction(COMMIT_TIMEOUT)
 
@@ -132,7 +133,9 @@ class Writer:
         Raises: Fenced when partitions moved meanwhile: `abort` and go on from what is committed; Unavailable, also when another
         process has taken over this transactional id: the caller ends, and its successor starts from what is committed.
         """
-        parts = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        parts = [
+            TopicPartition(broker_name(self.kafka, topic), partition, at) for (topic, partition), at in offsets.items()
+        ]
 
         def act() -> None:
             if parts:

@@ -57,10 +57,10 @@ class LineMetrics:
     round_trip: Gauge
 
     @classmethod
-    def declared(cls, metrics: Metrics) -> LineMetrics:
-        """Declare them; once a process."""
+    def declared(cls, metrics: Metrics, shard: str = "1/1") -> LineMetrics:
+        """Declare them; once a process. `shard` is the part of the symbols that it follows."""
         return cls(
-            metrics.gauge("connections", "connections to the exchange that are up"),
+            metrics.gauge("connections", "connections to the exchange that are up", "shard").labels(shard),
             metrics.counter("connection_attempts_total", "connections tried; 300 in 5 minutes are allowed"),
             metrics.counter("rotations_total", "connections replaced before the exchange ended them"),
             metrics.counter("feed_breaks_total", "connections that broke or could not be made"),

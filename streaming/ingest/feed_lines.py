@@ -43,7 +43,7 @@ async def keep_lines(
     plan: Plan,
 ) -> None:
     """Run one line per `plan.streams` symbols until `stop` is set; `connecting` gives each what opens its connections."""
-    symbols, counts = list(ingest.feeds), LineMetrics.declared(ingest.metrics)
+    symbols, counts = list(ingest.feeds), LineMetrics.declared(ingest.metrics, ingest.shard)
     shares = [symbols[start : start + plan.streams] for start in range(0, len(symbols), plan.streams)]
     lines = [Line(number, share, ingest, connecting(share), plan, counts) for number, share in enumerate(shares)]
     ingest.silence.lines = {symbol: line for line in lines for symbol in line.symbols}

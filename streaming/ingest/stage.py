@@ -60,10 +60,12 @@ class Ingest:
         stream: str = "trade",
         intervals: Sequence[str] = ("5m",),
         ahead: int = HOUR,
+        share: tuple[int, int] = (1, 1),
     ) -> None:
         """`now` is the receiver's clock, µs. A new log begins with the window of the shortest of `intervals` that is open.
 
-        A trade dated more than `ahead` (µs) after the exchange's clock is dead-lettered.
+        A trade dated more than `ahead` (µs) after the exchange's clock is dead-lettered. `share` says which part of all symbols
+        these are, from 1, and of how many.
         """
         singles = stream == "trade"
         self.feeds = {symbol: SymbolFeed(symbol, not singles, keeps_runs=singles) for symbol in symbols}
@@ -84,7 +86,11 @@ class Ingest:
         self.balance = BalanceSheet(metrics)
         self.frames = metrics.counter("frames_total", "frames received")
         self.feed_delay = metrics.histogram("feed_delay_seconds", "from traded to received, by the exchange's clock")
-        self.market_time = metrics.gauge("market_time_seconds", "the exchange's clock, seconds since the epoch")
+        self.shard = f"{share[0]}/{share[1]}"
+        metrics.gauge("shards", "parts that the symbols are followed in, each by processes of its own").set(share[1])
+        self.market_time = metrics.gauge(
+            "market_time_seconds", "the exchange's clock, seconds since the epoch, by part of the symbols", "shard"
+        ).labels(self.shard)
         traded = metrics.symbol_gauge(
             "symbol_has_trades",
             "1 for a symbol that is followed and has traded since the start, 0 for one that has not",

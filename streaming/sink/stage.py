@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as Several
 from functools import cache
 from typing import Any
@@ -61,10 +61,15 @@ class SinkStage(PartitionedStage):
         health: Health,
         commit_s: float,
         now: Callable[[], int],
+        topic_prefix: str = "",
     ) -> None:
-        """`writer` is for dead letters only; `commit_s` 0 commits with every turn; `now` is the wall clock, µs."""
+        """`writer` is for dead letters only; `commit_s` 0 commits with every turn; `now` is the wall clock, µs.
+
+        With a `topic_prefix` the progress in the tables is that in the log of this name: another log's says nothing of it.
+        """
         super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
+        self.topic_prefix, self.has_told = topic_prefix, False
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.parser = Parser()
         self.id_index = TradeIdIndex(self.parser.symbols.names)
@@ -144,14 +149,27 @@ class SinkStage(PartitionedStage):
         with self.health.patient(LAKE_PATIENCE):
             tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
             stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
+            if stored is not None:
+                self._tell_of_other_logs(self.lake.states("trades", tables["trades"]))
         for part in partitions:
             self.health.beat()
             table = TABLES[part[0]]
-            self.progress[part] = self.lake.progress(table, _application(part), tables[table])
+            self.progress[part] = self.lake.progress(table, self._application(part), tables[table])
             self._compare(part)
             if table == "trades" and stored is not None:
                 self._open(part, stored)
         return self.resume({part: self.progress[part] for part in partitions})
+
+    def _tell_of_other_logs(self, applications: Iterable[str]) -> None:
+        """Log once that a lake has rows of a log of another name: what both logs hold comes twice, each has its own progress."""
+        own = application(self.topic_prefix, (TRADES.name, 0)).removesuffix("0")
+        others = sorted({name.rpartition("/")[0] for name in applications if not name.startswith(own)})
+        if others and not self.has_told:
+            self.has_told = True
+            log.warning(
+                "the lake has rows of another log as well; what both logs hold is in it twice, as verify says",
+                extra={"written_by": " ".join(others), "writes": own.removesuffix("/")},
+            )
 
     def _compare(self, part: Partition) -> None:
         """Count and log what a table lacks that it had: somebody removed it or put an older one in its place."""
@@ -182,15 +200,18 @@ class SinkStage(PartitionedStage):
         self.id_index.restore(part[1], found)
         for symbol, ids in found.items():
             account = ids.account or Account()
-            rows = stored(_application(part), symbol)
+            rows = stored(self._application(part), symbol)
             account.stored = account.stored if rows is None else rows
             account.duplicate, account.refused = ids.duplicates, ids.refused
             if ids.account is None:
                 account.open()
             self.books.held.setdefault(part, {})[symbol] = account
 
+    def _application(self, part: Partition) -> str:
+        return application(self.topic_prefix, part)
+
     def _seen(self, part: Partition) -> dict[str, Kept]:
-        reached, application = self.progress[part], _application(part)
+        reached, application = self.progress[part], self._application(part)
         if reached is None:
             return {}
         kept = self.lake.state("trades", application, reached)
@@ -216,13 +237,13 @@ class SinkStage(PartitionedStage):
         if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
             return
         started = time.monotonic()
-        steps = {_application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
+        steps = {self._application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
         rows = pa.concat_tables(self.trades) if table == "trades" else table_of(table, self.rows[table])
         self._settle()
         self._store(table, rows)
         states = {}
         if table == "trades":
-            states = {_application(part): self._state(part) for part in offsets}
+            states = {self._application(part): self._state(part) for part in offsets}
         with self.health.patient(LAKE_PATIENCE):
             self.lake.append(table, rows, steps, states)
         self.progress |= offsets
@@ -320,5 +341,6 @@ def _topic(table: str) -> str:
     return next(topic for topic, name in TABLES.items() if name == table)
 
 
-def _application(part: Partition) -> str:
-    return f"sink/{part[0]}/{part[1]}"
+def application(topic_prefix: str, part: Partition) -> str:
+    """Return the name under which the lake keeps the sink's progress in a partition."""
+    return f"sink/{topic_prefix}{part[0]}/{part[1]}"

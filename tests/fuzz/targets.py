@@ -77,6 +77,7 @@ SETTINGS = (
         b"SYMBOLS=BTCUSDT,ETHUSDT",
         b"INTERVALS=1m,5m",
         b"SHARD=1/3",
+        b"SHARD=instance/3",
         b"ROTATE_HOURS=23",
         b"LATENESS_MS=500",
         b"MAX_AHEAD_S=60",
@@ -314,7 +315,7 @@ def _settings(raw: bytes) -> None:
         assert found.intervals
         assert found.history_rest.strip()
         assert found.lake_url.strip()
-        share_of(found.symbols, *map(int, found.shard.split("/")))
+        share_of(found.symbols, *found.share)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -27,7 +28,9 @@ from tests.infra.manifests import (
     space,
     tag,
     title,
+    variables,
 )
+from tests.infra.rights.test_limits import quota_and_need
 
 APPLIED = sorted({folder for folders in SYSTEMS.values() for folder in folders})
 SYSTEM_CPU = (
@@ -166,3 +169,50 @@ def test_every_pinned_version_is_used() -> None:
     used = "".join((K8S / name).read_text() for name in ("up", "render", "secrets.sh"))
     named_in_manifests = {"KAFKA", "KAFKA_METADATA"}  # held to them by a test above
     assert {name for name in versions() if f"${name}" not in used and f"${{{name}}}" not in used} == named_in_manifests
+
+
+def rendered_with(folder: Path, setting: str, file: str) -> list[Object]:
+    """Return what a file holds when it is rendered with another setting of versions.conf."""
+    shutil.copytree(K8S, folder / "k8s")
+    conf, name = folder / "k8s" / "versions.conf", setting.partition("=")[0]
+    conf.write_text(re.sub(rf"^{name}=\S*", setting, conf.read_text(), flags=re.MULTILINE))
+    subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
+    text = (folder / "k8s" / "production" / file).read_text()
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def test_one_number_shards_ingest_and_the_quota_has_room_for_four(tmp_path: Path) -> None:
+    before = named(render("prod"), "StatefulSet", "ingest")
+    after = named(rendered_with(tmp_path, "INGEST_SHARDS=4", "services/10-stages.yaml"), "StatefulSet", "ingest")
+    assert (before["spec"]["replicas"], after["spec"]["replicas"]) == (2, 8)
+    found = {name: variables(after)[name] for name in ("QUANTSTREAM_SHARD", "QUANTSTREAM_INGESTS_PER_ADDRESS")}
+    assert found == {"QUANTSTREAM_SHARD": "instance/4", "QUANTSTREAM_INGESTS_PER_ADDRESS": "8"}
+    objects = [one for one in render("prod-replay") if one != before]
+    hard, needed = quota_and_need([*objects, after], "quantstream")
+    assert {what: (needed[what], hard[what]) for what in hard if needed[what] > hard[what]} == {}
+
+
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """The platform as it is rendered where a second system is named."""
+    folder = tmp_path_factory.mktemp("beside")
+    return rendered_with(folder, "TOPIC_PREFIX=restored.", "infrastructure/10-platform.yaml")
+
+
+def test_a_second_system_gets_topics_and_rights_of_its_own_and_nothing_else_changes(beside: list[Object]) -> None:
+    plain = [one for one in _applied_platform() if one["kind"] not in ("KafkaTopic", "KafkaUser")]
+    assert [one for one in beside if one["kind"] not in ("KafkaTopic", "KafkaUser")] == plain
+    for one in of_kind(_applied_platform(), "KafkaTopic"):
+        assert named(beside, "KafkaTopic", one["metadata"]["name"]) == one
+        twin = named(beside, "KafkaTopic", "restored." + one["metadata"]["name"])
+        assert (twin["spec"], twin["metadata"]["labels"]) == (one["spec"], one["metadata"]["labels"])
+    for one in of_kind(_applied_platform(), "KafkaUser"):
+        expected = list[Object]()
+        for acl in one["spec"]["authorization"]["acls"]:
+            expected += [acl, {**acl, "resource": {**acl["resource"], "name": "restored." + acl["resource"]["name"]}}]
+        assert named(beside, "KafkaUser", one["metadata"]["name"])["spec"]["authorization"]["acls"] == expected
+
+
+def _applied_platform() -> list[Object]:
+    text = (K8S / "production" / "infrastructure" / "10-platform.yaml").read_text()
+    return [one for one in yaml.safe_load_all(text) if one]

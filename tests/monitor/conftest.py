@@ -44,7 +44,10 @@ class FakeStack:
         self.asked += stage == "ingest"
         lines = self.texts[stage].splitlines()
         return (
-            "\n".join(f"{CLOCK} {1795394950 + self.asked}" if line.startswith(CLOCK) else line for line in lines) + "\n"
+            "\n".join(
+                f"{line.split()[0]} {1795394950 + self.asked}" if line.startswith(CLOCK) else line for line in lines
+            )
+            + "\n"
         )
 
     def _serve(self, stage: str) -> int:

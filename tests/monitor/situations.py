@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.infra.manifests import Object
 from tests.monitor.looking import Finding
-from tests.monitor.played import DAY, HOUR, MINUTE, QUESTIONS, STAGES, Played, ago, condition
+from tests.monitor.played import DAY, HOUR, MINUTE, NOW, QUESTIONS, STAGES, Played, ago, condition
 
 Play = Callable[[Played], None]
 
@@ -382,9 +382,9 @@ def a_change_nobody_has_taken_up(played: Played) -> None:
     played.of("Deployment", "airflow")["metadata"]["generation"] = 9
 
 
-@situation("local", "warning rollout deployment/ingest Paused")
+@situation("local", "warning rollout deployment/dashboard Paused")
 def a_rollout_is_paused(played: Played) -> None:
-    played.of("Deployment", "ingest")["spec"]["paused"] = True
+    played.of("Deployment", "dashboard")["spec"]["paused"] = True
 
 
 @situation("prod", "critical kafka kafka/quantstream FatalProblem")
@@ -555,6 +555,35 @@ def no_champion_is_in_service(played: Played) -> None:
 def streams_are_mute(played: Played) -> None:
     played.metric("quantstream_ingest_mute_streams", 2.0)
     played.metric("quantstream_ingest_unproven_symbols", 3.0)
+
+
+@situation("prod", "critical gaps ingest Open")
+def each_of_two_parts_of_the_symbols_has_gaps_and_they_add_up(played: Played) -> None:
+    two_parts(played, 1, 2)
+    played.metric("quantstream_ingest_open_gaps", 12)  # of each; from 20 on it is critical
+
+
+@situation("prod", "critical shards ingest Missing")
+def a_part_of_the_symbols_is_followed_by_nobody(played: Played) -> None:
+    two_parts(played, 1, 1)
+
+
+def two_parts(played: Played, *parts: int) -> None:
+    """The two pods of ingest follow these of two parts of the symbols."""
+    played.metric("quantstream_ingest_shards", 2)
+    for pod, part in enumerate(parts):
+        key = f"quantstream/metrics.ingest-{pod}"
+        played.texts[key] = played.texts[key].replace('shard="1/1"', f'shard="{part}/2"')
+
+
+@situation("local", "warning proof candles Age")
+def the_candles_were_not_compared_with_the_exchange_for_two_days(played: Played) -> None:
+    played.metric("quantstream_sink_proved_at_seconds", NOW - 2 * DAY)
+
+
+@situation("local")
+def the_candles_were_compared_with_the_exchange_tonight(played: Played) -> None:
+    played.metric("quantstream_sink_proved_at_seconds", NOW - 5 * HOUR)
 
 
 @situation("local", "unknown metrics sink-0 Unreadable")

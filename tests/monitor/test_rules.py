@@ -187,7 +187,10 @@ def promtool() -> str:
 
 
 RISE, STILL = "0+15x400", "1000+0x400"  # by 15 a step; not at all. A step is 15 s
-CLOCK = {"quantstream_ingest_market_time_seconds": "100000+15x400"}
+MARKET_TIME = 'quantstream_ingest_market_time_seconds{{pod="ingest-{}", shard="{}/2"}}'
+CONNECTIONS = 'quantstream_ingest_connections{{pod="ingest-{}", shard="{}/2"}}'
+PODS = [(0, 1), (1, 2), (2, 1), (3, 2)]  # of ingest, and the share of the symbols that each follows
+CLOCK = {MARKET_TIME.format(*pod): "100000+15x400" for pod in PODS}
 LATE, SCORED = "quantstream_aggregate_candle_lateness_seconds", "quantstream_score_candle_to_score_seconds"
 CORRECTED = 'quantstream_sink_corrected_candles_total{source="klines"}'
 AIRFLOW = ("airflow", "airflow-scheduler", "airflow-dag-processor")
@@ -214,7 +217,8 @@ def available(deployment: str, namespace: str = "quantstream") -> str:
 WELL: dict[str, str] = {
     **CLOCK,
     'quantstream_ingest_symbol_has_trades{symbol="BTCUSDT"}': "1x400",
-    "quantstream_ingest_connections": "1x400",
+    **{CONNECTIONS.format(*pod): "1x400" for pod in PODS},
+    **{f'quantstream_ingest_shards{{pod="ingest-{pod}"}}': "2x400" for pod, _ in PODS},
     "quantstream_ingest_open_gaps": "0x400",
     "quantstream_ingest_mute_streams": "0x400",
     "quantstream_ingest_unproven_symbols": "0x400",
@@ -254,6 +258,7 @@ WELL: dict[str, str] = {
     BLIND: "0x400",
     CERTIFICATE: "8640000000x400",  # 100 days, ms
     BACKUP: "0x400",
+    "quantstream_sink_proved_at_seconds": "3x400",
     BACKUP_MADE: "0x400",
 }
 
@@ -277,9 +282,10 @@ RESTARTS = 'kube_pod_container_status_restarts_total{namespace="quantstream", po
 KILLED = 'kube_pod_container_status_last_terminated_reason{namespace="quantstream", pod="p", container="c", reason="OOMKilled"}'
 # What differs from a system that is well, and the alerts that must then fire (others may).
 SICK: dict[str, dict[str, str | None]] = {
-    "FeedStalled": {"quantstream_ingest_market_time_seconds": "100000+15x40 100600+0x360"},
-    "FeedAbsent": {"quantstream_ingest_market_time_seconds": None},
-    "FeedDisconnected": {"quantstream_ingest_connections": "0x400"},
+    "FeedStalled": {MARKET_TIME.format(pod, 2): "100000+15x40 100600+0x360" for pod in (1, 3)},  # one part of two
+    "FeedAbsent": dict.fromkeys(CLOCK),
+    "ShardMissing": {MARKET_TIME.format(pod, 2): None for pod in (1, 3)},
+    "FeedDisconnected": {CONNECTIONS.format(pod, 1): "0x400" for pod in (0, 2)},
     "FeedSlow": slow("quantstream_ingest_feed_delay_seconds")
     | {'quantstream_ingest_feed_delay_seconds_bucket{le="0.1"}': "0x400"},
     "FeedBreaks": {"quantstream_ingest_feed_breaks_total": "0+1x400"},
@@ -359,7 +365,7 @@ def promtool_says(folder: Path, tests: list[dict[str, Any]], every: str = "2m") 
 
 @pytest.mark.slow
 def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp_path: Path) -> None:
-    rare = {"ModelStale", "BackupStale"}  # look back for days: tried on their own below
+    rare = {"ModelStale", "BackupStale", "ProofStale", "ProofMissing"}  # look back for days: tried on their own below
     assert set(SICK) | rare == set(ALERTS)
     tests = [evaluated("", {}, [])]
     tests += [evaluated(name, changes, [{"labels": "{}", "value": 1}]) for name, changes in SICK.items()]
@@ -394,6 +400,24 @@ def test_a_backup_is_stale_two_hours_after_it_was_due(tmp_path: Path, series: di
         {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
     ]
     given = [{"series": name, "values": values} for name, values in series.items()]
+    run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("alert", "values", "fires_from"),
+    [
+        ("ProofStale", "3600x6 28800x60", 40),  # last at eight o'clock, so 30 hours are over at two of the next day
+        ("ProofMissing", "0x60", 31),
+    ],
+)
+def test_a_proof_is_stale_six_hours_after_it_was_due(tmp_path: Path, alert: str, values: str, fires_from: int) -> None:
+    query = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    checks = [
+        {"expr": query, "eval_time": f"{fires_from - 2}h", "exp_samples": []},
+        {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
+    ]
+    given = [{"series": 'quantstream_sink_proved_at_seconds{pod="sink-0"}', "values": values}]
     run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
     assert run.returncode == 0, run.stdout + run.stderr
 

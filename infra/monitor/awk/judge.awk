@@ -1,15 +1,27 @@
 # What the stages' own numbers come to, from the facts of metrics.awk.
 function symbol_of(labels) { gsub(/.*symbol="|".*/, "", labels); return labels }
-function most(table,   key, highest) { for (key in table) if (table[key] > highest) highest = table[key]; return highest + 0 }
+function shard_of(labels) { return match(labels, /shard="[^"]*"/) ? substr(labels, RSTART + 7, RLENGTH - 8) : "1/1" }
+# Pods of one shard follow the same symbols, so of them the worst counts; shards follow different ones, so they add up.
+function in_all(table,   pod, part, worst, sum) {
+  for (pod in table) { part = shard[pod]; if (table[pod] > worst[part]) worst[part] = table[pod] }
+  for (part in worst) sum += worst[part]
+  return sum + 0 }
+function parts(   n, part) {
+  for (part in follows) n++
+  if ("ingest" in asked && n && shards > n) finding("critical", "shards", "ingest", "Missing", "the symbols are followed in " shards " parts, and only " n (n == 1 ? " is" : " are") " followed by a pod that answers")
+  if (n > shards && shards) finding("critical", "shards", "ingest", "Disagree", "pods follow " n " parts of the symbols, and there should be " shards) }
 { asked[$2] = 1 }
 $4 == "lag_records" { lag[$2] += $6; has_lag[$2] = 1 }
 $4 == "dead_letters_total" { dead[$2] += $6 }
+$4 == "proved_at_seconds" && $2 == "sink" { has_proof = 1; if ($6 > proved) proved = $6 + 0 }
 $4 == "unbalanced_symbols" { off[$2] += $6 }
 $4 == "model_version" { models[$2]++ }
 $4 == "started_at_seconds" && $6 > started[$2] { started[$2] = $6 + 0 }
 $4 == "candle_closed_at_seconds" && $2 == "aggregate" { symbol = symbol_of($5); if ($6 > closed[symbol]) closed[symbol] = $6 + 0 }
 $2 != "ingest" { next }
-$4 == "open_gaps" { gaps[$3] += $6; has_gaps = 1 }  # each ingest follows all symbols: the worst counts, not their sum
+$4 == "market_time_seconds" { shard[$3] = shard_of($5); follows[shard[$3]] = 1 }
+$4 == "shards" && $6 > shards { shards = $6 + 0 }
+$4 == "open_gaps" { gaps[$3] += $6; has_gaps = 1 }
 $4 == "mute_streams" { mute[$3] += $6 }
 $4 == "unproven_symbols" { unproven[$3] += $6 }
 $4 == "symbols_set_aside" { aside[$3] += $6 }
@@ -18,8 +30,10 @@ $4 == "symbol_has_trades" { symbol = symbol_of($5); if ($6 >= traded[symbol]) tr
 END {
   n = split(EXPECT, names, ",")
   for (i = 1; i <= n; i++) if (names[i] in asked) stage(names[i])
-  if (has_gaps) finding(worst_of(most(gaps), "gaps-warning", "gaps-critical"), "gaps", "ingest", "Open", plural(most(gaps), "id gap") (most(gaps) == 1 ? " is open" : " are open"))
-  streams(most(mute), most(unproven), most(aside))
+  parts(); gaps_now = in_all(gaps)
+  if (has_gaps) finding(worst_of(gaps_now, "gaps-warning", "gaps-critical"), "gaps", "ingest", "Open", plural(gaps_now, "id gap") (gaps_now == 1 ? " is open" : " are open"))
+  if (has_proof && proved) finding(worst_of(now - proved, "proof-warning", "proof-critical"), "proof", "candles", "Age", "every symbol was compared with the exchange within " span(now - proved))
+  streams(in_all(mute), in_all(unproven), in_all(aside))
   if ("ingest" in asked && "aggregate" in asked) { candles(); without_candles() } }
 function stage(name) {
   if (name != "ingest" && has_lag[name]) finding(worst_of(lag[name], "lag-warning", "lag-critical"), "lag", name, "Behind", plural(lag[name], "record") " behind the end of its topics")

@@ -49,19 +49,31 @@ judge_metrics() { # from $WORK/asked and the answers
 
 pulse() { awk -F '\t' -v pod="$2" '$3 == pod && ($4 == "market_time_seconds" || $4 == "frames_total") { print $4, $6 }' "$1"; }
 
-# The exchange's clock, as ingest reads it, must move: asked twice, whatever the pace of the market.
+# A pod of each part of the symbols that ingest follows.
+feed_pods() {
+  awk -F '\t' -v OFS='\t' 'NR == FNR { if ($4 == "market_time_seconds") part[$3] = match($5, /shard="[^"]*"/) ? substr($5, RSTART + 7, RLENGTH - 8) : "1/1"; next }
+    $2 == "ingest" && $3 in part && !seen[part[$3]]++ { print $0, part[$3] }' "$WORK/metrics" "$WORK/asked"
+}
+
 look_at_feed() {
-  local number stage pod port space before waited=0
-  read -r number stage pod port space < <(awk -F '\t' '$2 == "ingest" { print; exit }' "$WORK/asked") || return 0
+  local number stage pod port space shard
+  feed_pods >"$WORK/feed_pods"
+  while IFS=$'\t' read -r number stage pod port space shard; do look_at_feed_of "$stage" "$pod" "$port" "$space" "$shard"; done <"$WORK/feed_pods"
+}
+
+# The exchange's clock, as ingest reads it, must move: asked twice, whatever the pace of the market.
+look_at_feed_of() { # stage pod port namespace shard
+  local stage=$1 pod=$2 port=$3 space=$4 shard='' before waited=0
+  [ "$5" = 1/1 ] || shard=" of part $5 of the symbols"
   before=$(pulse "$WORK/metrics" "$pod")
   [ -n "$before" ] || return 0
   while [ "$waited" -le "$(limit feed-seconds)" ]; do
     rm -f "$WORK/again.why"
     "$ASK" "$stage" "$pod" "$port" "$WORK/again" "$space"
     if [ -s "$WORK/again.why" ]; then unknown feed "$pod" Unreadable "$(cat "$WORK/again.why")"; return; fi
-    if [ "$(pulse "$WORK/again.facts" "$pod")" != "$before" ]; then finding ok feed ingest Moves "the exchange's clock moves"; return; fi
+    if [ "$(pulse "$WORK/again.facts" "$pod")" != "$before" ]; then finding ok feed "ingest${shard:+ $5}" Moves "the exchange's clock moves"; return; fi
     sleep 1
     waited=$((waited + 1))
   done
-  finding critical feed ingest Stalled "neither the exchange's clock nor a frame moved in $(limit feed-seconds) s: the feed stands still"
+  finding critical feed "ingest${shard:+ $5}" Stalled "neither the exchange's clock nor a frame moved in $(limit feed-seconds) s: the feed$shard stands still"
 }

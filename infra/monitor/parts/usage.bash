@@ -60,6 +60,8 @@ lag-critical|100000|
 candle-warning|900|age of a symbol'\''s last candle, seconds of the market'\''s clock
 candle-critical|1800|
 feed-seconds|10|the exchange'\''s clock must move within
+proof-warning|108000|age of the last proof of all candles, seconds
+proof-critical|259200|
 gaps-warning|1|id gaps that are open
 gaps-critical|20|
 memory-warning|85|percent of the limit

@@ -135,7 +135,7 @@ def test_a_change_of_a_setting_is_a_rollout_of_all_that_read_it(cluster: Cluster
 
 
 STAGED = (
-    ("Deployment", "ingest"),
+    ("StatefulSet", "ingest"),
     ("StatefulSet", "aggregate"),
     ("StatefulSet", "detect"),
     ("StatefulSet", "sink"),

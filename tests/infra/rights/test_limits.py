@@ -50,10 +50,8 @@ def strimzis(objects: list[Object], least: Asked) -> Iterator[tuple[int, Asked]]
         yield 1, least
 
 
-@pytest.mark.parametrize("namespace", ["quantstream", "quantstream-airflow"])
-@pytest.mark.parametrize("system", ["local-replay", "prod-replay"])
-def test_a_quota_holds_all_that_is_ever_there_and_no_more_than_twice_that(system: str, namespace: str) -> None:
-    objects = render(system)
+def quota_and_need(objects: list[Object], namespace: str) -> tuple[Asked, Asked]:
+    """Return what a namespace may have together, and all that is ever there at once."""
     name = namespace.removeprefix("quantstream-")
     (limits,) = named(objects, "LimitRange", name)["spec"]["limits"]
     least = of({"requests": limits["defaultRequest"], "limits": limits["default"]})
@@ -65,6 +63,13 @@ def test_a_quota_holds_all_that_is_ever_there_and_no_more_than_twice_that(system
     needed = {what: sum(count * asked[what] for count, asked in pods) for what in WHAT}
     needed["pods"] = sum(count for count, _ in pods)
     hard = {what: amount(value) for what, value in named(objects, "ResourceQuota", name)["spec"]["hard"].items()}
+    return hard, needed
+
+
+@pytest.mark.parametrize("namespace", ["quantstream", "quantstream-airflow"])
+@pytest.mark.parametrize("system", ["local-replay", "prod-replay"])
+def test_a_quota_holds_all_that_is_ever_there_and_no_more_than_twice_that(system: str, namespace: str) -> None:
+    hard, needed = quota_and_need(render(system), namespace)
     assert hard.keys() == needed.keys()
     assert {
         what: (needed[what], hard[what]) for what in hard if not needed[what] <= hard[what] <= 2 * needed[what]

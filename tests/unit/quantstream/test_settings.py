@@ -71,6 +71,33 @@ def test_a_wrong_share_of_the_symbols_is_refused(monkeypatch: pytest.MonkeyPatch
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("instance", "share"), [("ingest-0", (1, 3)), ("ingest-2", (3, 3)), ("ingest-4", (2, 3)), ("0", (1, 3))]
+)
+def test_the_number_of_a_pod_says_which_share_it_takes(
+    monkeypatch: pytest.MonkeyPatch, instance: str, share: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SHARD", "instance/3")
+    monkeypatch.setenv("QUANTSTREAM_INSTANCE", instance)
+    assert load_settings().share == share
+
+
+def test_a_share_by_the_number_of_an_instance_without_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SHARD", "instance/3")
+    monkeypatch.setenv("QUANTSTREAM_INSTANCE", "ingest-7d9f-xk2p")
+    with pytest.raises(Misconfigured, match="'ingest-7d9f-xk2p' has no number at its end"):
+        load_settings()
+
+
+def test_processes_of_one_address_are_as_many_as_there_are_shards_unless_said_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("QUANTSTREAM_SHARD", "2/3")
+    assert load_settings().ingests == 3
+    monkeypatch.setenv("QUANTSTREAM_INGESTS_PER_ADDRESS", "6")
+    assert load_settings().ingests == 6
+
+
 NUMBERS = (
     "",
     "much",
@@ -106,7 +133,8 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "intervals": ("", ",", "7m", "1m", "1m,15m", "-5m", "0m"),
     "stream": CHOICES,
     "socket": CHOICES,
-    "shard": ("0/2", "3/2", "2", "1/0", "", "-1/2", "1/1000000", "1/2/3"),
+    "shard": ("0/2", "3/2", "2", "1/0", "", "-1/2", "1/1000000", "1/2/3", "instance/0", "instance/", "pod/2"),
+    "ingests_per_address": (*NUMBERS, "10001"),
     "rotate_hours": (*NUMBERS, "0", "24.5"),
     "lateness_ms": (*NUMBERS, "0.5", "60001"),
     "max_ahead_s": (*NUMBERS, "0"),
@@ -132,6 +160,21 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "kafka.ca_file": PATHS,
     "kafka.replication": (*NUMBERS, "0", "10"),
     "kafka.partitions": (*NUMBERS, "0", "1001"),
+    "kafka.topic_prefix": (
+        " ",
+        "restored",
+        "a b.",
+        "rest/ored.",
+        "ü.",
+        "_x.",
+        "a_b.",
+        "A.",
+        ".",
+        "x" * 60 + ".",
+        "market.x.",
+        "ops.",
+        "quantstream-b-",
+    ),
     "ports.dashboard": (*NUMBERS, "0", "65536", "8080"),
     "ports.airflow": (*NUMBERS, "0", "65536", "5000"),
     "ports.mlflow": (*NUMBERS, "0", "65536", "8501"),
@@ -150,6 +193,7 @@ GOOD = {
     "endpoints.api": "/fapi/v1",
     "kafka.bootstrap": "a:9092, [::1]:9093",
     "kafka.partitions": "256",
+    "kafka.topic_prefix": "restored-2.",
     "state": "~/market",
 }
 

@@ -112,7 +112,8 @@ def is_going(work: Ingest) -> bool:
 
 def metric(work: Ingest, name: str) -> float:
     """Return one of its metrics, 0 where it has no value yet."""
-    return work.metrics.registry.get_sample_value(f"quantstream_ingest_{name}") or 0.0
+    registry, full = work.metrics.registry, f"quantstream_ingest_{name}"
+    return registry.get_sample_value(full) or registry.get_sample_value(full, {"shard": work.shard}) or 0.0
 
 
 def trades(log: FakeLog, symbol: str = "") -> list[Trade]:

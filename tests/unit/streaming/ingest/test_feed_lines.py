@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,13 +17,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quantstream.binance import endpoint_weights
 from quantstream.binance.feed import url_part
 from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
 from quantstream.core.decimals import UNIT
+from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
+from quantstream.settings import Settings
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.protocol import Market, trades_from
@@ -32,6 +37,7 @@ from streaming.exchange.server.http_server import Options, Served, serve
 from streaming.exchange.streams.client import Rules
 from streaming.ingest.feed_line import Plan
 from streaming.ingest.feed_lines import share_of
+from streaming.wiring import followed
 from tests.unit.streaming.fakes import FakeLog
 from tests.unit.streaming.ingest.running import (
     HEARTBEAT,
@@ -184,6 +190,22 @@ def test_every_symbol_belongs_to_one_share_whatever_else_is_asked_for() -> None:
     assert sorted(name for share in shares for name in share) == every
     assert min(map(len, shares)) > 60
     assert share_of(every[::2], 2, 3) == [name for name in shares[1] if name in every[::2]]
+
+
+@given(st.integers(1, 60), st.integers(1, 40))
+def test_the_pods_of_a_set_follow_each_symbol_as_often_as_there_are_pods_of_its_share(count: int, shards: int) -> None:
+    every, pods = names(count), 2 * shards  # as the manifests have it: each share twice
+    found = Counter[str]()
+    for pod in range(pods):
+        settings = Settings(symbols=tuple(every), shard=f"instance/{shards}", instance=f"ingest-{pod}")
+        found.update(share_of(settings.symbols, *settings.share))
+    assert found == dict.fromkeys(every, 2)
+
+
+def test_a_share_without_symbols_is_refused_in_a_sentence() -> None:
+    with pytest.raises(Misconfigured, match=r"none of the 1 symbols falls to share [12] of 2; take fewer shards"):
+        for shard in ("1/2", "2/2"):
+            followed(Settings(symbols=("BTCUSDT",), shard=shard))
 
 
 def test_no_more_connections_are_tried_than_the_exchange_allows() -> None:

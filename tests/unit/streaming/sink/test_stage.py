@@ -74,11 +74,11 @@ class Scene:
         self.notes: list[Any] = []
         self.lake = NotingLake(str(folder), self.notes)
 
-    def sink(self, parts: list[Partition] = PARTS, commit_s: float = 0.0) -> SinkStage:
+    def sink(self, parts: list[Partition] = PARTS, commit_s: float = 0.0, topic_prefix: str = "") -> SinkStage:
         """Return a new process that holds these partitions."""
         reader: Any = MemoryReader(self.broker, "sink")
         writer: Any = NotingWriter(self.broker, self.notes)
-        stage = SinkStage(self.lake, reader, writer, Metrics("sink"), Health(), commit_s, lambda: T0)
+        stage = SinkStage(self.lake, reader, writer, Metrics("sink"), Health(), commit_s, lambda: T0, topic_prefix)
         stage.start()
         hand_over(parts, None, stage)
         return stage
@@ -334,6 +334,22 @@ def test_a_table_that_was_taken_away_is_told_of_and_stored_again(
     assert stage.metrics.registry.get_sample_value("quantstream_sink_gone_records_total") == 3
     stage.turn()
     assert scene.ids() == [1, 2, 3]
+
+
+def test_progress_in_another_log_is_not_progress_in_this_one_and_is_told_of(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.put(1, 2, 3)
+    scene.sink().turn()
+    scene.broker = MemoryBroker()  # the topics of a prefix begin empty
+    scene.put(9)
+    with caplog.at_level(logging.WARNING):
+        scene.sink(topic_prefix="restored.").turn()
+    assert scene.ids() == [1, 2, 3, 9]
+    assert scene.lake.commits[1:] == [("trades", 1, {"sink/restored.market.trades.v1/0": (None, 1)})]
+    assert [each for each in caplog.messages if "another log" in each] == [
+        "the lake has rows of another log as well; what both logs hold is in it twice, as verify says"
+    ]
 
 
 def test_a_lake_that_lacks_the_ids_of_its_trades_is_refused_in_a_sentence(scene: Scene) -> None:
