@@ -252,7 +252,7 @@ async def ingest(
         health.beat()
         end_when_stalled(health, abort)
         attempts = Pace(max(1, ATTEMPTS // settings.ingests), ATTEMPTS_WINDOW)
-        plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, attempts=attempts)
+        plan = Plan(settings.rotate_hours * 3600, socket=settings.socket, api=ends.api, attempts=attempts)
         try:
             await keep_connected(taking, ends.ws, stop, plan)
         finally:

@@ -20,11 +20,23 @@ from ml.data.dataset import Dataset, Split
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
+from quantstream.core.time import (
+    MICROSECOND,
+    MICROSECONDS_FROM,
+    MILLISECOND,
+    MILLISECONDS_FROM,
+    NANOSECONDS_FROM,
+    SECOND,
+)
 
 KINDS = ("risk", "signal", "forecast")  # an anomaly needs trades
 SUFFIX = "_5m.parquet"
 CALIBRATED_SHARE = 0.12  # of the first folder's time, its end
-UNITS = ((1e11, 1_000_000), (1e14, 1000), (1e17, 1))  # numbers below so much count s, ms, µs; in µs each
+UNITS = (
+    (MILLISECONDS_FROM, SECOND),
+    (MICROSECONDS_FROM, MILLISECOND),
+    (NANOSECONDS_FROM, MICROSECOND),
+)  # numbers below so much count s, ms, µs; in µs each
 
 
 @dataclass(frozen=True)

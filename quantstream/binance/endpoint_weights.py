@@ -20,6 +20,11 @@ FUTURES_TICKER_OF_ALL = 40  # futures: 1 for one symbol
 UNITED_STATES = 1200  # a minute at hosts of binance.us
 
 
+def is_american(host: str | None) -> bool:
+    """Tell whether a host is one of binance.us, an exchange of its own with rules of its own."""
+    return f".{host}".endswith(".binance.us")
+
+
 @dataclass(frozen=True)
 class Market:
     """The figures of spot or of USD-M futures: the weight of each path, and the weight allowed a minute."""
@@ -29,8 +34,7 @@ class Market:
 
     def limit_at(self, base: str) -> int:
         """Return the weight that the host of a base address allows a minute."""
-        is_american = f".{urlsplit(base).hostname}".endswith(".binance.us")
-        return min(self.limit, UNITED_STATES) if is_american else self.limit
+        return min(self.limit, UNITED_STATES) if is_american(urlsplit(base).hostname) else self.limit
 
 
 SPOT = Market({"/time": 1, "/aggTrades": 4, "/historicalTrades": 25, "/klines": 2, "/exchangeInfo": 20}, 6000)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import quote
 
 from quantstream.binance.protocols import Socket
 from quantstream.binance.rate_limits import MESSAGES, MESSAGES_WINDOW, Pace
+from quantstream.binance.time_unit import MICROS, PARAMETER, STILL_MS
 from quantstream.core.errors import Misconfigured, Unavailable
+from quantstream.core.time import MICROSECONDS_FROM
 
 log = logging.getLogger(__name__)
 SILENCE = 20.0  # seconds without a byte, though a ping was sent: the line is dead
@@ -25,16 +28,20 @@ MAX_URL = 4_000  # characters: servers refuse request lines of more than 8,190
 ADDRESS_SAFE = "@!"  # of a stream's name; other letters than ASCII are percent-encoded
 BATCH = 200  # streams in one SUBSCRIBE
 MARKET_EVENT = b'{"stream":'
+_EVENT_TIME = re.compile(rb'"E": ?([0-9]{1,18})')
 
 
 class BinanceFeed:
     """Frames in the order the exchange sent them. `leaving` is set when the exchange announces that it will close."""
 
-    def __init__(self, silence: float = SILENCE) -> None:
-        """`silence` in seconds: how long a line may be mute, although pinged, before it counts as dead."""
+    def __init__(self, silence: float = SILENCE, expects_micros: bool = False) -> None:
+        """`silence` in seconds: how long a line may be mute, although pinged, before it counts as dead.
+
+        When it `expects_micros` and its first event is in ms, that is said.
+        """
         self.leaving = asyncio.Event()
         self.received = 0  # messages of any kind, pongs included
-        self._silence = silence
+        self._silence, self._expects_micros = silence, expects_micros
         self._pace = Pace(MESSAGES, MESSAGES_WINDOW)
         self._frames: list[bytes] = []
         self._news = asyncio.Event()
@@ -85,6 +92,9 @@ class BinanceFeed:
     def drain(self) -> list[bytes]:
         """Return the market events that wait, no more than `MAX_WAITING`, without waiting for any."""
         frames, self._frames = self._frames[:MAX_WAITING], self._frames[MAX_WAITING:]
+        if self._expects_micros and frames:
+            self._expects_micros = False
+            _tell_of_ms(frames[0])
         if self._is_paused and not self._frames and self.socket is not None and not self._ended:
             self._is_paused = False
             self.socket.resume()
@@ -170,20 +180,29 @@ def _reply(payload: bytes) -> tuple[int, str]:
     return (number, str(reply.get("error", ""))) if is_reply else (-1, "")
 
 
+def _tell_of_ms(frame: bytes) -> None:
+    found = _EVENT_TIME.search(frame)
+    if found is not None and int(found[1]) < MICROSECONDS_FROM:
+        log.warning(STILL_MS, extra={"stream": frame[:60].decode(errors="replace")})
+
+
 async def connect(
     base: str,
     streams: Sequence[str],
     open_socket: Callable[[str, BinanceFeed], Awaitable[Socket]],
     silence: float = SILENCE,
+    in_micros: bool = False,
 ) -> BinanceFeed:
     """Connect to the combined `streams` (`btcusdt@trade`, …): as many as fit by address, the others by request.
 
+    `in_micros`: times are asked for in µs (`time_unit.prints_micros` says where they can be had), else they come in ms.
     Raises: Unavailable when the exchange does not answer; Misconfigured when the address is none, or streams are refused.
     """
     names = [quote(name, safe=ADDRESS_SAFE) for name in streams]
     by_url = url_part(names)
-    feed = BinanceFeed(silence)
-    feed.socket = await open_socket(f"{base}/stream?streams={'/'.join(names[:by_url])}", feed)
+    feed = BinanceFeed(silence, in_micros)
+    unit = f"&{PARAMETER}={MICROS}" if in_micros else ""
+    feed.socket = await open_socket(f"{base}/stream?streams={'/'.join(names[:by_url])}{unit}", feed)
     try:
         await feed.subscribe(streams[by_url:])
     except BaseException:

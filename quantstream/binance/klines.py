@@ -12,7 +12,7 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_DECIMALS, to_units
 from quantstream.core.errors import BadRecord, DataRejected, Misconfigured
-from quantstream.core.time import interval_length
+from quantstream.core.time import EARLIEST, LATEST, interval_length, to_micros, to_millis
 
 PAGE = 1000  # klines an answer holds at most
 FIELDS = 11  # of a kline that a candle is made of
@@ -32,7 +32,7 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
         return Candle(
             symbol=symbol,
             interval=interval,
-            opened_at=opened_at * 1000,
+            opened_at=to_micros(opened_at),
             open=to_units(open_),
             high=to_units(high),
             low=to_units(low),
@@ -59,11 +59,12 @@ def exchange_time(rest: BlockingRest) -> int:
     """
     answer = rest.get("/time")
     try:
-        return int(answer["serverTime"]) * 1000
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise Misconfigured(
-            f"what answers at {rest.address} is not the exchange; see QUANTSTREAM_ENDPOINTS__REST"
-        ) from error
+        at = to_micros(int(answer["serverTime"]))
+    except (LookupError, TypeError, ValueError, OverflowError):
+        at = 0
+    if not EARLIEST <= at < LATEST:
+        raise Misconfigured(f"what answers at {rest.address} is not the exchange; see QUANTSTREAM_ENDPOINTS__REST")
+    return at
 
 
 def fetch_klines(
@@ -83,7 +84,7 @@ def fetch_klines(
     for first in range(start, end, PAGE * length):
         last = min(first + (PAGE - 1) * length, end - length)
         query = {"symbol": symbol, "interval": interval, "limit": PAGE}
-        rows = rest.get("/klines", {**query, "startTime": first // 1000, "endTime": last // 1000})
+        rows = rest.get("/klines", {**query, "startTime": to_millis(first), "endTime": to_millis(last)})
         if not isinstance(rows, list):
             raise DataRejected(
                 f"the exchange's history of {symbol} is not usable: {str(rows)[:120]} is no list of klines"

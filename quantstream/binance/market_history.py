@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import aiohttp
@@ -11,11 +12,13 @@ from quantstream.binance.endpoint_weights import ROWS, SPOT_API, TICKER, market_
 from quantstream.binance.protocols import Row
 from quantstream.binance.rate_limits import Weight
 from quantstream.binance.rest import LONGEST_WAIT, TRIES, RestClient
-from quantstream.binance.wire import parse_trade, split_rows, to_micros
+from quantstream.binance.time_unit import STILL_MS, headers_for
+from quantstream.binance.wire import parse_trade, split_rows
 from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
-from quantstream.core.time import EARLIEST, LATEST
+from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM, to_micros, to_millis
 from quantstream.core.trade import Trade
 
+log = logging.getLogger(__name__)
 FILLS_SHARE = 0.5  # of the weight, that filling in for mute streams may take
 LOOKS_SHARE = 0.1  # of the weight that the question who traded may take: backfill and gap fill need the rest
 
@@ -54,6 +57,7 @@ class BinanceHistory:
         `longest_wait` seconds is not waited for in here.
         """
         self._stream = stream
+        self._expects_micros = bool(headers_for(base + api))
         bases = (base + api, history_base + api)
         self.weights = {base: Weight(market_of(base).limit_at(base), shares=shares) for base in bases}
         self._rest, self._history = (
@@ -78,7 +82,11 @@ class BinanceHistory:
 
         Raises: Unavailable.
         """
-        return await self._rest.get("/time", _time, {})
+        printed = await self._rest.get("/time", _time, {})
+        if self._expects_micros and printed < MICROSECONDS_FROM:
+            self._expects_micros = False
+            log.warning(STILL_MS, extra={"host": self._rest.base})
+        return to_micros(printed)
 
     async def latest_trade(self, symbol: str) -> Trade | None:
         """Return the newest aggregate, None when nothing ever traded.
@@ -120,7 +128,7 @@ class BinanceHistory:
 
         Raises: Unavailable, UnknownSymbol.
         """
-        return await self._rows(self._rest, "/aggTrades", symbol, startTime=at // 1000, limit=ROWS)
+        return await self._rows(self._rest, "/aggTrades", symbol, startTime=to_millis(at), limit=ROWS)
 
     async def aggregates_from(self, symbol: str, aggregate_id: int) -> list[Row]:
         """Return up to 1,000 aggregates from an aggregate's id on.
@@ -144,13 +152,14 @@ class BinanceHistory:
 
 
 def _time(raw: bytes) -> int:
+    """Return the time of an answer as it is printed, in ms or µs."""
     try:
-        at = to_micros(msgspec.json.decode(raw, type=_Time).serverTime)
+        printed = msgspec.json.decode(raw, type=_Time).serverTime
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord(f"it gives no time: {error}") from None
-    if not EARLIEST <= at < LATEST:
+    if not EARLIEST <= to_micros(printed) < LATEST:
         raise BadRecord("it gives a time outside 2009 to 2100")
-    return at
+    return printed
 
 
 def _newest(raw: bytes) -> dict[str, int]:

@@ -18,6 +18,7 @@ from quantstream.binance.endpoint_weights import market_of
 from quantstream.binance.protocols import NotOffered, UnknownSymbol
 from quantstream.binance.rate_limits import Weight
 from quantstream.binance.refusals import REFUSED_FOR_NOW, raise_for_good, reason_of, retry_after
+from quantstream.binance.time_unit import headers_for
 from quantstream.core.errors import BadRecord, Misconfigured, Unavailable
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class RestClient:
         self._on_answer, self._tell = on_answer, tell
         self._sleep, self._rng = sleep, rng or random.Random()
         self._weights = market_of(base).weights
+        self._headers = headers_for(base)
         self._soon = SOON
 
     async def get(self, path: str, read: Callable[[bytes], Answer], query: Mapping[str, Any]) -> Answer:
@@ -124,7 +126,9 @@ class RestClient:
         Raises: Unavailable for a failure that may pass; BadRecord; whatever `raise_for_good` does.
         """
         try:
-            async with self._session.get(self.base + path, params=query, timeout=within) as answer:
+            async with self._session.get(
+                self.base + path, params=query, headers=self._headers, timeout=within
+            ) as answer:
                 body, status, headers = await _bounded(answer, _most_bytes(path)), answer.status, answer.headers
         except TimeoutError:
             raise _Late(f"nothing came within {within.total:g} s") from None

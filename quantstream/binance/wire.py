@@ -12,7 +12,7 @@ import msgspec
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.decimals import DECIMALS, MAX_DIGITS, to_units, units_text
 from quantstream.core.errors import BadRecord
-from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM
+from quantstream.core.time import EARLIEST, LATEST, MICROSECONDS_FROM, MILLISECOND, to_micros, to_millis
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Gap
 
@@ -137,19 +137,20 @@ def _units(text: str) -> int:
     return to_units(text)
 
 
-def to_micros(at: int) -> int:
-    """Return a time of the exchange, in ms or µs, as µs."""
-    return at if at >= MICROSECONDS_FROM else at * 1000
+def _printed(at: int) -> int:
+    """Return a time (µs) as the exchange prints it: in ms, or in µs where ms cannot hold it and its size tells that it is."""
+    return at if at % MILLISECOND and at >= MICROSECONDS_FROM else to_millis(at)
 
 
 def trade_event(trade: Trade) -> bytes:
     """Return a trade as the exchange's stream event: `trade` for a single one, `aggTrade` for an aggregate.
 
-    So an adapter of another exchange writes its trades into the log (CONTRIBUTING, "Add an exchange").
+    Its time is in µs where ms cannot hold it. So an adapter of another exchange writes its trades into the log
+    (CONTRIBUTING, "Add an exchange").
     """
-    head = {"E": trade.traded_at // 1000, "s": trade.symbol}
+    head = {"E": _printed(trade.traded_at), "s": trade.symbol}
     body = {"p": units_text(trade.price), "q": units_text(trade.quantity)}
-    tail = {"T": trade.traded_at // 1000, "m": trade.buyer_is_maker, "M": True}
+    tail = {"T": _printed(trade.traded_at), "m": trade.buyer_is_maker, "M": True}
     if trade.id == trade.first_trade_id == trade.last_trade_id:
         return msgspec.json.encode({"e": "trade", **head, "t": trade.id, **body, **tail})
     span = {"f": trade.first_trade_id, "l": trade.last_trade_id}
@@ -158,9 +159,8 @@ def trade_event(trade: Trade) -> bytes:
 
 def aggregate_row(trade: Trade) -> bytes:
     """Return a trade as a row of the exchange's aggTrades; its time in µs where ms cannot hold it."""
-    at = trade.traded_at // 1000 if trade.traded_at % 1000 == 0 else trade.traded_at
     numbers = {"a": trade.id, "p": units_text(trade.price), "q": units_text(trade.quantity)}
-    span = {"f": trade.first_trade_id, "l": trade.last_trade_id, "T": at}
+    span = {"f": trade.first_trade_id, "l": trade.last_trade_id, "T": _printed(trade.traded_at)}
     return msgspec.json.encode({**numbers, **span, "m": trade.buyer_is_maker, "M": True})
 
 

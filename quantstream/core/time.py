@@ -5,6 +5,7 @@ from __future__ import annotations
 from quantstream.core.errors import Misconfigured
 
 MICROSECOND = 1
+MILLISECOND = 1_000
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -28,6 +29,21 @@ INTERVALS = {
 }
 SCORED = "5m"  # the interval whose candles models learn from and judge
 SCORED_LENGTH = INTERVALS[SCORED]
+
+
+def to_micros(at: int) -> int:
+    """Return a time of the exchange as µs; whether it is in ms or µs its size tells, without doubt from 2009 to 2100."""
+    return at if at >= MICROSECONDS_FROM else at * MILLISECOND
+
+
+def to_millis(at: int) -> int:
+    """Return the ms that a time in µs lies in."""
+    return at // MILLISECOND
+
+
+def may_be_same(one: int, other: int) -> bool:
+    """Tell whether two times (µs) can be one: they are equal, or one was told in whole ms and the other lies in that ms."""
+    return one == other or (to_millis(one) == to_millis(other) and (one % MILLISECOND == 0 or other % MILLISECOND == 0))
 
 
 def interval_length(interval: str) -> int:

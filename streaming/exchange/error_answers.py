@@ -10,12 +10,11 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from quantstream.core.time import MINUTE
+from quantstream.core.time import MICROSECONDS_FROM, MINUTE
 
 SYMBOL = re.compile(r"(?:[^\Wa-z]|[-.]){1,50}")
 SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"  # the exchange's own words: letters of any script, no lower case ones
 MAX_NUMBER = 2**63 - 1
-MICROS_FROM = 10**14  # a time of so many digits is in µs (1973), in ms it would lie in the year 5138
 STATUSES = ("TRADING", "HALT", "BREAK")
 MINUTES = re.compile(r"([+\- ]?)(\d{1,2})(?::([0-5]\d))?")
 EAST, WEST = 14 * 60, -12 * 60  # minutes: the time zones that the exchange takes
@@ -204,7 +203,7 @@ class Query:
         return None if given is None else (given + 1) * self._unit(given)
 
     def _unit(self, given: int) -> int:
-        return 1 if self._takes_micros and given >= MICROS_FROM else 1000
+        return 1 if self._takes_micros and given >= MICROSECONDS_FROM else 1000
 
     def number(self, name: str) -> int | None:
         """Return an optional whole number.

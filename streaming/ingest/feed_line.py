@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from prometheus_client import Counter, Gauge
 
 from quantstream.binance import feed as feeds
+from quantstream.binance.endpoint_weights import SPOT_API
 from quantstream.binance.protocols import Feed
 from quantstream.binance.rate_limits import ATTEMPTS, ATTEMPTS_WINDOW, Pace
 from quantstream.binance.transports import Library
@@ -40,6 +41,7 @@ class Plan:
 
     lifetime: float = 23 * 3600.0
     silence: float = feeds.SILENCE
+    api: str = SPOT_API  # which market the streams are of
     socket: Library = "websockets"
     streams: int = STREAMS_A_LINE
     attempts: Pace = field(default_factory=lambda: Pace(ATTEMPTS, ATTEMPTS_WINDOW))

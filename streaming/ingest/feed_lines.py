@@ -10,6 +10,7 @@ from zlib import crc32
 
 from quantstream.binance import feed as feeds
 from quantstream.binance.protocols import Feed
+from quantstream.binance.time_unit import prints_micros
 from quantstream.binance.transports import opener
 from quantstream.core.errors import QuantStreamError
 from streaming.ingest.feed_line import Line, LineMetrics, Plan
@@ -31,7 +32,8 @@ async def keep_connected(ingest: Ingest, base: str, stop: threading.Event, plan:
     plan = plan or Plan()
 
     def connecting(symbols: Sequence[str]) -> Callable[[], Awaitable[Feed]]:
-        return partial(feeds.connect, base, ingest.streams(symbols), opener(plan.socket), plan.silence)
+        in_micros = prints_micros(base, plan.api)
+        return partial(feeds.connect, base, ingest.streams(symbols), opener(plan.socket), plan.silence, in_micros)
 
     await keep_lines(ingest, connecting, stop, plan)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from quantstream.core.time import may_be_same
 from quantstream.core.trade import Trade
 
 
@@ -16,7 +17,7 @@ def alike(one: Trade, other: Trade) -> bool:
     """Tell whether two trades may belong to one aggregate."""
     return (
         one.price == other.price
-        and one.traded_at == other.traded_at
+        and may_be_same(one.traded_at, other.traded_at)
         and one.buyer_is_maker is other.buyer_is_maker
         and one.symbol == other.symbol
     )

@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 PAGE = 1000  # rows of one answer
 TRIES = 20
+MICROS, IN_MICROS = {"X-MBX-TIME-UNIT": "MICROSECOND"}, ("/api/v3/historicalTrades",)
 Row = dict[str, Any]
 
 
@@ -26,9 +27,10 @@ class Exchange:
         return int(self._get("/api/v3/time")["serverTime"])
 
     def trades(self, symbol: str, first_id: int, before: int) -> Iterator[Row]:
-        """Yield the trades from an id on that traded before a time (ms)."""
+        """Yield the trades from an id on that traded before a time (ms); `micros` is the time of each in µs."""
         while rows := self._get("/api/v3/historicalTrades", symbol=symbol, fromId=first_id, limit=PAGE):
             for row in rows:
+                row["micros"], row["time"] = row["time"], row["time"] // 1000
                 if row["time"] >= before:
                     return
                 yield row
@@ -64,7 +66,7 @@ class Exchange:
         url = f"{self.base}{path}?{urlencode(query)}" if query else self.base + path
         for attempt in range(TRIES):
             try:
-                with urlopen(url, timeout=30) as answer:
+                with urlopen(Request(url, headers=MICROS if path in IN_MICROS else {}), timeout=30) as answer:
                     return json.loads(answer.read())
             except (HTTPError, URLError, OSError):  # its faults hit the judge as well
                 if attempt == TRIES - 1:

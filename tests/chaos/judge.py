@@ -202,8 +202,8 @@ def _judge_log(verdict: Verdict, logged: list[Trade], symbol: str, truth: list[d
 
 
 def _differs(row: dict[str, Any], trade: dict[str, Any]) -> bool:
-    mine = (row["price"], row["quantity"], micros(row["traded_at"]) // MS, row["buyer_is_maker"])
-    return mine != (Decimal(trade["price"]), Decimal(trade["qty"]), trade["time"], trade["isBuyerMaker"])
+    mine = (row["price"], row["quantity"], micros(row["traded_at"]), row["buyer_is_maker"])
+    return mine != (Decimal(trade["price"]), Decimal(trade["qty"]), trade["micros"], trade["isBuyerMaker"])
 
 
 def _judge_candles(

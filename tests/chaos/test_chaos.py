@@ -121,6 +121,7 @@ class Market:
                 "price": f"{trade.price / UNIT:.8f}",
                 "qty": f"{trade.quantity / UNIT:.8f}",
                 "time": trade.traded_at // 1000,
+                "micros": trade.traded_at,
                 "isBuyerMaker": trade.buyer_is_maker,
             }
             for trade in self.rows

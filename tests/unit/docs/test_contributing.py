@@ -142,7 +142,7 @@ def test_another_exchanges_trades_come_into_the_log_and_what_cannot_be_read_is_a
     ingest.take(feed.drain(), feed)
     told = [(symbol, parse_trade(raw)) for symbol, raw, kind, _ in log.records if kind == "trade"]
     assert [(symbol, trade.id) for symbol, trade in told] == [("BTCUSD", 10), ("BTCUSD", 11), ("BTCUSD", 12)]
-    at = 1_415_348_367_028_000
+    at = 1_415_348_367_028_459
     assert told[0][1] == Trade("BTCUSD", 10, 10, 10, 40_023_000_000, 523_512_000, at, False)
     assert len(log.dead_letters) == 2
     assert wire.parse_match(json.dumps(MATCH | {"side": "buy"}).encode()).buyer_is_maker
