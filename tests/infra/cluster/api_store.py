@@ -128,6 +128,16 @@ class Cluster:
             self.changes.append(f"delete {kind.name} {name}")
             return self.objects.pop(self._key(kind, namespace, name))
 
+    def report(self, kind: Kind, namespace: str, name: str, status: Json) -> None:
+        """Do what a node does: say how an object is."""
+        with self.lock:
+            key = self._key(kind, namespace, name)
+            if key in self.objects:  # a pod may have gone meanwhile
+                self._version += 1
+                live = self.objects[key]
+                metadata = live["metadata"] | {"resourceVersion": str(self._version)}
+                self.objects[key] = live | {"metadata": metadata, "status": status}
+
     def scale(self, kind: str, name: str, replicas: int, namespace: str = "quantstream") -> None:
         """Do what an autoscaler does."""
         (found,) = [one for one in self.kinds if one.name == kind]
