@@ -131,10 +131,7 @@ def _one(texts: list[str], symbol: str, interval: str) -> pa.Table:
     for place in (0, 8):
         if not texts[place].isdecimal() or not texts[place].isascii() or len(texts[place]) > len(str(NANOSECONDS_FROM)):
             raise BadRecord(f"{','.join(texts)[:120]} is not a kline: {texts[place][:40]!r} is no whole number")
-    at = int(texts[0]) // 1000 if int(texts[0]) >= MICROSECONDS_FROM else int(texts[0])
-    if at * 1000 != int(texts[0]) and at != int(texts[0]):
-        raise BadRecord(f"{','.join(texts)[:120]} is not a kline: it does not open on a whole millisecond")
-    return candle_rows([parse_kline(symbol, [at, *texts[1:8], int(texts[8]), *texts[9:FIELDS]], interval)])
+    return candle_rows([parse_kline(symbol, [int(texts[0]), *texts[1:8], int(texts[8]), *texts[9:FIELDS]], interval)])
 
 
 def _plain_rows(cells: pa.Table, symbol: str, interval: str) -> pa.Table:
