@@ -2,6 +2,7 @@
 # Builds images without a daemon and without rights beyond this user's. usage: build.sh [ROLE…]   (default: streaming dashboard)
 #   BASE     image with Python to build on; unset: the official one, and where no registry answers one made by debootstrap
 #   VERSION  their tag, 0.1.0 if unset
+#   FORMAT   docker if unset, which keeps the health checks; oci for a release: docker's names the builder's containers, so no two builds are equal
 #   CA       certificate bundle of a proxy that signs its own certificates; SSL_CERT_FILE if unset
 set -eu
 cd "$(dirname "$0")/../.."
@@ -34,7 +35,7 @@ secret=
 for role in "$@"; do
   say "Building quantstream/$role:$version on $BASE"
   # shellcheck disable=SC2086  # an option and its value
-  buildah build --quiet --isolation chroot --format docker --layers ${NO_CACHE:+--no-cache} --timestamp "$epoch" $secret --build-arg "BASE=$BASE" --build-arg "VERSION=$version" \
+  buildah build --quiet --isolation chroot --format "${FORMAT:-docker}" --layers ${NO_CACHE:+--no-cache} --timestamp "$epoch" $secret --build-arg "BASE=$BASE" --build-arg "VERSION=$version" \
     --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     --target "$role" --file infra/docker/Dockerfile --tag "localhost/quantstream/$role:$version" . >/dev/null
 done

@@ -97,6 +97,7 @@ def test_a_trade_that_cannot_be_is_refused(changes: dict[str, int], reason: str)
         {"first_trade_id": 0, "id": 0},
         {"price": 1, "quantity": MAX_UNITS},
         {"price": 100, "quantity": MAX_QUOTE // 100},
+        {"price": MAX_UNITS, "quantity": 0},
         {"quantity": 0},
         {"last_trade_id": 5 + MAX_SINGLES - 1},
         {"traded_at": EARLIEST},
@@ -148,6 +149,11 @@ def test_other_names_are_no_symbols(name: str) -> None:
 def test_a_candle_that_cannot_be_is_refused(changes: dict[str, int], reason: str) -> None:
     with pytest.raises(BadRecord, match=reason):
         replace(CANDLE, **changes)
+
+
+def test_a_candle_that_is_refused_is_named() -> None:
+    with pytest.raises(BadRecord, match=f"candle of BTCUSDT at {T0}: numbers beyond"):
+        replace(CANDLE, trade_count=-1)
 
 
 def test_a_candle_ends_where_the_next_begins() -> None:

@@ -19,16 +19,21 @@ from streaming.exchange.streams.client import Rules
 STREAM = "btcusdt@trade"
 
 
-async def ids_after(exchange: Any, kind: str, count: int, take: int = 40) -> list[int]:
-    """Return the trade ids of the next events after ordering a fault."""
+async def ids_around(exchange: Any, kind: str, count: int) -> list[int]:
+    """Return trade ids as they came, from before a fault was ordered until well after it, however many were on their way."""
     async with exchange.socket(f"/ws/{STREAM}") as socket:
-        await socket.events(1)
+        ids = [event["t"] for event in await socket.events(1)]
         await exchange.order(kind, count=count, stream=STREAM)
-        return [event["t"] for event in await socket.events(take)]
+        while await exchange.injected() != {kind: count}:
+            ids += [event["t"] for event in await socket.events(1)]
+        (newest,) = await exchange.get("/api/v3/trades", symbol="BTCUSDT", limit=1)
+        while ids[-1] < newest["id"] + 10:
+            ids += [event["t"] for event in await socket.events(1)]
+        return ids
 
 
 async def test_skipped_trades_are_missing_on_the_stream_and_there_over_rest(exchange: Any) -> None:
-    ids = await ids_after(exchange, "skip", 3)
+    ids = await ids_around(exchange, "skip", 3)
     missing = sorted(set(range(ids[0], ids[-1] + 1)) - set(ids))
     assert (len(missing), missing[-1] - missing[0]) == (3, 2)
     rows = await exchange.get("/api/v3/historicalTrades", symbol="BTCUSDT", fromId=missing[0], limit=3)
@@ -37,14 +42,14 @@ async def test_skipped_trades_are_missing_on_the_stream_and_there_over_rest(exch
 
 
 async def test_duplicates_come_twice(exchange: Any) -> None:
-    ids = await ids_after(exchange, "duplicate", 2)
+    ids = await ids_around(exchange, "duplicate", 2)
     assert len(ids) - len(set(ids)) == 2
     assert ids == sorted(ids)
     assert await exchange.injected() == {"duplicate": 2}
 
 
 async def test_a_reordered_trade_comes_after_its_follower(exchange: Any) -> None:
-    ids = await ids_after(exchange, "reorder", 1)
+    ids = await ids_around(exchange, "reorder", 1)
     assert sorted(ids) == list(range(min(ids), min(ids) + len(ids)))
     assert [after - before for before, after in pairwise(ids) if after != before + 1] in (
         [2, -1, 2],
@@ -195,7 +200,7 @@ async def test_a_muted_stream_brings_nothing_for_a_stretch_of_exchange_time_whil
 ) -> None:
     async with exchange.socket(f"/stream?streams={STREAM}/xrpusdt@trade/bnbusdt@trade") as socket:
         await socket.events(3)
-        told = await exchange.order("mute", count=1, streams=[STREAM, "xrpusdt@trade"], seconds=300)
+        told = await exchange.order("mute", count=1, streams=[STREAM, "xrpusdt@trade"], seconds=600)
         assert set(told["muted"]) == {STREAM, "xrpusdt@trade"}
         until = told["muted"][STREAM] // 1000
         newest = (await exchange.get("/api/v3/trades", symbol="BTCUSDT", limit=1))[0]["id"]
@@ -204,9 +209,9 @@ async def test_a_muted_stream_brings_nothing_for_a_stretch_of_exchange_time_whil
         while not events or events[-1]["data"]["T"] < until + 60_000:
             events += await socket.events(1)
         times = [event["data"]["T"] for event in events if event["stream"] != "bnbusdt@trade"]
-        step = 30_000  # of the market in a look at it, on a busy machine
-        assert not [at for at in times if until - 300_000 < at < until - step]
-        assert [event for event in events if until - 300_000 < event["data"]["T"] < until - step]
+        step = 240_000  # of the market in a look at it, on a machine that is too busy to look more often
+        assert not [at for at in times if until - 600_000 < at < until - step]
+        assert [event for event in events if until - 600_000 < event["data"]["T"] < until - step]
         assert max(times) > until
         rows = await exchange.get("/api/v3/historicalTrades", symbol="BTCUSDT", fromId=newest, limit=10)
         assert len(rows) == 10
