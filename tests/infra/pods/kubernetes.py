@@ -40,7 +40,7 @@ class PodsHandler(Handler):
         """Take who asks from the token, as Kubernetes does."""
         is_whole = super().parse_request()
         if is_whole:
-            self.account = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            self.account = self.headers.get("Authorization", "").partition(" ")[2]
         return is_whole
 
     def do_GET(self) -> None:
