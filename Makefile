@@ -82,8 +82,10 @@ pin: ## Ask the registries which content each image of others has: infra/docker/
 rehearse: images ## Publish the built images to a registry of this machine: SBOM, signature, what verifies and what is refused (ROLES='…')
 	@infra/docker/rehearse.sh $(or $(ROLES),streaming dashboard)
 
-pods: $(STAMP) images jars ## Run the local overlay's pods from the built images: probes, a kill, a stop
-	@QUANTSTREAM_PODS=1 $(BIN)/python -m pytest -q -s tests/infra/test_pods.py
+pods: $(STAMP) jars ## Build all images; run the whole local overlay under podman: start, training, a score, a kill, backups
+	@infra/docker/tools.sh iptables catatonit
+	@infra/docker/build.sh streaming scoring mlflow dashboard airflow
+	@QUANTSTREAM_PODS=1 $(BIN)/python -m pytest -q -s tests/infra/pods
 
 monitor: $(STAMP) promtool infra/monitor/quantstream-monitor ## Build the monitoring utility of its parts; prove it over recorded clusters, and the alert rules
 	@exec $(BIN)/python -m pytest -q tests/monitor $(ARGS)

@@ -1,10 +1,12 @@
 #!/bin/sh
-# Makes sure that there is something to build and run images with: docker or buildah, podman with runc; on Debian as root, by apt.
+# Makes sure that there is something to build and run images with: buildah, podman with runc; on Debian as root, by apt.
+# usage: tools.sh [TOOL…]   more to have, e.g. for pods with addresses of their own: iptables catatonit
 set -eu
 say() { printf '%s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 missing=
-for tool in buildah podman runc debootstrap; do
+PATH=$PATH:/usr/sbin:/usr/libexec/podman
+for tool in buildah podman runc debootstrap "$@"; do
   have "$tool" || missing="$missing $tool"
 done
 [ -z "$missing" ] && exit 0

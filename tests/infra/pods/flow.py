@@ -21,8 +21,11 @@ values = []
 for partition in range(partition_counts(kafka)[topic]):
     _, end = reader.ends(topic, partition)
     reader.assign({(topic, partition): OFFSET_BEGINNING})
-    while reader.positions().get((topic, partition), 0) < end:
-        values += [message.value().decode() for message in reader.poll(0.5) if message.value()]
+    empty = 0
+    while empty < 3 and reader.positions().get((topic, partition), 0) < end:  # the last offset may be a transaction's marker
+        batch = reader.poll(0.5)
+        empty = 0 if batch else empty + 1
+        values += [message.value().decode() for message in batch if message.value()]
 reader.close()
 print(json.dumps({"count": len(values), "last": values[-50:]}))
 """
@@ -30,7 +33,7 @@ print(json.dumps({"count": len(values), "last": values[-50:]}))
 
 def read(system: System, topic: str) -> tuple[int, list[Any]]:
     """Return how many committed records a topic holds, and the last of them."""
-    told = podman("exec", system.pod("exchange").container(), "python", "-c", READ, topic)
+    told = podman("exec", system.pod("exchange").container(), "timeout", "90", "python", "-c", READ, topic)
     found = json.loads(told.splitlines()[-1])
     return found["count"], [json.loads(one) for one in found["last"]]
 

@@ -40,7 +40,7 @@ class PodsHandler(Handler):
         """Take who asks from the token, as Kubernetes does."""
         is_whole = super().parse_request()
         if is_whole:
-            self.account = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            self.account = self.headers.get("Authorization", "").partition(" ")[2]
         return is_whole
 
     def do_GET(self) -> None:
@@ -56,6 +56,7 @@ class PodsHandler(Handler):
             return
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")  # or a client waits for the end before it reads
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
@@ -67,9 +68,11 @@ class PodsHandler(Handler):
                     one["metadata"]["name"]: one for one in self.cluster.every(kind, namespace) if self._is_meant(one)
                 }
                 for event in _changes(seen, there):
-                    self.wfile.write(json.dumps(event).encode() + b"\n")
+                    line = json.dumps(event).encode() + b"\n"
+                    self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                 seen = there
                 time.sleep(TICK)
+            self.wfile.write(b"0\r\n\r\n")
         except OSError:
             return  # who watched has gone
 

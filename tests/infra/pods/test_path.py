@@ -13,9 +13,10 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from quantstream.core.errors import Unavailable
-from tests.infra.manifests import pod, space
+from tests.infra.manifests import K8S, pod, space
 from tests.infra.pods.conftest import System
 from tests.infra.pods.flow import read, records
+from tests.infra.pods.podman import podman
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(2700)]
 PATIENCE = 1500.0  # seconds for a training that shares two cores with everything else
@@ -39,6 +40,12 @@ def test_trades_become_candles(system: System) -> None:
 def test_airflow_reads_every_pipeline(system: System) -> None:
     wait_for(lambda: len(system.airflow.dag_ids()) == 6, 300, lambda: str(system.airflow.import_errors()))
     assert system.airflow.import_errors() == {}
+
+
+def test_a_new_system_is_given_its_history_by_the_command_of_the_readme(system: System) -> None:
+    command = "airflow dags trigger history_backfill"
+    assert command in (K8S / "README.md").read_text()
+    podman("exec", system.pod("airflow").container(), *command.split(), timeout=300)
 
 
 def trained(system: System) -> Any:
