@@ -66,11 +66,15 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
+    from quantstream.lake.evolution import migrate
     from quantstream.lake.store import Lake
     from streaming.sink.stage import SinkStage
 
+    lake = Lake(settings.lake_url)
+    for sentence in migrate(lake, wall_clock()):  # what came with this version: nothing else is changed
+        log.warning("the lake of an older version was migrated", extra={"change": sentence})
     return SinkStage(
-        Lake(settings.lake_url),
+        lake,
         Reader(settings.kafka, SINK.group, settings.instance),
         Writer(settings.kafka),
         metrics,
