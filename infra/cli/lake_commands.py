@@ -24,6 +24,27 @@ def _group() -> None:
 
 
 @lake.command()
+def instruments(
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask the exchange first and note what changed")] = False,
+    accept: Annotated[bool, typer.Option("--accept", help="Believe a list that lacks many symbols of before")] = False,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="Who was listed then, in ISO 8601 (UTC) [default: now]")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="State folder [default: .quantstream]")
+    ] = None,
+) -> None:
+    """Say who was listed at a time, and who has gone since; with --refresh note what the exchange lists now."""
+    from ml.data.instrument_look import look, said
+
+    settings = stack_settings(state)
+    if refresh:
+        for change in look(settings, time.time_ns() // 1000, accept):
+            typer.echo(change)
+    typer.echo(said(settings, at))
+
+
+@lake.command()
 def migrate(
     state: Annotated[
         Path | None, typer.Option("--state", metavar="DIR", help="State folder [default: .quantstream]")

@@ -136,6 +136,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
+SCHEMAS["instruments"] = pa.schema(
+    [
+        *_KEY,
+        ("changed_at", TIME),  # the exchange's time from which on the symbol stood so, as far as we have seen
+        ("status", pa.string()),  # the exchange's word, or DELISTED
+        ("base", pa.string()),
+        ("quote", pa.string()),
+        ("tick", PRICE),
+        ("lot", PRICE),
+        ("min_notional", PRICE),
+        ("listed_at", TIME),  # where the exchange says
+        ("source", pa.string()),
+        (KNOWN_AT, TIME),
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -143,8 +158,14 @@ TIME_COLUMN = {
     "anomalies": "traded_at",
     "proofs": "verified_at",
     "accounts": "day",
+    "instruments": "changed_at",
 }
 PARTITIONS = ["symbol", "date"]
+
+
+def partitions_of(name: str) -> list[str]:
+    """Return what a table is partitioned by: of `instruments` a look may hold thousands of symbols, a row each."""
+    return ["date"] if name == "instruments" else PARTITIONS
 
 
 def candle_rows(

@@ -31,7 +31,7 @@ from quantstream.lake.candle_reads import float_frame, newest_revisions
 from quantstream.lake.column_checks import expect_columns
 from quantstream.lake.compaction import compact_files
 from quantstream.lake.known_at import Undated, known_rows, since_of
-from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
+from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
@@ -74,7 +74,7 @@ class Lake:
                 if not self.may_create:
                     return DeltaTable(_empty(name).name)
                 DeltaTable.create(
-                    uri, schema=SCHEMAS[name], partition_by=PARTITIONS, mode="ignore", storage_options=options
+                    uri, schema=SCHEMAS[name], partition_by=partitions_of(name), mode="ignore", storage_options=options
                 )
             return DeltaTable(uri, storage_options=options)
         except (OSError, DeltaError) as error:
@@ -244,7 +244,9 @@ class Lake:
         keep: Any = pc.scalar(True)
         files: list[FileFilter] = []  # of thousands of symbols, only those asked for are looked at
         if symbols is not None:
-            files.append(("symbol", "in", names := list(symbols)))
+            names = list(symbols)
+            if "symbol" in partitions_of(name):
+                files.append(("symbol", "in", names))
             keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
         if start is not None:
             files.append(("date", ">=", start.date()))
@@ -327,7 +329,7 @@ def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_cre
 def _empty(name: str) -> TemporaryDirectory[str]:
     """Return a folder of this process's own with a table of no rows: what a reader sees of one that nobody has made yet."""
     folder = TemporaryDirectory(prefix="quantstream-no-rows-")
-    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=PARTITIONS)
+    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=partitions_of(name))
     return folder
 
 

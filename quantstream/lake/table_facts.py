@@ -15,7 +15,7 @@ def highest(table: Any, column: str) -> dict[str, int]:
 
 
 def rows(table: Any) -> dict[str, int]:
-    """Return how many rows of each symbol a table holds."""
+    """Return how many rows of each symbol a table holds; all together under no name where it is not partitioned by symbol."""
     return _of_each_symbol(table, "num_records", "sum")
 
 
@@ -42,6 +42,8 @@ def _of_each_symbol(table: Any, column: str, how: str) -> dict[str, int]:
     files = pa.table(table.get_add_actions(flatten=True))
     if not files.num_rows:
         return {}
+    if "partition.symbol" not in files.column_names:
+        files = files.append_column("partition.symbol", pa.array([""] * files.num_rows))
     found = files.group_by("partition.symbol").aggregate([(column, how)]).to_pylist()
     return {row["partition.symbol"]: row[f"{column}_{how}"] for row in found}
 
