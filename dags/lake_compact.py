@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts"]
+TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments"]
 
 log = logging.getLogger(__name__)
 DOC = """

@@ -67,13 +67,17 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
+    from quantstream.lake.evolution import migrate
     from quantstream.lake.store import Lake
     from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 
-    ProofAge(Lake(settings.lake_url), settings.symbols, metrics).start()
+    lake = Lake(settings.lake_url)
+    for sentence in migrate(lake, wall_clock()):  # what came with this version: nothing else is changed
+        log.warning("the lake of an older version was migrated", extra={"change": sentence})
+    ProofAge(lake, settings.symbols, metrics).start()
     return SinkStage(
-        Lake(settings.lake_url),
+        lake,
         Reader(settings.kafka, SINK.group, settings.instance),
         Writer(settings.kafka),
         metrics,

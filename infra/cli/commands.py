@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli import proof_commands
+from infra.cli import lake_commands, proof_commands
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.settings import Settings
 from quantstream.settings_loader import load_settings
@@ -175,6 +175,7 @@ def candles(
 
 
 proof_commands.register(app)
+lake_commands.register(app)
 
 
 def main() -> None:

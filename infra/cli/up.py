@@ -26,6 +26,8 @@ from infra.embedded.state import State
 from infra.embedded.supervisor import Supervisor
 from ml.data.data_needs import NEEDED, shortfall
 from quantstream.core.errors import Unavailable
+from quantstream.lake.evolution import migrate
+from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
 WATCH = 1.0  # seconds between looks at the supervisor while attached
@@ -78,6 +80,8 @@ def _start(request: Request, state: State, console: Console) -> None:
     plan = make_plan(request.settings, _market(request), {page: _is_named(page, request) for page in PAGES})
     for note in plan.notes:
         console.print(f"Note: {note}.")
+    for change in migrate(Lake(request.settings.lake_url), time.time_ns() // 1000):
+        console.print(f"The lake is of an older version; {change}.")
     started_at = time.monotonic()
     with show_startup(console) as report:
         stack.start(plan, report)

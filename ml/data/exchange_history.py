@@ -7,6 +7,7 @@ running it again writes nothing.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -48,8 +49,14 @@ class BackfillResult:
         return f"{self.symbol}: {self.written} candles written, {self.present} were there already{gaps}, {span}{odd}"
 
 
-def backfill(symbol: str, settings: Settings, rest: BlockingRest | None = None) -> BackfillResult:
-    """Bring the candles of one symbol before the live path's first window into the lake.
+def _wall_clock() -> int:
+    return time.time_ns() // 1000
+
+
+def backfill(
+    symbol: str, settings: Settings, rest: BlockingRest | None = None, wall: Callable[[], int] = _wall_clock
+) -> BackfillResult:
+    """Bring the candles of one symbol before the live path's first window into the lake, known from now (`wall`, µs) on.
 
     A kline that contradicts itself is left out, named and counted. Raises: Misconfigured for a symbol the exchange does not
     know, Unavailable when it or the lake does not answer for long, DataRejected for answers that are no klines at all.
@@ -68,7 +75,8 @@ def backfill(symbol: str, settings: Settings, rest: BlockingRest | None = None) 
     candles = [candle for page in _pages(wanted, length) for candle in _fetch(rest, symbol, page, length, odd.append)]
     fresh = {candle.opened_at: candle for candle in candles}
     if fresh:
-        lake.append("candles", candle_rows([fresh[at] for at in sorted(fresh)]), metadata={"backfill": symbol})
+        rows = candle_rows([fresh[at] for at in sorted(fresh)], known_at=[wall()] * len(fresh))
+        lake.append("candles", rows, metadata={"backfill": symbol})
     for error in odd[:SHOWN]:
         log.warning("%s: left out, %s", symbol, error)
     missing = max(0, len(wanted) - len(fresh) - len(odd))

@@ -10,6 +10,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ml.data.universe import UNKNOWN
+
 SIDE, MARGIN = 260, 34  # pixels
 INNER = SIDE - 2 * MARGIN
 CUTS = {"by_hour": "By hour of the day (UTC)", "by_volatility": "By the day's volatility"}
@@ -39,6 +41,7 @@ def _section(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": kind,
         "rows": found["rows"],
+        "universe": found.get("universe", UNKNOWN),
         "columns": SHOWN[kind],
         "figures": {"all": found["pooled"], **found["symbols"]},
         "pooled": found["pooled"],

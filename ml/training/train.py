@@ -17,6 +17,7 @@ import pandas as pd
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.quality import usable_symbols
+from ml.data.universe import survivorship, while_listed
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.serving.registry import CHAMPION, Registry
@@ -25,6 +26,7 @@ from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
 from quantstream.core.time import SCORED
 from quantstream.core.trade import Trade
+from quantstream.lake.instruments import history
 from quantstream.lake.store import Lake
 from quantstream.lake.trades import StoredTrades
 from quantstream.messages.models import MODEL_KINDS, registered_name
@@ -79,7 +81,10 @@ def train(kind: str, settings: Settings, options: Options = Options()) -> TrainR
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
     symbols = usable_symbols(settings)
     version = lake.version("candles")
-    data = dataset.build(candles_by_symbol(lake, symbols, version), options.trailing)
+    listings = history(lake)
+    frames = while_listed(candles_by_symbol(lake, symbols, version), listings)
+    universe = survivorship(frames, listings)
+    data = dataset.build(frames, options.trailing)
     trades = read_trades(lake, symbols, data) if kind == "anomaly" else ()
     task = prepare(kind, data, trades)
     began = time.monotonic()
@@ -88,14 +93,13 @@ def train(kind: str, settings: Settings, options: Options = Options()) -> TrainR
     judgement = judge(task, model)
     champion, note = champion_figures(registry, task)
     decision = promotion.decide(kind, judgement.metrics, champion)
-    reasons = [*decision.reasons, *note]
+    reasons = [*decision.reasons, *note, universe]
+    shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
     tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
     metrics = {**judgement.metrics, "fit_seconds": seconds}
-    evidence = {**judgement.fields(), "champion": champion, "promoted": decision.promoted, "reasons": reasons}
-    number = registry.register(
-        model, metrics, evidence, params, tags, evaluation_report.page({kind: judgement.fields()})
-    )
+    evidence = {**shown, "champion": champion, "promoted": decision.promoted, "reasons": reasons}
+    number = registry.register(model, metrics, evidence, params, tags, evaluation_report.page({kind: shown}))
     name = registered_name(kind)
     registry.explain(name, number, reasons, decision.promoted)
     if decision.promoted:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ml.data import dataset
 from ml.data.dataset import Dataset, Split
+from ml.data.universe import UNKNOWN
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -88,7 +89,7 @@ def table(result: Mapping[str, Any]) -> str:
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
         lines += [f"  {name:26} {value:10.4f}" for name, value in found["pooled"].items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 
 def read_folder(folder: Path) -> dict[str, pd.DataFrame]:

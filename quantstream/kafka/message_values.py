@@ -58,6 +58,6 @@ def header_texts(message: Message) -> dict[str, str]:
 
 
 def sent_at(message: Message) -> int:
-    """Return when the producer sent a message, µs by its clock."""
+    """Return when the producer sent a message, µs by its clock; 0 for one that does not say."""
     milliseconds: int = message.timestamp()[1]
-    return milliseconds * 1_000
+    return max(0, milliseconds) * 1_000

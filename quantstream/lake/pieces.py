@@ -16,7 +16,8 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from quantstream.core.errors import Broken, Unavailable
 from quantstream.lake.backups import Collection, Piece
-from quantstream.lake.store import UNREADABLE, Lake, files_at, state_path
+from quantstream.lake.store import UNREADABLE, Lake, files_at
+from quantstream.lake.stored_states import state_path
 
 LOG = "_delta_log"
 TRIES = 20

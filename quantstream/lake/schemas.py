@@ -13,6 +13,7 @@ from quantstream.core.decimals import DECIMALS, QUOTE_DECIMALS, units_decimal
 TIME = pa.timestamp("us", tz="UTC")
 PRICE = pa.decimal128(38, DECIMALS)
 QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
+KNOWN_AT = "known_at"  # when a revision became known to us, by our clock
 
 _KEY = [("symbol", pa.string()), ("date", pa.date32())]
 CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
@@ -70,6 +71,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             *CANDLE_FIELDS[1:],
             ("revision", pa.int32()),
             ("source", pa.string()),
+            (KNOWN_AT, TIME),
         ]
     ),
     "scores": pa.schema(
@@ -92,6 +94,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("models", pa.map_(pa.string(), pa.string())),
             ("abstained", pa.string()),
             ("elapsed_ms", pa.float64()),
+            (KNOWN_AT, TIME),
         ]
     ),
     "anomalies": pa.schema(
@@ -133,6 +136,21 @@ SCHEMAS: dict[str, pa.Schema] = {
         ]
     ),
 }
+SCHEMAS["instruments"] = pa.schema(
+    [
+        *_KEY,
+        ("changed_at", TIME),  # the exchange's time from which on the symbol stood so, as far as we have seen
+        ("status", pa.string()),  # the exchange's word, or DELISTED
+        ("base", pa.string()),
+        ("quote", pa.string()),
+        ("tick", PRICE),
+        ("lot", PRICE),
+        ("min_notional", PRICE),
+        ("listed_at", TIME),  # where the exchange says
+        ("source", pa.string()),
+        (KNOWN_AT, TIME),
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -140,12 +158,23 @@ TIME_COLUMN = {
     "anomalies": "traded_at",
     "proofs": "verified_at",
     "accounts": "day",
+    "instruments": "changed_at",
 }
 PARTITIONS = ["symbol", "date"]
 
 
-def candle_rows(candles: Sequence[Candle], with_key: bool = True) -> pa.Table:
-    """Return candles as an Arrow table, exact; with `interval`, `revision` and `source` for the lake when `with_key`."""
+def partitions_of(name: str) -> list[str]:
+    """Return what a table is partitioned by: of `instruments` a look may hold thousands of symbols, a row each."""
+    return ["date"] if name == "instruments" else PARTITIONS
+
+
+def candle_rows(
+    candles: Sequence[Candle], with_key: bool = True, known_at: Sequence[int | None] | None = None
+) -> pa.Table:
+    """Return candles as an Arrow table, exact; with `interval`, `revision`, `source` and `known_at` for the lake when `with_key`.
+
+    `known_at` says of each when it became known (µs, our clock); without it they do not say.
+    """
     columns: dict[str, pa.Array] = {}
     for name, kind in CANDLE_FIELDS:
         values = [getattr(candle, name) for candle in candles]
@@ -156,4 +185,6 @@ def candle_rows(candles: Sequence[Candle], with_key: bool = True) -> pa.Table:
         columns["interval"] = pa.array([candle.interval for candle in candles], pa.string())
         columns["revision"] = pa.array([candle.revision for candle in candles], pa.int32())
         columns["source"] = pa.array([candle.source for candle in candles], pa.string())
+        known = [None] * len(candles) if known_at is None else known_at
+        columns[KNOWN_AT] = pa.array(known, pa.int64()).cast(TIME)
     return pa.table(columns)

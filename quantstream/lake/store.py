@@ -8,7 +8,6 @@ writer that was paused while another went on is refused, whatever it holds.
 from __future__ import annotations
 
 import logging
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,25 +15,25 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
 from pyarrow.dataset import Dataset
-from pyarrow.fs import FileSelector, FileSystem, FileType, PyFileSystem
+from pyarrow.fs import FileSystem, PyFileSystem
 
 from quantstream.core.errors import Fenced, Unavailable
+from quantstream.lake import stored_states, table_facts
+from quantstream.lake.candle_reads import float_frame, newest_revisions
+from quantstream.lake.column_checks import expect_columns
 from quantstream.lake.compaction import compact_files
-from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, TIME_COLUMN
+from quantstream.lake.known_at import Undated, known_rows, since_of
+from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
-STATE_BUFFER = (
-    1 << 16
-)  # bytes: what does not fit into the buffer, Arrow hands on in a form that the library does not take
 FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
 log = logging.getLogger(__name__)
 
@@ -75,11 +74,33 @@ class Lake:
                 if not self.may_create:
                     return DeltaTable(_empty(name).name)
                 DeltaTable.create(
-                    uri, schema=SCHEMAS[name], partition_by=PARTITIONS, mode="ignore", storage_options=options
+                    uri, schema=SCHEMAS[name], partition_by=partitions_of(name), mode="ignore", storage_options=options
                 )
             return DeltaTable(uri, storage_options=options)
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be opened: {error}") from error
+
+    def has(self, name: str) -> bool:
+        """Tell whether a table is there. Raises: Unavailable."""
+        try:
+            return bool(DeltaTable.is_deltatable(f"{self.url}/{name}", _dict(self.storage_options)))
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be opened: {error}") from error
+
+    def add_columns(self, name: str, columns: Sequence[pa.Field], notes: Mapping[str, Mapping[str, str]]) -> bool:
+        """Add columns, empty in all rows, each with what `notes` says of it; return False when another change came first.
+
+        Raises: Unavailable.
+        """
+        fields = Schema.from_arrow(pa.schema(columns)).fields
+        noted = [Field(one.name, one.type, nullable=True, metadata=dict(notes.get(one.name, {}))) for one in fields]
+        try:
+            self.table(name).alter.add_columns(noted)
+        except CommitFailedError:
+            return False
+        except (DeltaError, OSError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
+        return True
 
     def append(
         self,
@@ -95,7 +116,7 @@ class Lake:
         `date` is derived from the table's time column.
 
         Raises: Fenced when the progress of one is not as said: another writer went on from there, and nothing is
-        written; Unavailable when the store refuses for good.
+        written; Misconfigured for a table of another version; Unavailable when the store refuses for good.
         """
         steps = progress or {}
         properties = CommitProperties(
@@ -105,10 +126,11 @@ class Lake:
         )
         rows = _with_date(name, rows)
         table = self.table(name)
+        expect_columns(name, table)
         self._expect(name, table, steps)
         try:
             for application, state in (states or {}).items():
-                self._keep(name, application, steps[application].reached, state)
+                stored_states.keep(self._files(name), application, steps[application].reached, state)
             # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
             write_deltalake(table, rows, mode="append", commit_properties=properties)
         except SchemaMismatchError:
@@ -116,8 +138,7 @@ class Lake:
         except (DeltaError, OSError) as error:
             self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
-        for application in states or {}:
-            self._drop_before(name, application, steps[application])
+        self._tidy_up(name, {application: steps[application] for application in states or {}})
 
     def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
         """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
@@ -129,13 +150,8 @@ class Lake:
 
         Raises: Unavailable.
         """
-        path = state_path(application, reached)
         try:
-            files = self._files(name)
-            if files.get_file_info(path).type is FileType.NotFound:
-                return None
-            with files.open_input_stream(path) as stream:
-                return bytes(stream.read())
+            return stored_states.kept(self._files(name), application, reached)
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
@@ -146,11 +162,10 @@ class Lake:
         """
         table, found = table or self.table(name), dict[str, bytes | None]()
         try:
-            folders = self._files(name).get_file_info(FileSelector("_state", allow_not_found=True))
+            applications = stored_states.applications(self._files(name))
         except (OSError, DeltaError) as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
-        for folder in folders:
-            application = unquote(folder.base_name)
+        for application in applications:
             reached = self.progress(name, application, table)
             if reached is not None:
                 found[application] = self.state(name, application, reached)
@@ -171,20 +186,11 @@ class Lake:
             if found != step.expected:
                 raise Fenced(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
-    def _keep(self, name: str, application: str, reached: int, state: bytes) -> None:
-        room = max(STATE_BUFFER, len(state) + 1)
-        with self._files(name).open_output_stream(state_path(application, reached), buffer_size=room) as stream:
-            stream.write(state)
-
-    def _drop_before(self, name: str, application: str, step: Step) -> None:
-        """Delete states older than the one that a reader of the progress before may still ask for."""
-        folder = posixpath.dirname(state_path(application, 0))
+    def _tidy_up(self, name: str, steps: Mapping[str, Step]) -> None:
+        """Delete the states that nobody asks for after these steps."""
         try:
-            files = self._files(name)
-            for info in files.get_file_info(FileSelector(folder, allow_not_found=True)):
-                at = int(info.base_name.split(".")[0])
-                if step.expected is not None and at < step.expected and at != step.reached:
-                    files.delete_file(posixpath.join(folder, info.base_name))
+            for application, step in steps.items():
+                stored_states.drop_before(self._files(name), application, step.expected, step.reached)
         except (OSError, DeltaError) as error:  # what was committed stays committed; the next commit tidies up
             log.warning("old states stay for now", extra={"table": name, "reason": str(error)})
 
@@ -200,42 +206,22 @@ class Lake:
 
     def highest(self, name: str, column: str) -> dict[str, int]:
         """Return each symbol's highest value of an integer column, from the transaction log alone."""
-        files = pa.table(self.table(name).get_add_actions(flatten=True))
-        if not files.num_rows:
-            return {}
-        found = files.group_by("partition.symbol").aggregate([(f"max.{column}", "max")]).to_pylist()
-        return {row["partition.symbol"]: row[f"max.{column}_max"] for row in found}
+        return table_facts.highest(self.table(name), column)
 
     def rows(self, name: str, table: DeltaTable | None = None) -> dict[str, int]:
         """Return how many rows of each symbol a table holds, from the transaction log alone; of `table` if that is open."""
-        files = pa.table((table or self.table(name)).get_add_actions(flatten=True))
-        if not files.num_rows:
-            return {}
-        found = files.group_by("partition.symbol").aggregate([("num_records", "sum")]).to_pylist()
-        return {row["partition.symbol"]: row["num_records_sum"] for row in found}
-
-    def version(self, name: str) -> int:
-        """Return the table's version number, for training runs to name."""
-        return int(self.table(name).version())
+        return table_facts.rows(table or self.table(name))
 
     def extent(self, name: str) -> dict[str, tuple[int, datetime]]:
         """Return each symbol's number of rows, revisions not counted again, and newest time.
 
         It comes from the transaction log; of the data only rows at the times that were revised are read.
         """
-        table = self.table(name)
-        files = pa.table(table.get_add_actions(flatten=True))
-        if not files.num_rows:
-            return {}
-        newest = f"max.{TIME_COLUMN[name]}"
-        found = files.group_by("partition.symbol").aggregate([("num_records", "sum"), (newest, "max")]).to_pylist()
-        is_revised = "max.revision" in files.column_names and (pc.max(files["max.revision"]).as_py() or 0) > 0
-        duplicates = _duplicates(table, TIME_COLUMN[name]) if is_revised else {}
-        return {
-            symbol: (row["num_records_sum"] - duplicates.get(symbol, 0), row[f"{newest}_max"])
-            for row in found
-            for symbol in [row["partition.symbol"]]
-        }
+        return table_facts.extent(self.table(name), TIME_COLUMN[name])
+
+    def version(self, name: str) -> int:
+        """Return the table's version number, for training runs to name."""
+        return int(self.table(name).version())
 
     def read(
         self,
@@ -245,17 +231,22 @@ class Lake:
         end: datetime | None = None,
         columns: Sequence[str] | None = None,
         version: int | None = None,
+        as_of: datetime | None = None,
+        undated: Undated = "refuse",
     ) -> pa.Table:
         """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
 
-        Raises: Unavailable when they cannot be read.
+        With `as_of` only those of candles and scores that were known then (by our clock); `undated` says what of rows that do
+        not tell. Raises: Unavailable when they cannot be read; DataRejected as `known_at.known_rows` does.
         """
         table = self.table(name) if version is None else self._table_at(name, version)
         at = TIME_COLUMN[name]
         keep: Any = pc.scalar(True)
         files: list[FileFilter] = []  # of thousands of symbols, only those asked for are looked at
         if symbols is not None:
-            files.append(("symbol", "in", names := list(symbols)))
+            names = list(symbols)
+            if "symbol" in partitions_of(name):
+                files.append(("symbol", "in", names))
             keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
         if start is not None:
             files.append(("date", ">=", start.date()))
@@ -268,6 +259,8 @@ class Lake:
             rows = data.to_table(filter=keep, columns=list(columns) if columns else None)
         except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
+        if as_of is not None:
+            rows = known_rows(rows, since_of(table), as_of, undated)
         order = [key for key in ("symbol", at) if key in rows.column_names]
         return rows.sort_by([(key, "ascending") for key in order]) if order else rows
 
@@ -278,13 +271,15 @@ class Lake:
         start: datetime | None = None,
         end: datetime | None = None,
         version: int | None = None,
+        as_of: datetime | None = None,
+        undated: Undated = "refuse",
     ) -> pa.Table:
-        """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one."""
-        rows = self.read("candles", symbols, start, end, version=version)
-        rows = rows.filter(pc.field("interval") == interval)
-        order = ("symbol", "opened_at", "revision", "is_complete")
-        rows = rows.sort_by([(name, "ascending") for name in order])
-        return _last_of_each(rows, ("symbol", "opened_at"))
+        """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one.
+
+        With `as_of` the newest that was known then, as `read` says.
+        """
+        rows = self.read("candles", symbols, start, end, version=version, as_of=as_of, undated=undated)
+        return newest_revisions(rows.filter(pc.field("interval") == interval))
 
     def candle_frame(
         self,
@@ -293,17 +288,11 @@ class Lake:
         start: datetime | None = None,
         end: datetime | None = None,
         version: int | None = None,
+        as_of: datetime | None = None,
+        undated: Undated = "refuse",
     ) -> pd.DataFrame:
-        """Return `candles` as a frame of floats for features and charts: exactness ends here.
-
-        The way over text rounds correctly (Arrow's direct cast may be one unit off), as `int / 10**8` does live.
-        """
-        rows = self.candles(symbols, interval, start, end, version)
-        floats = [f.name for f in rows.schema if pa.types.is_decimal(f.type)]
-        for name in floats:
-            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()).cast(pa.float64()))
-        frame: pd.DataFrame = rows.to_pandas()
-        return frame
+        """Return `candles` as a frame of floats for features and charts: exactness ends here."""
+        return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated))
 
     def compact(self, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
         """Merge small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile.
@@ -340,7 +329,7 @@ def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_cre
 def _empty(name: str) -> TemporaryDirectory[str]:
     """Return a folder of this process's own with a table of no rows: what a reader sees of one that nobody has made yet."""
     folder = TemporaryDirectory(prefix="quantstream-no-rows-")
-    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=PARTITIONS)
+    DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=partitions_of(name))
     return folder
 
 
@@ -359,32 +348,6 @@ def _with_date(name: str, rows: pa.Table) -> pa.Table:
     rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
     rows = rows.append_column("date", at.cast(pa.timestamp("us")).cast(pa.date32()))
     return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
-
-
-def _last_of_each(rows: pa.Table, key: Sequence[str]) -> pa.Table:
-    if rows.num_rows < 2:
-        return rows
-    changes = [pc.not_equal(rows[name].combine_chunks()[:-1], rows[name].combine_chunks()[1:]) for name in key]
-    is_last = changes[0]
-    for change in changes[1:]:
-        is_last = pc.or_(is_last, change)
-    return rows.filter(pa.concat_arrays([is_last, pa.array([True])]))
-
-
-def _duplicates(table: DeltaTable, at: str) -> dict[str, int]:
-    """Return how many rows of each symbol duplicate another row; a revision is no duplicate."""
-    key = ["symbol", "interval", at]
-    data = table.to_pyarrow_dataset()
-    times = data.to_table(columns=[at], filter=pc.field("revision") > 0)[at].unique()
-    rows = data.to_table(columns=key, filter=pc.field(at).isin(times))
-    counts = rows.group_by(key).aggregate([([], "count_all")]).group_by("symbol")
-    found = counts.aggregate([("count_all", "sum"), ("count_all", "count")]).to_pylist()
-    return {row["symbol"]: row["count_all_sum"] - row["count_all_count"] for row in found}
-
-
-def state_path(application: str, reached: int) -> str:
-    """Return the path of a state: beside the table's data, under a name that Delta's readers and its vacuum ignore."""
-    return f"_state/{quote(application, safe='')}/{reached}.json"
 
 
 def _dict(options: Mapping[str, str] | None) -> dict[str, str] | None:

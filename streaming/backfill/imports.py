@@ -12,7 +12,7 @@ from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import BadRecord
 from quantstream.lake.imports import Entry
-from quantstream.lake.schemas import candle_rows
+from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
 from quantstream.lake.store import Lake, micros
 from streaming.backfill.download import Fetched
 from streaming.backfill.kline_files import KlineFile, read_klines
@@ -59,8 +59,14 @@ class KlineImport:
         new = absent_candles(self.lake, file, read.candles, file.series.interval)
         present = read.candles.num_rows - new.num_rows
         entry = Entry(sha256, read.rows, new.num_rows, present, read.duplicates, read.refused, at)
-        self.ledger.commit(new, file, entry)
+        self.ledger.commit(dated(new, at), file, entry)
         return entry
+
+
+def dated(candles: pa.Table, at: int) -> pa.Table:
+    """Return candles that became known at `at`, µs."""
+    known = pa.repeat(pa.scalar(at, pa.int64()), candles.num_rows).cast(TIME)
+    return candles.set_column(candles.column_names.index(KNOWN_AT), KNOWN_AT, known)
 
 
 def absent_candles(lake: Lake, file: ArchiveFile, candles: pa.Table, interval: str) -> pa.Table:

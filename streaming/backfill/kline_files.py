@@ -19,7 +19,7 @@ from quantstream.binance.klines import FIELDS, parse_kline
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import INTERVALS, MICROSECONDS_FROM, NANOSECONDS_FROM
-from quantstream.lake.schemas import CANDLE_FIELDS, PRICE, QUOTE, TIME, candle_rows
+from quantstream.lake.schemas import CANDLE_FIELDS, KNOWN_AT, PRICE, QUOTE, TIME, candle_rows
 from streaming.recordings.readers import DAMAGED, opened_members
 
 COLUMNS = (
@@ -152,6 +152,7 @@ def _plain_rows(cells: pa.Table, symbol: str, interval: str) -> pa.Table:
     columns["is_complete"] = pa.repeat(True, count)
     columns |= {"interval": pa.repeat(interval, count), "source": pa.repeat("klines", count)}
     columns["revision"] = pa.repeat(pa.scalar(0, pa.int32()), count)
+    columns[KNOWN_AT] = pa.nulls(count, TIME)
     return pa.table(columns).select(_empty().column_names)
 
 

@@ -25,7 +25,7 @@ from quantstream.lake.imports import Entry
 from quantstream.lake.schemas import SCHEMAS, TIME, candle_rows
 from quantstream.lake.store import Lake, utc
 from streaming.backfill.download import Fetched
-from streaming.backfill.imports import absent_candles, midnight
+from streaming.backfill.imports import absent_candles, dated, midnight
 from streaming.backfill.ledger import Ledger
 from streaming.offline.ordered_trades import Disorder, OrderedSymbol
 from streaming.offline.row_account import Account
@@ -71,7 +71,7 @@ class TradeImport:
         end = midnight(file.after)
         made += builder.builder.heartbeat(end + self.lateness)
         self._stands_at = end
-        self._write_candles(file, made)
+        self._write_candles(file, made, at)
         last = builder.id, builder.last
         entry = Entry(
             fetched.sha256, account.rows, portion.rows, present - account.refused, 0, account.refused, at, last
@@ -79,14 +79,14 @@ class TradeImport:
         portion.commit(entry)
         return entry, list(account.names())
 
-    def _write_candles(self, file: ArchiveFile, made: Sequence[Candle]) -> None:
+    def _write_candles(self, file: ArchiveFile, made: Sequence[Candle], at: int) -> None:
         """Write the candles that the lake does not have."""
         newest = {(candle.interval, candle.opened_at): candle for candle in made}
         for interval in self.intervals:
             rows = candle_rows([newest[key] for key in sorted(newest) if key[0] == interval])
             new = absent_candles(self.lake, file, rows, interval)
             if new.num_rows:
-                self.candles.commit(new, file)
+                self.candles.commit(dated(new, at), file)
 
     def _begun(self, file: ArchiveFile, start: int) -> OrderedSymbol:
         """Return the builder that stands at the beginning of a file's days: the one before, or one that goes on from the lake."""

@@ -25,7 +25,17 @@ from quantstream.core.trade_ids import Sequence
 from quantstream.decode.columns import Parser, TradeColumns
 from quantstream.decode.tally import Tally
 from quantstream.decode.trade_id_index import TradeIdIndex
-from quantstream.kafka import BATCH, Message, Partition, PartitionedStage, Reader, Writer, contents, next_offsets
+from quantstream.kafka import (
+    BATCH,
+    Message,
+    Partition,
+    PartitionedStage,
+    Reader,
+    Writer,
+    contents,
+    next_offsets,
+    sent_at,
+)
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.lake.store import Lake, Step
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
@@ -256,9 +266,9 @@ class SinkStage(PartitionedStage):
         offsets.clear()
 
     def _count_corrected(self) -> None:
-        for candle in self.rows["candles"]:
-            if candle.is_correction:
-                self.corrected.labels(candle.source).inc()
+        for row in self.rows["candles"]:
+            if row.candle.is_correction:
+                self.corrected.labels(row.candle.source).inc()
 
     def _state(self, part: Partition) -> bytes:
         seen = self.id_index.of(part[1])
@@ -317,7 +327,7 @@ class SinkStage(PartitionedStage):
     def _take_row(self, table: str, message: Message, raw: bytes, symbol: str) -> None:
         part = (message.topic(), message.partition())
         try:
-            row = row_of(table, raw, symbol)
+            row = row_of(table, raw, symbol, sent_at(message) or self.now())
         except BadRecord as error:
             self.books.add(part, symbol, Account(read=1, dead=1))
             self._dead_letter(message, raw, str(error))

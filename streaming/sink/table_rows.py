@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -10,15 +10,22 @@ import pyarrow as pa
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord
-from quantstream.lake.schemas import PRICE, SCHEMAS, candle_rows
+from quantstream.lake.schemas import KNOWN_AT, PRICE, SCHEMAS, candle_rows
 from quantstream.messages.payloads import Anomaly, Score, decode
 
 KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
 Row = dict[str, Any]
 
 
-def row_of(table: str, raw: bytes, symbol: str) -> Candle | Row:
-    """Return the row of a table that a record with the key `symbol` holds; a candle is its own row.
+class KnownCandle(NamedTuple):
+    """A candle, and when this revision of it became known (µs)."""
+
+    candle: Candle
+    known_at: int
+
+
+def row_of(table: str, raw: bytes, symbol: str, known_at: int) -> KnownCandle | Row:
+    """Return the row of a table that a record with the key `symbol` holds, written to its topic at `known_at` (µs).
 
     Raises: BadRecord for a record that cannot be read, or that is of another symbol.
     """
@@ -26,14 +33,14 @@ def row_of(table: str, raw: bytes, symbol: str) -> Candle | Row:
     if value.symbol != symbol:
         raise BadRecord(f"a record of {value.symbol} under the key {symbol!r}: its partition is another's")
     if isinstance(value, Candle):
-        return value
+        return KnownCandle(value, known_at)
     return score_row(value) if isinstance(value, Score) else anomaly_row(value)
 
 
 def table_of(name: str, rows: list[Any]) -> pa.Table:
     """Return rows of a table, as `row_of` gives them, in Arrow's columns."""
     if name == "candles":
-        return candle_rows(rows)
+        return candle_rows([row.candle for row in rows], known_at=[row.known_at for row in rows])
     columns = {}
     for field in SCHEMAS[name]:
         if field.name == "date":
@@ -47,7 +54,7 @@ def table_of(name: str, rows: list[Any]) -> pa.Table:
 
 
 def score_row(score: Score) -> Row:
-    """Return the row of a score; that of its signal is in columns of its own."""
+    """Return the row of a score, which is known when it is made; that of its signal is in columns of its own."""
     signal = score.signal
     return {
         **msgspec.structs.asdict(score),
@@ -57,6 +64,7 @@ def score_row(score: Score) -> Row:
         "hold": signal.hold if signal else None,
         "sell": signal.sell if signal else None,
         "models": list(score.models.items()),
+        KNOWN_AT: score.scored_at,
     }
 
 

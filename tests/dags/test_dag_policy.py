@@ -79,6 +79,7 @@ def test_the_dags_are_these(dags: dict[str, Any]) -> None:
         "candles_validate",
         "candles_verify",
         "history_backfill",
+        "instruments_watch",
         "lake_compact",
         "models_train",
     ]

@@ -189,4 +189,5 @@ def candle(symbol: str, at: datetime, high: str = "2") -> dict[str, Any]:
         "is_complete": True,
         "revision": 0,
         "source": "klines",
+        "known_at": at + timedelta(minutes=5),
     }

@@ -91,6 +91,7 @@ def write_candles(lake: Lake, symbol: str, frame: pd.DataFrame) -> None:
         "taker_buy_quote_volume": quote,
         "is_complete": pa.array([True] * count),
         "source": pa.array(["klines"] * count),
+        "known_at": pa.nulls(count, TIME),
     }
     zeros = pa.array([0] * count)
     whole = dict.fromkeys(("trade_count", "first_trade_id", "last_trade_id", "revision"), zeros)

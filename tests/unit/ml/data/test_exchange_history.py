@@ -107,6 +107,9 @@ def exchange() -> Iterator[tuple[Exchange, str]]:
     thread.join()
 
 
+FETCHED_AT = 1_772_400_000_000_001  # µs, our clock
+
+
 @dataclass
 class Bench:
     """Settings for an empty lake beside the exchange, and the pauses that were taken instead of slept."""
@@ -120,7 +123,9 @@ class Bench:
         clock = partial(getattr, self, "at")
         weight = Weight(6000, wall=clock, monotonic=clock)
         base = self.settings.endpoints.rest + self.settings.endpoints.api
-        return backfill(symbol, self.settings, BlockingRest(base, 6, weight, self.sleep, random.Random(1)))
+        return backfill(
+            symbol, self.settings, BlockingRest(base, 6, weight, self.sleep, random.Random(1)), lambda: FETCHED_AT
+        )
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -170,6 +175,7 @@ def test_every_closed_window_of_the_history_comes_once_and_exact(bench: Bench) -
         "is_complete": True,
         "revision": 0,
         "source": "klines",
+        "known_at": utc(FETCHED_AT),
     }
 
 

@@ -193,7 +193,8 @@ def lake_rows(frame: pd.DataFrame) -> pa.Table:
     for row in frame.drop(columns=["date"]).to_dict("records"):
         row["opened_at"] = row["opened_at"].to_pydatetime()
         rows.append({key: Decimal(f"{value:.8f}") if isinstance(value, float) else value for key, value in row.items()})
-    return pa.Table.from_pylist(rows)
+    table = pa.Table.from_pylist(rows)
+    return table.append_column("known_at", pa.nulls(len(table), pa.timestamp("us", "UTC")))
 
 
 def test_a_rejected_symbol_is_quarantined_until_its_candles_are_corrected(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Fenced, Unavailable
 from quantstream.core.time import MINUTE, SECOND
-from quantstream.lake import compaction, snapshots
+from quantstream.lake import compaction, snapshots, stored_states
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
-from quantstream.lake.store import STATE_BUFFER, Lake, Step, micros, utc
+from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.stored_states import BUFFER
 
 T0 = 1_723_161_600 * SECOND
 
@@ -187,7 +188,7 @@ def test_a_commit_counts_though_old_states_cannot_be_deleted(lake: Lake, monkeyp
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("the store is away")
 
-    monkeypatch.setattr(lake_module, "FileSelector", refuse)
+    monkeypatch.setattr(stored_states, "FileSelector", refuse)
     lake.append("candles", candle_rows([candle(1)]), {"sink/x/0": Step(3, 7)}, {"sink/x/0": b"7"})
     assert (lake.progress("candles", "sink/x/0"), lake.state("candles", "sink/x/0", 7)) == (7, b"7")
 
@@ -296,7 +297,7 @@ def test_a_snapshot_does_not_see_what_comes_later_and_a_recent_lake_soon_does(la
     assert before.read("scores").num_rows == 0
 
 
-@pytest.mark.parametrize("size", [0, STATE_BUFFER - 1, STATE_BUFFER, STATE_BUFFER + 1, 5_000_000])
+@pytest.mark.parametrize("size", [0, BUFFER - 1, BUFFER, BUFFER + 1, 5_000_000])
 def test_a_state_may_be_of_any_size(lake: Lake, size: int) -> None:
     """Thousands of symbols have states of megabytes."""
     state = bytes(n % 251 for n in range(1_000)) * (size // 1_000 + 1)

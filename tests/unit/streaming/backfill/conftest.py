@@ -15,7 +15,7 @@ import pytest
 from quantstream.binance.archive import Series
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
-from quantstream.lake.schemas import candle_rows
+from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
 from quantstream.lake.store import Lake, micros
 from streaming.backfill import download
 from streaming.backfill.run import Order, Run, SeriesReport
@@ -69,8 +69,10 @@ class Site:
         return await asyncio.to_thread(lambda: candle_rows(list(fetch_klines(rest, symbol, "5m", begin, end))))
 
     def stored(self, symbol: str) -> pa.Table:
-        rows = self.lake.read("candles", [symbol])
-        return rows.select(candle_rows([]).column_names)
+        rows = self.lake.read("candles", [symbol]).select(candle_rows([]).column_names)
+        dated = set(rows[KNOWN_AT].to_pylist())
+        assert dated <= {NOW, None}, "known since the run; what lay there before says nothing"
+        return rows.set_column(rows.column_names.index(KNOWN_AT), KNOWN_AT, pa.nulls(rows.num_rows, TIME))
 
 
 Sites = Callable[[], AbstractAsyncContextManager[Site]]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -18,8 +19,8 @@ from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
-from quantstream.kafka import Partition
-from quantstream.lake.store import Lake
+from quantstream.kafka import Message, Partition
+from quantstream.lake.store import Lake, micros, utc
 from quantstream.messages.payloads import Anomaly, DeadRecord, Forecast, Score, Signal, decode, encode
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
 from quantstream.observability.health import Health
@@ -358,3 +359,35 @@ def test_a_lake_that_lacks_the_ids_of_its_trades_is_refused_in_a_sentence(scene:
     shutil.rmtree(scene.folder / "trades" / "_state")
     with pytest.raises(Misconfigured, match=r"up to record 3, but not which ids they have: .* put that folder back"):
         scene.sink()
+
+
+def test_candles_and_scores_say_when_they_became_known_and_a_second_reading_says_the_same(
+    scene: Scene, tmp_path: Path
+) -> None:
+    first = candle()
+    later = msgspec.structs.replace(first, revision=1_000, source="klines")
+    for known_at, value in ((T0 + 5 * MINUTE, first), (T0 + 65 * MINUTE, later)):
+        log = scene.broker.logs.setdefault((CANDLES.name, 0), [])
+        stamp = (1, known_at // 1_000)  # as the producer's clock says
+        log.append(
+            Message(
+                topic=CANDLES.name, partition=0, offset=len(log), key=b"BTCUSDT", value=encode(value), timestamp=stamp
+            )
+        )
+    score = Score("BTCUSDT", "5m", T0, 0, 1.5, scored_at=T0 + 5 * MINUTE + 250_001, feature_hash="x")
+    scene.broker.append(SCORES, "BTCUSDT", encode(score), 0)
+    scene.sink(ALL).turn()
+    again = Scene(tmp_path / "again")
+    again.broker = scene.broker
+    again.sink(ALL).turn()
+    for lake in (scene.lake, again.lake):
+        rows = lake.read("candles").sort_by("revision")
+        assert [micros(at) for at in rows["known_at"].to_pylist()] == [T0 + 5 * MINUTE, T0 + 65 * MINUTE]
+        at_14_05 = lake.candles(["BTCUSDT"], as_of=utc(T0 + 6 * MINUTE)).to_pylist()
+        assert [(row["revision"], row["source"]) for row in at_14_05] == [(0, "trades")], (
+            "the correction came an hour later"
+        )
+        assert lake.candles(["BTCUSDT"], as_of=utc(T0 + 65 * MINUTE))["revision"].to_pylist() == [1_000]
+        (stored,) = lake.read("scores").to_pylist()
+        assert micros(stored["known_at"]) == score.scored_at
+        assert lake.read("scores", as_of=utc(score.scored_at - 1)).num_rows == 0

@@ -1,0 +1,67 @@
+"""Who was listed then: candles of a symbol count only while it was, and what survivorship costs a result is said beside it.
+
+Symbols that are chosen today have survived. A model that is judged on them alone is judged on the lucky: how many of those that
+were listed when the data begin are gone, and how many of these are in the data, the lake's table `instruments` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from quantstream.lake.instruments import History
+
+UNKNOWN = (
+    "who was listed when is not known: results are of symbols that were chosen afterwards, so of survivors, and flatter by as "
+    "much as the dead would have cost"
+)
+NOT_NOTED = f"{UNKNOWN}; the lake's table instruments is empty, `quantstream lake instruments --refresh` begins it"
+
+
+def while_listed(frames: Mapping[str, pd.DataFrame], listings: History) -> dict[str, pd.DataFrame]:
+    """Return each symbol's candles without those that opened while it was not listed; a symbol without any is left out."""
+    kept = {}
+    for symbol, frame in frames.items():
+        at = frame["opened_at"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
+        is_away = np.zeros(len(frame), np.bool_)
+        for start, end in listings.away(symbol):
+            is_away |= (at >= start) & (at < (np.iinfo(np.int64).max if end is None else end))
+        if not is_away.all():
+            kept[symbol] = frame.loc[~is_away].reset_index(drop=True) if is_away.any() else frame
+    return kept
+
+
+def survivorship(frames: Mapping[str, pd.DataFrame], listings: History) -> str:
+    """Say in a sentence who of the market at the beginning of the data is in them, and who is gone at their end."""
+    since = listings.known_since
+    if since is None or not frames:
+        return NOT_NOTED
+    start = _micros(min(frame["opened_at"].min() for frame in frames.values()))
+    end = _micros(max(frame["opened_at"].max() for frame in frames.values()))
+    at = start if listings.listed(start) else since
+    then, now = listings.listed(at), listings.listed(max(end, at))
+    quotes = {state.quote for symbol, state in {**now, **then}.items() if symbol in frames}
+    peers = [symbol for symbol, state in then.items() if state.quote in quotes]
+    gone = [symbol for symbol in peers if symbol not in now]
+    held = sum(symbol in frames for symbol in gone)
+    before = f"who was listed before {_day(since)} is known in part at most: " if start < since else ""
+    cost = (
+        ""
+        if held == len(gone) and not before
+        else "; results are of survivors, and flatter by as much as the others cost"
+    )
+    return (
+        f"{before}of {len(peers)} symbols with the same quote that were listed on {_day(at)}, {len(gone)} are gone on "
+        f"{_day(max(end, at))}, {held} of these are in the data{cost}"
+    )
+
+
+def _micros(at: pd.Timestamp) -> int:
+    return int(at.value // 1000)
+
+
+def _day(at: int) -> str:
+    return f"{datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at):%Y-%m-%d}"

@@ -1,0 +1,105 @@
+"""Candles count while their symbol was listed, and what survivorship may cost is said beside every result."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from msgspec.structs import replace
+
+from ml.data.instrument_look import look, said
+from ml.data.universe import NOT_NOTED, survivorship, while_listed
+from ml.evaluation import evaluation_report
+from quantstream.binance.rest import BlockingRest
+from quantstream.core.errors import Misconfigured
+from quantstream.core.instrument import DELISTED, Instrument
+from quantstream.core.time import DAY, SECOND
+from quantstream.lake.instruments import History, instrument_rows
+from quantstream.settings import Settings
+
+T0 = 1_763_769_600 * SECOND  # 2025-11-22
+NAMES = ("BTCUSDT", "ETHUSDT", "LUNAUSDT", "ETHBTC")
+LISTED = [
+    Instrument(
+        name, "TRADING", name[:-4] if name.endswith("USDT") else "ETH", "USDT" if name.endswith("USDT") else "BTC"
+    )
+    for name in NAMES
+]
+
+
+def listings(first: int = T0) -> History:
+    rows = instrument_rows(LISTED, first, T0, "exchangeInfo").to_pylist()
+    rows += instrument_rows([replace(LISTED[2], status=DELISTED)], T0 + 2 * DAY, T0, "exchangeInfo").to_pylist()
+    return History(rows)
+
+
+def frames(*names: str) -> dict[str, pd.DataFrame]:
+    at = pd.date_range("2025-11-22", periods=5, freq="D", tz="UTC").astype("datetime64[us, UTC]")
+    return {name: pd.DataFrame({"opened_at": at, "close": range(5)}) for name in names}
+
+
+def test_candles_of_a_symbol_that_was_gone_are_left_out() -> None:
+    kept = while_listed(frames("BTCUSDT", "LUNAUSDT", "NEWUSDT"), listings())
+    assert {name: frame["close"].to_list() for name, frame in kept.items()} == {
+        "BTCUSDT": [0, 1, 2, 3, 4],
+        "LUNAUSDT": [0, 1],
+        "NEWUSDT": [0, 1, 2, 3, 4],
+    }
+    assert while_listed(frames("BTCUSDT"), History([])).keys() == {"BTCUSDT"}
+
+
+def test_the_gone_of_the_same_quote_are_counted_and_so_are_those_in_the_data() -> None:
+    assert survivorship(frames("BTCUSDT"), listings()) == (
+        "of 3 symbols with the same quote that were listed on 2025-11-22, 1 are gone on 2025-11-26, 0 of these are in the data; "
+        "results are of survivors, and flatter by as much as the others cost"
+    )
+    assert survivorship(frames("BTCUSDT", "LUNAUSDT"), listings()).endswith("1 of these are in the data")
+
+
+def test_what_is_not_known_of_the_past_is_said() -> None:
+    assert survivorship(frames("BTCUSDT"), History([])) == NOT_NOTED
+    found = survivorship(frames("BTCUSDT"), listings(T0 + DAY))
+    assert found.startswith("who was listed before 2025-11-23 is known in part at most: of 3 symbols")
+    assert "results are of survivors" in found
+
+
+def test_a_page_of_results_says_it_even_where_no_lake_was_asked() -> None:
+    section = {"rows": 1, "pooled": {}, "symbols": {}}
+    assert "who was listed when is not known" in evaluation_report.page({"risk": section})
+    assert "Survivorship: none died." in evaluation_report.page({"risk": {**section, "universe": "none died"}})
+
+
+class Listing(BlockingRest):
+    """An exchange that lists what it is given."""
+
+    def __init__(self, *symbols: str) -> None:
+        super().__init__("http://exchange/api/v3")
+        self.symbols, self.at = symbols, T0
+
+    def get(self, path: str, query: object = None) -> object:
+        """Answer exchangeInfo."""
+        rows = [
+            {"symbol": name, "status": "TRADING", "baseAsset": name[:-4], "quoteAsset": "USDT"} for name in self.symbols
+        ]
+        return {"serverTime": self.at, "symbols": rows}
+
+
+def test_a_look_says_what_changed_and_later_who_was_listed_then(tmp_path: Path) -> None:
+    settings, exchange = Settings(state=tmp_path), Listing("BTCUSDT", "LUNAUSDT")
+    assert said(settings).startswith("The lake has no look")
+    assert look(settings, time.time_ns() // 1000, rest=exchange)[0].startswith(
+        "BTCUSDT is new: TRADING, tick 0.00000000"
+    )
+    exchange.symbols, exchange.at = ("BTCUSDT",), T0 + DAY
+    assert look(settings, T0, rest=exchange) == ["LUNAUSDT changed: status TRADING → DELISTED"]
+    assert look(settings, T0, rest=exchange) == []
+    assert said(settings, "2025-11-22T12:00").split("\n") == [
+        "2 symbols could be traded at 2025-11-22 12:00 UTC: BTCUSDT, LUNAUSDT",
+        "1 of them cannot any more: LUNAUSDT",
+    ]
+    assert said(settings) == "1 symbols could be traded at 2025-11-23 00:00 UTC: BTCUSDT"
+    assert "nobody looked" in said(settings, "2025-11-21")
+    with pytest.raises(Misconfigured, match="is no time; write it like"):
+        said(settings, "noon")
