@@ -221,6 +221,7 @@ class Registry:
             self._client.get_model_version(name, version)
         try:
             uri = f"models:/{name}/{version}"
+            mlflow.set_tracking_uri(self.url)  # or on its way the library makes a database in the working folder
             mlflow.set_registry_uri(self.url)
             return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.url))
         except (MlflowException, requests.RequestException, OSError) as error:
