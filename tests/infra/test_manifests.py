@@ -255,3 +255,17 @@ def test_replay_is_a_command_that_the_program_has(capsys: pytest.CaptureFixture[
 
 def test_amounts_are_read_as_kubernetes_means_them() -> None:
     assert [amount(text) for text in ("250m", "2", 1, "64Mi", "1.5Gi")] == [0.25, 2, 1, 2**26, 1.5 * 2**30]
+
+
+def test_postgres_by_an_operator_is_valid_and_reached_by_whom_needs_it() -> None:
+    text = (path_of("sources/components/cloudnative-pg") / "cluster.yaml").read_text()
+    objects = [one for one in yaml.safe_load_all(text) if one]
+    assert list(schema_faults(objects, "1.34")) == []
+    (cluster,) = of_kind(objects, "Cluster")
+    ours = named(render("prod"), "StatefulSet", "postgres")
+    major = pod(ours)["containers"][0]["image"].rpartition(":")[2].partition(".")[0]
+    assert cluster["spec"]["imageName"].rpartition(":")[2].startswith(f"{major}.")  # a dump of one goes into the other
+    assert {space(one) for one in objects if one["metadata"]["name"] == "to-databases"} == {
+        "quantstream",
+        "quantstream-airflow",
+    }

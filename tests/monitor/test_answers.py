@@ -80,6 +80,36 @@ def test_stats_that_may_not_be_read_are_told_of_once_not_once_a_node_and_may_be_
     assert (left.code, left.text("volumes", "LeftOut")) == (0, "left out by --skip")
 
 
+def test_who_may_not_ask_nodes_is_told_by_prometheus_how_full_volumes_are(monitor: Monitor) -> None:
+    played = well("prod")
+    for node in ("node-a", "node-b", "node-c"):
+        what = 'cannot get resource "nodes/proxy" in API group "" at the cluster scope'
+        played.refuse(f"stats.{node}", 1, f'Error from server (Forbidden): nodes "{node}" is forbidden: {what}')
+    claims = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in played.all_of("PersistentVolumeClaim")]
+    numbers = {"used_bytes": 30, "capacity_bytes": 100, "inodes": 1000, "inodes_used": 5}
+    full = claims[0]
+
+    def answer(used: int) -> str:
+        found = []
+        for space, claim in claims:
+            for name, number in numbers.items():
+                labels = {
+                    "__name__": f"kubelet_volume_stats_{name}",
+                    "namespace": space,
+                    "persistentvolumeclaim": claim,
+                }
+                value = used if (space, claim) == full and name == "used_bytes" else number
+                found.append({"metric": labels, "value": [1795370400.5, str(value)]})
+        return json.dumps({"status": "success", "data": {"resultType": "vector", "result": found}})
+
+    played.texts["prometheus"] = answer(30)
+    assert monitor.json(played, "health").troubles == set()
+    played.texts["prometheus"] = answer(97)
+    (trouble,) = monitor.json(played, "health").troubles
+    assert trouble[:2] == ("critical", "volume")
+    assert trouble[2].endswith(full[1])
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -124,7 +124,7 @@ def test_each_alert_says_how_bad_it_is_what_it_means_and_where_to_read_on() -> N
 def test_each_rendered_alert_links_to_its_section_of_the_runbook_as_the_site_names_it() -> None:
     conf = dict(re.findall(r"^(\w+)=(\S+)", (K8S / "versions.conf").read_text(), re.MULTILINE))
     page = conf["RUNBOOK"]
-    assert re.fullmatch(r"https://\S+/infra/RUNBOOK/", page)  # where the site has the page, wherever it is served
+    assert (ROOT / page).is_file()  # a link to the site would be somebody's own
     assert "infra/RUNBOOK.md" in [one for pages in SECTIONS.values() for one in pages]
     headings = re.findall(r"^#+ (.+)$", (ROOT / "infra" / "RUNBOOK.md").read_text(), re.MULTILINE)
     anchors = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

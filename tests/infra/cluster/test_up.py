@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -86,12 +87,17 @@ def rented(tmp_path: Path, cluster: Cluster) -> Path:
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
     text = (copy / "versions.conf").read_text()
+    text = re.sub("^BACKUPS=", "BACKUPS=s3://kept-elsewhere", text, flags=re.MULTILINE)
     (copy / "versions.conf").write_text(text.replace("registry.example.com/", "registry.test/"))
     subprocess.run([copy / "render"], check=True, capture_output=True)
     classes = cluster.kind("storage.k8s.io/v1", "storageclasses")
     for name, is_default in (("disks", "true"), ("quantstream-shared", "false")):
         own = {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": is_default}}
         cluster.create(classes, "", {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": own})
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quantstream"}}
+    cluster.create(cluster.kind("v1", "namespaces"), "", space)
+    key = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "backups-elsewhere"}, "data": {}}
+    cluster.create(cluster.kind("v1", "secrets"), "quantstream", key)
     return copy
 
 
@@ -184,6 +190,35 @@ def test_without_a_registry_of_ones_own_nothing_is_touched(cluster: Cluster, up:
     assert done.returncode == 2
     assert "up: no registry is named: set REGISTRY in infra/k8s/versions.conf" in done.stderr
     assert cluster.changes == []
+
+
+def test_backups_beside_the_lake_are_refused_until_somebody_accepts_them(
+    cluster: Cluster, up: Up, rented: Path
+) -> None:
+    conf = rented / "versions.conf"
+    named, before = conf.read_text(), len(cluster.changes)
+    conf.write_text(named.replace("BACKUPS=s3://kept-elsewhere", "BACKUPS="))
+    done = up("--prod", script=rented / "up")
+    assert done.returncode == 2
+    assert "up: backups would lie on the same volume as the lake: set BACKUPS=s3://BUCKET" in done.stderr
+    conf.write_text(named)
+    cluster.delete(cluster.kind("v1", "secrets"), "quantstream", "backups-elsewhere")
+    done = up("--prod", script=rented / "up")
+    assert done.returncode == 2
+    assert "up: there is no secret backups-elsewhere, by which s3://kept-elsewhere is reached" in done.stderr
+    assert [one for one in cluster.changes[before:] if "backups-elsewhere" not in one] == []
+    conf.write_text(named.replace("BACKUPS=s3://kept-elsewhere", "BACKUPS=same-volume"))
+    done = up("--prod", script=rented / "up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "backups will lie on the same volume as the lake" in done.stdout
+
+
+def test_a_cluster_keeps_its_backups_where_it_is_said(rented: Path) -> None:
+    for file in ("services/10-stages.yaml", "jobs/restore.yaml", "jobs/restore-postgres.yaml"):
+        text = (rented / "production" / file).read_text()
+        assert "s3://backups" not in text
+        assert text.count("- s3://kept-elsewhere\n") == (3 if file.startswith("services") else 1)
+    assert "s3://kept-elsewhere" not in (rented / "services" / "10-stages.yaml").read_text()
 
 
 def test_without_a_class_for_shared_volumes_nothing_is_touched(cluster: Cluster, up: Up, rented: Path) -> None:
