@@ -74,7 +74,7 @@ def test_a_flagged_trade_of_a_batch_is_told_with_all_that_it_was() -> None:
     columns = parsed(detector.parser, [(0, "A", trade_event(trade)) for trade in [*trades, odd]])
     (anomaly,) = detector.judge(Deviations(), columns, *detector.rows(columns), 7, never)  # type: ignore[arg-type]
     assert (anomaly.symbol, anomaly.trade_id, anomaly.price, anomaly.quantity) == ("A", 200, odd.price, odd.quantity)
-    assert (anomaly.traded_at, anomaly.buyer_is_maker, anomaly.model) == (odd.traded_at // 1000 * 1000, True, "rule/1")
+    assert (anomaly.traded_at, anomaly.buyer_is_maker, anomaly.model) == (odd.traded_at, True, "rule/1")
     assert (anomaly.detected_at, anomaly.score > 3) == (7, True)
 
 
