@@ -44,6 +44,16 @@ def test_a_registered_model_comes_back_the_same(
     assert np.array_equal(served.predict(read), models[kind].predict(read))
 
 
+def test_who_only_reads_models_writes_nothing_where_it_runs(
+    registry: Registry, models: dict[str, base.Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = register(registry, models["risk"])
+    monkeypatch.chdir(tmp_path)  # in a pod it is read-only
+    mlflow.set_tracking_uri("")  # as in a process that never trained
+    registry.load("quantstream-risk", version)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_version_carries_its_evidence(registry: Registry, models: dict[str, base.Model]) -> None:
     version = register(registry, models["risk"], brier=0.07)
     registry.explain("quantstream-risk", version, ["better than HAR logit"], promoted=True)
