@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE
-from quantstream.lake.column_checks import lacking
 from quantstream.lake.known_at import KNOWN_SINCE
-from quantstream.lake.schemas import KNOWN_AT, SCHEMAS
+from quantstream.lake.schemas import KNOWN_AT, SCHEMAS, lacking
 from quantstream.lake.store import Lake
 
 TRIES = 5  # others may add a column, or writers go on, at the same time

@@ -28,10 +28,9 @@ from pyarrow.fs import FileSystem, PyFileSystem
 from quantstream.core.errors import Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
 from quantstream.lake.candle_reads import float_frame, newest_revisions
-from quantstream.lake.column_checks import expect_columns
 from quantstream.lake.compaction import compact_files
 from quantstream.lake.known_at import Undated, known_rows, since_of
-from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, partitions_of
+from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
