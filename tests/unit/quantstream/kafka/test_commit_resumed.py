@@ -43,7 +43,7 @@ class FakeReader:
 
 def commit(**errors: list[KafkaError | None]) -> list[str]:
     mine = Writer.__new__(Writer)
-    mine.producer, mine.bootstrap = cast(Any, FakeProducer(**errors)), "broker"
+    mine.producer, mine.kafka, mine.bootstrap = cast(Any, FakeProducer(**errors)), Kafka(), "broker"
     mine.commit(cast(Reader, FakeReader()), {PART: 7})
     return cast(FakeProducer, mine.producer).calls
 
