@@ -112,7 +112,14 @@ def test_the_chart_moves_into_an_element_built_anew(site, tab) -> None:
 def test_the_chart_stays_one_object_and_keeps_its_zoom(site, tab) -> None:
     page = tab.open(site.url)
     time_scale = "window.quantstream.view.chart.timeScale()"
+    place = page.evaluate(
+        "() => (({x, y, width, height}) => [x + width / 2, y + height / 2])(quantstream.view.stage.getBoundingClientRect())"
+    )
+    page.mouse.move(*place)
+    page.mouse.wheel(0, -100)  # from a person's first touch on, nothing is fitted to what comes
+    page.wait_for_function("() => !window.quantstream.view.fit", timeout=WAIT_MS)
     page.evaluate(f"() => {time_scale}.setVisibleLogicalRange({{from: 100, to: 160}})")
+    page.wait_for_function(f"() => Math.round({time_scale}.getVisibleLogicalRange().from) === 100", timeout=WAIT_MS)
     before = page.evaluate(f"() => {time_scale}.getVisibleRange()")
     for step in range(5):
         if step == 2:

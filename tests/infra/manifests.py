@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -28,6 +29,13 @@ TEMPLATED = ("Deployment", "StatefulSet", "Job", "CronJob", "Pod")
 def _applied(folder: str) -> tuple[Object, ...]:
     files = sorted((K8S / folder).glob("*.yaml"))
     return tuple(one for file in files for one in yaml.safe_load_all(file.read_text()) if one)
+
+
+def copied_to(folder: Path) -> Path:
+    """Copy scripts and manifests, and the pinned images that lie beside them; return where `infra/k8s` is then."""
+    (folder / "docker").mkdir()
+    shutil.copy(K8S.parent / "docker" / "images.lock", folder / "docker")
+    return Path(shutil.copytree(K8S, folder / "k8s"))
 
 
 def render(system: str) -> list[Object]:

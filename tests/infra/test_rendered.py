@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from itertools import product
@@ -21,6 +20,7 @@ from tests.infra.manifests import (
     TEMPLATED,
     Object,
     containers,
+    copied_to,
     named,
     of_kind,
     pod,
@@ -173,10 +173,7 @@ def test_every_pinned_version_is_used() -> None:
 
 def rendered_with(folder: Path, setting: str, file: str) -> list[Object]:
     """Return what a file holds when it is rendered with another setting of versions.conf."""
-    shutil.copytree(K8S, folder / "k8s")
-    (folder / "docker").mkdir()
-    shutil.copy(K8S.parent / "docker" / "images.lock", folder / "docker")
-    conf, name = folder / "k8s" / "versions.conf", setting.partition("=")[0]
+    conf, name = copied_to(folder) / "versions.conf", setting.partition("=")[0]
     conf.write_text(re.sub(rf"^{name}=\S*", setting, conf.read_text(), flags=re.MULTILINE))
     subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
     text = (folder / "k8s" / "production" / file).read_text()

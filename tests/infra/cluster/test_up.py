@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import yaml
 
 from tests.infra.cluster.api_store import Cluster
 from tests.infra.cluster.test_apply import definition
-from tests.infra.manifests import K8S
+from tests.infra.manifests import K8S, copied_to
 
 MINE = {"access-key": "mine", "secret-key": "too"}
 pytestmark = [
@@ -84,8 +83,7 @@ def up(tmp_path: Path, asked: Path, environment: dict[str, str]) -> Up:
 @pytest.fixture
 def rented(tmp_path: Path, cluster: Cluster) -> Path:
     """The scripts and manifests as somebody has them who named a registry, and a cluster with both kinds of volumes."""
-    copy = tmp_path / "k8s"
-    shutil.copytree(K8S, copy)
+    copy = copied_to(tmp_path)
     text = (copy / "versions.conf").read_text()
     text = re.sub("^BACKUPS=", "BACKUPS=s3://kept-elsewhere", text, flags=re.MULTILINE)
     (copy / "versions.conf").write_text(text.replace("registry.example.com/", "registry.test/"))
