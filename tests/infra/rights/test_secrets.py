@@ -71,7 +71,9 @@ def test_every_secret_has_just_the_holders_that_use_it() -> None:
     found: dict[tuple[str, str], set[str]] = {place: set() for place in secret_keys(objects)}
     for one in objects:
         for name in held(one):
-            found.setdefault((space(one), name), set()).add(one["metadata"].get("name") or one["metadata"]["generateName"])
+            found.setdefault((space(one), name), set()).add(
+                one["metadata"].get("name") or one["metadata"]["generateName"]
+            )
     assert found == HOLDERS
 
 
