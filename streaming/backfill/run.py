@@ -89,6 +89,7 @@ class Progress:
         self.done, self.rows, now = self.done + 1, self.rows + rows, self.clock()
         if now - self.said >= SAID_EVERY:
             self.said, elapsed = now, max(now - self.begun, 1e-9)
+            self.files = max(self.files, self.done)  # a month that comes as days is many
             left = elapsed / self.done * (self.files - self.done)
             self.say(
                 f"{file.series}, {file.first}: {self.done:,} of {self.files:,} files, {self.rows:,} rows, "

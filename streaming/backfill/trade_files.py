@@ -62,8 +62,9 @@ class TradeImport:
             for columns in self._columns(file, fetched):
                 made += builder.block(columns) if isinstance(columns, TradeColumns) else builder.trade(columns)
                 rows = _table(file.series.symbol, columns)
+                refused = account.refused
                 new = known.without(rows, account)
-                present += rows.num_rows - new.num_rows
+                present += rows.num_rows - new.num_rows - (account.refused - refused)  # those are there in part
                 portion.add(new)
         except Disorder:
             self._builder = None
@@ -73,9 +74,7 @@ class TradeImport:
         self._stands_at = end
         self._write_candles(file, made, at)
         last = builder.id, builder.last
-        entry = Entry(
-            fetched.sha256, account.rows, portion.rows, present - account.refused, 0, account.refused, at, last
-        )
+        entry = Entry(fetched.sha256, account.rows, portion.rows, present, 0, account.refused, at, last)
         portion.commit(entry)
         return entry, list(account.names())
 

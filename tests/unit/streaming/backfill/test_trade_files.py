@@ -18,6 +18,7 @@ from quantstream.lake.trades import trades_of
 from streaming.backfill import trade_files
 from streaming.backfill.imports import midnight
 from streaming.backfill.run import Order, SeriesReport
+from streaming.recordings.found import Refused
 from streaming.sink.symbol_state import sink_accounts, stored_rows
 from tests.unit.streaming.backfill.conftest import Site, Sites
 
@@ -106,6 +107,17 @@ async def test_trades_that_the_lake_has_are_not_repeated_and_the_sinks_balance_s
         assert rows_of(it)["id"].equals(rows["id"])
     assert sink_accounts(lake) == ({}, {"BNBUSDT": middle.num_rows})
     assert stored_rows(lake, lake.table("trades"))("any", "BNBUSDT") == middle.num_rows
+
+
+async def test_a_row_that_is_no_trade_is_counted_as_refused_and_as_nothing_else(
+    site: Sites, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = trade_files.read_found
+    odd = [Refused(1, "it is no trade"), Refused(2, "nor is it")]
+    monkeypatch.setattr(trade_files, "read_found", lambda *given: [*odd, *read(*given)])
+    async with site() as it:
+        report = await backfill(it, "trades", FIRST, FIRST + timedelta(days=1))
+    assert (report.present, report.refused, report.rows) == (0, 2, report.stored + 2)
 
 
 async def test_a_run_that_was_killed_between_its_commits_repeats_nothing(
