@@ -35,6 +35,7 @@ from quantstream.core.time import INTERVALS
 from quantstream.kafka import OFFSET_END, Reader
 from quantstream.lake.schemas import SCHEMAS
 from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.compaction import compact
 from quantstream.messages.payloads import OpenCandles, Score, decode
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import OPEN_CANDLES, SCORES
@@ -259,7 +260,7 @@ def _compact_in_background(lake: str) -> None:
 def _compact(lake: str) -> None:
     os.nice(YIELDING)
     for table in sorted(SCHEMAS):
-        Lake(lake).compact(table)
+        compact(Lake(lake), table)
 
 
 def _report(

@@ -42,10 +42,11 @@ def lake_compact() -> None:
     def compact(table: str) -> dict[str, int]:
         """Compact one table."""
         from quantstream.lake.store import Lake
+        from quantstream.lake.upkeep.compaction import compact as merged
         from quantstream.settings_loader import load_settings
 
         get_current_context()["table"] = table
-        done = Lake(load_settings().lake_url).compact(table)
+        done = merged(Lake(load_settings().lake_url), table)
         log.info(
             f"{table}: {done['files_removed']} files merged into {done['files_added']}, {done['files_deleted']} deleted"
         )

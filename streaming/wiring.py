@@ -67,8 +67,8 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 
 
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
-    from quantstream.lake.evolution import migrate
     from quantstream.lake.store import Lake
+    from quantstream.lake.upkeep.evolution import migrate
     from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 

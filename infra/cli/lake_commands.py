@@ -51,8 +51,8 @@ def migrate(
     ] = None,
 ) -> None:
     """Add the columns that tables of an older version lack. No row is touched; it may be killed and repeated."""
-    from quantstream.lake.evolution import migrate as add_what_is_new
     from quantstream.lake.store import Lake
+    from quantstream.lake.upkeep.evolution import migrate as add_what_is_new
 
     url = stack_settings(state).lake_url
     changes = add_what_is_new(Lake(url), time.time_ns() // 1000)

@@ -26,8 +26,8 @@ from infra.embedded.state import State
 from infra.embedded.supervisor import Supervisor
 from ml.data.data_needs import NEEDED, shortfall
 from quantstream.core.errors import Unavailable
-from quantstream.lake.evolution import migrate
 from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.evolution import migrate
 from quantstream.settings import Settings
 
 WATCH = 1.0  # seconds between looks at the supervisor while attached

@@ -28,7 +28,6 @@ from pyarrow.fs import FileSystem, PyFileSystem
 from quantstream.core.errors import Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
 from quantstream.lake.candle_reads import float_frame, newest_revisions
-from quantstream.lake.compaction import compact_files
 from quantstream.lake.known_at import Undated, known_rows, since_of
 from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
 
@@ -42,13 +41,6 @@ class Step(NamedTuple):
 
     expected: int | None
     reached: int
-
-
-class FileCount(NamedTuple):
-    """How many files a compaction made and how many it took away."""
-
-    added: int = 0
-    removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -292,23 +284,6 @@ class Lake:
     ) -> pd.DataFrame:
         """Return `candles` as a frame of floats for features and charts: exactness ends here."""
         return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated))
-
-    def compact(self, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
-        """Merge small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile.
-
-        A second compaction at the same time leaves the rest to the first. Raises: Broken when rows would be lost or doubled,
-        before anything is changed; Unavailable.
-        """
-        table, merged = self.table(name), FileCount()
-        try:
-            merged = FileCount(*compact_files(table, TIME_COLUMN[name], _dict(self.storage_options)))
-            removed = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
-        except Fenced as error:
-            log.info("compaction left to another", extra={"table": name, "reason": str(error)})
-            removed = []
-        except (CommitFailedError, OSError) as error:
-            raise Unavailable(f"the lake table {name} at {self.url} was not compacted: {error}") from error
-        return {"files_added": merged.added, "files_removed": merged.removed, "files_deleted": len(removed)}
 
 
 def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_create: bool = False) -> FileSystem:

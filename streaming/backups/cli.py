@@ -16,9 +16,9 @@ from typing import NoReturn
 from pyarrow.fs import FileSystem
 
 from quantstream.core.errors import Broken, Misconfigured, QuantStreamError
-from quantstream.lake.backups import back_up, restore, stamps_of
-from quantstream.lake.pieces import folder_pieces, lake_differences, lake_pieces
 from quantstream.lake.store import Lake, files_at
+from quantstream.lake.upkeep.backups import back_up, restore, stamps_of
+from quantstream.lake.upkeep.pieces import folder_pieces, lake_differences, lake_pieces
 from quantstream.settings_loader import load_settings
 
 LAKE = "lake"

@@ -13,6 +13,7 @@ import pytest
 
 from quantstream.core.errors import Unavailable
 from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.compaction import compact
 from quantstream.settings import Kafka
 from tests.broker.replicas import HandFed, Replicas, wait_for
 
@@ -62,14 +63,14 @@ def test_a_sink_killed_again_and_again_writes_each_row_once_while_the_lake_is_co
     lake, compacted, stop = Lake(str(tmp_path / "lake")), Counter[str](), threading.Event()
     lake.table("trades")
 
-    def compact() -> None:
+    def keep_compacting() -> None:
         while not stop.wait(0.5):
             try:
-                compacted.update(lake.compact("trades"))
+                compacted.update(compact(lake, "trades"))
             except Unavailable:  # it lost ten races in a row against the sink: the DAG would try again
                 compacted["gave way"] += 1
 
-    janitor = threading.Thread(target=compact)
+    janitor = threading.Thread(target=keep_compacting)
     janitor.start()
     try:
         for life in range(6):

@@ -15,6 +15,7 @@ import pytest
 from quantstream.core.errors import Unavailable
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.store import Lake, Step
+from quantstream.lake.upkeep.compaction import compact
 from tests.infra.manifests import containers, of_kind, render, space, title
 from tests.infra.rights.object_store import ObjectStore, running, users, whats_missing
 from tests.unit.quantstream.lake.test_store import candle
@@ -116,7 +117,7 @@ def test_a_writer_commits_keeps_its_state_and_compacts(store: ObjectStore, lake:
         step = Step(number - 1 if number else None, number)
         own.append("candles", candle_rows([candle(10 + number)]), {f"of-{role}": step}, {f"of-{role}": b"state"})
     assert own.state("candles", f"of-{role}", 1) == b"state"
-    own.compact("candles", keep=timedelta(days=7))
+    compact(own, "candles", keep=timedelta(days=7))
     assert own.read("candles").num_rows == before + 2
 
 

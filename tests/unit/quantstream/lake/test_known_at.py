@@ -13,9 +13,10 @@ from quantstream.core.candle import CORRECTION_STEP, Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import HOUR, MINUTE, SECOND
-from quantstream.lake.evolution import migrate
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, candle_rows
 from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.upkeep.compaction import compact
+from quantstream.lake.upkeep.evolution import migrate
 
 T0 = 1_763_820_000 * SECOND  # 2025-11-22 14:00
 LENGTH = 5 * MINUTE
@@ -84,7 +85,7 @@ def test_a_migrated_lake_keeps_every_row_and_knows_all_of_them_from_then_on(tmp_
     assert closes(lake, T0 + 2 * HOUR - 1) == [3.0], "what was there when the column came was known then"
     with pytest.raises(DataRejected, match="does not say when they became known"):
         closes(lake, T0 + HOUR - 1)
-    lake.compact("candles")
+    compact(lake, "candles")
     assert closes(lake, T0 + 2 * HOUR - 1) == [3.0], "compaction keeps what the column says"
 
 

@@ -18,12 +18,14 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Fenced, Unavailable
 from quantstream.core.time import MINUTE, SECOND
-from quantstream.lake import compaction, snapshots, stored_states
+from quantstream.lake import snapshots, stored_states
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
 from quantstream.lake.store import Lake, Step, micros, utc
 from quantstream.lake.stored_states import BUFFER
+from quantstream.lake.upkeep import compaction
+from quantstream.lake.upkeep.compaction import compact
 
 T0 = 1_723_161_600 * SECOND
 
@@ -177,7 +179,7 @@ def test_compaction_changes_no_row_and_keeps_progress(lake: Lake) -> None:
     for number in range(5):
         lake.append("candles", candle_rows([candle(number)]), {"sink": Step(number - 1 if number else None, number)})
     before = lake.read("candles")
-    assert lake.compact("candles")["files_removed"] == 5
+    assert compact(lake, "candles")["files_removed"] == 5
     assert lake.read("candles").equals(before)
     assert lake.progress("candles", "sink") == 4
 
@@ -198,7 +200,7 @@ def test_compacted_files_say_the_same_bounds_for_any_symbol(lake: Lake, symbol: 
     for number in range(4):
         lake.append("candles", candle_rows([candle(3 * number, symbol), candle(3 * number + 1, symbol)]))
     before, extent = lake.read("candles"), lake.extent("candles")
-    lake.compact("candles")
+    compact(lake, "candles")
     assert (lake.read("candles", [symbol]).equals(before), lake.extent("candles")) == (True, extent)
     start = utc(T0) + timedelta(minutes=45)
     assert lake.read("candles", [symbol], start, start + timedelta(minutes=10)).num_rows == 2
@@ -214,12 +216,12 @@ def test_two_compactions_at_once_multiply_no_row(lake: Lake, monkeypatch: pytest
     def overtaken(table: DeltaTable, *args: Any) -> None:
         if not begun:
             begun.append(True)
-            done.append(lake.compact("candles"))
+            done.append(compact(lake, "candles"))
             lake.append("candles", candle_rows([candle(7, "XRPUSDT")]))
         real(table, *args)
 
     monkeypatch.setattr(compaction, "_commit", overtaken)
-    late = lake.compact("candles")
+    late = compact(lake, "candles")
     assert (done[0]["files_removed"], late["files_removed"]) == (12, 0)
     assert lake.read("candles", ["BTCUSDT", "ETHUSDT"]).equals(before)
     assert lake.read("candles").num_rows == 13
@@ -231,7 +233,7 @@ def test_a_compaction_that_would_lose_a_row_changes_nothing(lake: Lake, monkeypa
     read = compaction.pq.ParquetFile.read
     monkeypatch.setattr(compaction.pq.ParquetFile, "read", lambda file: read(file).slice(0, 0))
     with pytest.raises(Broken, match="0 rows read where the log says 3; nothing was changed"):
-        lake.compact("candles")
+        compact(lake, "candles")
     assert lake.read("candles").num_rows == 3
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.unit.quantstream.lake.test_backups import commit
 
 from streaming.__main__ import main
-from tests.unit.quantstream.lake.test_backups import commit
 from tests.unit.quantstream.lake.test_store import Lake
 
 

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,7 +26,9 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import FileSystem, PyFileSystem
 
-from quantstream.core.errors import Broken, Fenced
+from quantstream.core.errors import Broken, Fenced, Unavailable
+from quantstream.lake.schemas import TIME_COLUMN
+from quantstream.lake.store import Lake
 
 log = logging.getLogger(__name__)
 COUNTER = "compaction"  # application id whose version counts the compactions of a table
@@ -50,6 +52,25 @@ class _Merge:
     @property
     def rows(self) -> int:
         return sum(file["num_records"] for file in self.files)
+
+
+def compact(lake: Lake, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
+    """Merge a table's small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile.
+
+    A second compaction at the same time leaves the rest to the first. Raises: Broken when rows would be lost or doubled,
+    before anything is changed; Unavailable.
+    """
+    table, added, gone = lake.table(name), 0, 0
+    options = dict(lake.storage_options) if lake.storage_options else None
+    try:
+        added, gone = compact_files(table, TIME_COLUMN[name], options)
+        deleted = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
+    except Fenced as error:
+        log.info("compaction left to another", extra={"table": name, "reason": str(error)})
+        deleted = []
+    except (CommitFailedError, OSError) as error:
+        raise Unavailable(f"the lake table {name} at {lake.url} was not compacted: {error}") from error
+    return {"files_added": added, "files_removed": gone, "files_deleted": len(deleted)}
 
 
 def compact_files(table: DeltaTable, order: str, options: dict[str, str] | None = None) -> tuple[int, int]:

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 
 from quantstream.core.errors import Broken, Unavailable
-from quantstream.lake.backups import Collection, Piece
 from quantstream.lake.store import UNREADABLE, Lake, files_at
 from quantstream.lake.stored_states import state_path
+from quantstream.lake.upkeep.backups import Collection, Piece
 
 LOG = "_delta_log"
 TRIES = 20

@@ -10,11 +10,12 @@ import pytest
 from pyarrow.fs import FileSystem
 
 from quantstream.core.errors import Broken, Misconfigured, Unavailable
-from quantstream.lake import pieces as pieces_module
-from quantstream.lake.backups import Made, back_up, restore, stamps_of
-from quantstream.lake.pieces import folder_pieces, lake_differences, lake_pieces
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake, Step, files_at
+from quantstream.lake.upkeep import pieces as pieces_module
+from quantstream.lake.upkeep.backups import Made, back_up, restore, stamps_of
+from quantstream.lake.upkeep.compaction import compact
+from quantstream.lake.upkeep.pieces import folder_pieces, lake_differences, lake_pieces
 from tests.unit.quantstream.lake.test_store import candle
 
 NAMES = ["BTCUSDT", "O'X=Y/%20", "币安人生USDT"]
@@ -90,7 +91,7 @@ def test_what_a_compaction_took_away_is_still_in_the_backup_of_before(
     lake: Lake, kept: FileSystem, tmp_path: Path
 ) -> None:
     made, rows = make(lake, kept, at(0)), lake.read("candles")
-    lake.compact("candles", keep=7 * DAY)
+    compact(lake, "candles", keep=7 * DAY)
     make(lake, kept, at(1))
     restore(kept, made.stamp, files_at(str(tmp_path / "anew"), may_create=True))
     assert Lake(str(tmp_path / "anew")).read("candles").equals(rows)
@@ -98,7 +99,7 @@ def test_what_a_compaction_took_away_is_still_in_the_backup_of_before(
 
 def test_old_backups_go_with_what_only_they_needed_and_the_newest_stays(lake: Lake, kept: FileSystem) -> None:
     made = [make(lake, kept, at(0)).stamp]
-    lake.compact("candles", keep=7 * DAY)
+    compact(lake, "candles", keep=7 * DAY)
     made += [make(lake, kept, at(10)).stamp]
     before = files(kept)
     assert make(lake, kept, at(15)).removed == 1
