@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     mlflow: Annotated[str, base_address("http", "https", may_be_empty=True)] = (
         ""  # tracking address; empty means the local server's
     )
+    dask: str = (
+        ""  # where features are computed: empty in the process itself, local in two of its own, or a Dask scheduler
+    )
     stages: str = (
         ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
     )
@@ -139,6 +142,15 @@ class Settings(BaseSettings):
         scheme = value.partition("://")[0] if "://" in value else "file"
         if scheme not in STORES or (value and (not value.strip() or not value.isprintable())):
             raise ValueError(f"{value!r} is not a lake; name a folder or an address like s3://BUCKET/FOLDER")
+        return value
+
+    @field_validator("dask")
+    @classmethod
+    def _dask(cls, value: str) -> str:
+        if value not in ("", "local") and not re.fullmatch(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", value):
+            raise ValueError(
+                f"{value!r} is no Dask cluster; write local for one of this machine, or a scheduler's tcp://HOST:PORT"
+            )
         return value
 
     @field_validator("http_host")

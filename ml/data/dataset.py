@@ -6,14 +6,17 @@ the next part begins, and the first rows after a boundary are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ml.data import labels
+from ml.data.disk_rows import DiskRows
 from quantstream import features
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
@@ -21,19 +24,34 @@ from quantstream.core.rolling import Floats
 Rows = npt.NDArray[np.intp]
 EMBARGO = 12  # candles left out after a boundary: an hour, as long as the longest label
 SHARES = (0.7, 0.1, 0.2)  # of the time: fit, calibrate, judge
+BLOCK = 1 << 20  # rows looked at together where all are
 FEWEST_TO_CALIBRATE = 100  # rows of each class: rows overlap, so some eight hours
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows of all symbols, ordered by symbol and time; `features` is (rows, len(features.NAMES))."""
+    """Rows of all symbols, ordered by symbol and time; `features` is (rows, len(features.NAMES)), in memory or on disk.
+
+    Of what lies on disk all columns do: what comes out of it are the rows that are asked for, and never all.
+    """
 
     symbols: tuple[str, ...]
-    symbol: npt.NDArray[np.intp]  # index into `symbols`
+    symbol: npt.NDArray[np.integer[Any]]  # index into `symbols`
     opened_at: npt.NDArray[np.int64]  # µs
     close: Floats
-    features: Floats
+    features: Floats | DiskRows
     labels: Mapping[str, Floats]
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether there are more rows than fit memory."""
+        return isinstance(self.features, DiskRows)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The first row of each symbol and the one after its last."""
+        edges = np.searchsorted(self.symbol, np.arange(len(self.symbols) + 1))
+        return list(pairwise(edges.tolist()))
 
     def columns(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
         """Return the places of some features."""
@@ -41,25 +59,40 @@ class Dataset:
 
     def matrix(self, rows: Rows, names: Sequence[str]) -> Floats:
         """Return (rows, names)."""
-        matrix: Floats = self.features[np.ix_(rows, self.columns(names))]
+        columns = self.columns(names)
+        if isinstance(self.features, DiskRows):
+            return self.features.take(rows, columns)
+        matrix: Floats = self.features[np.ix_(rows, columns)]
         return matrix
 
     def sequences(self, rows: Rows, names: Sequence[str], length: int) -> Floats:
         """Return (rows, length, names): each row and those just before it. Only for rows that are `usable` with `length`."""
         steps = rows[:, None] + np.arange(1 - length, 1)[None, :]
-        windows: Floats = self.features[steps[:, :, None], self.columns(names)[None, None, :]]
+        columns = self.columns(names)
+        if isinstance(self.features, DiskRows):
+            return self.features.take(steps.ravel(), columns).reshape(*steps.shape, len(columns))
+        windows: Floats = self.features[steps[:, :, None], columns[None, None, :]]
         return windows
 
     def usable(self, names: Sequence[str], needed: Sequence[str], length: int = 1) -> Rows:
         """Return the rows whose features and labels are known, over `length` uninterrupted candles."""
-        known = np.asarray(np.isfinite(self.features[:, self.columns(names)]).all(axis=1), dtype=np.bool_)
-        follows = np.zeros(len(known), dtype=np.bool_)
-        follows[1:] = (np.diff(self.opened_at) == features.STEP_US) & (np.diff(self.symbol) == 0)
-        run = run_lengths(known, follows)
-        fit = run >= length
-        for label in needed:
-            fit &= np.isfinite(self.labels[label])
-        return np.flatnonzero(fit)
+        found = [np.zeros(0, dtype=np.intp)]
+        columns = self.columns(names)
+        for start in range(0, len(self.opened_at), BLOCK):
+            first, end = max(start - length, 0), min(start + BLOCK, len(self.opened_at))
+            known, follows = self._known(first, end, columns), np.zeros(end - first, dtype=np.bool_)
+            at, symbol = self.opened_at[first:end], self.symbol[first:end]
+            follows[1:] = (np.diff(at) == features.STEP_US) & (np.diff(symbol) == 0)
+            fit = run_lengths(known, follows) >= length
+            for label in needed:
+                fit &= np.isfinite(self.labels[label][first:end])
+            found.append(np.flatnonzero(fit[start - first :]) + start)
+        return np.concatenate(found)
+
+    def _known(self, start: int, end: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        if isinstance(self.features, DiskRows):
+            return self.features.known(start, end, columns)
+        return np.asarray(np.isfinite(self.features[start:end, columns]).all(axis=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -104,14 +137,14 @@ def split(data: Dataset, rows: Rows, label: str, shares: tuple[float, float, flo
 
     Raises: DataRejected when a part would be empty.
     """
-    at = data.opened_at[rows]
-    if not len(at):
+    if not len(rows):
         raise DataRejected(
             f"no candle has both its features and the label {label!r}; more history is needed (QUANTSTREAM_HISTORY_DAYS)"
         )
-    span = int(at.max()) - int(at.min())
-    first = int(at.min()) + int(span * shares[0])
-    second = int(at.min()) + int(span * (shares[0] + shares[1]))
+    ends = [(int(at.min()), int(at.max())) for at in (data.opened_at[some] for some in blocks(rows))]
+    start, end = min(low for low, _ in ends), max(high for _, high in ends)
+    first = start + int((end - start) * shares[0])
+    second = start + int((end - start) * (shares[0] + shares[1]))
     result = split_at(data, rows, label, first, second)
     if not (len(result.fit) and len(result.calibrate) and len(result.judge)):
         raise DataRejected(
@@ -122,14 +155,22 @@ def split(data: Dataset, rows: Rows, label: str, shares: tuple[float, float, flo
 
 def split_at(data: Dataset, rows: Rows, label: str, first: int, second: int) -> Split:
     """Split at two given times (µs): fit before `first`, calibrate up to `second`, judge after it."""
-    at = data.opened_at[rows]
-    known_at = labels.ends_at(at, label)
     gap = EMBARGO * features.STEP_US
-    return Split(
-        fit=rows[known_at <= first],
-        calibrate=rows[(at >= first + gap) & (known_at <= second)],
-        judge=rows[at >= second + gap],
-    )
+    parts: tuple[list[Rows], list[Rows], list[Rows]] = ([rows[:0]], [rows[:0]], [rows[:0]])
+    for some in blocks(rows):
+        at = data.opened_at[some]
+        known_at = labels.ends_at(at, label)
+        parts[0].append(some[known_at <= first])
+        parts[1].append(some[(at >= first + gap) & (known_at <= second)])
+        parts[2].append(some[at >= second + gap])
+    fit, calibrate, judge = (np.concatenate(part) for part in parts)
+    return Split(fit, calibrate, judge)
+
+
+def blocks(rows: Rows, size: int = BLOCK) -> Iterator[Rows]:
+    """Yield the rows, some at a time."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def calibrating(split: Split, classes: Floats, count: int) -> Rows:

@@ -6,7 +6,7 @@ were listed when the data begin are gone, and how many of these are in the data,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -21,32 +21,26 @@ UNKNOWN = (
 NOT_NOTED = f"{UNKNOWN}; the lake's table instruments is empty, `quantstream lake instruments --refresh` begins it"
 
 
-def while_listed(frames: Mapping[str, pd.DataFrame], listings: History) -> dict[str, pd.DataFrame]:
-    """Return each symbol's candles without those that opened while it was not listed; a symbol without any is left out."""
-    kept = {}
-    for symbol, frame in frames.items():
-        at = frame["opened_at"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
-        is_away = np.zeros(len(frame), np.bool_)
-        for start, end in listings.away(symbol):
-            is_away |= (at >= start) & (at < (np.iinfo(np.int64).max if end is None else end))
-        if not is_away.all():
-            kept[symbol] = frame.loc[~is_away].reset_index(drop=True) if is_away.any() else frame
-    return kept
+def outside(frame: pd.DataFrame, away: Iterable[tuple[int, int | None]]) -> pd.DataFrame:
+    """Return one symbol's candles without those that opened within `[from, to)` (µs) of some times; None for no end."""
+    at = frame["opened_at"].astype("datetime64[us, UTC]").astype("int64").to_numpy()
+    is_away = np.zeros(len(frame), np.bool_)
+    for start, end in away:
+        is_away |= (at >= start) & (at < (np.iinfo(np.int64).max if end is None else end))
+    return frame.loc[~is_away].reset_index(drop=True) if is_away.any() else frame
 
 
-def survivorship(frames: Mapping[str, pd.DataFrame], listings: History) -> str:
-    """Say in a sentence who of the market at the beginning of the data is in them, and who is gone at their end."""
+def survivorship(symbols: Collection[str], start: int, end: int, listings: History) -> str:
+    """Say in a sentence who of the market at the beginning of the data is in them, and who is gone at their end (µs)."""
     since = listings.known_since
-    if since is None or not frames:
+    if since is None or not symbols:
         return NOT_NOTED
-    start = _micros(min(frame["opened_at"].min() for frame in frames.values()))
-    end = _micros(max(frame["opened_at"].max() for frame in frames.values()))
     at = start if listings.listed(start) else since
     then, now = listings.listed(at), listings.listed(max(end, at))
-    quotes = {state.quote for symbol, state in {**now, **then}.items() if symbol in frames}
+    quotes = {state.quote for symbol, state in {**now, **then}.items() if symbol in symbols}
     peers = [symbol for symbol, state in then.items() if state.quote in quotes]
     gone = [symbol for symbol in peers if symbol not in now]
-    held = sum(symbol in frames for symbol in gone)
+    held = sum(symbol in symbols for symbol in gone)
     before = f"who was listed before {_day(since)} is known in part at most: " if start < since else ""
     cost = (
         ""
@@ -57,10 +51,6 @@ def survivorship(frames: Mapping[str, pd.DataFrame], listings: History) -> str:
         f"{before}of {len(peers)} symbols with the same quote that were listed on {_day(at)}, {len(gone)} are gone on "
         f"{_day(max(end, at))}, {held} of these are in the data{cost}"
     )
-
-
-def _micros(at: pd.Timestamp) -> int:
-    return int(at.value // 1000)
 
 
 def _day(at: int) -> str:

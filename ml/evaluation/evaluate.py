@@ -14,10 +14,21 @@ import numpy.typing as npt
 
 from ml import measures
 from ml.data import labels
-from ml.data.dataset import Dataset, Split
+from ml.data.dataset import Dataset, Rows, Split
 from ml.evaluation import bootstrap, fat_fingers
 from ml.evaluation.forecast_evaluation import judge_forecast
-from ml.evaluation.judgement import Chosen, Report, named, predict, report_of, serve, skill_of, windows_of
+from ml.evaluation.judgement import (
+    Chosen,
+    Report,
+    fitted_on,
+    named,
+    over,
+    predict,
+    report_of,
+    serve,
+    skill_of,
+    windows_of,
+)
 from ml.models import risk, signal
 from ml.models.anomaly import AnomalyModel
 from ml.models.base import Model
@@ -27,15 +38,16 @@ from quantstream.core.trade import Trade
 
 __all__ = ["Report", "judge_anomaly", "judge_forecast", "judge_risk", "judge_signal", "windows_of"]
 SEED = 1
+SIDES = {"Buy": 1, "Hold": 0, "Sell": -1}
 
 
 def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
     """AUC, Brier score and calibration of the abnormal hour, against the HAR logit, last hour's volatility and the base rate."""
-    fitted_on, rows = np.concatenate([split.fit, split.calibrate]), split.judge
-    har = risk.har_logit(data, fitted_on)
-    rate = float(data.labels[risk.LABEL][fitted_on].mean())
+    seen, rows = fitted_on(data, split), split.judge
+    har = risk.har_logit(data, seen)
+    rate = float(data.labels[risk.LABEL][seen].mean())
     probability = serve(model, data, rows)
-    simple = har.probabilities(data.matrix(rows, risk.NAMES))[:, 1]
+    simple = over(rows, lambda some: har.probabilities(data.matrix(some, risk.NAMES)))[:, 1]
     last = data.matrix(rows, ("log_rms_1h",))[:, 0] - data.matrix(rows, (risk.UNIT,))[:, 0]
     actual, days = data.labels[risk.LABEL][rows], bootstrap.days_of(data.opened_at[rows])
 
@@ -71,16 +83,14 @@ def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
 def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     """Log loss and calibration of the three actions against base rates and a plain logistic; what the actions would earn."""
     assert isinstance(model, signal.SignalModel)
-    rows, fitted_on = split.judge, np.concatenate([split.fit, split.calibrate])
-    actual = data.labels[signal.LABEL].astype(np.float64)
-    classes = actual[fitted_on].astype(int)
+    rows, seen = split.judge, fitted_on(data, split)
+    actual, classes = data.labels[signal.LABEL][rows], data.labels[signal.LABEL][seen].astype(int)
     base = np.bincount(classes, minlength=3) / len(classes)
-    simple = logistic.fit(data.matrix(fitted_on, model.names), classes, 3)
+    simple = logistic.fit(data.matrix(seen, model.names), classes, 3)
     probability = serve(model, data, rows)
-    straight = simple.probabilities(data.matrix(rows, model.names))
-    newest = data.matrix(rows, model.names)[:, None]
-    side = np.array([{"Buy": 1, "Hold": 0, "Sell": -1}[act] for act in model.actions(newest, probability)])
-    moved, outcomes = data.labels["return_1h"][rows], actual[rows].astype(int)
+    straight = over(rows, lambda some: simple.probabilities(data.matrix(some, model.names)))
+    side = over(np.arange(len(rows)), lambda some: _sides(model, data, rows[some], probability[some]))
+    moved, outcomes = data.labels["return_1h"][rows], actual.astype(int)
     lean = probability[:, labels.BUY] - probability[:, labels.SELL]
     losses = [
         measures.surprise(outcomes, shares) for shares in (probability, np.tile(base, (len(outcomes), 1)), straight)
@@ -116,6 +126,12 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     for k, action in enumerate(signal.ACTIONS):
         report.curves[f"reliability {action}"] = measures.reliability((outcomes == k).astype(float), probability[:, k])
     return report
+
+
+def _sides(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Floats:
+    """1 where the model says Buy, −1 where it says Sell: (rows,)."""
+    actions = model.actions(data.matrix(rows, model.names)[:, None], probability)
+    return np.array([SIDES[action] for action in actions], dtype=np.float64)
 
 
 def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days) -> dict[str, float]:

@@ -7,7 +7,7 @@ import numpy as np
 from ml import measures
 from ml.data.dataset import Dataset, Rows, Split
 from ml.evaluation import bootstrap
-from ml.evaluation.judgement import Chosen, Report, named, report_of, serve, skill_of
+from ml.evaluation.judgement import Chosen, Report, fitted_on, named, report_of, serve, skill_of
 from ml.models import forecast, risk
 from ml.models.base import Model
 from ml.models.parts import network
@@ -20,9 +20,9 @@ FEWEST_IN_MONTH = 500  # candles before a symbol's month says anything of covera
 
 def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
     """Pinball loss, coverage and rank correlation per horizon against HAR-scaled and unscaled empirical quantiles."""
-    rows, fitted_on = split.judge, np.concatenate([split.fit, split.calibrate])
+    rows, seen = split.judge, fitted_on(data, split)
     predicted = serve(model, data, rows)
-    baselines = {label: _har_quantiles(data, fitted_on, rows, label) for label in forecast.LABELS}
+    baselines = {label: _har_quantiles(data, seen, rows, label) for label in forecast.LABELS}
     actual = {label: data.labels[label][rows] for label in forecast.LABELS}
 
     def figures(part: Chosen) -> dict[str, float]:
@@ -95,10 +95,10 @@ def _daily_ic(actual: Floats, score: Floats, days: bootstrap.Days) -> dict[str, 
     return {"rank_ic_1h_ir": float(each.mean() / each.std()) if each.std() > 0 else 0.0}
 
 
-def _har_quantiles(data: Dataset, fitted_on: Rows, rows: Rows, label: str) -> tuple[Floats, Floats]:
+def _har_quantiles(data: Dataset, seen: Rows, rows: Rows, label: str) -> tuple[Floats, Floats]:
     """Empirical quantiles of past returns scaled by a HAR regression of their size, and unscaled: (rows, levels) each."""
-    past = data.labels[label][fitted_on]
-    design = np.column_stack([np.ones(len(fitted_on)), data.matrix(fitted_on, HAR_SHORT)])
+    past = data.labels[label][seen]
+    design = np.column_stack([np.ones(len(seen)), data.matrix(seen, HAR_SHORT)])
     size = np.log(np.maximum(np.abs(past), 1e-6))
     weights = np.linalg.lstsq(design, size, rcond=None)[0]
     unit = np.exp(design @ weights)

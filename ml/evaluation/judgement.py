@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ml.data.dataset import Dataset, Rows
+from ml.data.dataset import Dataset, Rows, Split, blocks, thin
 from ml.models import online_correction
 from ml.models.base import Model
 from quantstream import features
@@ -17,6 +17,8 @@ from quantstream.core.rolling import Floats
 from quantstream.core.time import HOUR
 
 CHUNK = 20_000  # sequences are memory
+BASELINE_ROWS = 200_000  # as many as the models themselves learn from
+SEED = 1
 Chosen = npt.NDArray[np.bool_]
 Figures = Callable[[Chosen], dict[str, float]]
 
@@ -48,6 +50,17 @@ class Report:
         }
 
 
+def fitted_on(data: Dataset, split: Split) -> Rows:
+    """Return the rows that baselines are fitted on: those the model saw; of what does not fit memory an even share of them."""
+    rows = np.concatenate([split.fit, split.calibrate])
+    return thin(rows, BASELINE_ROWS, SEED) if data.is_on_disk else rows
+
+
+def over(rows: Rows, work: Callable[[Rows], Floats]) -> Floats:
+    """Return what `work` makes of many rows, done some at a time: (rows, …)."""
+    return np.concatenate([work(some) for some in blocks(rows, CHUNK)] or [work(rows)])
+
+
 def windows_of(model: Model, data: Dataset, rows: Rows) -> Floats:
     """Return (rows, length, names): what a model reads of some rows."""
     return data.sequences(rows, model.names, model.length)
@@ -55,20 +68,22 @@ def windows_of(model: Model, data: Dataset, rows: Rows) -> Floats:
 
 def predict(model: Model, data: Dataset, rows: Rows) -> Floats:
     """Return a model's raw predictions of many rows."""
-    starts = range(0, max(len(rows), 1), CHUNK)
-    return np.concatenate([model.predict(windows_of(model, data, rows[start : start + CHUNK])) for start in starts])
+    return over(rows, lambda some: model.predict(windows_of(model, data, some)))
 
 
 def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
     """Return the predictions that a model would have made live, each corrected by the outcomes known at its candle's close."""
     known = data.usable(model.names, (), model.length)
+    order = np.argsort(rows, kind="stable")
     result: Floats | None = None
-    for symbol in np.unique(data.symbol[rows]):
-        asked = np.flatnonzero(data.symbol[rows] == symbol)
+    for start, end in data.spans:
+        asked = order[slice(*np.searchsorted(rows, (start, end), sorter=order))]
+        if not len(asked):
+            continue
         at = data.opened_at[rows[asked]]
         first = int(at.min()) - online_correction.REACH * features.STEP_US
-        inside = (data.opened_at[known] >= first) & (data.opened_at[known] <= at.max())
-        lead = known[(data.symbol[known] == symbol) & inside]
+        own = known[slice(*np.searchsorted(known, (start, end)))]
+        lead = own[(data.opened_at[own] >= first) & (data.opened_at[own] <= at.max())]
         place = (data.opened_at[lead] - first) // features.STEP_US
         raw = predict(model, data, lead)
         size = int(place.max()) + 1

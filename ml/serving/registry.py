@@ -128,12 +128,14 @@ class Registry:
         self,
         model: base.Model,
         metrics: Mapping[str, float],
-        report: Mapping[str, Any],
+        reports: Mapping[str, Mapping[str, Any]],
         params: Mapping[str, Any],
         tags: Mapping[str, str],
         page: str = "",
     ) -> str:
-        """Log a model with its evidence as a new version and return its number; `page` is the report for people, in HTML.
+        """Log a model with its evidence as a new version and return its number.
+
+        Each of `reports` becomes a file of JSON under its name; `page` is the report for people, in HTML.
 
         Raises: Unavailable.
         """
@@ -147,7 +149,8 @@ class Registry:
             with mlflow.start_run(run_name=model.kind, tags={"kind": model.kind, **tags}):
                 mlflow.log_params(dict(params))
                 mlflow.log_metrics({key: float(value) for key, value in metrics.items() if np.isfinite(value)})
-                mlflow.log_dict(dict(report), "evaluation.json")
+                for title, report in reports.items():
+                    mlflow.log_dict(dict(report), f"{title}.json")
                 if page:
                     mlflow.log_text(page, "report.html")
                 logged = mlflow.pyfunc.log_model(

@@ -16,15 +16,16 @@ import pandas as pd
 
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
+from ml.data.feature_table.build import Built, build
+from ml.data.feature_table.reading import load
 from ml.data.quality import usable_symbols
-from ml.data.universe import survivorship, while_listed
+from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import promotion
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
-from quantstream.core.time import SCORED
 from quantstream.core.trade import Trade
 from quantstream.lake.instruments import history
 from quantstream.lake.store import Lake
@@ -37,6 +38,7 @@ FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
 MOST_TRADES = 200_000  # an even share of each symbol and day, each a block of its own
 TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
+SCRATCH = "scratch"  # folder in the state's: what does not fit memory lies there while it is learnt from
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
 
 
@@ -71,21 +73,22 @@ class Task:
     trades: Sequence[Trade] = ()  # in order of time; only the anomaly model's
 
 
-def train(kind: str, settings: Settings, options: Options = Options()) -> TrainResult:
-    """Train, judge and register one model on the lake's candles and promote it if it earned it.
+def train(
+    kind: str, settings: Settings, options: Options = Options(), features_version: int | None = None
+) -> TrainResult:
+    """Train, judge and register one model on the lake's features and promote it if it earned it.
 
-    Raises: Misconfigured for an unknown kind, DataRejected for too little data, Unavailable when the registry or the lake
-    does not answer.
+    Without `features_version` the table is first brought up to the newest candles of the symbols that may be used; with one,
+    what is read is that version, and nothing else is looked at but, for the anomaly model, trades. Raises: Misconfigured for an
+    unknown kind or version, DataRejected for too little data, Unavailable when the registry or the lake does not answer.
     """
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
-    symbols = usable_symbols(settings)
-    version = lake.version("candles")
-    listings = history(lake)
-    frames = while_listed(candles_by_symbol(lake, symbols, version), listings)
-    universe = survivorship(frames, listings)
-    data = dataset.build(frames, options.trailing)
-    trades = read_trades(lake, symbols, data) if kind == "anomaly" else ()
+    if features_version is None:
+        features_version = build_features(settings, options.trailing).version
+    data, lineage = load(lake, settings.state.absolute() / SCRATCH, features_version, options.trailing)
+    universe = survivorship(data.symbols, int(data.opened_at.min()), int(data.opened_at.max()), history(lake))
+    trades = read_trades(lake, data.symbols, data) if kind == "anomaly" else ()
     task = prepare(kind, data, trades)
     began = time.monotonic()
     model = fit(task, options)
@@ -95,17 +98,28 @@ def train(kind: str, settings: Settings, options: Options = Options()) -> TrainR
     decision = promotion.decide(kind, judgement.metrics, champion)
     reasons = [*decision.reasons, *note, universe]
     shown = {**judgement.fields(), "universe": universe}
-    params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
-    tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
+    params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
+    tags = {**lineage.tags(), "feature_hash": features.FEATURE_HASH}
     metrics = {**judgement.metrics, "fit_seconds": seconds}
     evidence = {**shown, "champion": champion, "promoted": decision.promoted, "reasons": reasons}
-    number = registry.register(model, metrics, evidence, params, tags, evaluation_report.page({kind: shown}))
+    page = evaluation_report.page({kind: shown})
+    number = registry.register(
+        model, metrics, {"evaluation": evidence, "lineage": lineage.fields()}, params, tags, page
+    )
     name = registered_name(kind)
     registry.explain(name, number, reasons, decision.promoted)
     if decision.promoted:
         registry.promote(name, number)
     log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
     return TrainResult(name, number, decision.promoted, reasons, metrics)
+
+
+def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
+    """Bring the lake's table `features` up to the candles of the symbols that may be used, where QUANTSTREAM_DASK says.
+
+    Raises: DataRejected when there are none, Unavailable.
+    """
+    return build(Lake(settings.lake_url), usable_symbols(settings), trailing, settings.dask)
 
 
 def check_kind(kind: str) -> None:
@@ -149,7 +163,8 @@ def fit(task: Task, options: Options = Options()) -> base.Model:
     if task.kind == "risk":
         return risk.fit(task.data, task.split, options.risk)
     early, _ = parts_of_trades(task.trades)
-    return anomaly.fit(trade_features.rows(early), task.data.matrix(task.split.fit, anomaly.NAMES))
+    rows = dataset.thin(task.split.fit, anomaly.MOST_ROWS, anomaly.SEED)
+    return anomaly.fit(trade_features.rows(early), task.data.matrix(rows, anomaly.NAMES))
 
 
 def judge(task: Task, model: base.Model) -> evaluate.Report:
@@ -177,12 +192,6 @@ def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] |
         return judge(task, registry.load(name, version).model).metrics, []
     except ModelRejected as error:
         return None, [f"the champion, version {version}, cannot be compared: {error}"]
-
-
-def candles_by_symbol(lake: Lake, symbols: Sequence[str], version: int | None = None) -> dict[str, pd.DataFrame]:
-    """Return each symbol's candles as a frame in time order."""
-    frame = lake.candle_frame(symbols, SCORED, version=version)
-    return {str(symbol): part.reset_index(drop=True) for symbol, part in frame.groupby("symbol", observed=True)}
 
 
 def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:

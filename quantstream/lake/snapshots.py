@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.dataset import Dataset, FileSystemDataset, Fragment
 
-from quantstream.lake.store import FileFilter, Lake
+from quantstream.core.errors import Misconfigured
+from quantstream.lake.store import UNREADABLE, FileFilter, Lake
 
 RECENT = 5.0  # seconds
 LIST_AFTER = 5  # readings of some symbols: to list every file once costs what some cost that look theirs up
@@ -85,6 +86,20 @@ def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:
     Raises: Unavailable.
     """
     return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: lake.table(name) for name in names})
+
+
+def at_version(lake: Lake, name: str, version: int) -> Snapshot:
+    """Return the lake with one table as it was at a version.
+
+    Raises: Misconfigured when the version is not there any more, Unavailable.
+    """
+    table = lake.table(name)
+    if table.version() != version:
+        try:
+            table.load_as_version(version)
+        except UNREADABLE as error:
+            raise Misconfigured(f"the lake table {name} at {lake.url} has no version {version}: {error}") from error
+    return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: table})
 
 
 class RecentLake:

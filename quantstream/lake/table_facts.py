@@ -57,3 +57,22 @@ def _duplicates(table: Any, at: str) -> dict[str, int]:
     counts = found.group_by(key).aggregate([([], "count_all")]).group_by("symbol")
     sums = counts.aggregate([("count_all", "sum"), ("count_all", "count")]).to_pylist()
     return {row["symbol"]: row["count_all_sum"] - row["count_all_count"] for row in sums}
+
+
+def contents(table: Any) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return of each symbol and each of its partitions (`2024-03-05`, say) how many rows it has and their highest revision.
+
+    Merging files changes none of it; appending does.
+    """
+    files = pa.table(table.get_add_actions(flatten=True))
+    if not files.num_rows:
+        return {}
+    (when,) = (name for name in files.column_names if name.startswith("partition.") and name != "partition.symbol")
+    if "max.revision" not in files.column_names:
+        files = files.append_column("max.revision", pa.nulls(files.num_rows, pa.int64()))
+    sums = files.group_by(["partition.symbol", when]).aggregate([("num_records", "sum"), ("max.revision", "max")])
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    for row in sums.to_pylist():
+        parts = found.setdefault(row["partition.symbol"], {})
+        parts[str(row[when])] = row["num_records_sum"], row["max.revision_max"] or 0
+    return found

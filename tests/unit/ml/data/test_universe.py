@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ml.data.instrument_look import look, said
-from ml.data.universe import NOT_NOTED, survivorship, while_listed
+from ml.data.universe import NOT_NOTED, outside, survivorship
 from ml.evaluation import evaluation_report
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Misconfigured
@@ -35,32 +35,31 @@ def listings(first: int = T0) -> History:
     return History(rows)
 
 
-def frames(*names: str) -> dict[str, pd.DataFrame]:
-    at = pd.date_range("2025-11-22", periods=5, freq="D", tz="UTC").astype("datetime64[us, UTC]")
-    return {name: pd.DataFrame({"opened_at": at, "close": range(5)}) for name in names}
+def told(symbols: set[str], history: History) -> str:
+    return survivorship(symbols, T0, T0 + 4 * DAY, history)
 
 
 def test_candles_of_a_symbol_that_was_gone_are_left_out() -> None:
-    kept = while_listed(frames("BTCUSDT", "LUNAUSDT", "NEWUSDT"), listings())
-    assert {name: frame["close"].to_list() for name, frame in kept.items()} == {
-        "BTCUSDT": [0, 1, 2, 3, 4],
-        "LUNAUSDT": [0, 1],
-        "NEWUSDT": [0, 1, 2, 3, 4],
+    at = pd.date_range("2025-11-22", periods=5, freq="D", tz="UTC").astype("datetime64[us, UTC]")
+    frame = pd.DataFrame({"opened_at": at, "close": range(5)})
+    kept = {
+        name: outside(frame, listings().away(name))["close"].to_list() for name in ("BTCUSDT", "LUNAUSDT", "NEWUSDT")
     }
-    assert while_listed(frames("BTCUSDT"), History([])).keys() == {"BTCUSDT"}
+    assert kept == {"BTCUSDT": [0, 1, 2, 3, 4], "LUNAUSDT": [0, 1], "NEWUSDT": [0, 1, 2, 3, 4]}
+    assert outside(frame, ((T0, T0 + DAY), (T0 + 3 * DAY, None)))["close"].to_list() == [1, 2]
 
 
 def test_the_gone_of_the_same_quote_are_counted_and_so_are_those_in_the_data() -> None:
-    assert survivorship(frames("BTCUSDT"), listings()) == (
+    assert told({"BTCUSDT"}, listings()) == (
         "of 3 symbols with the same quote that were listed on 2025-11-22, 1 are gone on 2025-11-26, 0 of these are in the data; "
         "results are of survivors, and flatter by as much as the others cost"
     )
-    assert survivorship(frames("BTCUSDT", "LUNAUSDT"), listings()).endswith("1 of these are in the data")
+    assert told({"BTCUSDT", "LUNAUSDT"}, listings()).endswith("1 of these are in the data")
 
 
 def test_what_is_not_known_of_the_past_is_said() -> None:
-    assert survivorship(frames("BTCUSDT"), History([])) == NOT_NOTED
-    found = survivorship(frames("BTCUSDT"), listings(T0 + DAY))
+    assert told({"BTCUSDT"}, History([])) == NOT_NOTED
+    found = told({"BTCUSDT"}, listings(T0 + DAY))
     assert found.startswith("who was listed before 2025-11-23 is known in part at most: of 3 symbols")
     assert "results are of survivors" in found
 

@@ -259,7 +259,7 @@ def test_a_single_symbol_has_no_cut_by_symbol() -> None:
         symbols=SYMBOLS[:1],
         symbol=DATA.symbol[mine],
         opened_at=DATA.opened_at[mine],
-        features=DATA.features[mine],
+        features=np.asarray(DATA.features)[mine],
         labels={name: one[mine] for name, one in DATA.labels.items()},
     )
     report = judgement.report_of("risk", alone, np.arange(100, 200), lambda part: {"rows": float(part.sum())})

@@ -96,7 +96,8 @@ def risk(tasks: dict[str, train.Task]) -> base.Model:
 
 def register(url: str, model: base.Model) -> str:
     registry = Registry(url)
-    return registry.register(model, {"ece": 0.01}, {"kind": model.kind}, {"rounds": 20}, {"lake_version": "12"})
+    reports = {"evaluation": {"kind": model.kind}}
+    return registry.register(model, {"ece": 0.01}, reports, {"rounds": 20}, {"lake_version": "12"})
 
 
 @pytest.fixture(scope="module")

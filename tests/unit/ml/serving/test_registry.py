@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def register(registry: Registry, model: base.Model, **metrics: float) -> str:
     """Register a model with a little evidence."""
     return registry.register(
-        model, {"ece": 0.01, **metrics}, {"kind": model.kind}, {"rounds": 20}, {"lake_version": "12"}
+        model, {"ece": 0.01, **metrics}, {"evaluation": {"kind": model.kind}}, {"rounds": 20}, {"lake_version": "12"}
     )
 
 

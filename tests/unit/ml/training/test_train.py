@@ -10,6 +10,7 @@ import pytest
 
 from ml import __main__ as command
 from ml.data import dataset
+from ml.data.feature_table import reading
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import train
 from quantstream import features
@@ -112,4 +113,5 @@ def _candles_version(settings: Settings) -> int:
 
 
 def _dataset(settings: Settings) -> dataset.Dataset:
-    return dataset.build(train.candles_by_symbol(Lake(settings.lake_url), settings.symbols))
+    version = train.build_features(settings).version
+    return reading.load(Lake(settings.lake_url), settings.state, version)[0]

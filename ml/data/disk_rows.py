@@ -1,0 +1,112 @@
+"""Rows of features on disk, taken out by number: what does not fit memory is looked at through a small window.
+
+The files are scratch: they have no name once they are open, so that whatever ends a process, their space comes back.
+"""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantstream.core.errors import Unavailable
+from quantstream.core.rolling import Floats
+
+WINDOW = 16_384  # rows looked at together: some megabytes, a whole number of memory pages whatever a row's width
+SPARSE = 16  # where fewer than one row in so many is wanted, the disk is not to read ahead
+BITS = 64
+
+
+@dataclass(frozen=True)
+class DiskRows:
+    """A matrix of floats on disk, (rows, width), and beside it which values are finite, a bit each."""
+
+    file: IO[bytes]
+    shape: tuple[int, int]
+    kind: np.dtype[Any]
+    finite: npt.NDArray[np.uint64]  # (rows, words), on disk too
+
+    def take(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
+        """Return some rows, in any order, as (rows, columns) in memory."""
+        found = np.empty((len(rows), len(columns)))
+        order = np.argsort(rows, kind="stable")
+        edges = np.arange(0, self.shape[0] + WINDOW, WINDOW)
+        starts = np.searchsorted(rows, edges, sorter=order)
+        for number in np.flatnonzero(np.diff(starts)).tolist():
+            some = order[starts[number] : starts[number + 1]]
+            self._window(number, rows[some] - edges[number], columns, found, some)
+        return found
+
+    def known(self, start: int, end: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """Return which of the rows `[start, end)` are finite in all these columns."""
+        result = np.ones(end - start, dtype=np.bool_)
+        for word in range(self.finite.shape[1]):
+            inside = columns[(columns >= word * BITS) & (columns < (word + 1) * BITS)] - word * BITS
+            mask = np.bitwise_or.reduce(np.left_shift(np.uint64(1), inside.astype(np.uint64)), initial=np.uint64(0))
+            result &= (self.finite[start:end, word] & mask) == mask
+        return result
+
+    def _window(
+        self,
+        number: int,
+        places: npt.NDArray[np.intp],
+        columns: npt.NDArray[np.intp],
+        found: Floats,
+        into: npt.NDArray[np.intp],
+    ) -> None:
+        width = self.shape[1]
+        count = min(WINDOW, self.shape[0] - number * WINDOW)
+        size = width * self.kind.itemsize
+        view = mmap.mmap(self.file.fileno(), count * size, access=mmap.ACCESS_READ, offset=number * WINDOW * size)
+        if len(places) * SPARSE < count and hasattr(mmap, "MADV_RANDOM"):
+            view.madvise(mmap.MADV_RANDOM)
+        matrix = np.frombuffer(view, dtype=self.kind).reshape(count, width)
+        found[into] = matrix[places][:, columns]
+        del matrix
+        view.close()
+
+
+def bits_of(matrix: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint64]:
+    """Return which values of (rows, width) are finite, a bit each: (rows, words)."""
+    rows, width = matrix.shape
+    words = -(-width // BITS)
+    padded = np.zeros((rows, words * BITS), dtype=np.bool_)
+    padded[:, :width] = np.isfinite(matrix)
+    return np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64, copy=False)
+
+
+class Scratch:
+    """Columns that grow at their end, in files without a name."""
+
+    def __init__(self, folder: Path, needed: int) -> None:
+        """Raises: Unavailable when the folder's disk has not so many bytes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise Unavailable(
+                f"the rows to learn from take {needed / 1e9:.1f} GB of scratch in {folder}, where {free / 1e9:.1f} GB are free"
+            )
+        self._folder = folder
+        self._files: dict[str, IO[bytes]] = {}
+
+    def append(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Add values at the end of a column."""
+        if name not in self._files:
+            self._files[name] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  open as long as its rows are read
+        self._files[name].write(np.ascontiguousarray(values).data)
+
+    def file(self, name: str) -> IO[bytes]:
+        """Return a column's file, whole."""
+        self._files[name].flush()
+        return self._files[name]
+
+    def array(self, name: str, kind: npt.DTypeLike, width: int = 0) -> npt.NDArray[Any]:
+        """Return a column as an array on disk, (rows,) or (rows, width)."""
+        flat = np.memmap(self.file(name), dtype=kind, mode="r")
+        return flat.reshape(-1, width) if width else flat

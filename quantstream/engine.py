@@ -1,0 +1,108 @@
+"""One function over many items, in this process or on a Dask cluster: what outgrows one machine is written once.
+
+Dask's only door. The function is pure and its items are small, a symbol and a period, say; what it writes lies in the lake, and
+only a few facts come back. An item that fails is named and the others go on, here as there. The results are the same wherever
+it runs, and come as they are ready: nobody may lean on their order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from quantstream.core.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+log = logging.getLogger(__name__)
+LOCAL = "local"
+WORKERS = 2  # processes of a local cluster
+WAITING = (
+    3  # items that each thread of the cluster has or will have next: enough that none is idle, few that none is memory
+)
+CONNECT = 30  # seconds until a scheduler that does not answer is given up
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Result]):
+    """An item with its result, or with the error that it ended in."""
+
+    item: Item
+    result: Result | None = None
+    error: Exception | None = None
+
+
+def spread(work: Callable[[Item], Result], items: Iterable[Item], dask: str = "") -> Iterator[Done[Item, Result]]:
+    """Yield each item as it is done; `dask` is the setting: empty, `local`, or a scheduler's address.
+
+    `items` may be endless and lazy: only as many are taken as there are hands, and a few more. On a cluster `work` and its items
+    are pickled. Raises: Misconfigured or Unavailable for a cluster that is none.
+    """
+    if not dask:
+        yield from (_tried(work, item) for item in items)
+        return
+    with _client(dask) as client:
+        yield from _submitted(client, work, iter(items))
+
+
+def _tried(work: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
+    try:
+        return Done(item, work(item))
+    except Exception as error:  # noqa: BLE001  whose it is, and what becomes of the rest, is the caller's to say
+        log.warning("an item failed", extra={"item": str(item), "reason": str(error)})
+        return Done(item, error=error)
+
+
+def _submitted(client: Client, work: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[Done[Item, Result]]:
+    from distributed import as_completed
+
+    of: dict[Future, Item] = {}
+    ready = as_completed()
+
+    def submit() -> None:
+        """Bring up what is under way to what the workers there now can take; a cluster may grow with its work."""
+        most = max(sum(client.nthreads().values()), 1) * WAITING
+        for item in islice(items, max(most - len(of), 0)):
+            future = client.submit(work, item, pure=False)
+            of[future] = item
+            ready.add(future)
+
+    submit()
+    for future in ready:
+        yield _tried(partial(_result_of, future), of.pop(future))
+        future.release()
+        submit()
+
+
+def _result_of(future: Future, _: object) -> Any:
+    return future.result()
+
+
+@contextmanager
+def _client(dask: str) -> Iterator[Client]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise Misconfigured(f"QUANTSTREAM_DASK={dask} needs the packages dask and distributed: {error}") from error
+
+    options: dict[str, Any] = {"dashboard_address": None, "silence_logs": logging.ERROR}
+    if dask == LOCAL:
+        with LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+            yield client
+        return
+    try:
+        client = Client(dask, timeout=CONNECT)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the Dask scheduler at {dask} does not answer: {error}") from error
+    with client:
+        if not client.nthreads():
+            log.warning("the Dask cluster has no worker yet; work waits for one", extra={"scheduler": dask})
+        yield client
