@@ -12,10 +12,12 @@ log = logging.getLogger(__name__)
 MODELS = ["forecast", "signal", "risk", "anomaly"]  # as quantstream.messages.models has them
 
 DOC = """
-### Dataset → fit → judge → register, for each of the four models
-Starts by itself when validated candles arrive, or by hand: choose the models in the form. Each task fits one model on
-a split by time, judges it out of sample against the champion and the naive baselines, registers the version in
-MLflow, and moves the alias `champion` only if it earned it. The running scorer takes a new champion in by itself.
+### Features → fit → judge → register, for each of the four models
+Starts by itself when validated candles arrive, or by hand: choose the models in the form. The first task brings the
+lake's table `features` up to the candles, once for all models; only months whose candles changed are made. Each other
+task fits one model on that version, on a split by time, judges it out of sample against the champion and the naive
+baselines, registers the version in MLflow, and moves the alias `champion` only if it earned it. The running scorer
+takes a new champion in by itself.
 
 **Outcomes per model.** *Success*: trained and judged; the log and the task's return value say whether it was promoted
 and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: something broke; the champion stays.
@@ -44,10 +46,33 @@ and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: som
     },
 )
 def models_train() -> None:
-    """Wire the tasks: one per model, side by side as far as the machine's cores go."""
+    """Wire the tasks: features first, then one per model, side by side as far as the machine's cores go."""
+
+    @task
+    def features() -> int:
+        """Bring the table of features up to the candles and return its version; nothing to learn from yet is no failure."""
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+        from ml.training import train as training
+        from quantstream.core.errors import DataRejected, Misconfigured
+        from quantstream.settings_loader import load_settings
+
+        context = get_current_context()
+        try:
+            built = training.build_features(load_settings())
+        except DataRejected as error:
+            if context["ti"].try_number <= context["ti"].max_tries:
+                raise
+            log.warning("%s", error)
+            raise AirflowSkipException(str(error)) from None
+        except Misconfigured as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
+            raise AirflowFailException(str(error)) from None
+        log.info("%s", built)
+        return built.version
 
     @task(map_index_template="{{ model }}", max_active_tis_per_dagrun=2)
-    def train(kind: str) -> dict[str, Any]:
+    def train(kind: str, version: int) -> dict[str, Any]:
         """Train, judge and register one model; a refused model is an outcome, not a failure."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -61,7 +86,7 @@ def models_train() -> None:
         from quantstream.settings_loader import load_settings
 
         try:
-            result = training.train(kind, load_settings())
+            result = training.train(kind, load_settings(), features_version=version)
         except DataRejected as error:
             if context["ti"].try_number <= context["ti"].max_tries:
                 raise  # a young market fills the lake by the minute: try again before giving up
@@ -83,7 +108,7 @@ def models_train() -> None:
             "metrics": {name: float(value) for name, value in result.metrics.items()},
         }
 
-    train.expand(kind=MODELS)
+    train.partial(version=features()).expand(kind=MODELS)
 
 
 models_train()

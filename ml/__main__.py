@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ml.evaluation.leakage_checks import Verdict
 
 Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet; without it a made-up market")]
+features = typer.Typer(no_args_is_help=False)
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(features, name="features")
 
 
 @app.command()
@@ -29,14 +31,21 @@ def train(
     kinds: Annotated[
         list[str] | None, typer.Argument(help="forecast, signal, risk, anomaly; all when none is named")
     ] = None,
+    features_version: Annotated[
+        int | None,
+        typer.Option(help="version of the table features, as a registered model names it; else the newest candles"),
+    ] = None,
 ) -> None:
-    """Train models on the lake's candles, register them, and promote those that earned it; one JSON line each."""
+    """Train models on the lake's features, register them, and promote those that earned it; one JSON line each."""
     from ml.training import train as training
 
+    settings = load_settings()
     for kind in kinds or MODEL_KINDS:
         training.check_kind(kind)
+    if features_version is None:
+        features_version = training.build_features(settings).version
     for kind in kinds or MODEL_KINDS:
-        result = training.train(kind, load_settings())
+        result = training.train(kind, settings, features_version=features_version)
         typer.echo(json.dumps(result.__dict__))
 
 
@@ -90,12 +99,34 @@ def _conclude(found: dict[str, Verdict]) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def features() -> None:
-    """Print the table of all features as Markdown."""
-    from quantstream.features import table
+@features.callback(invoke_without_command=True)
+def described(context: typer.Context) -> None:
+    """Print the table of all features as Markdown, or see to the lake's table of them."""
+    if context.invoked_subcommand is None:
+        from quantstream.features import table
 
-    typer.echo(table.markdown(), nl=False)
+        typer.echo(table.markdown(), nl=False)
+
+
+@features.command("build")
+def build_features() -> None:
+    """Bring the lake's table features up to its candles; where, QUANTSTREAM_DASK says. Prints what it did."""
+    from ml.training import train as training
+
+    typer.echo(str(training.build_features(load_settings())))
+
+
+@features.command("prune")
+def prune_features(
+    hours: Annotated[
+        int, typer.Option(help="files that left the newest version less than so long ago stay", min=1)
+    ] = 168,
+    dry_run: Annotated[bool, typer.Option(help="only say what would go")] = False,
+) -> None:
+    """Delete files of versions of the table features that no registered model names. Prints how many."""
+    from ml.training import pinned_features
+
+    typer.echo(pinned_features.prune(load_settings(), hours, dry_run))
 
 
 @app.command()

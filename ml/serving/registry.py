@@ -50,6 +50,7 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it warns of a missing pip that nothing needs
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last is said of an unknown alias
 EXPERIMENT = "quantstream"
+PAGE = 1000  # versions that the server names in one answer
 TAG_LENGTH = 4500  # MLflow takes 5,000 characters
 
 
@@ -111,6 +112,21 @@ class Registry:
             metrics=dict(figures),
             reasons=_reasons(version.tags.get("reasons", "[]")),
         )
+
+    def all_tags(self) -> list[dict[str, str]]:
+        """Return the tags of every version of our models.
+
+        Raises: Unavailable.
+        """
+        found: list[dict[str, str]] = []
+        for name in MODEL_NAMES:
+            token: str | None = None
+            while token is None or token:
+                with self._talking():
+                    page = self._client.search_model_versions(f"name='{name}'", max_results=PAGE, page_token=token)
+                found += [dict(version.tags) for version in page]
+                token = page.token or ""
+        return found
 
     def load(self, name: str, version: str) -> LoadedModel:
         """Fetch a version's files, check them and build the model.
