@@ -147,7 +147,7 @@ class Settings(BaseSettings):
     @field_validator("dask")
     @classmethod
     def _dask(cls, value: str) -> str:
-        if value not in ("", "local") and not re.fullmatch(r"(tcp|tls)://[^\s/]+:[0-9]{1,5}", value):
+        if value not in ("", "local") and not re.fullmatch(r"(tcp|tls)://[^\s/:]+:[0-9]{1,5}", value):
             raise ValueError(
                 f"{value!r} is no Dask cluster; write local for one of this machine, or a scheduler's tcp://HOST:PORT"
             )

@@ -47,5 +47,5 @@ def test_no_more_items_are_taken_than_there_are_hands_for(dask: str) -> None:
 
 def test_a_scheduler_that_does_not_answer_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CONNECT", 1)
-    with pytest.raises(Unavailable, match="the Dask scheduler at tcp://127.0.0.1:1 does not answer"):
+    with pytest.raises(Unavailable, match=r"the Dask scheduler at tcp://127\.0\.0\.1:1 does not answer"):
         list(engine.spread(square, range(3), "tcp://127.0.0.1:1"))

@@ -12,7 +12,7 @@ from ml import __main__ as command
 from ml.data import dataset
 from ml.data.feature_table import reading
 from ml.serving.registry import CHAMPION, Registry
-from ml.training import train
+from ml.training import pinned_features, train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.lake.store import Lake
@@ -65,6 +65,22 @@ def test_a_second_model_of_the_same_data_is_compared_with_the_first_and_takes_ov
     assert registry.alias_version(second.name, "previous") == first.version
     same = {name: value for name, value in first.metrics.items() if name != "fit_seconds"}
     assert same == {name: value for name, value in second.metrics.items() if name != "fit_seconds"}
+
+
+def test_a_version_names_the_rows_that_it_learnt_from_and_they_are_not_removed(settings: Settings) -> None:
+    built = train.build_features(settings)
+    result = train.train("signal", settings, SMALL, features_version=built.version)
+    registry = Registry(settings.mlflow_url)
+    tags = next(tags for tags in registry.all_tags() if tags.get("features_version") == str(built.version))
+    lineage = reading.load(Lake(settings.lake_url), settings.state, built.version)[1]
+    assert lineage.tags().items() <= tags.items()
+    assert (tags["features_rows"], tags["features_table"]) == ("22000", f"{settings.lake_url}/features")
+    client = registry._client
+    run = client.get_model_version(result.name, result.version).run_id
+    kept = json.loads(Path(client.download_artifacts(run, "lineage.json")).read_text())
+    assert kept["parts"] == {symbol: ["2024-01", "2024-02"] for symbol in settings.symbols}
+    assert pinned_features.pinned(settings)[-1] >= built.version
+    assert "0 files deleted; versions that registered models name: " in pinned_features.prune(settings, 1)
 
 
 def test_trades_come_back_from_the_lake_as_they_were(settings: Settings, candles: dict[str, pd.DataFrame]) -> None:
