@@ -220,7 +220,7 @@ def _open(lake: Lake, name: str, version: int | None) -> DeltaTable | None:
             table.load_as_version(version)
         except (OSError, DeltaError) as error:
             raise Misconfigured(
-                f"the lake table {name} has no version {version}, its newest is {table.version()}: {error}"
+                f"the lake table {name} has no version {version} that could be read; its newest is {table.version()}"
             ) from error
     return table
 

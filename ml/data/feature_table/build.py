@@ -150,6 +150,7 @@ class _Work:
                 self.unchanged += len(months) - len(done.result.parts) - len(done.result.empty)
             elif isinstance(done.error, DataRejected):
                 self.refused[str(done.item)] = str(done.error)
+                log.warning("left out of the features", extra={"months": str(done.item), "reason": str(done.error)})
                 emptied |= {(symbol, month) for month in months}
             else:
                 self.later = self.later or done.error

@@ -211,6 +211,36 @@ def test_a_commit_on_a_table_that_moved_on_is_fenced(lake: Lake) -> None:
         partition_files.commit(lake, TABLE, planned.base, [], [], {})
 
 
+def test_files_of_a_version_that_is_kept_stay_and_those_of_others_go(lake: Lake, tmp_path: Path) -> None:
+    candles = frame(2_300)
+    versions = []
+    for end in (2_000, 2_100, 2_200):
+        markets.write_candles(lake, "BTCUSDT", candles[len(lake.read("candles")) : end])
+        versions.append(build(lake, ["BTCUSDT"], MONTH).version)
+    assert len(partition_files.vacuum(lake, TABLE, versions[:1], hours=0, dry_run=True)) == 1
+    assert len(partition_files.vacuum(lake, TABLE, versions[:1], hours=0)) == 1
+    assert [len(read(lake, tmp_path, version).close) for version in (versions[0], versions[2])] == [2_000, 2_200]
+    with pytest.raises(Misconfigured, match="was vacuumed"):
+        read(lake, tmp_path, versions[1])
+    markets.write_candles(lake, "BTCUSDT", candles[2_200:])
+    assert build(lake, ["BTCUSDT"], MONTH).made == 1
+
+
+def test_old_versions_stay_readable_after_the_log_was_put_together_and_columns_changed(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    candles = frame(1_200)
+    for end in range(1_000, 1_130, 10):  # a checkpoint is written after ten
+        markets.write_candles(lake, "BTCUSDT", candles[len(lake.read("candles")) : end])
+        build(lake, ["BTCUSDT"], MONTH)
+    monkeypatch.setattr("ml.data.feature_table.columns.IN_MEMORY", 1_000)
+    build(lake, ["BTCUSDT"], MONTH)
+    table = partition_files._open(lake, TABLE, None)
+    assert table is not None
+    assert table.metadata().configuration["delta.enableExpiredLogCleanup"] == "false"
+    assert len(read(lake, tmp_path, 1).close) == 1_000
+
+
 def test_no_candles_and_no_features_are_said_in_a_sentence(lake: Lake, tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match="no features to learn from; `python -m ml features build`"):
         load(lake, tmp_path)
@@ -223,7 +253,7 @@ def test_a_version_that_is_not_there_and_rows_that_are_not_those_written_are_ref
 ) -> None:
     markets.write_candles(lake, "BTCUSDT", frame(2_000))
     built = build(lake, ["BTCUSDT"], MONTH)
-    with pytest.raises(Misconfigured, match="has no version 99, its newest is"):
+    with pytest.raises(Misconfigured, match="has no version 99 that could be read; its newest is 1"):
         load(lake, tmp_path, 99, MONTH)
     (file,) = Path(lake.url, TABLE).rglob("*.parquet")
     markets.write_candles(lake, "ETHUSDT", frame(2_000, 2))
