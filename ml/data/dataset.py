@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ml.data import labels
-from ml.data.disk_rows import DiskRows
+from ml.data.disk_rows import DiskRows, forget
 from quantstream import features
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
@@ -87,7 +87,13 @@ class Dataset:
             for label in needed:
                 fit &= np.isfinite(self.labels[label][first:end])
             found.append(np.flatnonzero(fit[start - first :]) + start)
+            self.forget()
         return np.concatenate(found)
+
+    def forget(self) -> None:
+        """Give back the memory of what was looked at on disk."""
+        if isinstance(self.features, DiskRows):
+            forget(self.symbol, self.opened_at, self.close, self.features.finite, *self.labels.values())
 
     def _known(self, start: int, end: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         if isinstance(self.features, DiskRows):
@@ -143,6 +149,7 @@ def split(data: Dataset, rows: Rows, label: str, shares: tuple[float, float, flo
         )
     ends = [(int(at.min()), int(at.max())) for at in (data.opened_at[some] for some in blocks(rows))]
     start, end = min(low for low, _ in ends), max(high for _, high in ends)
+    data.forget()
     first = start + int((end - start) * shares[0])
     second = start + int((end - start) * (shares[0] + shares[1]))
     result = split_at(data, rows, label, first, second)
@@ -163,6 +170,7 @@ def split_at(data: Dataset, rows: Rows, label: str, first: int, second: int) -> 
         parts[0].append(some[known_at <= first])
         parts[1].append(some[(at >= first + gap) & (known_at <= second)])
         parts[2].append(some[at >= second + gap])
+        data.forget()
     fit, calibrate, judge = (np.concatenate(part) for part in parts)
     return Split(fit, calibrate, judge)
 

@@ -72,6 +72,16 @@ class DiskRows:
         view.close()
 
 
+def forget(*arrays: npt.NDArray[Any]) -> None:
+    """Give back the memory that pages of arrays on disk take; what is in memory stays, and what is read again comes again."""
+    for array in arrays:
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+
 def bits_of(matrix: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint64]:
     """Return which values of (rows, width) are finite, a bit each: (rows, words)."""
     rows, width = matrix.shape

@@ -92,6 +92,7 @@ def serve(model: Model, data: Dataset, rows: Rows) -> Floats:
         outcomes[place] = np.stack([data.labels[label][lead] for label in model.outcomes], axis=1)
         if result is None:
             result = np.empty((len(rows), *raw.shape[1:]))
+        data.forget()
         result[asked] = model.adapt(predicted, outcomes)[(at - first) // features.STEP_US]
     assert result is not None
     return result
