@@ -1,4 +1,4 @@
-"""Fetch the exchange's candles of the past into the lake, daily and whenever somebody asks."""
+"""Fetch the exchange's candles of the past into the lake: daily, where no model serves, and whenever somebody asks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TriggerRule,
+    dag,
+    get_current_context,
+    task,
+)
 
 log = logging.getLogger(__name__)
 DOC = """
 ### The exchange's candles of the past → lake
 Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ago up to the first window that the live
 path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
-at any time.
+at any time; `models_watch` asks for it where no model serves.
 
 With `since`, a day like `2024-01-01`, the exchange's public archive is imported from that day on: its files are checked, and each
 is imported once (`quantstream backfill` is the same by hand).
@@ -30,7 +39,10 @@ row that is no kline is left out, counted and named in the task's log; it does n
 @dag(
     dag_id="history_backfill",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("5 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("5 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
+        assets=[Asset("models_wanted")],
+    ),
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles"],
