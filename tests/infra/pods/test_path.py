@@ -5,33 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from infra.embedded.airflow.api import Run
 from infra.embedded.airflow.environment import DAGS
-from quantstream.core.errors import Unavailable
 from tests.infra.manifests import pod, space
 from tests.infra.pods.conftest import System
 from tests.infra.pods.flow import read, records
+from tests.infra.pods.trainings import failures, newest, until_trained, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(2700)]
-PATIENCE = 1500.0  # seconds for a training that shares two cores with everything else
 KINDS = {"quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly"}
-
-
-def wait_for(what: Callable[[], Any], seconds: float, told: Callable[[], str]) -> Any:
-    """Wait until something is true; return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, told()
-        time.sleep(3)
-    return found
 
 
 def test_trades_become_candles(system: System) -> None:
@@ -52,21 +38,8 @@ def test_a_new_system_asks_for_its_first_models_by_itself(system: System) -> Non
     assert {run.kind for run in system.airflow.runs("history_backfill")} == {"asset_triggered"}
 
 
-def newest(system: System, pipeline: str) -> Run | None:
-    """Return the newest run of a pipeline, if there is one and Airflow is not too busy to say so."""
-    with suppress(Unavailable):
-        return next(iter(system.airflow.runs(pipeline)), None)
-    return None
-
-
-def trained(system: System) -> Run | None:
-    """Return the newest run of the training once it has ended."""
-    run = newest(system, "models_train")
-    return run if run and run.is_finished else None
-
-
 def test_a_task_of_airflow_in_a_pod_of_its_own_trains_the_champions(system: System) -> None:
-    run = wait_for(lambda: trained(system), PATIENCE, lambda: failures(system))
+    run = until_trained(system)
     tasks = {task.label: task.state for task in system.airflow.tasks("models_train", run.run_id)}
     print(tasks)
     assert run.state == "success", failures(system)
@@ -77,14 +50,6 @@ def test_a_task_of_airflow_in_a_pod_of_its_own_trains_the_champions(system: Syst
         assert space(one) == "quantstream-airflow"
         assert pod(one)["securityContext"] == pod(template)["securityContext"]
         assert pod(one)["containers"][0]["securityContext"] == pod(template)["containers"][0]["securityContext"]
-
-
-def failures(system: System) -> str:
-    """Return what the tasks' pods said, those that failed first."""
-    logs = sorted(system.kubelet.logs.items(), key=lambda one: "Traceback" not in one[1])
-    return (
-        "\n".join(f"{name}: {log[-1500:]}" for name, log in logs[:5]) or system.pod("airflow-scheduler").log()[-3000:]
-    )
 
 
 def test_live_candles_are_scored_by_the_champions(system: System) -> None:
@@ -106,6 +71,9 @@ def test_the_page_shows_the_score(system: System) -> None:
         page.goto(f"http://{system.pod('dashboard').address}:8501", timeout=120_000)
         card = page.get_by_test_id("card-signal")
         expect(card).to_contain_text(re.compile("Buy|Sell|Hold"), timeout=180_000)
+        for tile in ("anomaly", "forecast", "risk", "signal"):  # by the registry, with the page's own login
+            expect(page.get_by_test_id(f"tile-{tile}")).to_contain_text("champion", timeout=120_000)
+        expect(page.get_by_test_id("tile-trades-s")).to_contain_text(re.compile(r"\d"), timeout=60_000)
         page.screenshot(path=str(system.node.folder / "page.png"))
         print(card.inner_text(), system.node.folder / "page.png")
         browser.close()

@@ -87,7 +87,7 @@ def serving(folder: Path, artifacts: Path, *options: str, **variables: str) -> I
         yield url
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)  # it ends its workers first, on a machine that may be busy
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
