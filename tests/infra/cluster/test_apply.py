@@ -20,6 +20,9 @@ PLURALS = {
     "KafkaNodePool": "kafkanodepools",
     "KafkaTopic": "kafkatopics",
     "KafkaUser": "kafkausers",
+    "Cluster": "clusters",
+    "ScheduledBackup": "scheduledbackups",
+    "ObjectStore": "objectstores",
     "ScaledObject": "scaledobjects",
     "TriggerAuthentication": "triggerauthentications",
     "ServiceMonitor": "servicemonitors",
@@ -48,7 +51,7 @@ def definition(kind: str) -> dict[str, Any]:
 
 @pytest.fixture
 def operators(kubectl: Kubectl) -> None:
-    """The kinds that Strimzi, KEDA and the Prometheus operator bring."""
+    """The kinds that Strimzi, CloudNativePG, KEDA and the Prometheus operator bring."""
     install_operators(kubectl)
 
 
@@ -113,7 +116,8 @@ def test_without_operators_kubectl_says_what_is_missing_and_takes_the_rest(clust
     done = kubectl("apply", "-f", "production/infrastructure/", check=False)
     assert done.returncode == 1
     assert 'no matches for kind "Kafka" in version "kafka.strimzi.io/v1"' in done.stderr
-    assert "create StatefulSet postgres" in cluster.changes
+    assert 'no matches for kind "Cluster" in version "postgresql.cnpg.io/v1"' in done.stderr
+    assert "create StatefulSet objects" in cluster.changes
 
 
 def test_a_job_by_hand_may_be_made_again_and_again(cluster: Cluster, kubectl: Kubectl) -> None:
