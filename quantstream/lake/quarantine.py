@@ -84,6 +84,21 @@ class Quarantine:
         """Return each expectation's newest change of one partition."""
         return {key[3]: one for key, one in self._newest.items() if key[:3] == (table, symbol, day)}
 
+    def is_news(self, table: str, symbol: str, day: date, expectation: str, reason: str) -> bool:
+        """Tell whether a finding is to be held: it is not yet, and nobody released the partition knowing of just this."""
+        newest = self._newest.get((table, symbol, day, expectation))
+        if newest is None or newest.is_held:
+            return newest is None
+        return newest.by == GATE or self._last_reason(newest) != reason
+
+    def _last_reason(self, released: Change) -> str:
+        """Return what a partition was held for before it was released."""
+        key = released.table, released.symbol, released.day, released.expectation
+        held = [
+            one.reason for one in self.changes if one.is_held and key == (one.table, *one.partition, one.expectation)
+        ]
+        return held[-1] if held else ""
+
     def held(self, table: str | None = None, symbol: str | None = None) -> list[Change]:
         """Return what holds partitions now, by table, symbol and day."""
         found = (self._newest[key] for key in sorted(self._newest))
