@@ -5,6 +5,7 @@ Every version is registered with its evidence, promoted or not; only the alias `
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -16,12 +17,12 @@ import pandas as pd
 
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
-from ml.data.quality import usable_symbols
 from ml.data.universe import survivorship, while_listed
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import promotion
+from ml.validation.pipeline import before_training
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
 from quantstream.core.time import SCORED
@@ -72,14 +73,15 @@ class Task:
 
 
 def train(kind: str, settings: Settings, options: Options = Options()) -> TrainResult:
-    """Train, judge and register one model on the lake's candles and promote it if it earned it.
+    """Train, judge and register one model on the lake's candles, days in quarantine left out; promote it if it earned it.
 
     Raises: Misconfigured for an unknown kind, DataRejected for too little data, Unavailable when the registry or the lake
     does not answer.
     """
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
-    symbols = usable_symbols(settings)
+    before_training(settings)
+    symbols = settings.symbols
     version = lake.version("candles")
     listings = history(lake)
     frames = while_listed(candles_by_symbol(lake, symbols, version), listings)
@@ -96,7 +98,7 @@ def train(kind: str, settings: Settings, options: Options = Options()) -> TrainR
     reasons = [*decision.reasons, *note, universe]
     shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": ",".join(data.symbols)}
-    tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH}
+    tags = {"lake_version": str(version), "feature_hash": features.FEATURE_HASH, "held_days": _held_days(lake)}
     metrics = {**judgement.metrics, "fit_seconds": seconds}
     evidence = {**shown, "champion": champion, "promoted": decision.promoted, "reasons": reasons}
     number = registry.register(model, metrics, evidence, params, tags, evaluation_report.page({kind: shown}))
@@ -198,6 +200,12 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
             f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
         )
     return stored.sample(MOST_TRADES, TRADES_SEED)
+
+
+def _held_days(lake: Lake) -> str:
+    """Return which days were left out, for whoever repeats the training: a digest of them all, and how many there are."""
+    held = sorted(f"{symbol} {day}" for symbol, day in lake.held("candles"))
+    return f"{len(held)} {hashlib.sha256(chr(10).join(held).encode()).hexdigest()[:12]}"
 
 
 def _params(kind: str, options: Options) -> dict[str, Any]:

@@ -153,6 +153,22 @@ SCHEMAS["instruments"] = pa.schema(
         (KNOWN_AT, TIME),
     ]
 )
+QUARANTINE = "quarantine"
+QUARANTINED = ("trades", "candles", "features", "scores")  # the tables whose partitions are validated and can be held
+SCHEMAS[QUARANTINE] = pa.schema(
+    [
+        *_KEY,
+        ("day", TIME),  # the beginning of the day whose partition is meant
+        ("table", pa.string()),
+        ("expectation", pa.string()),
+        ("change", pa.string()),  # held, released
+        ("reason", pa.string()),
+        ("changed_at", TIME),  # our clock
+        ("by", pa.string()),  # the gate, or who
+        ("run", pa.string()),
+        ("rows", pa.int64()),  # that broke it; 0 where it is about the whole day
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -161,14 +177,15 @@ TIME_COLUMN = {
     "proofs": "verified_at",
     "accounts": "day",
     "instruments": "changed_at",
+    QUARANTINE: "changed_at",
 }
 PARTITIONS = ["symbol", "date"]
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold the same
 
 
 def partitions_of(name: str) -> list[str]:
-    """Return what a table is partitioned by: of `instruments` a look may hold thousands of symbols, a row each."""
-    return ["date"] if name == "instruments" else PARTITIONS
+    """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
+    return ["date"] if name in ("instruments", QUARANTINE) else PARTITIONS
 
 
 def candle_rows(

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.dataset import Dataset, FileSystemDataset, Fragment
 
+from quantstream.lake.quarantine import Partition
 from quantstream.lake.store import FileFilter, Lake
 
 RECENT = 5.0  # seconds
@@ -31,10 +32,17 @@ class Snapshot(Lake):
     opened: Mapping[str, Any] = field(default_factory=dict)
     _listed: dict[str, _Files] = field(default_factory=dict)
     _readings: Counter[str] = field(default_factory=Counter)
+    _held: dict[tuple[str, datetime | None], frozenset[Partition]] = field(default_factory=dict)
 
     def table(self, name: str) -> Any:
         """Return a table as it was, or as it is if it was not opened then."""
         return self.opened[name] if name in self.opened else super().table(name)
+
+    def held(self, name: str, as_of: datetime | None = None) -> frozenset[Partition]:
+        """Return the partitions of a table that are in quarantine as it was when first asked; asked once for all symbols."""
+        if (name, as_of) not in self._held:
+            self._held[name, as_of] = super().held(name, as_of)
+        return self._held[name, as_of]
 
     def _data(self, name: str, table: Any, files: Sequence[FileFilter]) -> Dataset:
         self._readings[name] += 1

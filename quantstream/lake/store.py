@@ -29,6 +29,7 @@ from quantstream.core.errors import Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
 from quantstream.lake.candle_reads import float_frame, newest_revisions
 from quantstream.lake.known_at import Undated, known_rows, since_of
+from quantstream.lake.quarantine import Partition, quarantine_of, without
 from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
@@ -225,7 +226,7 @@ class Lake:
         as_of: datetime | None = None,
         undated: Undated = "refuse",
     ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
+        """Return the rows of some symbols with the time column in `[start, end)`, by symbol and time: all that are stored.
 
         With `as_of` only those of candles and scores that were known then (by our clock); `undated` says what of rows that do
         not tell. Raises: Unavailable when they cannot be read; DataRejected as `known_at.known_rows` does.
@@ -264,13 +265,16 @@ class Lake:
         version: int | None = None,
         as_of: datetime | None = None,
         undated: Undated = "refuse",
+        with_quarantined: bool = False,
     ) -> pa.Table:
         """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one.
 
-        With `as_of` the newest that was known then, as `read` says.
+        With `as_of` the newest that was known then, as `read` says. Days in quarantine (with `as_of`: then) are left out, unless
+        one asks for them.
         """
         rows = self.read("candles", symbols, start, end, version=version, as_of=as_of, undated=undated)
-        return newest_revisions(rows.filter(pc.field("interval") == interval))
+        rows = newest_revisions(rows.filter(pc.field("interval") == interval))
+        return rows if with_quarantined else without(rows, "candles", self.held("candles", as_of))
 
     def candle_frame(
         self,
@@ -281,9 +285,17 @@ class Lake:
         version: int | None = None,
         as_of: datetime | None = None,
         undated: Undated = "refuse",
+        with_quarantined: bool = False,
     ) -> pd.DataFrame:
         """Return `candles` as a frame of floats for features and charts: exactness ends here."""
-        return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated))
+        return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated, with_quarantined))
+
+    def held(self, name: str, as_of: datetime | None = None) -> frozenset[Partition]:
+        """Return the partitions of a table that are in quarantine, or were then.
+
+        Raises: Unavailable.
+        """
+        return quarantine_of(self, as_of).partitions(name)
 
 
 def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_create: bool = False) -> FileSystem:

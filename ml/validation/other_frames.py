@@ -1,0 +1,65 @@
+"""Stored trades and scores, and the features of candles, as frames that are validated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ml.validation.candle_frames import Frames, days_of
+from ml.validation.decimals import plain, units
+from quantstream import features
+from quantstream.core.time import DAY
+
+NO_DAYS = pd.DataFrame({"day": []})
+
+
+def trade_frames(stored: pa.Table, skips: bool = False) -> Frames:
+    """Return the frames of one symbol's stored trades; `skips`: of futures the aggregates' own ids are without gaps."""
+    rows = stored.sort_by([("id", "ascending")])
+    at = rows["traded_at"].cast(pa.int64()).to_numpy()
+    frame = pd.DataFrame({name: plain(rows[name]) for name in rows.column_names if name not in ("date", "received_at")})
+    frame["traded_at"], frame["day"], frame["by_id"] = at, pd.Categorical(days_of(at)), skips
+    frame["received_at"] = (
+        rows["received_at"].cast(pa.int64()).to_pandas() if "received_at" in rows.column_names else np.nan
+    )
+    frame["close_units"] = units(rows["price"])
+    return Frames(frame, NO_DAYS)
+
+
+def score_frames(stored: pa.Table) -> Frames:
+    """Return the frames of one symbol's stored scores."""
+    rows = stored.sort_by([("opened_at", "ascending"), ("revision", "ascending")])
+    at = rows["opened_at"].cast(pa.int64()).to_numpy()
+    frame = rows.drop_columns(["date"] if "date" in rows.column_names else []).to_pandas()
+    frame["opened_at"], frame["day"] = at, days_of(at)
+    return Frames(frame, NO_DAYS)
+
+
+def feature_frames(candles: pd.DataFrame) -> Frames:
+    """Return the frames of the features of one symbol's candles (columns as `Lake.candle_frame`)."""
+    found = features.compute(candles)
+    at = features.opened_at_us(candles)
+    rows = found.reset_index(drop=True).assign(opened_at=at, day=days_of(at))
+    is_warm = at >= at[0] + features.WARMUP * features.STEP_US if len(at) else np.zeros(0, np.bool_)
+    by_day = rows.groupby("day", sort=True)
+    low, high = by_day[list(features.NAMES)].min(), by_day[list(features.NAMES)].max()
+    whole = by_day.size() >= DAY // features.STEP_US
+    constant = [
+        _constant(name_low, name_high)
+        for (_, name_low), (_, name_high) in zip(low.iterrows(), high.iterrows(), strict=True)
+    ]
+    unknown = rows[list(features.NAMES)].isna().any(axis=1) & is_warm
+    days = pd.DataFrame(
+        {
+            "day": low.index.astype(str),
+            "constant": np.where(whole, constant, "none"),
+            "unknown_share": unknown.groupby(rows["day"]).mean().to_numpy(),
+        }
+    )
+    return Frames(rows, days)
+
+
+def _constant(low: pd.Series, high: pd.Series) -> str:
+    names = [str(name) for name in low.index[(low == high).to_numpy()]]
+    return ", ".join(names) or "none"
