@@ -8,32 +8,29 @@ writer that was paused while another went on is refused, whatever it holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
-from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSystem, PyFileSystem
 
-from quantstream.core.errors import Fenced, Unavailable
+from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
-from quantstream.lake.candle_reads import float_frame, newest_revisions
-from quantstream.lake.known_at import Undated, known_rows, since_of
-from quantstream.lake.quarantine import Partition, quarantine_of, without
+from quantstream.lake.quarantine import Partition, quarantine_of
+from quantstream.lake.reads import Reads
 from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
-FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
 log = logging.getLogger(__name__)
 
 
@@ -45,7 +42,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Lake:
+class Lake(Reads):
     """The tables under one folder or `s3://` address. Who only reads them (`may_create` is false) needs no right to write."""
 
     url: str
@@ -142,10 +139,8 @@ class Lake:
 
         Raises: Unavailable.
         """
-        try:
+        with self._reading(name):
             return stored_states.kept(self._files(name), application, reached)
-        except (OSError, DeltaError) as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
     def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes | None]:
         """Return what each application kept beside the progress that a table says it reached; of `table` if that is open.
@@ -153,24 +148,36 @@ class Lake:
         None for one that went on meanwhile: its state is gone. Raises: Unavailable.
         """
         table, found = table or self.table(name), dict[str, bytes | None]()
-        try:
+        with self._reading(name):
             applications = stored_states.applications(self._files(name))
-        except (OSError, DeltaError) as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         for application in applications:
             reached = self.progress(name, application, table)
             if reached is not None:
                 found[application] = self.state(name, application, reached)
         return found
 
-    def _data(self, name: str, table: DeltaTable, files: Sequence[FileFilter]) -> Dataset:
-        """Return the files of a table that pass all filters."""
-        return table.to_pyarrow_dataset(file_pruning_predicate=list(files) or None)
+    def table_at(self, name: str, version: int | None) -> DeltaTable:
+        """Open a table at a version, None for the newest.
 
-    def _table_at(self, name: str, version: int) -> DeltaTable:
+        Raises: Unavailable; DataRejected when there is no such version.
+        """
+        if version is None:
+            return self.table(name)
         table = Lake.table(self, name)
-        table.load_as_version(version)
-        return table
+        newest = int(table.version())
+        if not 0 <= version <= newest:
+            raise DataRejected(f"the lake table {name} at {self.url} has no version {version}: its newest is {newest}")
+        try:
+            return DeltaTable(table.table_uri, version=version, storage_options=_dict(self.storage_options))
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be opened at {version}: {error}") from error
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UNREADABLE as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
     def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
         for application, step in steps.items():
@@ -215,81 +222,6 @@ class Lake:
         """Return the table's version number, for training runs to name."""
         return int(self.table(name).version())
 
-    def read(
-        self,
-        name: str,
-        symbols: Iterable[str] | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        columns: Sequence[str] | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-    ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, by symbol and time: all that are stored.
-
-        With `as_of` only those of candles and scores that were known then (by our clock); `undated` says what of rows that do
-        not tell. Raises: Unavailable when they cannot be read; DataRejected as `known_at.known_rows` does.
-        """
-        table = self.table(name) if version is None else self._table_at(name, version)
-        at = TIME_COLUMN[name]
-        keep: Any = pc.scalar(True)
-        files: list[FileFilter] = []  # of thousands of symbols, only those asked for are looked at
-        if symbols is not None:
-            names = list(symbols)
-            if "symbol" in partitions_of(name):
-                files.append(("symbol", "in", names))
-            keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
-        if start is not None:
-            files.append(("date", ">=", start.date()))
-            keep = keep & (pc.field(at) >= pa.scalar(start, TIME))
-        if end is not None:
-            files.append(("date", "<=", end.date()))
-            keep = keep & (pc.field(at) < pa.scalar(end, TIME))
-        try:
-            data = self._data(name, table, files)
-            rows = data.to_table(filter=keep, columns=list(columns) if columns else None)
-        except UNREADABLE as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
-        if as_of is not None:
-            rows = known_rows(rows, since_of(table), as_of, undated)
-        order = [key for key in ("symbol", at) if key in rows.column_names]
-        return rows.sort_by([(key, "ascending") for key in order]) if order else rows
-
-    def candles(
-        self,
-        symbols: Iterable[str] | None = None,
-        interval: str = "5m",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-        with_quarantined: bool = False,
-    ) -> pa.Table:
-        """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one.
-
-        With `as_of` the newest that was known then, as `read` says. Days in quarantine (with `as_of`: then) are left out, unless
-        one asks for them.
-        """
-        rows = self.read("candles", symbols, start, end, version=version, as_of=as_of, undated=undated)
-        rows = newest_revisions(rows.filter(pc.field("interval") == interval))
-        return rows if with_quarantined else without(rows, "candles", self.held("candles", as_of))
-
-    def candle_frame(
-        self,
-        symbols: Iterable[str] | None = None,
-        interval: str = "5m",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-        with_quarantined: bool = False,
-    ) -> pd.DataFrame:
-        """Return `candles` as a frame of floats for features and charts: exactness ends here."""
-        return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated, with_quarantined))
-
     def held(self, name: str, as_of: datetime | None = None) -> frozenset[Partition]:
         """Return the partitions of a table that are in quarantine, or were then.
 
@@ -331,8 +263,11 @@ def micros(at: datetime) -> int:
 
 def _with_date(name: str, rows: pa.Table) -> pa.Table:
     at = rows[TIME_COLUMN[name]].cast(TIME)
-    rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-    rows = rows.append_column("date", at.cast(pa.timestamp("us")).cast(pa.date32()))
+    rows = rows.drop_columns([column for column in ("date", "month") if column in rows.column_names])
+    at = at.cast(pa.timestamp("us"))
+    rows = rows.append_column("date", at.cast(pa.date32()))
+    if "month" in SCHEMAS[name].names:
+        rows = rows.append_column("month", pc.strftime(at, "%Y-%m"))
     return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
 
 
