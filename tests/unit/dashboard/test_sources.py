@@ -95,10 +95,12 @@ def test_a_failing_turn_becomes_a_sentence_and_the_thread_goes_on(error: Excepti
             raise error
 
     source = Failing("failing", every=0.0)
+    source.trouble = "connecting"
+    assert source.word == "asking"  # nobody was asked yet, so nobody is silent
     source.start()
     assert source.twice.wait(10)
     source.close()
-    assert source.trouble == sentence
+    assert (source.trouble, source.word) == (sentence, "not answering")
 
 
 def test_the_symbols_set_come_first_then_those_the_topics_hold(tmp_path, candle) -> None:
