@@ -38,10 +38,13 @@ def score_frames(stored: pa.Table) -> Frames:
 
 def feature_frames(candles: pd.DataFrame) -> Frames:
     """Return the frames of the features of one symbol's candles (columns as `Lake.candle_frame`)."""
+    if not len(candles):
+        empty = pd.DataFrame({name: np.zeros(0) for name in ("opened_at", *features.NAMES)}).assign(day=[])
+        return Frames(empty, NO_DAYS.assign(constant=[], unknown_share=[]))
     found = features.compute(candles)
     at = features.opened_at_us(candles)
     rows = found.reset_index(drop=True).assign(opened_at=at, day=days_of(at))
-    is_warm = at >= at[0] + features.WARMUP * features.STEP_US if len(at) else np.zeros(0, np.bool_)
+    is_warm = at >= at[0] + features.WARMUP * features.STEP_US
     by_day = rows.groupby("day", sort=True)
     low, high = by_day[list(features.NAMES)].min(), by_day[list(features.NAMES)].max()
     whole = by_day.size() >= DAY // features.STEP_US

@@ -44,7 +44,7 @@ def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[
     for table in tables:
         start = _midnight(utc(gate.now) - RECENT) if table in ("trades", "scores") else None
         for symbol in symbols:
-            if table == "features" or gate.lake.has(table):
+            if gate.lake.has("candles" if table == "features" else table):
                 reports.append(gate.check(table, symbol, start))
     pages.write_index(gate.state)
     return reports
