@@ -84,7 +84,8 @@ def candles_validate() -> None:
 
         context = get_current_context()
         context["batch_title"] = title(batch)
-        gate, held = gate_of(load_settings(), context["run_id"]), []
+        gate = gate_of(load_settings(), context["run_id"])
+        held: list[str] = []
 
         def one(symbol: str) -> str | None:
             reports = validate(gate, [symbol], context["params"]["tables"])

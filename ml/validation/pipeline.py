@@ -55,9 +55,10 @@ def before_training(settings: Settings) -> None:
 
     Raises: Misconfigured, Unavailable.
     """
-    take_over(Lake(settings.lake_url), settings.state, datetime.now(UTC))
+    lake = Lake(settings.lake_url)
+    take_over(lake, settings.state, datetime.now(UTC))
     stale = [symbol for symbol in settings.symbols if not _is_fresh(settings, symbol)]
-    if stale:
+    if stale and lake.has("candles"):
         validate(gate_of(settings, run="before training"), stale, ["candles"])
 
 

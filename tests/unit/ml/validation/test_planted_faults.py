@@ -24,26 +24,26 @@ from tests.unit.ml.validation.markets import BAD, DAYS, FIRST, NOW, ROWS, SYMBOL
 FAULTY = SYMBOLS[1]
 PRICES = ["open", "high", "low", "close"]
 PLACE = 100  # of a faulty candle in its day
-Plant = Callable[[pd.DataFrame, int], pd.DataFrame]  # a fault into the day that begins at a row
+Plant = Callable[[Any, int], Any]  # a fault into the day that begins at a row
 
 
-def swapped(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def swapped(frame: Any, begin: int) -> Any:
     row = begin + PLACE
     frame.loc[row, ["high", "low"]] = frame.loc[row, ["low", "high"]].to_numpy()
     return frame
 
 
-def repeated(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def repeated(frame: Any, begin: int) -> Any:
     return pd.concat([frame, frame.loc[[begin + PLACE]]])
 
 
-def copied(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def copied(frame: Any, begin: int) -> Any:
     row, names = begin + PLACE, [*PRICES, "volume", "quote_volume", "taker_buy_volume"]
     frame.loc[row, names] = frame.loc[row - 1, names]
     return frame
 
 
-def of_another_zone(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def of_another_zone(frame: Any, begin: int) -> Any:
     """The day as a clock that is three hours ahead would have it."""
     names, end = [*PRICES, "volume", "quote_volume", "taker_buy_volume"], begin + ROWS
     frame.loc[begin : end - 1, names] = frame.loc[begin - 36 : end - 37, names].to_numpy()
@@ -53,7 +53,7 @@ def of_another_zone(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
 def times_ten(first: int, after: int) -> Plant:
     """All prices, and what was paid, in the wrong unit: consistent in itself."""
 
-    def plant(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+    def plant(frame: Any, begin: int) -> Any:
         for row in range(begin + first, begin + after):
             for name in (*PRICES, "quote_volume"):
                 frame.at[row, name] *= 10
@@ -62,7 +62,7 @@ def times_ten(first: int, after: int) -> Plant:
     return plant
 
 
-def stuck(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def stuck(frame: Any, begin: int) -> Any:
     """The feed repeats its last price and volume for an hour."""
     for row in range(begin + PLACE, begin + PLACE + 12):
         frame.loc[row, PRICES] = frame.at[begin + PLACE - 1, "close"]
@@ -71,7 +71,7 @@ def stuck(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
     return frame
 
 
-def silent(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def silent(frame: Any, begin: int) -> Any:
     row, after, ids = begin + PLACE, begin + PLACE + 12, ["first_trade_id", "last_trade_id"]
     for one in range(row, after):
         frame.loc[one, PRICES] = frame.at[row - 1, "close"]
@@ -88,7 +88,7 @@ def without_rows(first: int, after: int) -> Plant:
 def put(column: str, value: Any) -> Plant:
     """Return a fault that puts a value, or what a function makes of the one there, into one row."""
 
-    def plant(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+    def plant(frame: Any, begin: int) -> Any:
         row = begin + PLACE
         frame.at[row, column] = value(frame.at[row, column]) if callable(value) else value
         return frame
@@ -96,7 +96,7 @@ def put(column: str, value: Any) -> Plant:
     return plant
 
 
-def ids_with_a_gap(frame: pd.DataFrame, begin: int) -> pd.DataFrame:
+def ids_with_a_gap(frame: Any, begin: int) -> Any:
     frame.at[begin + PLACE, "first_trade_id"] += 3
     frame.at[begin + PLACE, "trade_count"] -= 3
     return frame
@@ -146,7 +146,7 @@ class Seen:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     folder, days = tmp_path_factory.mktemp("market"), 2 * len(FAULTS) + 2
 
-    def all_of_them(frame: pd.DataFrame) -> pd.DataFrame:
+    def all_of_them(frame: Any) -> Any:
         for fault, (plant, _) in FAULTS.items():
             frame = plant(frame, (DAY_OF[fault] - FIRST.date()).days * ROWS)
         return frame
