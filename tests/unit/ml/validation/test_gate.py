@@ -14,7 +14,9 @@ from ml.data import dataset
 from ml.training.train import candles_by_symbol
 from ml.validation import engine
 from ml.validation.cli import commands, hold, let_out
+from ml.validation.custom import CUSTOM
 from ml.validation.engine import suite_of
+from ml.validation.gate import TABLES
 from ml.validation.outages import Outage, declared
 from ml.validation.takeover import TAKEN_OVER, take_over
 from quantstream.core.errors import Misconfigured
@@ -182,3 +184,11 @@ def test_a_broken_suite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(engine, "SUITES", tmp_path)
     with pytest.raises(Misconfigured, match=r"the expectations in .*candles.json cannot be read"):
         suite_of("candles")
+
+
+def test_every_custom_expectation_is_used_by_a_suite_and_explained() -> None:
+    used = {one["type"] for table in TABLES for one in suite_of(table)["expectations"]}
+    text = (engine.SUITES / "README.md").read_text()
+    names = {one.name for one in CUSTOM}
+    assert names - used == set()
+    assert {name for name in names if f"| `{name}` |" not in text} == set()
