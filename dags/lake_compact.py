@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments"]
+TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"]
 
 log = logging.getLogger(__name__)
 DOC = """

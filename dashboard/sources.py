@@ -69,7 +69,7 @@ class History:
             )
         start = utc(until) - HISTORY if until else None
         try:
-            frame = self.lake.candle_frame([symbol], interval, start)
+            frame = self.lake.candle_frame([symbol], interval, start, with_quarantined=True)
         except OSError as error:
             raise Unavailable(f"the lake at {self.lake.url} cannot be read now: {error}") from error
         if len(frame) and start is None:

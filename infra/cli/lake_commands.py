@@ -1,4 +1,4 @@
-"""`quantstream lake …`: what is done to the lake as a whole."""
+"""`quantstream lake …`: what is done to the lake as a whole; and `quantstream quarantine …`: which days of it are left out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.proof_commands import stack_settings
+from ml.validation.cli import commands as quarantine_commands
 
 lake = typer.Typer(help="The lake: its tables and their columns.", no_args_is_help=True)
 
@@ -16,6 +17,7 @@ lake = typer.Typer(help="The lake: its tables and their columns.", no_args_is_he
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(lake, name="lake")
+    app.add_typer(quarantine_commands(stack_settings), name="quarantine")
 
 
 @lake.callback()

@@ -138,6 +138,7 @@ class Gate:
             table=table,
             symbol=symbol,
             outcome="held" if new else "short" if is_short else "passed",
+            is_enough=not is_short,
             rows=len(rows),
             usable_rows=usable,
             days=rows["day"].nunique(),
