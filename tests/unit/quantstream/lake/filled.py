@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
 
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import DAY, MINUTE, SECOND
 from quantstream.lake.quarantine import HELD, Change, note
-from quantstream.lake.schemas import TIME, candle_rows
+from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, candle_rows
 from quantstream.lake.store import Lake, utc
 
 T0 = 1_763_820_000 * SECOND  # 2025-11-22 14:00
@@ -21,8 +22,12 @@ HELD_DAY = date(2025, 11, 25)
 
 
 def filled(folder: Path) -> Lake:
-    """Make it."""
-    lake = Lake(str(folder))
+    """Make it in a folder."""
+    return fill(Lake(str(folder)))
+
+
+def fill(lake: Lake) -> Lake:
+    """Fill a lake that is empty, and return it."""
     for day in (*range(1, DAYS), 0):  # the first one comes last
         at = T0 + day * DAY
         candles = [candle(symbol, at + turn * 5 * MINUTE, day) for symbol in SYMBOLS for turn in (1, 0)]
@@ -35,6 +40,15 @@ def filled(folder: Path) -> Lake:
         lake, [Change("ETHUSDT", HELD_DAY, "candles", "a hole", HELD, "try", datetime(2025, 12, 9, tzinfo=UTC), "gate")]
     )
     return lake
+
+
+def put_by_day(lake: Lake, old: Lake) -> None:
+    """Put the candles of a lake into another one that is by day, as versions before this one made it."""
+    names = [name for name in SCHEMAS["candles"].names if name != "month"]
+    rows, url = lake.read("candles").select(names), f"{old.url}/candles"
+    options = dict(old.storage_options or {})
+    DeltaTable.create(url, schema=rows.schema, partition_by=PARTITIONS, storage_options=options)
+    write_deltalake(url, rows, mode="append", storage_options=options)
 
 
 def candle(symbol: str, at: int, day: int, revision: int = 0, interval: str = "5m") -> Candle:

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
 
 from quantstream.core.errors import DataRejected, Unavailable
 from quantstream.lake import reads
 from quantstream.lake.reads import Asked
-from quantstream.lake.schemas import PARTITIONS, SCHEMAS
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, micros
 from quantstream.lake.upkeep.compaction import compact
-from tests.unit.quantstream.lake.filled import DAYS, SYMBOLS, day_after, filled
+from tests.unit.quantstream.lake.filled import DAYS, SYMBOLS, day_after, filled, put_by_day
 
 RANGES = [
     Asked(None, interval="5m"),
@@ -83,11 +81,8 @@ def test_all_revisions_come_where_no_interval_is_named(lake: Lake) -> None:
 
 
 def test_a_table_by_day_of_an_older_version_reads_the_same(lake: Lake, tmp_path: Path) -> None:
-    names = [name for name in SCHEMAS["candles"].names if name != "month"]
-    rows = lake.read("candles").select(names)
-    DeltaTable.create(f"{tmp_path}/candles", schema=rows.schema, partition_by=PARTITIONS)
-    write_deltalake(f"{tmp_path}/candles", rows, mode="append")
     old = Lake(str(tmp_path))
+    put_by_day(lake, old)
     for asked in RANGES:
         assert plain(whole(old, asked)) == plain(whole(lake, asked, with_quarantined=True))
         assert plain(old.batches("candles", asked).read_all()) == plain(whole(old, asked))
