@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
@@ -58,17 +60,28 @@ def write(rows: pa.RecordBatchReader, output: Path | None, kind: str) -> int:
     Raises: Unavailable when the file cannot be written; what reading the rows does.
     """
     if output is None:
-        return _print_table(rows) if kind == "table" else _WRITERS[kind](rows, sys.stdout.buffer)
+        with _until_nobody_reads():
+            count = _print_table(rows) if kind == "table" else _WRITERS[kind](rows, sys.stdout.buffer)
+            sys.stdout.flush()
+            return count
+        return 0
     with _writing(output), replacing(output) as draft, draft.open("wb") as file:
         return _WRITERS[kind](rows, file)
+
+
+@contextmanager
+def _until_nobody_reads() -> Iterator[None]:
+    """End quietly when whoever reads what is printed has seen enough, `head` for one."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise Unavailable(f"{output} was not written: {error}") from error
 
@@ -84,15 +97,28 @@ def _write_parquet(rows: pa.RecordBatchReader, out: IO[bytes]) -> int:
 
 def _write_csv(rows: pa.RecordBatchReader, out: IO[bytes]) -> int:
     count = 0
-    options = csv.WriteOptions(include_header=False, quoting_style="needed")
     header = io.StringIO()
     writer(header, lineterminator="\n").writerow(rows.schema.names)
     out.write(header.getvalue().encode())
     for batch in rows:
         columns = [_flat(column) for column in batch.columns]
-        csv.write_csv(pa.RecordBatch.from_arrays(columns, names=batch.schema.names), out, options)
+        out.write(_lines(pa.RecordBatch.from_arrays(columns, names=batch.schema.names)))
         count += batch.num_rows
     return count
+
+
+def _lines(batch: pa.RecordBatch) -> bytes:
+    """Return rows as lines, with quotes only where a text needs them: Arrow's own "needed" puts them around all texts."""
+    try:
+        return _quoted(batch, "none")
+    except pa.ArrowInvalid:
+        return _quoted(batch, "needed")
+
+
+def _quoted(batch: pa.RecordBatch, style: str) -> bytes:
+    found = pa.BufferOutputStream()
+    csv.write_csv(batch, found, csv.WriteOptions(include_header=False, quoting_style=style))
+    return bytes(found.getvalue())
 
 
 def _write_json(rows: pa.RecordBatchReader, out: IO[bytes]) -> int:
@@ -122,13 +148,15 @@ def _plain_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _flat(column: pa.Array) -> pa.Array:
-    """Return a column as a CSV can hold it: what is nested as JSON."""
+    """Return a column as a CSV can hold it: decimals with all their digits and no exponent, what is nested as JSON."""
+    if pa.types.is_decimal(column.type):
+        texts = column.cast(pa.string())
+        odd = pc.match_substring(texts, "E").fill_null(False)
+        plain = [f"{value:f}" for value in column.filter(odd).to_pylist()]
+        return pc.replace_with_mask(texts, odd, pa.array(plain, pa.string()))
     if not pa.types.is_nested(column.type):
         return column
-    texts = [
-        None if one is None else json.dumps(one, ensure_ascii=False, default=_spelled) for one in column.to_pylist()
-    ]
-    return pa.array(texts, pa.string())
+    return pa.array([None if one is None else _text(one) for one in column.to_pylist()], pa.string())
 
 
 def _print_table(rows: pa.RecordBatchReader) -> int:

@@ -18,7 +18,7 @@ from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.lake.known_at import since_of
 from quantstream.lake.schemas import KNOWN_AT, QUARANTINED, SCHEMAS
 from quantstream.lake.store import Lake
-from quantstream.lake.table_files import TableFiles
+from quantstream.lake.table_facts import TableFiles
 
 ALL = "_all"  # how the names end of tables with every row that is stored
 AT_ONCE = 32_768  # rows
@@ -134,5 +134,5 @@ def _asking(there: list[str]) -> Iterator[None]:
 
 def _sentence(error: Exception) -> str:
     """Return what DuckDB says, in one line, without the query drawn below it."""
-    said = str(error).split("\n\nLINE ")[0].split("\nLINE ")[0]
-    return " ".join(said.split())[:SENTENCE].rstrip(".")
+    said = str(error).split("\n\nLINE ")[0].split("\nLINE ")[0].split("\nDid you mean")[0]
+    return " ".join(said.split())[:SENTENCE].rstrip(".!")

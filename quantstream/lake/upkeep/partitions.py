@@ -30,7 +30,7 @@ from quantstream.lake import table_facts
 from quantstream.lake.reads import READ_AHEAD, Asked, month_bounds, ordered, parts
 from quantstream.lake.schemas import partitions_of
 from quantstream.lake.store import UNREADABLE, Lake, files_at
-from quantstream.lake.table_files import TableFiles
+from quantstream.lake.table_facts import TableFiles
 
 COUNTER = "migration"  # application id whose version counts the migrations of a table
 APPEND_ONLY = {"delta.appendOnly": "true"}

@@ -41,8 +41,11 @@ def test_csv_and_json_spell_decimals_out(lake: Lake, tmp_path: Path) -> None:
         export(lake, Export("candles", RANGE, tmp_path / f"x.{kind}"))
     with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["close"] for row in rows] == [str(value) for value in expected["close"].to_pylist()]
+    for name in ("close", "volume", "quote_volume", "taker_buy_volume"):
+        assert [row[name] for row in rows] == [f"{value:f}" for value in expected[name].to_pylist()]
+    assert rows[0]["volume"] == "0.00000001"
     assert [row["symbol"] for row in rows] == expected["symbol"].to_pylist()
+    assert '"' not in (tmp_path / "x.csv").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in (tmp_path / "x.json").read_text(encoding="utf-8").splitlines()]
     assert [line["close"] for line in lines] == [row["close"] for row in rows]
     assert lines[0]["opened_at"] == "2025-11-23T14:00:00Z"
@@ -132,6 +135,16 @@ def test_a_table_on_the_terminal_is_aligned(capsys: pytest.CaptureFixture[str]) 
     )
     assert write(rows.to_reader(), None, format_of(None, None)) == 2
     assert capsys.readouterr().out == "symbol    price  n\nBTCUSDT    1.50  1\nX        -20.25\n"
+
+
+def test_texts_that_need_quotes_have_them_and_what_is_absent_is_empty(tmp_path: Path) -> None:
+    texts = ["a,b", 'say "so"', "two\nlines", None, "plain"]
+    exact = pa.array(["0", "1E-8", "-0.00000001", None, "12345678901234567890.12345678"]).cast(pa.decimal128(38, 8))
+    write(pa.table({"text": texts, "exact": exact}).to_reader(), tmp_path / "x.csv", "csv")
+    with (tmp_path / "x.csv").open(newline="", encoding="utf-8") as file:
+        found = list(csv.reader(file))[1:]
+    plain = ["0.00000000", "0.00000001", "-0.00000001", "", "12345678901234567890.12345678"]
+    assert found == [[text or "", number] for text, number in zip(texts, plain, strict=True)]
 
 
 def test_names_that_two_columns_share_are_told_apart_in_json(tmp_path: Path) -> None:
