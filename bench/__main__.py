@@ -21,6 +21,7 @@ BENCHES = (
     "sink",
     "detect",
     "backfill",
+    "lake",
     "score",
     "latency",
     "symbols",

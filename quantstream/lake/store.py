@@ -28,7 +28,7 @@ from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
 from quantstream.lake.quarantine import Partition, quarantine_of
 from quantstream.lake.reads import Reads
-from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
+from quantstream.lake.schemas import DERIVED, SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 log = logging.getLogger(__name__)
@@ -263,7 +263,7 @@ def micros(at: datetime) -> int:
 
 def _with_date(name: str, rows: pa.Table) -> pa.Table:
     at = rows[TIME_COLUMN[name]].cast(TIME)
-    rows = rows.drop_columns([column for column in ("date", "month") if column in rows.column_names])
+    rows = rows.drop_columns([column for column in DERIVED if column in rows.column_names])
     at = at.cast(pa.timestamp("us"))
     rows = rows.append_column("date", at.cast(pa.date32()))
     if "month" in SCHEMAS[name].names:

@@ -159,6 +159,7 @@ def test_every_closed_window_of_the_history_comes_once_and_exact(bench: Bench) -
     assert row == {
         "symbol": "BTCUSDT",
         "date": first.date(),
+        "month": f"{first:%Y-%m}",
         "interval": "5m",
         "opened_at": first,
         "open": Decimal(price),

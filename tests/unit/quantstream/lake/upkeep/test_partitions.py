@@ -73,7 +73,9 @@ def test_every_row_progress_and_state_is_there_after_a_migration_and_so_is_every
 ) -> None:
     lake = by_day(tmp_path)
     before, version, extent = rows_of(lake), lake.version("candles"), lake.extent("candles")
-    said = migrate(lake, T0 + 60 * DAY)
+    beats: list[int] = []
+    said = migrate(lake, T0 + 60 * DAY, lambda: beats.append(1))
+    assert len(beats) == 2 * len(SYMBOLS), "whoever watches sees it at work, file after file"
     assert said == [
         "candles: month was added",
         f"candles: {before.num_rows} rows are now partitioned by symbol and month",
