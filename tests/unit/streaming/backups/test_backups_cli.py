@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.quantstream.lake.test_backups import commit
 
 from streaming.__main__ import main
 from tests.unit.quantstream.lake.test_store import Lake
+from tests.unit.quantstream.lake.upkeep.test_backups import commit
 
 
 @pytest.fixture
