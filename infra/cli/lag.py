@@ -67,7 +67,7 @@ def stored_lag(stack: Stack, kafka: Kafka) -> int:
     from quantstream.kafka import Reader
     from quantstream.lake.store import Lake
     from quantstream.messages.stages import SINK
-    from streaming.sink.stage import TABLES, application
+    from streaming.sink.stored_progress import TABLES, application
 
     lake, reader = Lake(stack.settings["QUANTSTREAM_LAKE"]), Reader(kafka)
     behind = 0

@@ -48,7 +48,7 @@ async def keep_lines(
     symbols, counts = list(ingest.feeds), LineMetrics.declared(ingest.metrics, ingest.shard)
     shares = [symbols[start : start + plan.streams] for start in range(0, len(symbols), plan.streams)]
     lines = [Line(number, share, ingest, connecting(share), plan, counts) for number, share in enumerate(shares)]
-    ingest.silence.lines = {symbol: line for line in lines for symbol in line.symbols}
+    ingest.silence.mute.lines = {symbol: line for line in lines for symbol in line.symbols}
     try:
         async with asyncio.TaskGroup() as group:
             ingest.spawn = ingest.silence.spawn = group.create_task

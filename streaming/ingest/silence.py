@@ -13,8 +13,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Coroutine, Mapping
 
 from quantstream.binance.exchange_clock import MarketClock
 from quantstream.binance.protocols import MarketHistory, UnknownSymbol
@@ -27,37 +26,18 @@ from quantstream.observability.metrics import Metrics
 from streaming.ingest.delisted import Delisted
 from streaming.ingest.forward import Forwarder
 from streaming.ingest.gap_fill import GapFill
+from streaming.ingest.mute_streams import MuteStreams
 from streaming.ingest.symbol_feed import SymbolFeed
 
 log = logging.getLogger(__name__)
 BEHIND = 2 * SECOND  # of the exchange: its answers may be so old
-GRACE, LEAST_GRACE = (
-    10.0,
-    0.5,
-)  # exchange seconds, and ours: what REST has already may still be on its way on the stream
 LOOK_EVERY = 2.0  # exchange seconds from look to look
 LOOKS = 0.1, 1.0  # of ours: as short and as long as that may be
 LONGEST_PAUSE = 5.0  # seconds
 PAUSES = 4  # times what an answer took, until the next question: an exchange that is slow is asked less
-SETTLING = 3.0  # seconds for a line to bring what it has
 AT_ONCE = 4  # symbols that are asked about one by one at a time
 FAILURES = 2  # in a row before the silence of REST is told
 UNPROVEN = 30 * SECOND  # of the exchange: from then on a symbol counts as unproven
-NAMED = 5  # symbols that an event names
-
-
-class Connected(Protocol):
-    """The line that brings some symbols."""
-
-    number: int
-
-    async def settled(self) -> bool:
-        """Tell whether all was taken in that the exchange had sent before this call. Raises: Unavailable."""
-        ...
-
-    def replace(self) -> None:
-        """Have the connection replaced soon, unless that was tried lately."""
-        ...
 
 
 class SilenceWatch:
@@ -78,9 +58,9 @@ class SilenceWatch:
         """`grid` (µs) is where windows end; `monotonic` our own clock, s."""
         self.states, self.history, self.forwarder, self.gap_fill = states, history, forwarder, gap_fill
         self.delisted, self.clock, self.grid, self.monotonic = delisted, clock, grid, monotonic
-        self.lines: dict[str, Connected] = {}  # by symbol
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.checks = metrics.counter("silence_checks_total", "silences asked about, by what came of it", "outcome")
+        self.mute = MuteStreams(states, forwarder, gap_fill, clock, self.checks, self._prove, monotonic)
         metrics.gauge("mute_streams", "streams that bring nothing though REST has trades").set_function(
             lambda: len([state for state in list(self.states.values()) if state.silence.mute_since])
         )
@@ -90,7 +70,6 @@ class SilenceWatch:
         metrics.gauge("unbegun_symbols", "symbols of which nothing says yet where their log begins").set_function(
             lambda: len([state for state in list(self.states.values()) if not state.is_begun and not state.set_aside])
         )
-        self._suspects: dict[str, SymbolFeed] = {}
         self._alone = asyncio.Semaphore(AT_ONCE)
         self._asked_alone: set[str] = set()
         self._next_ask = 0.0
@@ -108,15 +87,14 @@ class SilenceWatch:
     async def look(self) -> None:
         """Ask about those whose silence is due, and judge those that were found suspect a while ago."""
         now = self.clock.now()
-        self._note_recovered(now)
+        self.mute.note_recovered(now)
         due = [state for state in self.states.values() if self._is_due(state, now)]
         if due and self.monotonic() >= self._next_ask:
             asked = self.monotonic()
             await self._ask(due)
             pause = min(PAUSES * (self.monotonic() - asked), LONGEST_PAUSE)
             self._next_ask = self.monotonic() + max(self.history.seconds_a_look(len(due)), pause)
-        if self._suspects:
-            await self._judge()
+        await self.mute.judge()
 
     def _is_due(self, state: SymbolFeed, now: int) -> bool:
         if not state.is_up or state.set_aside or state.pending is not None or state.symbol in self._asked_alone:
@@ -167,8 +145,7 @@ class SilenceWatch:
         silence = state.silence
         if silence.foreseen is None:
             silence.foreseen = trade_id, aggregate_id, asked_at
-            silence.suspect_id, silence.suspected = trade_id - 1, (state.ids.last_id, self.monotonic())
-            self._suspects[state.symbol] = state
+            self.mute.suspect(state, trade_id - 1)
 
     def first_came(self, state: SymbolFeed, trade: Trade) -> None:
         """Let a log begin where REST said that it does, unless its first trade was on its way already when REST was asked.
@@ -202,15 +179,14 @@ class SilenceWatch:
                 self.spawn(self._fill(state, newest))
             return
         if silence.suspect_id == NO_TRADE_ID or silence.suspected[0] != state.ids.last_id:
-            silence.suspect_id, silence.suspected = newest, (state.ids.last_id, self.monotonic())
-            self._suspects[state.symbol] = state
+            self.mute.suspect(state, newest)
 
     def _prove(self, state: SymbolFeed, at: int) -> None:
         """Note that the log has all of a symbol before `at` (µs)."""
         silence = state.silence
-        silence.proven_at, silence.suspect_id = max(silence.proven_at, at), NO_TRADE_ID
+        silence.proven_at = max(silence.proven_at, at)
         state.is_whole = state.is_whole or not silence.mute_since
-        self._suspects.pop(state.symbol, None)
+        self.mute.clear(state)
         self.checks.labels("quiet").inc()
 
     async def _fill(self, state: SymbolFeed, newest: int) -> None:
@@ -261,61 +237,6 @@ class SilenceWatch:
         else:
             self._lacks(state, latest.last_trade_id)
 
-    async def _judge(self) -> None:
-        """Find the streams mute that did not bring in time what REST has."""
-        grace = max(LEAST_GRACE, GRACE / max(self.clock.speed, 1e-9))
-        overdue = [state for state in self._suspects.values() if self.monotonic() - state.silence.suspected[1] >= grace]
-        by_line: dict[int, tuple[Connected, list[SymbolFeed]]] = {}
-        for state in overdue:
-            line = self.lines[state.symbol]
-            by_line.setdefault(line.number, (line, []))[1].append(state)
-        for line, states in by_line.values():
-            try:
-                is_settled = await asyncio.wait_for(line.settled(), SETTLING)
-            except (Unavailable, TimeoutError):
-                continue  # the line itself is in trouble, and sees to it
-            if is_settled:
-                self._sentence(line, states)
-
-    def _sentence(self, line: Connected, states: Iterable[SymbolFeed]) -> None:
-        mute = []
-        for state in states:
-            silence = state.silence
-            suspect_id, silence.suspect_id = silence.suspect_id, NO_TRADE_ID
-            self._suspects.pop(state.symbol, None)
-            foreseen, silence.foreseen = silence.foreseen, None
-            if foreseen is not None and not state.has_history and state.is_up and state.pending is None:
-                state.begin(*foreseen)
-                self._prove(state, foreseen[2])
-                continue
-            is_same = state.ids.last_id == silence.suspected[0] and suspect_id > state.newest_single
-            if is_same and state.is_up and state.pending is None and state.is_whole:
-                silence.mute_since, silence.was_heard, state.is_whole = max(self.clock.now(), 1), False, False
-                mute.append(state)
-        if mute:
-            self.checks.labels("mute").inc(len(mute))
-            since = min(max(state.ids.last_at, state.silence.proven_at) for state in mute)
-            detail: dict[str, str | int | float] = {
-                "line": line.number,
-                "symbols": len(mute),
-                "proven_until": since,
-                "found_at": self.clock.now(),
-            }
-            text = f"the exchange's {_named(mute)} bring nothing though it has trades; REST fills in until they do"
-            self.forwarder.event(EventKind.STREAM_MUTE, text, mute[0].symbol if len(mute) == 1 else "", detail)
-            line.replace()
-
-    def _note_recovered(self, now: int) -> None:
-        back = [s for s in self.states.values() if s.silence.mute_since and (s.is_whole or s.silence.was_heard)]
-        if back:
-            longest = max(now - state.silence.mute_since for state in back) / SECOND
-            for state in back:
-                state.silence.mute_since, state.silence.was_heard = 0, False
-            text = f"the exchange's {_named(back)} bring trades again"
-            detail: dict[str, str | int | float] = {"symbols": len(back), "seconds": longest}
-            self.forwarder.event(EventKind.STREAM_RECOVERED, text, back[0].symbol if len(back) == 1 else "", detail)
-            self.gap_fill.wake.set()
-
     def _unanswered(self, reason: str) -> None:
         self.checks.labels("unanswered").inc()
         self._failures += 1
@@ -342,9 +263,3 @@ class SilenceWatch:
             if state.is_up and state.has_history and not state.set_aside
             if now - max(state.ids.last_at, state.silence.proven_at) > UNPROVEN + state.silence.patience()
         ]
-
-
-def _named(states: Collection[SymbolFeed]) -> str:
-    names = [state.symbol for state in states]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"streams of {', '.join(names[:NAMED])}{more}"

@@ -7,7 +7,6 @@ order go straight into the builder; the first that is not sends all of them thro
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +23,12 @@ from quantstream.core.time import interval_length
 from quantstream.core.trade_ids import Gap
 from quantstream.files import replacing
 from quantstream.lake.schemas import candle_rows
+from streaming.offline.counted_rows import Damaged, counted_rows
 from streaming.offline.external_sort import Sorter, row_of, rows_of, void_row
 from streaming.offline.merge_rows import Reconciler
 from streaming.offline.ordered_trades import Disorder, OrderedSymbol
 from streaming.offline.row_account import Account, clock
-from streaming.recordings.cells import CONTRACTS, counts_contracts
-from streaming.recordings.found import Block, Found, LeftOut, Part, Refused, Row
+from streaming.recordings.found import Block, Found, Row
 from streaming.recordings.readers import Given, read_found
 
 NOTED = 5  # files or windows of a kind that a note names
@@ -105,7 +104,7 @@ class _Run:
                 break
             except Disorder:
                 is_sorting = True
-            except _Damaged as damaged:
+            except Damaged as damaged:
                 self._set_aside(damaged.path, damaged.error)
         account.set_aside = [reason for file, reason in self.aside.items()]
         if not candles:
@@ -135,9 +134,9 @@ class _Run:
         return BadRecord(f"there are no trades to make candles of: {reason}")
 
     def _straight(self, files: Sequence[Path], account: Account) -> list[Candle]:
-        """Build from rows as they come. Raises: Disorder, _Damaged."""
+        """Build from rows as they come. Raises: Disorder, Damaged."""
         made = _Made(self.interval, self.lateness, account, is_sorted=False)
-        for _, found in _rows(files, self.given, account):
+        for _, found in counted_rows(files, self.given, account):
             if isinstance(found, Block):
                 account.placed += len(found.columns)
                 made.add(found.symbol, made.of(found.symbol).block(found.columns))
@@ -149,7 +148,7 @@ class _Run:
         return made.candles()
 
     def _sorted(self, files: Sequence[Path], account: Account) -> list[Candle]:
-        """Build from rows put in order. Raises: _Damaged."""
+        """Build from rows put in order. Raises: Damaged."""
         symbols: dict[str, int] = {}
         sources: dict[str, int] = {}
         with (
@@ -157,7 +156,7 @@ class _Run:
             tempfile.TemporaryFile(dir=self.folder, prefix=".sorted-") as kept,
         ):
             sorter = Sorter(heap)
-            for place, found in _rows(files, self.given, account):
+            for place, found in counted_rows(files, self.given, account):
                 source = sources.setdefault(place, len(sources))
                 if isinstance(found, Block):
                     symbol = symbols.setdefault(found.symbol, len(symbols))
@@ -180,13 +179,6 @@ class _Run:
             account.placed += int(np.count_nonzero(~rows["is_void"]))
             made.add(symbol, made.of(symbol).rows(rows))
         return made.candles()
-
-
-class _Damaged(Exception):
-    """A file turned out to be unreadable in the midst of it."""
-
-    def __init__(self, path: Path, error: BadRecord | Misconfigured) -> None:
-        self.path, self.error = path, error
 
 
 class _Made:
@@ -224,48 +216,6 @@ class _Made:
             for candle in found.builder.open_candles():
                 self.newest[symbol, candle.opened_at] = candle
         return [self.newest[key] for key in sorted(self.newest)]
-
-
-def _rows(files: Sequence[Path], given: Given, account: Account) -> Iterator[tuple[str, Block | Row | LeftOut]]:
-    """Yield what counts of all files, with where it stands; the rest is put down in the account. Raises: _Damaged."""
-    for file in files:
-        try:
-            yield from _file_rows(file, given, account)
-        except (BadRecord, Misconfigured) as error:
-            raise _Damaged(file, error) from None
-
-
-def _file_rows(file: Path, given: Given, account: Account) -> Iterator[tuple[str, Block | Row | LeftOut]]:
-    place, trades, contracts = str(file), 0, Counter[tuple[str, str]]()
-    for found in read_found(file, given):
-        if isinstance(found, Part):
-            if place != found.name:
-                _note_quiet(place, trades, account)
-            place, trades = found.name, 0
-            continue
-        rows = len(found.columns) if isinstance(found, Block) else 1
-        account.rows += rows
-        if isinstance(found, Refused):
-            account.refuse(f"{place}, line {found.line}", found.reason)
-        elif isinstance(found, LeftOut):
-            account.left_out[found.kind] += 1
-            if found.first >= 0 and found.symbol:
-                yield place, found
-        else:
-            trades += rows
-            symbol = found.symbol if isinstance(found, Block) else found.trade.symbol
-            if counts_contracts(symbol):
-                contracts[place, symbol] += rows
-            else:
-                yield place, found
-    for (where, symbol), rows in contracts.items():
-        account.refuse(where, f"{rows} rows of {symbol}, {CONTRACTS}", rows)
-    _note_quiet(place, trades, account)
-
-
-def _note_quiet(place: str, trades: int, account: Account) -> None:
-    if not trades:
-        account.notes.append(f"{place} holds no trades")
 
 
 def _times(found: Iterable[Found]) -> Iterator[int]:

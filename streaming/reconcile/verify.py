@@ -14,17 +14,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantstream.binance.klines import exchange_time, fetch_klines
-from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.day_condition import COUNTS as DAY_COUNTS
 from quantstream.core.day_condition import DayProof, expected
-from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
+from quantstream.core.errors import Misconfigured
 from quantstream.core.time import DAY, INTERVALS, SCORED, window_start
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, micros, utc
 from streaming.reconcile.compare import Stored, field_text, judge, stored_candles
+from streaming.reconcile.exchange_klines import Exchange
 from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolProof
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
@@ -35,35 +34,6 @@ TABLES = (
     "scores",
     "anomalies",
 )  # trades after candles: the newest may be without theirs, see `pending`
-
-
-@dataclass
-class Exchange:
-    """The exchange's klines while it answers; after the first failure it is left alone and the reason is kept."""
-
-    rest: BlockingRest | None
-    trouble: str = ""
-    at: int | None = None  # its clock when it was first asked, µs
-
-    def klines(self, symbol: str, interval: str, start: int, end: int) -> dict[int, Candle] | None:
-        """Return the candles that open in `[start, end)` by opening time, None when they cannot be had."""
-        if self.rest is None or self.trouble:
-            return None
-        try:
-            return {candle.opened_at: candle for candle in fetch_klines(self.rest, symbol, interval, start, end)}
-        except (Unavailable, DataRejected, Misconfigured) as error:
-            self.trouble = f"the exchange's klines, for {error}"
-            return None
-
-    def now(self) -> int | None:
-        """Return the exchange's clock when it was first asked, µs, None when it does not answer: the proof is of one moment."""
-        if self.rest is None or self.trouble:
-            return None
-        try:
-            self.at = self.at or exchange_time(self.rest)
-        except (Unavailable, Misconfigured) as error:
-            self.trouble = f"the exchange's klines, for {error}"
-        return self.at
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Several
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantstream.core.accounts import NOWHERE, Account, Accounts
-from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.core.errors import BadRecord
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
 from quantstream.decode.columns import Parser, TradeColumns
@@ -37,16 +37,16 @@ from quantstream.kafka import (
     sent_at,
 )
 from quantstream.kafka.dead_letters import dead_letter
-from quantstream.lake.store import Lake, Step
+from quantstream.lake.store import Lake
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
-from streaming.sink.symbol_state import Kept, decoder, stored_rows
+from streaming.sink.stored_progress import TABLES, StoredProgress
+from streaming.sink.symbol_state import Kept, stored_rows
 from streaming.sink.table_rows import row_of, table_of
 from streaming.sink.trade_rows import trade_rows
 
 log = logging.getLogger(__name__)
-TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
 MAX_ROWS = 400_000  # rows that wait for a commit before it is made early
 PAUSES = 10  # times what the last commit took, from it to the next: thousands of symbols are thousands of files
 LONGEST_PAUSE = 60.0  # seconds, where no more is asked for: nobody may be left waiting for minutes by one slow commit
@@ -79,7 +79,7 @@ class SinkStage(PartitionedStage):
         """
         super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
-        self.topic_prefix, self.has_told = topic_prefix, False
+        self.progress = StoredProgress(lake, topic_prefix, self.gone)
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
         self.parser = Parser()
         self.id_index = TradeIdIndex(self.parser.symbols.names)
@@ -87,8 +87,6 @@ class SinkStage(PartitionedStage):
         self.books = Accounts[Partition]()
         self.trades: list[pa.Table] = []
         self.rows: dict[str, list[Any]] = {table: [] for table in TABLES.values() if table != "trades"}
-        self.progress: dict[Partition, int | None] = {}  # as the tables say
-        self.known: dict[Partition, int] = {}  # as they said before, of partitions that are others' now as well
         self.offsets: dict[str, dict[Partition, int]] = {table: {} for table in TABLES.values()}
         self.commit_time = metrics.histogram("commit_seconds", "duration of one commit to the lake", "table")
         self.corrected = metrics.counter(
@@ -160,45 +158,20 @@ class SinkStage(PartitionedStage):
             tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
             stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
             if stored is not None:
-                self._tell_of_other_logs(self.lake.states("trades", tables["trades"]))
+                self.progress.tell_of_other_logs(self.lake.states("trades", tables["trades"]))
         for part in partitions:
             self.health.beat()
             table = TABLES[part[0]]
-            self.progress[part] = self.lake.progress(table, self._application(part), tables[table])
-            self._compare(part)
+            self.progress.open(part, tables[table])
             if table == "trades" and stored is not None:
                 self._open(part, stored)
-        return self.resume({part: self.progress[part] for part in partitions})
-
-    def _tell_of_other_logs(self, applications: Iterable[str]) -> None:
-        """Log once that a lake has rows of a log of another name: what both logs hold comes twice, each has its own progress."""
-        own = application(self.topic_prefix, (TRADES.name, 0)).removesuffix("0")
-        others = sorted({name.rpartition("/")[0] for name in applications if not name.startswith(own)})
-        if others and not self.has_told:
-            self.has_told = True
-            log.warning(
-                "the lake has rows of another log as well; what both logs hold is in it twice, as verify says",
-                extra={"written_by": " ".join(others), "writes": own.removesuffix("/")},
-            )
-
-    def _compare(self, part: Partition) -> None:
-        """Count and log what a table lacks that it had: somebody removed it or put an older one in its place."""
-        reached, known = self.progress[part], self.known.get(part)
-        if known is not None and (reached or 0) < known:
-            self.gone.inc(known - (reached or 0))
-            log.error(
-                "the lake holds less than it did; what its topic still has is stored again",
-                extra={"table": TABLES[part[0]], "partition": f"{part[0]}-{part[1]}", "from": known, "to": reached},
-            )
-        self.known.pop(part, None)  # told once
-        if reached is not None:
-            self.known[part] = reached
+        return self.resume({part: self.progress.reached[part] for part in partitions})
 
     def forget(self, partitions: Several[Partition]) -> None:
         """Drop what belongs to partitions."""
         self._settle()
         for part in partitions:
-            self.progress.pop(part, None)
+            self.progress.forget(part)
             self.offsets[TABLES[part[0]]].pop(part, None)
             self.books.forget(part)
             if part[0] == TRADES.name:
@@ -206,58 +179,31 @@ class SinkStage(PartitionedStage):
 
     def _open(self, part: Partition, stored: Callable[[str, str], int | None]) -> None:
         """Take over the ids seen and the accounts of a partition; what is `stored`, the table itself says."""
-        found = self._seen(part)
+        found = self.progress.seen(part)
         self.id_index.restore(part[1], found)
         for symbol, ids in found.items():
             account = ids.account or Account()
-            rows = stored(self._application(part), symbol)
+            rows = stored(self.progress.application(part), symbol)
             account.stored = account.stored if rows is None else rows
             account.duplicate, account.refused = ids.duplicates, ids.refused
             if ids.account is None:
                 account.open()
             self.books.held.setdefault(part, {})[symbol] = account
 
-    def _application(self, part: Partition) -> str:
-        return application(self.topic_prefix, part)
-
-    def _seen(self, part: Partition) -> dict[str, Kept]:
-        reached, application = self.progress[part], self._application(part)
-        if reached is None:
-            return {}
-        kept = self.lake.state("trades", application, reached)
-        return decoder.decode(kept) if kept is not None else self._seen_before(part, reached)
-
-    def _seen_before(self, part: Partition, reached: int) -> dict[str, Kept]:
-        """Return the states that older lakes kept in their log, if nothing was added since.
-
-        Raises: Misconfigured.
-        """
-        old = self.lake.metadata("trades", f"seen/{part[1]}")
-        found = decoder.decode(old.encode()) if old else {}
-        highest = self.lake.highest("trades", "last_trade_id") if found else {}
-        if not found or any(sequence.last_id < highest.get(symbol, 0) for symbol, sequence in found.items()):
-            raise Misconfigured(
-                f"the lake at {self.lake.url} holds the trades of {part[0]}-{part[1]} up to record {reached}, but not which ids "
-                "they have: its folder trades/_state lacks them; put that folder back, or begin with an empty lake"
-            )
-        return found
-
     def _commit_table(self, table: str, offsets: dict[Partition, int]) -> None:
         count = self._waiting(table)
         if not count:  # heartbeats and duplicates alone are not worth a file: a restart reads them again to no effect
             return
         started = time.monotonic()
-        steps = {self._application(part): Step(self.progress.get(part), offset) for part, offset in offsets.items()}
         rows = pa.concat_tables(self.trades) if table == "trades" else table_of(table, self.rows[table])
         self._settle()
         self._store(table, rows)
         states = {}
         if table == "trades":
-            states = {self._application(part): self._state(part) for part in offsets}
+            states = {self.progress.application(part): self._state(part) for part in offsets}
         with self.health.patient(LAKE_PATIENCE):
-            self.lake.append(table, rows, steps, states)
-        self.progress |= offsets
-        self.known |= offsets
+            self.lake.append(table, rows, self.progress.steps(offsets), states)
+        self.progress.committed(offsets)
         self.commit_time.labels(table).observe(time.monotonic() - started)
         self.written[table].inc(count)
         if table == "candles":
@@ -349,8 +295,3 @@ class SinkStage(PartitionedStage):
 
 def _topic(table: str) -> str:
     return next(topic for topic, name in TABLES.items() if name == table)
-
-
-def application(topic_prefix: str, part: Partition) -> str:
-    """Return the name under which the lake keeps the sink's progress in a partition."""
-    return f"sink/{topic_prefix}{part[0]}/{part[1]}"

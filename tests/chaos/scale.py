@@ -25,7 +25,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from bench.soak import SAMPLE_EVERY, Delays, judge_stage, sample
+from bench.measure.delays import Delays
+from bench.soak import SAMPLE_EVERY, judge_stage, sample
 from quantstream.core.candle import Candle
 from quantstream.core.time import INTERVALS
 from quantstream.messages.payloads import Score, decode

@@ -1,0 +1,141 @@
+"""The groups of settings that stand under a name of their own: the exchange's addresses, the broker, the ports."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+PARTITIONS = 4  # the unit of scale: at most so many pods of a stage share a topic
+_TOPIC_PREFIX = re.compile(
+    r"[a-z0-9][a-z0-9.-]{0,38}[.-]"
+)  # no "_": to Kafka a_b and a.b are one name; Kubernetes takes no capitals
+OWN_NAMES = ("market.", "ops.", "quantstream-")  # how names begin without a prefix: the broker's rights go by it
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+
+
+def base_address(*schemes: str, may_be_empty: bool = False) -> AfterValidator:
+    """Accept the base address of a server: scheme, host and, where there is one, port and path."""
+
+    def check(value: str) -> str:
+        if not value and may_be_empty:
+            return value
+        try:
+            split = urlsplit(value)
+            is_good = split.scheme in schemes and bool(split.hostname) and split.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good or value.split() != [value] or split.query or split.fragment:
+            raise ValueError(f"{value!r} is not an address; write it like {schemes[0]}://HOST:PORT")
+        return value.rstrip("/")
+
+    return AfterValidator(check)
+
+
+def _place(value: str) -> str:
+    """Accept a folder or file that may be named: text on one line, without control characters."""
+    if value and (not value.strip() or not value.isprintable()):
+        raise ValueError(f"{value!r} is not a path; leave it out or name one")
+    return value
+
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Endpoints(Group):
+    """Base addresses of the exchange. The market-data-only hosts need no key and no account.
+
+    USD-M futures: wss://fstream.binance.com/market, https://fapi.binance.com and /fapi/v1.
+    """
+
+    ws: Annotated[str, base_address("wss", "ws")] = "wss://data-stream.binance.vision"
+    rest: Annotated[str, base_address("https", "http")] = "https://data-api.binance.vision"
+    history_rest: Annotated[str, base_address("https", "http", may_be_empty=True)] = (
+        ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
+    )
+    archive: Annotated[str, base_address("https", "http")] = "https://data.binance.vision"  # of past days and months
+    api: str = Field(default="/api/v3", max_length=100)
+
+    @field_validator("api")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", value):
+            raise ValueError(f"{value!r} is not a path; write it like /api/v3 or /fapi/v1")
+        return value
+
+
+class Kafka(Group):
+    """How to reach the broker; SASL over TLS when a user is given."""
+
+    bootstrap: str = "127.0.0.1:9092"
+    security: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = "PLAINTEXT"
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    ca_file: Annotated[str, AfterValidator(_place)] = (
+        ""  # PEM file of the authority that signed the brokers' certificates; empty means the system's
+    )
+    replication: int = Field(default=1, ge=1, le=9)
+    partitions: int = Field(
+        default=PARTITIONS, ge=1, le=1_000
+    )  # of the topics that are keyed by symbol, when they are made here
+    topic_prefix: str = (
+        ""  # before the names of all topics, groups and transactions: a second system on the same broker
+    )
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        if value and (not _TOPIC_PREFIX.fullmatch(value) or value.startswith(OWN_NAMES)):
+            raise ValueError(
+                f"{value[:200]!r} cannot stand before the names of topics and groups; use up to 40 small letters, digits, dots "
+                f"and dashes, a dot or dash at the end and none of {', '.join(OWN_NAMES)} at the beginning, as in restored."
+            )
+        return value
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split(",")]
+        for part in parts:
+            found = _ADDRESS.fullmatch(part)
+            if found is None or not 0 < int(found[2]) < 65_536:
+                raise ValueError(f"{part!r} is not a broker; write HOST:PORT, several with commas between them")
+        return ",".join(parts)
+
+    @field_validator("user")
+    @classmethod
+    def _user(cls, value: str) -> str:
+        if not value.isprintable() or value != value.strip() or len(value) > 200:
+            raise ValueError(f"{value[:200]!r} is not a user's name; write it on one line, without spaces around it")
+        return value
+
+    @model_validator(mode="after")
+    def _login_is_whole(self) -> Self:
+        has_password = bool(self.password.get_secret_value())
+        if self.security == "SASL_SSL" and not (self.user and has_password):
+            raise ValueError("SASL_SSL needs a login; set QUANTSTREAM_KAFKA__USER and QUANTSTREAM_KAFKA__PASSWORD")
+        if self.security != "SASL_SSL" and (self.user or has_password):
+            raise ValueError("a login is sent over TLS only; set QUANTSTREAM_KAFKA__SECURITY=SASL_SSL")
+        return self
+
+
+class Ports(Group):
+    """Where the embedded stack listens."""
+
+    dashboard: Port = 8501
+    airflow: Port = 8080
+    mlflow: Port = 5000
+
+    @model_validator(mode="after")
+    def _are_three(self) -> Self:
+        if len({self.dashboard, self.airflow, self.mlflow}) < 3:
+            raise ValueError(
+                "two pages cannot listen at the same port; give each of dashboard, airflow and mlflow its own"
+            )
+        return self
