@@ -1,8 +1,8 @@
-"""How the lake's Parquet files are encoded: ids and times by their differences, the rest by dictionary, all compressed by zstd.
+"""How the lake's Parquet files are encoded: ids and times by their differences, words by dictionary, all compressed by zstd.
 
 Ids go up by one and times by little, so their differences take a few bits each where the numbers take eight bytes (the ids of a
-trade's own trades are its own id once more). Prices and quantities stay exact decimals: a day has few different ones. Any reader
-of Parquet reads this; no column's type is another.
+trade's own trades are its own id once more). Decimals stay exact, sixteen bytes each of which zstd leaves two: in a file of many
+rows that is smaller and read faster than by dictionary. Any reader of Parquet reads this; no column's type is another.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ def writer_properties(schema: pa.Schema) -> WriterProperties:
 def merged_file_options(schema: pa.Schema) -> dict[str, Any]:
     """Return pyarrow's options for a file of sorted rows that stays."""
     steady = _steady(schema)
+    plain = {*steady, *(one.name for one in schema if pa.types.is_decimal(one.type))}
     return {
         "compression": "zstd",
         "compression_level": THOROUGH,
         "column_encoding": dict.fromkeys(steady, DIFFERENCES),
-        "use_dictionary": [path for path in _leaves(schema) if path not in steady],
+        "use_dictionary": [path for path in _leaves(schema) if path not in plain],
         "row_group_size": GROUP,
     }
 

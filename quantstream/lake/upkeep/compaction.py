@@ -12,8 +12,8 @@ import logging
 import posixpath
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -98,15 +98,25 @@ def compact_files(table: DeltaTable, order: Sequence[str], options: dict[str, st
 
 def _due(table: DeltaTable) -> Iterator[_Merge]:
     folders: dict[str, list[dict[str, Any]]] = {}
-    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
-        file["path"] = unquote(file["path"])  # the log's spelling; new actions are spelled by the library
-        if file["size_bytes"] < LARGE // 2 and file["num_records"] < MOST_ROWS // 2:
+    for file in log_entries(table):
+        if is_small(file):
             folders.setdefault(posixpath.dirname(file["path"]), []).append(file)
     for folder, small in sorted(folders.items()):
         small.sort(key=lambda file: (file["modification_time"], file["path"]))
         for some in _portioned(small):
             if len(some) > 1:
                 yield _Merge(folder, _partition(table, some[0]), some)
+
+
+def is_small(file: Mapping[str, Any]) -> bool:
+    """Tell whether a file of the log is one that is merged with others, as soon as there are others in its partition."""
+    return bool(file["size_bytes"] < LARGE // 2 and file["num_records"] < MOST_ROWS // 2)
+
+
+def log_entries(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Yield the files of an open table as its log has them, their paths as the library wants them for new actions."""
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        yield file | {"path": unquote(file["path"])}
 
 
 def _portioned(files: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -167,17 +177,17 @@ def _merge(files: FileSystem, merge: _Merge, order: Sequence[str]) -> AddAction:
 def _statistics(merge: _Merge, schema: pa.Schema) -> dict[str, Any]:
     """Return the merged files' bounds. Decimals have none: as JSON's numbers they would be rounded, and rows overlooked."""
     lows, highs, nulls = {}, {}, {}
-    for field in schema:
-        if pa.types.is_nested(field.type) or pa.types.is_decimal(field.type):
+    for column in schema:
+        if pa.types.is_nested(column.type) or pa.types.is_decimal(column.type):
             continue
         bounds: list[list[Any]] = [
-            [file.get(f"{kind}.{field.name}") for file in merge.files] for kind in ("min", "max", "null_count")
+            [file.get(f"{kind}.{column.name}") for file in merge.files] for kind in ("min", "max", "null_count")
         ]
         low, high, null = bounds
         if None not in low and None not in high:
-            lows[field.name], highs[field.name] = _text(min(low)), _text(max(high))
+            lows[column.name], highs[column.name] = _text(min(low)), _text(max(high))
         if None not in null:
-            nulls[field.name] = sum(null)
+            nulls[column.name] = sum(null)
     return {"numRecords": merge.rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
 
 
@@ -187,23 +197,44 @@ def _text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+@dataclass(frozen=True)
+class Commit:
+    """Files that come and go in one commit, and what progress it moves."""
+
+    adds: list[AddAction]
+    removes: list[RemoveAction]
+    progress: dict[str, int] = field(default_factory=dict)
+
+
+def removal(file: Mapping[str, Any], partition: dict[str, str | None], is_change: bool) -> RemoveAction:
+    """Return what takes a file out of a table; `is_change` says that its rows go with it."""
+    return RemoveAction(
+        path=file["path"],
+        deletion_timestamp=_now_ms(),
+        data_change=is_change,
+        partition_values=partition,
+        size=file["size_bytes"],
+    )
+
+
 def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> None:
-    removes = [
-        RemoveAction(
-            path=file["path"],
-            deletion_timestamp=_now_ms(),
-            data_change=False,
-            partition_values=merge.partition,
-            size=file["size_bytes"],
-        )
-        for merge in merges
-        for file in merge.files
-    ]
+    removes = [removal(file, merge.partition, False) for merge in merges for file in merge.files]
+    commit_files(table, Commit(adds, removes))
+
+
+def commit_files(table: DeltaTable, commit: Commit) -> None:
+    """Commit to an open table which files come and go, if nobody else has done so since it was opened; appends do not count.
+
+    Raises: Fenced when somebody has; Unavailable.
+    """
     number = (table.transaction_version(COUNTER) or 0) + 1
-    properties = CommitProperties(app_transactions=[Transaction(COUNTER, number)], max_commit_retries=50)
+    progress = {COUNTER: number, **commit.progress}
+    properties = CommitProperties(
+        app_transactions=[Transaction(name, reached) for name, reached in progress.items()], max_commit_retries=50
+    )
     try:
         table.create_write_transaction(
-            [*adds, *removes],
+            [*commit.adds, *commit.removes],
             mode="append",
             schema=table.schema(),
             partition_by=table.metadata().partition_columns,
@@ -215,7 +246,7 @@ def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> N
             raise Fenced(
                 f"another compaction of {table.table_uri} is at work; this one leaves the rest to it"
             ) from error
-        raise
+        raise Unavailable(f"the table {table.table_uri} did not take a commit: {error}") from error
     table.update_incremental()
 
 

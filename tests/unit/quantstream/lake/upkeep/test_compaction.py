@@ -77,7 +77,7 @@ def test_merged_files_hold_each_decimal_and_are_encoded_by_differences(lake: Lak
     encodings = {found.column(at).path_in_schema: found.column(at).encodings for at in range(found.num_columns)}
     for name in ("id", "first_trade_id", "last_trade_id", "traded_at", "received_at"):
         assert "DELTA_BINARY_PACKED" in encodings[name]
-    assert "RLE_DICTIONARY" in encodings["price"]
+    assert "RLE_DICTIONARY" in encodings["origin"]
     with duckdb.connect() as reader:
         exact = reader.execute(f"select max(price)::varchar, count(*), max(id) from '{path}'").fetchall()
     assert exact == [(str(max(before["price"].to_pylist())), 120, 119)]
