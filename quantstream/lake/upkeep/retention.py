@@ -17,6 +17,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from quantstream.core.accounts import newest_of_each
+from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.core.time import DAY
 from quantstream.lake import stored_states
@@ -26,7 +27,6 @@ from quantstream.lake.store import Lake, files_at, micros, utc
 from quantstream.lake.upkeep.compaction import Commit, commit_files, log_entries, removal
 from quantstream.lake.upkeep.deleted_trades import APPLICATION, TRADES, DeletedTrades, deleted_trades
 
-LEAST_DAYS = 8  # proofs look back a week for the price before a day
 SETTLED = timedelta(minutes=5)  # a trade that was received so long before a proof was in the table by then
 log = logging.getLogger(__name__)
 Day = tuple[str, date]
@@ -63,13 +63,15 @@ class _Partition:
 def retain(lake: Lake, keep_days: int, now: int) -> Retained:
     """Delete trades of days that ended more than `keep_days` days before `now` (µs); with 0 they are kept for ever.
 
-    Raises: Misconfigured for fewer than `LEAST_DAYS`; Fenced when a compaction is at work, for the next run; Unavailable.
+    Raises: Misconfigured for fewer than `LEAST_TRADES_DAYS`; Fenced when a compaction is at work, for the next run; Unavailable.
     """
     done = Retained()
     if not keep_days or not lake.has(TRADES):
         return done
-    if keep_days < LEAST_DAYS:
-        raise Misconfigured(f"trades are kept for {LEAST_DAYS} days at least or for ever (0), not for {keep_days}")
+    if keep_days < LEAST_TRADES_DAYS:
+        raise Misconfigured(
+            f"trades are kept for {LEAST_TRADES_DAYS} days at least or for ever (0), not for {keep_days}"
+        )
     end = utc(now).date() - timedelta(days=keep_days)
     table = lake.table(TRADES)
     gone = deleted_trades(lake, table)
