@@ -19,6 +19,7 @@ BENCHES = (
     "aggregate",
     "engines",
     "sink",
+    "storage",
     "detect",
     "backfill",
     "lake",

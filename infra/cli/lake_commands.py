@@ -1,4 +1,4 @@
-"""`quantstream lake …`: what is done to the lake as a whole; `quarantine`: which days are left out; `sql` and `export`: what is asked of it."""
+"""`quantstream lake …`: what is done to the lake; `quarantine`: which days are left out; `sql`, `export`: what is asked of it."""
 
 from __future__ import annotations
 
@@ -77,6 +77,51 @@ def migrate(
     changes = add_what_is_new(Lake(url), time.time_ns() // 1000)
     for change in changes or [f"{url} has all that this version knows; nothing was changed"]:
         typer.echo(change)
+
+
+@lake.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array")] = False,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="State folder [default: .quantstream]")
+    ] = None,
+) -> None:
+    """Say of each table how many rows, files and bytes it has, over which days, and what waits for the compaction."""
+    import msgspec
+
+    from quantstream.lake.store import Lake
+    from quantstream.lake.upkeep.table_status import lake_status, status_lines
+
+    url = stack_settings(state).lake_url
+    tables = lake_status(Lake(url, may_create=False))
+    if as_json:
+        typer.echo(msgspec.json.encode(tables).decode())
+        return
+    for line in status_lines(tables) if tables else [f"there are no tables at {url} yet"]:
+        typer.echo(line)
+
+
+@lake.command()
+def retain(
+    days: Annotated[
+        int | None, typer.Option("--days", help="Keep trades of so many days [default: QUANTSTREAM_TRADES_DAYS]")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="State folder [default: .quantstream]")
+    ] = None,
+) -> None:
+    """Delete the trades of old days whose candles are complete and verified; say which old days stay, and why."""
+    from quantstream.lake.store import Lake
+    from quantstream.lake.upkeep.retention import retain as delete_old_trades
+    from quantstream.lake.upkeep.retention import retained_lines
+
+    settings = stack_settings(state)
+    keep_days = settings.trades_days if days is None else days
+    done = delete_old_trades(Lake(settings.lake_url), keep_days, time.time_ns() // 1000)
+    for line in retained_lines(done, keep_days):
+        typer.echo(line)
+    if done.refused:
+        raise typer.Exit(1)
 
 
 def sql(
