@@ -20,7 +20,7 @@ from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import BadRecord
 from quantstream.core.time import INTERVALS, MICROSECONDS_FROM, NANOSECONDS_FROM
 from quantstream.lake.schemas import CANDLE_FIELDS, KNOWN_AT, PRICE, QUOTE, TIME, candle_rows
-from streaming.recordings.readers import DAMAGED, opened_members
+from streaming.recordings.opened_files import DAMAGED, opened_members
 
 COLUMNS = (
     *("opened_at", "open", "high", "low", "close", "volume", "closed_at", "quote_volume", "trade_count"),

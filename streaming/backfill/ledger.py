@@ -6,6 +6,8 @@ of one series the slower one is refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import pyarrow as pa
 
@@ -43,14 +45,13 @@ class Ledger:
                 return entry.last
         return (-1, -1)
 
-    def commit(self, rows: pa.Table, file: ArchiveFile, entry: Entry | None = None) -> None:
-        """Append rows of a file, with the entry when they are its last.
+    def commit(self, rows: pa.Table, name: str, entries: Mapping[str, Entry]) -> None:
+        """Append rows of one or several files, with the entries of those whose last they are; `name` is for who reads the log.
 
         Raises: Fenced when another run wrote meanwhile; Unavailable.
         """
-        files = self.kept.files | ({file.name: entry} if entry else {})
-        kept = Imported(files, self.kept.rows + rows.num_rows)
+        kept = Imported({**self.kept.files, **entries}, self.kept.rows + rows.num_rows)
         application, reached = self.series.application, 0 if self.reached is None else self.reached + 1
         progress, states = {application: Step(self.reached, reached)}, {application: msgspec.json.encode(kept)}
-        self.lake.append(self.table, rows, progress, states, {"archive": file.name})
+        self.lake.append(self.table, rows, progress, states, {"archive": name})
         self.reached, self.kept = reached, kept

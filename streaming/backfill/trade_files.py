@@ -21,11 +21,11 @@ from quantstream.core.time import DAY
 from quantstream.core.trade import Trade
 from quantstream.decode.arrays import Flags, Ints
 from quantstream.decode.columns import TradeColumns
-from quantstream.lake.imports import Entry
+from quantstream.lake.imports import ORIGIN, Entry
 from quantstream.lake.schemas import SCHEMAS, TIME, candle_rows
 from quantstream.lake.store import Lake, utc
 from streaming.backfill.download import Fetched
-from streaming.backfill.imports import absent_candles, dated, midnight
+from streaming.backfill.imports import Done, absent_candles, dated, midnight
 from streaming.backfill.ledger import Ledger
 from streaming.offline.ordered_trades import Disorder, OrderedSymbol
 from streaming.offline.row_account import Account
@@ -34,7 +34,6 @@ from streaming.recordings.readers import Given, read_found
 from streaming.sink.trade_rows import units
 
 PORTION = 500_000  # rows of a commit
-ORIGIN = "archive"
 SCHEMA = pa.schema([field for field in SCHEMAS["trades"] if field.name != "date"])
 
 
@@ -49,8 +48,12 @@ class TradeImport:
         self._builder: OrderedSymbol | None = None
         self._stands_at = 0  # µs: up to here the builder has all
 
-    def add(self, file: ArchiveFile, fetched: Fetched, at: int) -> tuple[Entry, list[str]]:
-        """Import a file; return its entry, and why rows were refused or are missing. `at` is now, µs.
+    def flush(self, at: int) -> list[Done]:
+        """Write what waits: nothing does."""
+        return []
+
+    def add(self, file: ArchiveFile, fetched: Fetched, at: int) -> tuple[int, list[Done]]:
+        """Import a file; return its rows, and what is in the lake now. `at` is now, µs.
 
         Raises: BadRecord for a damaged file, DataRejected for rows in another order than that of their ids; Fenced; Unavailable.
         """
@@ -76,7 +79,7 @@ class TradeImport:
         last = builder.id, builder.last
         entry = Entry(fetched.sha256, account.rows, portion.rows, present, 0, account.refused, at, last)
         portion.commit(entry)
-        return entry, list(account.names())
+        return entry.rows, [Done(file, entry, list(account.names()))]
 
     def _write_candles(self, file: ArchiveFile, made: Sequence[Candle], at: int) -> None:
         """Write the candles that the lake does not have."""
@@ -85,7 +88,7 @@ class TradeImport:
             rows = candle_rows([newest[key] for key in sorted(newest) if key[0] == interval])
             new = absent_candles(self.lake, file, rows, interval)
             if new.num_rows:
-                self.candles.commit(dated(new, at), file)
+                self.candles.commit(dated(new, at), file.name, {})
 
     def _begun(self, file: ArchiveFile, start: int) -> OrderedSymbol:
         """Return the builder that stands at the beginning of a file's days: the one before, or one that goes on from the lake."""
@@ -141,7 +144,8 @@ class _Portion:
 
     def commit(self, entry: Entry | None = None) -> None:
         """Write what waits."""
-        self.ledger.commit(pa.concat_tables(self.waiting), self.file, entry)
+        entries = {self.file.name: entry} if entry else {}
+        self.ledger.commit(pa.concat_tables(self.waiting), self.file.name, entries)
         self.waiting, self._count = [SCHEMA.empty_table()], 0
 
 

@@ -18,7 +18,8 @@ from aiohttp import web
 from quantstream.binance.archive import Series, files_between
 from quantstream.binance.rest import BlockingRest
 from quantstream.lake.store import Lake
-from streaming.backfill.run import Order, Run
+from streaming.backfill.reports import Order
+from streaming.backfill.run import Run
 
 OUTAGES = {  # within the stretches that are there of each
     "BTCUSDT": ["2021-04-20", "2021-04-25", "2023-03-24"],

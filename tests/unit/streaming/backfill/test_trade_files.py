@@ -17,7 +17,7 @@ from quantstream.lake.store import Lake
 from quantstream.lake.trades import trades_of
 from streaming.backfill import trade_files
 from streaming.backfill.imports import midnight
-from streaming.backfill.run import Order, SeriesReport
+from streaming.backfill.reports import Order, SeriesReport
 from streaming.recordings.found import Refused
 from streaming.sink.symbol_state import sink_accounts, stored_rows
 from tests.unit.streaming.backfill.conftest import Site, Sites
