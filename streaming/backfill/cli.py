@@ -54,16 +54,9 @@ def main(
         now = _clock(rest)
         order = _order(given, settings, now().date())
         lateness, folder = settings.lateness_ms * 1000, folder_beside(settings.lake_url, settings.state)
-        run = Run(
-            Lake(settings.lake_url),
-            _archive(settings.endpoints, given.kind),
-            rest,
-            settings.intervals,
-            lateness,
-            _say,
-            now,
-            folder,
-        )
+        archive, lake = _archive(settings.endpoints, given.kind), Lake(settings.lake_url)
+        history = BlockingRest((settings.endpoints.history_rest or settings.endpoints.rest) + settings.endpoints.api)
+        run = Run(lake, archive, rest, settings.intervals, lateness, _say, now, folder, history)
         reports = asyncio.run(run.run(order))
     except QuantStreamError as error:
         sys.stderr.write(f"{speaker}: {error}\n")
@@ -80,7 +73,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     option = parser.add_argument
     option("--symbols", metavar="A,B", help="as the exchange writes them [default: the configured ones]")
     option("--from", dest="first", metavar="DAY", help="like 2024-01-01 [default: QUANTSTREAM_HISTORY_DAYS ago]")
-    option("--to", dest="after", metavar="DAY", help="up to here, not included [default: klines now, trades today]")
+    option("--to", dest="after", metavar="DAY", help="up to here, not included [default: now]")
     option("--kind", choices=KINDS, default="klines", help="of trades the candles are made here [default: klines]")
     option("--interval", default="5m", help="of the klines [default: 5m]")
     option("--market", choices=MARKETS, help="[default: that of QUANTSTREAM_ENDPOINTS__API]")
@@ -102,7 +95,7 @@ def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
     interval = given.interval if given.kind == "klines" else ""
     series = [Series(name, given.kind, interval, market) for name in dict.fromkeys(names)]
     first = today - timedelta(days=settings.history_days) if given.first is None else _day("--from", given.first)
-    now = today + timedelta(days=1) if given.kind == "klines" else today
+    now = today + timedelta(days=1)
     after = now if given.after is None else _day("--to", given.after)
     if first >= after:
         raise Misconfigured(f"--from {first} does not lie before --to {after}; name an earlier first day")

@@ -103,6 +103,7 @@ class KlineImport:
         if not self.waiting:
             return []
         done, new, entries = list[Done](), list[pa.Table](), dict[str, Entry]()
+        self.ledger.begin()
         series = self.ledger.series
         stored = self._stored(
             series, min(one[0].first for one in self.waiting), max(one[0].after for one in self.waiting)

@@ -27,6 +27,9 @@ from streaming.backfill.reports import Order, Progress, SeriesReport
 LATE = timedelta(
     days=62
 )  # after so long a month that the archive does not have will not come any more, and REST need not be asked
+NEW = timedelta(
+    days=3
+)  # REST tells trades of days that the archive may not have yet; a month of them would be without end
 Outcome = Fetched | DataRejected | None
 
 
@@ -63,12 +66,15 @@ class Run:
         say: Callable[[str], None] = lambda text: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         folder: Path | None = None,
+        history: BlockingRest | None = None,
     ) -> None:
-        """`base` is the archive's address, empty where there is none; `rest` is asked for klines that it does not have yet.
+        """`base` is the archive's address, empty where there is none; `rest` is asked for what it does not have yet, `history`
+        for single trades of the past.
 
         Of trades candles of these `intervals` are made, by the live builder with its `lateness` (µs). Files wait in `folder`.
         """
         self.lake, self.base, self.rest, self.say, self.now = lake, base, rest, say, now
+        self.history = history or rest
         self.intervals, self.lateness = intervals, lateness
         self.folder = folder or folder_beside(lake.url, Path(tempfile.gettempdir()))
         self.refused = set[Series]()  # by REST, for good
@@ -107,8 +113,10 @@ class Run:
         from streaming.backfill.trade_files import TradeImport  # takes what is compiled along, which klines need not
 
         candles = Ledger(self.lake, "candles", series)
-        found = TradeImport(self.lake, ledger, candles, self.intervals, self.lateness)
-        return found, list(self._wanted(order, ledger, report, lambda file: False))
+        by_trades = TradeImport(
+            *(self.lake, ledger, candles, self.intervals, self.lateness), self.rest, self.history, folder
+        )
+        return by_trades, list(self._wanted(order, ledger, report, by_trades.look(micros(self.now()))))
 
     def _wanted(
         self, order: Order, ledger: Ledger, report: SeriesReport, has: Callable[[ArchiveFile], bool]
@@ -194,7 +202,9 @@ class Run:
 
     def _by_rest(self, file: ArchiveFile) -> bool:
         """Tell whether REST may be asked for what the archive does not give."""
-        return file.series.kind == "klines" and (self._may_come(file) or not self.base)
+        if file.series.kind != "klines":
+            return file.after >= (self.now() - NEW).date()
+        return self._may_come(file) or not self.base
 
     async def _one(self, importer: Importer, report: SeriesReport, file: ArchiveFile, outcome: Outcome) -> int:
         """Import one file; return its rows."""
@@ -204,8 +214,10 @@ class Run:
                 raise outcome
             if outcome is not None:
                 found = await asyncio.to_thread(_fenced, report.series, importer.add, file, outcome, at)
-            elif self._by_rest(file) and (
-                answered := await asyncio.to_thread(_fenced, report.series, importer.add_answers, file, at)
+            elif (
+                self._by_rest(file)
+                and file.series not in self.refused
+                and (answered := await asyncio.to_thread(_fenced, report.series, importer.add_answers, file, at))
             ):
                 found = answered
                 report.by_rest += 1
