@@ -69,6 +69,13 @@ class Series:
         """The name under which a table of the lake keeps how far its import is."""
         return "/".join(["archive", self.market, self.kind, *([self.interval] if self.interval else []), self.symbol])
 
+    def other_markets(self) -> Iterator[Series]:
+        """Yield whatever other markets may have of a symbol of that name."""
+        for market in MARKETS:
+            if market != self.market:
+                yield from (Series(self.symbol, "klines", interval, market) for interval in INTERVALS)
+                yield from (Series(self.symbol, kind, "", market) for kind in KINDS if kind != "klines")
+
 
 @dataclass(frozen=True)
 class ArchiveFile:

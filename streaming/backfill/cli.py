@@ -92,6 +92,10 @@ def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
             f"--market {given.market}: a lake holds one market, and QUANTSTREAM_ENDPOINTS__API={settings.endpoints.api} is "
             f"{market}; set it and QUANTSTREAM_ENDPOINTS__REST, and name a lake of its own with QUANTSTREAM_LAKE"
         )
+    if market == "futures/cm" and given.kind != "klines":
+        raise Misconfigured(
+            f"{given.kind} of {market} count contracts, of which no exact candle can be made; its klines can: --kind klines"
+        )
     interval = given.interval if given.kind == "klines" else ""
     series = [Series(name, given.kind, interval, market) for name in dict.fromkeys(names)]
     first = today - timedelta(days=settings.history_days) if given.first is None else _day("--from", given.first)

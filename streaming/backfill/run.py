@@ -16,6 +16,7 @@ from quantstream.binance.rest import BlockingRest, open_session
 from quantstream.core.candle_builder import DEFAULT_LATENESS
 from quantstream.core.errors import BadRecord, DataRejected, Fenced, Misconfigured, QuantStreamError, Unavailable
 from quantstream.core.time import SCORED
+from quantstream.lake.schemas import expect_columns
 from quantstream.lake.store import Lake, micros
 from streaming.backfill.download import Downloader, Fetched, NoRoom
 from streaming.backfill.folder import folder_beside, waiting_files
@@ -105,6 +106,7 @@ class Run:
         self, series: Series, order: Order, report: SeriesReport, folder: Path
     ) -> tuple[Importer, list[ArchiveFile]]:
         """Return what imports a series, and the files of it that are to come."""
+        self._check_lake(series)
         ledger = Ledger(self.lake, TABLES[series.kind], series)
         if series.kind == "klines":
             importer = KlineImport(self.lake, ledger, self.rest)
@@ -117,6 +119,18 @@ class Run:
             *(self.lake, ledger, candles, self.intervals, self.lateness), self.rest, self.history, folder
         )
         return by_trades, list(self._wanted(order, ledger, report, by_trades.look(micros(self.now()))))
+
+    def _check_lake(self, series: Series) -> None:
+        """Raise Misconfigured before anything is fetched for a lake that cannot take it."""
+        for name in {TABLES[series.kind], "candles"}:
+            table = self.lake.table(name)
+            expect_columns(name, table)
+            for other in series.other_markets():
+                if self.lake.progress(name, other.application, table) is not None:
+                    raise Misconfigured(
+                        f"the lake {self.lake.url} holds {series.symbol} of {other.market}, another instrument than that of "
+                        f"{series.market}; name a lake of its own with QUANTSTREAM_LAKE"
+                    )
 
     def _wanted(
         self, order: Order, ledger: Ledger, report: SeriesReport, has: Callable[[ArchiveFile], bool]
