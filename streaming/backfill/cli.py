@@ -114,7 +114,7 @@ def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
 
 def _archive(endpoints: Endpoints, kind: str) -> str:
     """Return the address of the archive that holds what REST tells, empty when nobody named one. Raises: Misconfigured."""
-    if "archive" in endpoints.model_fields_set or is_archived(endpoints.rest):
+    if endpoints.archive != Endpoints().archive or is_archived(endpoints.rest):
         return endpoints.archive
     unnamed = f"of what {endpoints.rest} tells no archive is known; QUANTSTREAM_ENDPOINTS__ARCHIVE may name one"
     if kind != "klines":

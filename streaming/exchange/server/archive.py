@@ -28,6 +28,7 @@ from streaming.exchange.formats.archive_csv import (
 )
 from streaming.exchange.market.market_klines import INTERVALS, klines, windows_between
 from streaming.exchange.market.protocol import Market, Span, tapes_between
+from streaming.exchange.server.archive_index import keys_in, keys_of, page
 from streaming.exchange.server.venue import Venue
 
 KEPT = 8  # files: a checksum is asked for beside each
@@ -48,7 +49,15 @@ class Archive:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
-        return [web.get("/data/{path:.+}", self._answer)]
+        return [web.get("/data/{path:.+}", self._answer), web.get("/", self._list)]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """Answer as the object store does that the real archive lies in."""
+        asked = [request.query.get(name, "") for name in ("prefix", "delimiter", "marker")]
+        market = MARKETS[self._venue.kind]
+        keys = keys_of(self._market.listings, market, asked[0], self._market.begins_at, self._clock.now())
+        given = [] if self._folder is None else keys_in(self._folder)
+        return web.Response(text=page([*keys, *given], *asked), content_type="application/xml")
 
     async def _answer(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]

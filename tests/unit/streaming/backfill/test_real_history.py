@@ -99,7 +99,9 @@ def windows(rows: pa.Table, length: int) -> dict[int, Window]:
     found, counts = dict[int, Window](), dict[int, int]()
     for at, *values in zip(rows["opened_at"].cast(pa.int64()).to_pylist(), *units, strict=True):
         start, number = at - at % length, at // MINUTE
-        part = Window(start, *(int(value.scaleb(8)) for value in values), number, number)
+        part = Window(start, first_trade_id=number, last_trade_id=number)
+        for name, value in zip(names, values, strict=True):
+            setattr(part, name, int(value.scaleb(8)))
         part.trade_count = 1
         found.setdefault(start, Window(start)).merge(part)
         counts[start] = counts.get(start, 0) + 1
