@@ -12,6 +12,7 @@ import typer
 from infra.cli.proof_commands import stack_settings
 from ml.validation.cli import commands as quarantine_commands
 from quantstream.core.errors import Misconfigured
+from quantstream.settings import Settings
 
 if TYPE_CHECKING:
     from quantstream.lake.store import Lake
@@ -49,6 +50,10 @@ def _group() -> None:
 @lake.command()
 def instruments(
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask the exchange first and note what changed")] = False,
+    archive: Annotated[
+        bool,
+        typer.Option("--archive", help="Note since when, and until when, symbols lived, as the public archive tells"),
+    ] = False,
     accept: Annotated[bool, typer.Option("--accept", help="Believe a list that lacks many symbols of before")] = False,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="Who was listed then, in ISO 8601 (UTC) [default: now]")
@@ -62,7 +67,19 @@ def instruments(
     if refresh:
         for change in look(settings, time.time_ns() // 1000, accept):
             typer.echo(change)
+    if archive:
+        for sentence in _lives(settings):
+            typer.echo(sentence)
     typer.echo(said(settings, at))
+
+
+def _lives(settings: Settings) -> list[str]:
+    from quantstream.binance.archive import market_of_api
+    from quantstream.lake.store import Lake
+    from streaming.backfill.archive_listing import note_lives
+
+    ends = settings.endpoints
+    return note_lives(Lake(settings.lake_url), ends.archive_listing, market_of_api(ends.api), time.time_ns() // 1000)
 
 
 @lake.command()

@@ -153,6 +153,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "endpoints.rest": (*ADDRESSES, "", "wss://host"),
     "endpoints.history_rest": (*ADDRESSES, "wss://host"),
     "endpoints.archive": (*ADDRESSES, "wss://host", ""),
+    "endpoints.archive_listing": (*ADDRESSES, "wss://host", ""),
     "endpoints.api": ("", "api", "/", "/api v3", "/api/../..\n", "/a?b=c"),
     "kafka.bootstrap": ("", "host", "host:", ":9092", "host:0", "host:70000", "a:1,,b:2", "a:1;b:2", "http://a:1"),
     "kafka.security": (*CHOICES, "SASL_PLAINTEXT", "SASL_SSL"),

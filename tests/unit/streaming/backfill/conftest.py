@@ -18,7 +18,8 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
 from quantstream.lake.store import Lake, micros
 from streaming.backfill import download
-from streaming.backfill.run import Order, Run, SeriesReport
+from streaming.backfill.reports import Order, SeriesReport
+from streaming.backfill.run import Run
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Faults
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
