@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ml.validation.decimals import floats
 from quantstream.core.rolling import Floats
 from quantstream.core.time import SCORED
-from quantstream.lake.candle_reads import ORDER, newest_revisions
+from quantstream.lake.reads import ORDER, newest_revisions
 from quantstream.lake.store import Lake
 
 REFERENCES = 16  # symbols that stand for the market: its median is as good as that of thousands

@@ -21,7 +21,7 @@ from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.core.time import DAY
 from quantstream.lake import stored_states
-from quantstream.lake.candle_reads import newest_revisions
+from quantstream.lake.reads import newest_revisions
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, files_at, micros, utc
 from quantstream.lake.upkeep.compaction import Commit, commit_files, log_entries, removal
