@@ -52,7 +52,7 @@ def test_an_unreadable_lake_leaves_what_was_read_before(tmp_path, candle, monkey
     lake.append("candles", candle_rows([candle(0)]))
     history = History(lake, clock=lambda: now[0])
     before = history.candles("BTCUSDT", "5m", 0)
-    monkeypatch.setattr(Lake, "candle_frame", lambda *_: (_ for _ in ()).throw(OSError("disk is gone")))
+    monkeypatch.setattr(Lake, "candle_frame", lambda *_, **__: (_ for _ in ()).throw(OSError("disk is gone")))
     now[0] = HISTORY_TTL
     assert history.candles("BTCUSDT", "5m", 0).equals(before)
     assert history.trouble == f"the lake at {tmp_path} cannot be read now: disk is gone"
