@@ -211,15 +211,16 @@ def test_a_file_with_floats_is_found_though_reads_of_the_table_round_them(tmp_pa
     day = rows(candles(FAULTY).iloc[begin : begin + ROWS]).drop_columns(["symbol"])
     for name in PRICES:
         day = day.set_column(day.column_names.index(name), name, day[name].cast(pa.float64()))
-    folder = f"symbol={FAULTY}/date={BAD}"
+    month = str(BAD)[:7]
+    folder = f"symbol={FAULTY}/month={month}"
     (tmp_path / "lake" / "candles" / folder).mkdir(parents=True, exist_ok=True)
     path = tmp_path / "lake" / "candles" / folder / "floats.parquet"
-    pq.write_table(day, path)
+    pq.write_table(day.append_column("date", pa.array([date.fromisoformat(str(BAD))] * day.num_rows)), path)
     table = lake.table("candles")
     action = AddAction(
-        f"{folder}/floats.parquet", path.stat().st_size, {"symbol": FAULTY, "date": str(BAD)}, 0, True, "{}"
+        f"{folder}/floats.parquet", path.stat().st_size, {"symbol": FAULTY, "month": month}, 0, True, "{}"
     )
-    table.create_write_transaction([action], "append", table.schema(), ["symbol", "date"])
+    table.create_write_transaction([action], "append", table.schema(), ["symbol", "month"])
     assert lake.candles([FAULTY]).num_rows == DAYS * ROWS
     gate(lake, tmp_path).check("candles", FAULTY)
     held = {(one.day, one.expectation) for one in quarantine_of(lake).held()}
