@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
 from bench.measure import result
-from quantstream.core.time import DAY, MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND, utc
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from quantstream.lake.upkeep.evolution import migrate
 
 BEGIN = 1_704_067_200 * SECOND  # 2024-01-01

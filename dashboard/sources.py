@@ -23,7 +23,8 @@ from dashboard.live import Tail
 from dashboard.proof_cards import Proofs
 from dashboard.stage_status import Stages
 from quantstream.core.errors import Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_NAMES
 from quantstream.settings import Settings
 

@@ -163,8 +163,9 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
     from ml.serving.warming import Warming
+    from quantstream.core.time import utc
     from quantstream.lake.snapshots import RecentLake
-    from quantstream.lake.store import Lake, utc
+    from quantstream.lake.store import Lake
     from streaming.score.histories import CandleHistories
     from streaming.score.stage import ScoreStage
 

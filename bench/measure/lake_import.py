@@ -16,7 +16,8 @@ import pyarrow.parquet
 from bench.measure.floors import Rate, Stopwatch
 from quantstream.binance.archive import ArchiveFile, Series
 from quantstream.binance.rest import BlockingRest
-from quantstream.lake.store import Lake, micros
+from quantstream.core.time import micros
+from quantstream.lake.store import Lake
 from streaming.backfill.download import Fetched
 from streaming.backfill.ledger import Ledger
 from streaming.backfill.trade_files import TradeImport

@@ -203,8 +203,8 @@ def _lake(state: Path | None) -> Lake:
 
 
 def _moment(text: str | None) -> datetime | None:
-    from quantstream.lake.store import utc
-    from streaming.reconcile.moments import parse_moment
+    from quantstream.core.moments import parse_moment
+    from quantstream.core.time import utc
 
     return None if text is None else utc(parse_moment(text, lambda: time.time_ns() // 1000))
 

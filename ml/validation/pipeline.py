@@ -15,7 +15,8 @@ from ml.validation.takeover import take_over
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 from quantstream.settings import Endpoints, Settings
 
 log = logging.getLogger(__name__)

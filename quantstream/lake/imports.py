@@ -14,8 +14,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantstream.core.time import DAY
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.core.time import DAY, micros, utc
+from quantstream.lake.store import Lake
 
 KIND = "archive/"  # how the names of imports begin
 ORIGIN = "archive"  # of the trades that they bring

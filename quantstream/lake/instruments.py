@@ -16,8 +16,9 @@ import pyarrow as pa
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import DataRejected
 from quantstream.core.instrument import DELISTED, Instrument
+from quantstream.core.time import micros, utc
 from quantstream.lake.schemas import KNOWN_AT, PRICE, SCHEMAS
-from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.store import Lake, Step
 
 TABLE, APPLICATION = "instruments", "instruments"
 LISTING = "exchangeInfo"

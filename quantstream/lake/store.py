@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -309,16 +309,6 @@ def _empty(name: str) -> TemporaryDirectory[str]:
     folder = TemporaryDirectory(prefix="quantstream-no-rows-")
     DeltaTable.create(folder.name, schema=SCHEMAS[name], partition_by=partitions_of(name))
     return folder
-
-
-def utc(at: int) -> datetime:
-    """Return µs since the epoch as a datetime."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
-
-
-def micros(at: datetime) -> int:
-    """Return a datetime as µs since the epoch."""
-    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def _with_date(name: str, rows: pa.Table) -> pa.Table:

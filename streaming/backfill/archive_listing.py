@@ -16,9 +16,10 @@ from msgspec.structs import replace
 from quantstream.binance.rest import open_session
 from quantstream.core.errors import DataRejected, Unavailable
 from quantstream.core.instrument import DELISTED, TRADING, Instrument
+from quantstream.core.time import utc
 from quantstream.core.trade import is_symbol
 from quantstream.lake.instruments import TABLE, History, history, instrument_rows
-from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.store import Lake, Step
 from streaming.backfill.download import FIRST_PAUSE, LONGEST_PAUSE, TIMEOUT, TRIES
 from streaming.backfill.imports import midnight
 

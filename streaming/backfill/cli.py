@@ -18,7 +18,8 @@ from quantstream.binance.archive import BEGINNING, KINDS, MARKETS, ArchiveFile, 
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 from quantstream.settings import Endpoints, Settings
 from quantstream.settings_loader import load_settings
 from streaming.backfill.folder import folder_beside

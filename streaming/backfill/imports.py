@@ -18,11 +18,11 @@ from quantstream.binance.archive import ArchiveFile, Series
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import BadRecord
-from quantstream.core.time import INTERVALS, LATEST, window_start
+from quantstream.core.time import INTERVALS, LATEST, micros, utc, window_start
 from quantstream.decode.arrays import Ints
 from quantstream.lake.imports import Entry, lived_since
 from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
 from streaming.backfill.download import Fetched
 from streaming.backfill.kline_files import KlineFile, read_klines
 from streaming.backfill.ledger import Ledger

@@ -15,9 +15,9 @@ from quantstream.binance.archive import ArchiveFile, Series, files_between
 from quantstream.binance.rest import BlockingRest, open_session
 from quantstream.core.candle_builder import DEFAULT_LATENESS
 from quantstream.core.errors import BadRecord, DataRejected, Fenced, Misconfigured, QuantStreamError, Unavailable
-from quantstream.core.time import SCORED
+from quantstream.core.time import SCORED, micros
 from quantstream.lake.schemas import expect_columns
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from streaming.backfill.download import Downloader, Fetched, NoRoom
 from streaming.backfill.folder import folder_beside, waiting_files
 from streaming.backfill.holes import holes_of

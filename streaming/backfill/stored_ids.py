@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from quantstream.binance.archive import ArchiveFile
-from quantstream.core.time import DAY
+from quantstream.core.time import DAY, utc
 from quantstream.decode.arrays import Flags, Ints
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.backfill.imports import midnight
 from streaming.offline.row_account import Account
 

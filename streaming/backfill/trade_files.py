@@ -19,11 +19,11 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.decimals import DECIMALS
 from quantstream.core.errors import DataRejected
-from quantstream.core.time import LATEST, SECOND
+from quantstream.core.time import LATEST, SECOND, utc
 from quantstream.decode.columns import TradeColumns
 from quantstream.lake.imports import Entry, lived_since
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.backfill.download import Fetched
 from streaming.backfill.imports import Done, absent_candles, dated, midnight
 from streaming.backfill.ledger import Ledger

@@ -18,14 +18,14 @@ from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.day_condition import COUNTS as DAY_COUNTS
 from quantstream.core.day_condition import DayProof, expected
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import DAY, INTERVALS, SCORED, window_start
+from quantstream.core.moments import moment_text
+from quantstream.core.time import DAY, INTERVALS, SCORED, micros, utc, window_start
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.lake.snapshots import snapshot
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
 from quantstream.lake.upkeep.deleted_trades import DeletedTrades, deleted_trades
 from streaming.reconcile.compare import Stored, field_text, judge, stored_candles
 from streaming.reconcile.exchange_klines import Exchange
-from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolProof
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from quantstream.core.errors import Unavailable
-from quantstream.core.time import DAY
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import DAY, utc
+from quantstream.lake.store import Lake
 
 APPLICATION = "retention"
 TRADES = "trades"

@@ -19,11 +19,11 @@ import pyarrow.compute as pc
 from quantstream.core.accounts import newest_of_each
 from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.errors import Misconfigured, Unavailable
-from quantstream.core.time import DAY
+from quantstream.core.time import DAY, micros, utc
 from quantstream.lake import stored_states
 from quantstream.lake.reads import newest_revisions
 from quantstream.lake.snapshots import snapshot
-from quantstream.lake.store import Lake, files_at, micros, utc
+from quantstream.lake.store import Lake, files_at
 from quantstream.lake.upkeep.compaction import Commit, commit_files, log_entries, removal
 from quantstream.lake.upkeep.deleted_trades import APPLICATION, TRADES, DeletedTrades, deleted_trades
 

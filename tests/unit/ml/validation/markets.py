@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.validation.gate import Gate
+from quantstream.core.time import micros
 from quantstream.lake.schemas import SCHEMAS
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 
 SYMBOLS = ("AAAUSDT", "BBBUSDT", "CCCUSDT", "DDDUSDT", "EEEUSDT")
 FIRST = datetime(2026, 2, 1, tzinfo=UTC)

@@ -16,9 +16,9 @@ import pytest
 from deltalake.transaction import AddAction
 
 from ml.validation.report import Report
-from quantstream.core.time import DAY
+from quantstream.core.time import DAY, micros
 from quantstream.lake.quarantine import quarantine_of
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from tests.unit.ml.validation.markets import BAD, DAYS, FIRST, NOW, ROWS, SYMBOLS, candles, gate, lake_of, rows
 
 FAULTY = SYMBOLS[1]

@@ -15,8 +15,8 @@ from ml.validation.candle_frames import LENGTH, candle_frames
 from ml.validation.decimals import floats
 from ml.validation.market import market_of
 from ml.validation.outages import declared
+from quantstream.core.time import micros
 from quantstream.lake.schemas import QUOTE, SCHEMAS
-from quantstream.lake.store import micros
 
 pytestmark = pytest.mark.data
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT")

@@ -10,10 +10,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
-from quantstream.core.time import DAY, MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND, utc
 from quantstream.lake.quarantine import HELD, Change, note
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME, candle_rows
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 
 T0 = 1_763_820_000 * SECOND  # 2025-11-22 14:00
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "币安人生USDT")

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantstream.core.errors import Fenced, Misconfigured
-from quantstream.core.time import SECOND
+from quantstream.core.time import SECOND, utc
 from quantstream.lake import staging
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS
 from quantstream.lake.staging import STAGING
-from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.compaction import compact
 
 AT = utc(1_723_161_600 * SECOND)

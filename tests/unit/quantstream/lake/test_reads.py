@@ -9,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from quantstream.core.errors import DataRejected, Unavailable
+from quantstream.core.time import micros
 from quantstream.lake import reads
 from quantstream.lake.reads import Asked
 from quantstream.lake.snapshots import snapshot
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from quantstream.lake.upkeep.compaction import compact
 from tests.unit.quantstream.lake.filled import DAYS, SYMBOLS, day_after, filled, put_by_day
 

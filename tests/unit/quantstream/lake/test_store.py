@@ -17,12 +17,12 @@ from deltalake import DeltaTable
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Fenced, Unavailable
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import MINUTE, SECOND, micros, utc
 from quantstream.lake import snapshots, staging, stored_states
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
-from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.stored_states import BUFFER
 from quantstream.lake.upkeep import compaction
 from quantstream.lake.upkeep.compaction import compact

@@ -15,8 +15,9 @@ import pytest
 from quantstream.binance.archive import Series
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
+from quantstream.core.time import micros
 from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from streaming.backfill import download
 from streaming.backfill.reports import Order, SeriesReport
 from streaming.backfill.run import Run

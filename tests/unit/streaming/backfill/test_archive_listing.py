@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from ml.data.universe import survivorship, while_listed
 from quantstream.core.errors import DataRejected, Unavailable
 from quantstream.core.instrument import Instrument
-from quantstream.core.time import DAY
+from quantstream.core.time import DAY, micros
 from quantstream.lake.instruments import History, history, instrument_rows, note
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from streaming.backfill import archive_listing
 from streaming.backfill.archive_listing import Life, lives_of, note_lives
 from streaming.backfill.imports import midnight

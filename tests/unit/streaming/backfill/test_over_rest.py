@@ -24,9 +24,9 @@ from quantstream.binance.rate_limits import Weight
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.errors import BadRecord, Unavailable
-from quantstream.core.time import MINUTE
+from quantstream.core.time import MINUTE, micros, utc
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
 from streaming.backfill.reports import Order, SeriesReport
 from streaming.backfill.run import Run
 

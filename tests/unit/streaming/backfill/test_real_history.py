@@ -14,8 +14,8 @@ import pytest
 from quantstream.binance.archive import Series
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.partial_sums import Window
-from quantstream.core.time import INTERVALS, MINUTE
-from quantstream.lake.store import Lake, micros
+from quantstream.core.time import INTERVALS, MINUTE, micros
+from quantstream.lake.store import Lake
 from streaming.backfill.reports import Order, SeriesReport
 from streaming.backfill.run import Run
 from streaming.exchange.clock import Clock

@@ -17,8 +17,9 @@ from quantstream.binance.archive import ArchiveFile, Series
 from quantstream.binance.rest import BlockingRest, open_session
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.errors import QuantStreamError
+from quantstream.core.time import micros
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from quantstream.lake.trades import trades_of
 from streaming.backfill import download, trade_files, trade_sources
 from streaming.backfill import run as run_module

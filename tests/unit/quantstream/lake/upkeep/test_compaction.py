@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from quantstream.core.time import SECOND
+from quantstream.core.time import SECOND, utc
 from quantstream.lake.schemas import SCHEMAS
 from quantstream.lake.staging import STAGING
-from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep import compaction, tidying
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.lake.upkeep.tidying import checkpoint_of

@@ -16,11 +16,11 @@ from deltalake.exceptions import CommitFailedError
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Broken, Misconfigured
-from quantstream.core.time import DAY, MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND, utc
 from quantstream.lake import schemas, stored_states
 from quantstream.lake.known_at import since_of
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, candle_rows
-from quantstream.lake.store import Lake, Step, files_at, utc
+from quantstream.lake.store import Lake, Step, files_at
 from quantstream.lake.upkeep import partitions
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.lake.upkeep.evolution import migrate
