@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.validation.decimals import floats, plain, units
+from ml.validation.expected.candle_rules import vwap_excess
+from ml.validation.expected.decimals import floats, plain, units
 from ml.validation.market import Market
 from ml.validation.outages import Outage, is_declared
-from ml.validation.rules import vwap_excess
 from quantstream.core.rolling import Floats
 from quantstream.core.time import DAY, HOUR, INTERVALS, MINUTE, SCORED, WEEK, utc
 

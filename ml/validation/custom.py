@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml.validation import rules, score_rules, trade_rules
+from ml.validation.expected import candle_rules as rules
+from ml.validation.expected import score_rules, trade_rules
 
 Rule = Callable[..., rules.Truth]
 

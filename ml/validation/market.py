@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.validation.decimals import floats
+from ml.validation.expected.decimals import floats
 from quantstream.core.rolling import Floats
 from quantstream.core.time import SCORED
 from quantstream.lake.reads import NEWEST, newest_revisions

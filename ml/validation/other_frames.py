@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.validation.candle_frames import Frames, days_of
-from ml.validation.decimals import plain, units
+from ml.validation.expected.decimals import plain, units
 from quantstream import features
 
 NO_DAYS = pd.DataFrame({"day": []})

@@ -12,7 +12,7 @@ import pytest
 
 from ml.validation import engine
 from ml.validation.candle_frames import LENGTH, candle_frames
-from ml.validation.decimals import floats
+from ml.validation.expected.decimals import floats
 from ml.validation.market import market_of
 from ml.validation.outages import declared
 from quantstream.core.time import micros

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.validation.rules import Truth
+from ml.validation.expected.candle_rules import Truth
 
 
 def quantiles_in_order(frame: pd.DataFrame) -> Truth:

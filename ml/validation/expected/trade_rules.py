@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ml.validation.rules import Truth
+from ml.validation.expected.candle_rules import Truth
 
 
 def ids_follow(frame: pd.DataFrame) -> Truth:

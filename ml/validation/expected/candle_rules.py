@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.validation.decimals import NO_UNITS, floats
+from ml.validation.expected.decimals import NO_UNITS, floats
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.decimals import DECIMALS
 from quantstream.core.rolling import Floats
