@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     given = result.parser(__doc__ or "").parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-lake-") as folder:
         found = _measure(Path(folder), *((2, 40, 1) if given.quick else (SYMBOLS, DAYS, RUNS)))
-    return result.show(result.report("lake", found.pop("rows"), given.quick, **found), given.json)
+    return result.show(result.report("tables.lake", found.pop("rows"), given.quick, **found), given.json)
 
 
 def _measure(folder: Path, symbols: int, days: int, runs: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         "rss_mb": memory,
         "compaction": merged,
     }
-    return result.show(result.report("storage", lines, given.quick, **details), given.json)
+    return result.show(result.report("tables.storage", lines, given.quick, **details), given.json)
 
 
 def _row(what: str, unit: str, ours: float, floor: float, target: float | None) -> result.Row:
