@@ -63,7 +63,7 @@ def strimzis(objects: list[Object], least: Asked) -> Iterator[tuple[int, Asked]]
 
 
 def instances(objects: list[Object]) -> Iterator[tuple[int, Asked]]:
-    """Go through the pods that CloudNativePG makes, each with its sidecar for backups; the one that begins an instance is gone before it runs."""
+    """Go through the pods that CloudNativePG makes, each with its sidecar for backups."""
     (sidecar,) = [
         of(one["spec"]["instanceSidecarConfiguration"]["resources"]) for one in of_kind(objects, "ObjectStore")
     ]
