@@ -1,7 +1,7 @@
 """A whole Postgres goes to the store of objects and comes back as it was at a moment, as CloudNativePG's plugin does it.
 
-The program is the plugin's own, Barman, of the release that its image has; its settings are those of the rendered ObjectStore, its
-key that of the secret that `secrets.sh` makes; Postgres and the store are real. Not here: the operator, and the pods that it makes.
+The program is the plugin's own, Barman, of the release that its image has; its settings are those of the rendered ObjectStore,
+its key that of the secret that `secrets.sh` makes; Postgres and the store are real. Not here: the operator and its pods.
 """
 
 from __future__ import annotations
