@@ -50,7 +50,7 @@ def migrate(
         Path | None, typer.Option("--state", metavar="DIR", help="State folder [default: .quantstream]")
     ] = None,
 ) -> None:
-    """Add the columns that tables of an older version lack. No row is touched; it may be killed and repeated."""
+    """Bring tables of an older version up to date: columns, partitions. No row is lost; it may be killed and repeated."""
     from quantstream.lake.store import Lake
     from quantstream.lake.upkeep.evolution import migrate as add_what_is_new
 
