@@ -20,15 +20,13 @@ from airflow.sdk import (
 log = logging.getLogger(__name__)
 DOC = """
 ### The exchange's candles of the past → lake
-Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ago up to the first window that the live
-path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
-at any time; `models_watch` asks for it where no model serves.
+Brings 5m klines of every symbol from `QUANTSTREAM_HISTORY_DAYS` ago up to now: from the exchange's public archive, checked, and
+over REST what is not archived yet. What the lake has is not fetched again; the last two days since the live path's first trade
+are left to it. It is `quantstream backfill`; running it again writes nothing, so it may be run at any time; `models_watch`
+asks for it where no model serves.
 
-With `since`, a day like `2024-01-01`, the exchange's public archive is imported from that day on: its files are checked, and each
-is imported once (`quantstream backfill` is the same by hand).
-
-**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them. `since`: empty for REST alone.
-`kind`: of the archive, `klines`, or `trades` or `aggTrades`, of which the candles are made here.
+**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them. `since`: a day like `2024-01-01`.
+`kind`: `klines`, or `trades` or `aggTrades`, of which the candles are made here.
 
 **When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
 or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless. A single
@@ -51,8 +49,8 @@ row that is no kline is left out, counted and named in the task's log; it does n
         "tasks": Param(
             100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
         ),
-        "since": Param("", type="string", description="a day like 2024-01-01: from the public archive since then"),
-        "kind": Param("klines", type="string", enum=["klines", "aggTrades", "trades"], description="of the archive"),
+        "since": Param("", type="string", description="a day like 2024-01-01"),
+        "kind": Param("klines", type="string", enum=["klines", "aggTrades", "trades"], description="of data"),
     },
     default_args={
         "owner": "market-data",
@@ -79,17 +77,12 @@ def history_backfill() -> None:
         """Bring the history of a batch of symbols into the lake."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from ml.data.exchange_history import backfill
-        from ml.data.symbol_batches import in_turn, title
-        from quantstream.settings_loader import load_settings
+        from ml.data.symbol_batches import title
         from streaming.reconcile.pipeline_runs import run_backfill
 
-        context, settings = get_current_context(), load_settings()
+        context = get_current_context()
         context["batch_title"], params = title(batch), context["params"]
-        if params["since"]:
-            outcomes = run_backfill(batch, params["since"], params["kind"])
-        else:
-            outcomes = in_turn(batch, lambda symbol: str(backfill(symbol, settings)))
+        outcomes = run_backfill(batch, params["since"], params["kind"])
         if outcomes.refused:
             context["ti"].xcom_push("return_value", outcomes.done)  # what was fetched counts, though the task is red
             for reason in outcomes.refused.values():

@@ -22,10 +22,8 @@ from quantstream.settings import Settings
 
 if TYPE_CHECKING:
     from quantstream.kafka.operator_events import Operators
-    from quantstream.lake.store import Lake
 
 log = logging.getLogger("streaming")
-MIGRATION_PATIENCE = 6 * 3600.0  # seconds: every row of candles and scores may be written anew
 
 
 class Turning(Protocol):
@@ -68,26 +66,15 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
     )
 
 
-def migrate_lake(lake: Lake, health: Health) -> None:
-    """Bring a lake of an older version up to date; who is killed meanwhile would have to do it all again.
-
-    Raises: Misconfigured for a lake of a newer version; Unavailable, Broken.
-    """
-    from quantstream.lake.upkeep.evolution import migrate
-
-    health.not_ready("looking whether the lake is of an older version, and migrating it")
-    with health.patient(MIGRATION_PATIENCE):
-        for sentence in migrate(lake, wall_clock()):  # what came with this version: nothing else is changed
-            log.warning("the lake of an older version was migrated", extra={"change": sentence})
-
-
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake.store import Lake
+    from quantstream.lake.upkeep.evolution import migrate
     from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 
     lake = Lake(settings.lake_url)
-    migrate_lake(lake, health)
+    for sentence in migrate(lake, wall_clock(), health.beat):  # what came with this version
+        log.warning("the lake of an older version was migrated", extra={"change": sentence})
     ProofAge(lake, settings.symbols, metrics).start()
     return SinkStage(
         lake,
@@ -176,8 +163,9 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
     from ml.serving.warming import Warming
+    from quantstream.core.time import utc
     from quantstream.lake.snapshots import RecentLake
-    from quantstream.lake.store import Lake, utc
+    from quantstream.lake.store import Lake
     from streaming.score.histories import CandleHistories
     from streaming.score.stage import ScoreStage
 

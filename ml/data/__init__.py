@@ -1,1 +1,1 @@
-"""Training data: candles as arrays, labels, features of trades and backfilled history."""
+"""Training data: candles as arrays, labels, features of trades, and who was listed."""

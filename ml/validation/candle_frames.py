@@ -19,8 +19,7 @@ from ml.validation.market import Market
 from ml.validation.outages import Outage, is_declared
 from ml.validation.rules import vwap_excess
 from quantstream.core.rolling import Floats
-from quantstream.core.time import DAY, HOUR, INTERVALS, MINUTE, SCORED, WEEK
-from quantstream.lake.store import utc
+from quantstream.core.time import DAY, HOUR, INTERVALS, MINUTE, SCORED, WEEK, utc
 
 LENGTH = INTERVALS[SCORED]
 SETTLE = HOUR  # repair comes every quarter of an hour: what is still missing then is missing

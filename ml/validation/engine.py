@@ -83,7 +83,7 @@ def run(name: str, frames: Mapping[str, pd.DataFrame], parameters: Mapping[str, 
     `parameters` are what the JSON calls `$PARAMETER`. Raises: Misconfigured when the suite cannot be read or understood.
     """
     suite = suite_of(name)
-    asked = [one for one in suite["expectations"] if one["meta"]["of"] in frames]
+    asked = [_named(one, parameters) for one in suite["expectations"] if one["meta"]["of"] in frames]
     days = sorted({day for frame in frames.values() if "day" in frame for day in frame["day"]})
     results: dict[str, Any] = {}
     for kind, frame in frames.items():
@@ -103,6 +103,15 @@ def page_of(result: Any) -> str:
 
     page: str = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
     return page
+
+
+def _named(expectation: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an expectation with the columns that a parameter names: the library wants to know them beforehand."""
+    kwargs = dict(expectation["kwargs"])
+    for key in ("column_list", "column_set"):
+        if isinstance(kwargs.get(key), dict):
+            kwargs[key] = parameters[kwargs[key]["$PARAMETER"]]
+    return {**expectation, "kwargs": kwargs}
 
 
 def columns_of(kwargs: Mapping[str, Any]) -> str:
@@ -212,7 +221,7 @@ def _first(row: Mapping[str, Any]) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    if name in TIMES:
+    if name in TIMES and not pd.isna(value):
         return f"{datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(value)):%Y-%m-%d %H:%M:%S}"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 

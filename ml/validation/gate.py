@@ -25,9 +25,9 @@ from ml.validation.other_frames import feature_frames, score_frames, trade_frame
 from ml.validation.outages import Outage, declared
 from ml.validation.report import Report
 from quantstream import features
-from quantstream.core.time import SCORED
+from quantstream.core.time import SCORED, utc
 from quantstream.lake.quarantine import GATE, HELD, RELEASED, Change, Quarantine, note, quarantine_of
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 
 log = logging.getLogger(__name__)
 TABLES = ("candles", "trades", "features", "scores")
@@ -138,6 +138,7 @@ class Gate:
             table=table,
             symbol=symbol,
             outcome="held" if new else "short" if is_short else "passed",
+            is_enough=not is_short,
             rows=len(rows),
             usable_rows=usable,
             days=rows["day"].nunique(),

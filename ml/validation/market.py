@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from ml.validation.decimals import floats
 from quantstream.core.rolling import Floats
 from quantstream.core.time import SCORED
-from quantstream.lake.candle_reads import ORDER, newest_revisions
+from quantstream.lake.reads import NEWEST, newest_revisions
 from quantstream.lake.store import Lake
 
 REFERENCES = 16  # symbols that stand for the market: its median is as good as that of thousands
 FEWEST = 3  # others at a time: of two the median would follow a fault of one half-way
-COLUMNS = (*ORDER, "interval", "close")
+COLUMNS = (*NEWEST, "interval", "close")
 Times = npt.NDArray[np.int64]
 
 

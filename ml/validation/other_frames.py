@@ -9,7 +9,6 @@ import pyarrow as pa
 from ml.validation.candle_frames import Frames, days_of
 from ml.validation.decimals import plain, units
 from quantstream import features
-from quantstream.core.time import DAY
 
 NO_DAYS = pd.DataFrame({"day": []})
 
@@ -38,28 +37,14 @@ def score_frames(stored: pa.Table) -> Frames:
 
 def feature_frames(candles: pd.DataFrame) -> Frames:
     """Return the frames of the features of one symbol's candles (columns as `Lake.candle_frame`)."""
+    if not len(candles):
+        empty = pd.DataFrame({name: np.zeros(0) for name in ("opened_at", *features.NAMES)}).assign(day=[])
+        return Frames(empty, NO_DAYS.assign(unknown_share=[]))
     found = features.compute(candles)
     at = features.opened_at_us(candles)
     rows = found.reset_index(drop=True).assign(opened_at=at, day=days_of(at))
-    is_warm = at >= at[0] + features.WARMUP * features.STEP_US if len(at) else np.zeros(0, np.bool_)
-    by_day = rows.groupby("day", sort=True)
-    low, high = by_day[list(features.NAMES)].min(), by_day[list(features.NAMES)].max()
-    whole = by_day.size() >= DAY // features.STEP_US
-    constant = [
-        _constant(name_low, name_high)
-        for (_, name_low), (_, name_high) in zip(low.iterrows(), high.iterrows(), strict=True)
-    ]
-    unknown = rows[list(features.NAMES)].isna().any(axis=1) & is_warm
-    days = pd.DataFrame(
-        {
-            "day": low.index.astype(str),
-            "constant": np.where(whole, constant, "none"),
-            "unknown_share": unknown.groupby(rows["day"]).mean().to_numpy(),
-        }
-    )
+    is_warm = at >= at[0] + features.WARMUP * features.STEP_US
+    is_unknown = rows[list(features.NAMES)].isna().any(axis=1) & is_warm
+    share = is_unknown.groupby(rows["day"], sort=True).mean()
+    days = pd.DataFrame({"day": share.index.astype(str), "unknown_share": share.to_numpy()})
     return Frames(rows, days)
-
-
-def _constant(low: pd.Series, high: pd.Series) -> str:
-    names = [str(name) for name in low.index[(low == high).to_numpy()]]
-    return ", ".join(names) or "none"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantstream.core.errors import Misconfigured
-from quantstream.lake.store import micros
+from quantstream.core.time import micros
 
 DECLARED = Path(__file__).resolve().parents[2] / "expectations" / "outages.json"
 

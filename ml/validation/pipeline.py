@@ -15,7 +15,8 @@ from ml.validation.takeover import take_over
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 from quantstream.settings import Endpoints, Settings
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[
     for table in tables:
         start = _midnight(utc(gate.now) - RECENT) if table in ("trades", "scores") else None
         for symbol in symbols:
-            if table == "features" or gate.lake.has(table):
+            if gate.lake.has("candles" if table == "features" else table):
                 reports.append(gate.check(table, symbol, start))
     pages.write_index(gate.state)
     return reports
@@ -55,9 +56,10 @@ def before_training(settings: Settings) -> None:
 
     Raises: Misconfigured, Unavailable.
     """
-    take_over(Lake(settings.lake_url), settings.state, datetime.now(UTC))
+    lake = Lake(settings.lake_url)
+    take_over(lake, settings.state, datetime.now(UTC))
     stale = [symbol for symbol in settings.symbols if not _is_fresh(settings, symbol)]
-    if stale:
+    if stale and lake.has("candles"):
         validate(gate_of(settings, run="before training"), stale, ["candles"])
 
 

@@ -18,6 +18,7 @@ class Report:
     table: str
     symbol: str
     outcome: Outcome  # held: days came into quarantine just now
+    is_enough: bool  # what is not held is enough to learn from
     rows: int
     usable_rows: int
     days: int

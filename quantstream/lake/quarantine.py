@@ -74,7 +74,7 @@ class Quarantine:
     def __init__(self, rows: Iterable[Mapping[str, Any]] = (), as_of: datetime | None = None) -> None:
         """`rows` of the table, in any order; `as_of` leaves out what was decided later."""
         changes = [msgspec.convert({**row, "day": row["day"].date()}, Change) for row in rows]
-        self.changes = sorted(changes, key=lambda one: one.changed_at)
+        self.changes = sorted(changes, key=lambda one: (one.changed_at, one.is_held))
         self._newest: dict[tuple[str, str, date, str], Change] = {}
         for one in self.changes:
             if as_of is None or one.changed_at <= as_of:

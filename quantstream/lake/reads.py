@@ -19,15 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.dataset import Dataset
 
-from quantstream.lake.candle_reads import float_frame, newest_revisions
 from quantstream.lake.known_at import Undated, known_rows, since_of
 from quantstream.lake.quarantine import Partition, without
 from quantstream.lake.schemas import QUARANTINED, TIME, TIME_COLUMN
-from quantstream.lake.table_files import FileFilter, TableFiles
+from quantstream.lake.table_facts import FileFilter, TableFiles
 
 AT_ONCE = 200_000  # rows of which batches are made at a time: of trades some 30 MB, and as much again to sort them
 BATCH = 32_768  # rows
 READ_AHEAD = {"batch_size": BATCH, "batch_readahead": 1, "fragment_readahead": 1}
+NEWEST = ("symbol", "opened_at", "revision", "is_complete")  # of a candle the last row in this order counts
 TIES = {
     "trades": ["id"],
     "candles": ["interval", "revision"],
@@ -248,3 +248,25 @@ def month_bounds(month: str) -> tuple[datetime, datetime]:
     """Return when a month, 2025-11, begins and ends."""
     begins = datetime.fromisoformat(f"{month}-01").replace(tzinfo=UTC)
     return begins, (begins + timedelta(days=31)).replace(day=1)
+
+
+def newest_revisions(rows: pa.Table) -> pa.Table:
+    """Return the newest revision of each candle of one interval, in order; of equals, a complete one."""
+    rows = rows.sort_by([(name, "ascending") for name in NEWEST])
+    if rows.num_rows < 2:
+        return rows
+    is_last = pc.or_(
+        *(pc.not_equal(rows[name].combine_chunks()[:-1], rows[name].combine_chunks()[1:]) for name in NEWEST[:2])
+    )
+    return rows.filter(pa.concat_arrays([is_last, pa.array([True])]))
+
+
+def float_frame(rows: pa.Table) -> pd.DataFrame:
+    """Return rows as a frame, decimals as floats.
+
+    The way over text rounds correctly (Arrow's direct cast may be one unit off), as `int / 10**8` does live.
+    """
+    for name in [field.name for field in rows.schema if pa.types.is_decimal(field.type)]:
+        rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(pa.string()).cast(pa.float64()))
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame

@@ -18,6 +18,7 @@ QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
 KNOWN_AT = "known_at"  # when a revision became known to us, by our clock
 
 _KEY = [("symbol", pa.string()), ("date", pa.date32())]
+DERIVED = ("date", "month")  # what the lake makes of a row's time: writers do not give it
 _KEY_BY_MONTH = [*_KEY, ("month", pa.string())]  # 2025-11, of the date
 CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
     ("symbol", pa.string()),

@@ -17,7 +17,7 @@ from pyarrow.dataset import Dataset
 
 from quantstream.lake.quarantine import Partition
 from quantstream.lake.store import Lake
-from quantstream.lake.table_files import FileFilter, TableFiles
+from quantstream.lake.table_facts import FileFilter, TableFiles
 
 RECENT = 5.0  # seconds
 LIST_AFTER = 5  # readings of some symbols: to list every file once costs what some cost that look theirs up

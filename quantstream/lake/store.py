@@ -8,14 +8,14 @@ writer that was paused while another went on is refused, whatever it holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,11 +26,15 @@ from pyarrow.fs import FileSystem, PyFileSystem
 
 from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
+from quantstream.lake.encodings import writer_properties
+from quantstream.lake.heads import Head
 from quantstream.lake.quarantine import Partition, quarantine_of
 from quantstream.lake.reads import Reads
-from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
+from quantstream.lake.schemas import DERIVED, SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
+from quantstream.lake.staging import staged
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
+CHECKPOINT_AFTER = 500  # commits: where the compaction runs, it has summed up the log long before
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,10 @@ class Step(NamedTuple):
     reached: int
 
 
+Steps = Mapping[str, Step]  # by application
+States = Mapping[str, bytes]  # by application
+
+
 @dataclass(frozen=True)
 class Lake(Reads):
     """The tables under one folder or `s3://` address. Who only reads them (`may_create` is false) needs no right to write."""
@@ -48,6 +56,7 @@ class Lake(Reads):
     url: str
     storage_options: Mapping[str, str] | None = None
     may_create: bool = True
+    _heads: dict[str, Head] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     def table(self, name: str) -> DeltaTable:
         """Open a table at its newest version, making it empty when it is not there; who may not sees an empty one.
@@ -113,21 +122,72 @@ class Lake(Reads):
             custom_metadata=dict(metadata or {}),
             max_commit_retries=50,
         )
-        rows = _with_date(name, rows)
-        table = self.table(name)
-        expect_columns(name, table)
-        self._expect(name, table, steps)
+        commit = self._commit_remote if "://" in self.url else self._commit_local
         try:
-            for application, state in (states or {}).items():
-                stored_states.keep(self._files(name), application, steps[application].reached, state)
-            # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
-            write_deltalake(table, rows, mode="append", commit_properties=properties)
+            commit(name, _with_date(name, rows), steps, states or {}, properties)
         except SchemaMismatchError:
             raise  # a defect of ours: no later try would succeed
         except (DeltaError, OSError) as error:
-            self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         self._tidy_up(name, {application: steps[application] for application in states or {}})
+
+    def _commit_local(self, name: str, rows: pa.Table, steps: Steps, states: States, properties: Any) -> None:
+        """Commit to a folder at a cost that goes by the rows: the table's end is known and looked after, not its files."""
+        head = self._expected_head(name, steps)
+        self._keep(name, steps, states)
+        with staged(head.folder, rows, head.partitions, properties) as commit:
+            commit.move_files()
+            while not commit.publish(head.version + 1):  # progress stands as expected at the very version before
+                before, head = head, self._expected_head(name, steps)
+                if head.partitions != before.partitions:
+                    raise Unavailable(
+                        f"the lake table {name} at {self.url} was migrated meanwhile; nothing was written"
+                    )
+        self._heads[name] = head = head.committed({application: step.reached for application, step in steps.items()})
+        if head.version - head.checkpoint >= CHECKPOINT_AFTER:
+            self._check_point(name)
+
+    def _commit_remote(self, name: str, rows: pa.Table, steps: Steps, states: States, properties: Any) -> None:
+        table = self.table(name)
+        expect_columns(name, table)
+        self._expect(name, table.transaction_version, steps)
+        self._keep(name, steps, states)
+        try:
+            # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
+            encodings = writer_properties(rows.schema)
+            write_deltalake(table, rows, mode="append", commit_properties=properties, writer_properties=encodings)
+        except (DeltaError, OSError):
+            self._expect(name, self.table(name).transaction_version, steps)
+            raise
+
+    def _expected_head(self, name: str, steps: Steps) -> Head:
+        """Return the end of a table's log as it is now, at which all progress stands as said.
+
+        Raises: Fenced, Misconfigured, Unavailable, OSError.
+        """
+        known = self._heads.get(name)
+        head = known.advanced(steps) if known is not None else None
+        if head is None:
+            table = self.table(name)
+            expect_columns(name, table)
+            asked = {*steps, *(known.progress if known is not None else ())}
+            head = Head.of(Path(self.url) / name, table, asked)
+        self._heads[name] = head
+        self._expect(name, head.progress.get, steps)
+        return head
+
+    def _keep(self, name: str, steps: Steps, states: States) -> None:
+        for application, state in states.items():
+            stored_states.keep(self._files(name), application, steps[application].reached, state)
+
+    def _check_point(self, name: str) -> None:
+        """Sum up the log, which nobody else has done for long, so that it opens fast and its old commits go."""
+        try:
+            table = self.table(name)
+            table.create_checkpoint()
+            table.cleanup_metadata()
+        except (OSError, DeltaError, Unavailable) as error:  # what was committed stays committed
+            log.warning("the log is not summed up for now", extra={"table": name, "reason": str(error)})
 
     def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
         """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
@@ -179,9 +239,9 @@ class Lake(Reads):
         except UNREADABLE as error:
             raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
-    def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
+    def _expect(self, name: str, progress_of: Callable[[str], int | None], steps: Steps) -> None:
         for application, step in steps.items():
-            found = table.transaction_version(application)
+            found = progress_of(application)
             if found != step.expected:
                 raise Fenced(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
@@ -251,19 +311,9 @@ def _empty(name: str) -> TemporaryDirectory[str]:
     return folder
 
 
-def utc(at: int) -> datetime:
-    """Return µs since the epoch as a datetime."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
-
-
-def micros(at: datetime) -> int:
-    """Return a datetime as µs since the epoch."""
-    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
 def _with_date(name: str, rows: pa.Table) -> pa.Table:
     at = rows[TIME_COLUMN[name]].cast(TIME)
-    rows = rows.drop_columns([column for column in ("date", "month") if column in rows.column_names])
+    rows = rows.drop_columns([column for column in DERIVED if column in rows.column_names])
     at = at.cast(pa.timestamp("us"))
     rows = rows.append_column("date", at.cast(pa.date32()))
     if "month" in SCHEMAS[name].names:

@@ -312,6 +312,13 @@ def a_label_of_another_team_is_named_like_a_stage(played: Played) -> None:
         played.pod(part)["metadata"]["labels"]["team.example.com/squad"] = label
 
 
+@situation("local", "critical workload detect Missing")
+def the_second_system_s_stage_runs_and_the_live_one_was_never_applied(played: Played) -> None:
+    found = [one for one in played.all_of("StatefulSet", "Pod") if one["metadata"]["name"].startswith("detect")]
+    for one in found:
+        one["metadata"]["labels"]["app.kubernetes.io/name"] = "restored-detect"
+
+
 @situation("local", "critical workload score Missing")
 def a_label_of_another_team_is_named_like_a_stage_that_is_gone(played: Played) -> None:
     played.pod("postgres")["metadata"]["labels"]["team.example.com/squad"] = "score"

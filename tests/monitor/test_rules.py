@@ -389,6 +389,16 @@ def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.parametrize("job", ["sink", "restored-sink"])
+def test_a_stage_that_does_not_answer_is_told_of_a_second_system_too(tmp_path: Path, job: str) -> None:
+    query = 'ALERTS{alertname="StageDown", alertstate="firing"}'
+    told = {"labels": f'{query[:-1]}, job="{job}", pod="{job}-0", severity="critical"}}', "value": 1}
+    series = {"series": f'up{{job="{job}", pod="{job}-0"}}', "values": "0x20"}
+    check = {"expr": query, "eval_time": "10m", "exp_samples": [told]}
+    run = promtool_says(tmp_path, [{"interval": "1m", "input_series": [series], "promql_expr_test": [check]}])
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_a_champion_of_a_week_is_stale(tmp_path: Path) -> None:
     weeks = {"series": 'quantstream_score_model_version{model="quantstream-signal"}', "values": "4x200"}
     query = 'ALERTS{alertname="ModelStale", alertstate="firing"}'

@@ -77,7 +77,7 @@ function starting(   i, text) { for (i = 0; i < statuses; i++) if (p["status|con
 function told_badly(   i, w) { for (i = 0; i < statuses; i++) { w = p["status|containerStatuses|" i "|state|waiting|reason"]; if (w != "" || p["status|containerStatuses|" i "|state|terminated|reason"] != "") return told > 0 } return 0 }
 function object() {
   if (wanted != "") { sub(/name$/, "containerPort", wanted); if (wanted in p) port = p[wanted] }
-  part = stage != "" ? stage : "metadata|labels|cnpg.io/cluster" in p ? p["metadata|labels|cnpg.io/cluster"] : p["metadata|labels|app.kubernetes.io/name"]; told = 0; found++; judge()
+  part = "metadata|labels|cnpg.io/cluster" in p ? p["metadata|labels|cnpg.io/cluster"] : p["metadata|labels|app.kubernetes.io/name"] != "" ? p["metadata|labels|app.kubernetes.io/name"] : stage; told = 0; found++; judge()
   delete claims; delete needs; claim_count = need_count = statuses = init_statuses = containers = init_containers = 0; stage = port = wanted = "" }
 function spaces(   s) { s = NAMESPACES; gsub(/ /, ", ", s); return s }
 function all() {

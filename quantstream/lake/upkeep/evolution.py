@@ -6,6 +6,8 @@ partitions mean that the rows are written anew. Whoever is killed in between lea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE
 from quantstream.lake.known_at import KNOWN_SINCE
@@ -17,18 +19,18 @@ TRIES = 5  # others may add a column, or writers go on, at the same time
 LONGEST_COMMIT = MINUTE  # a writer of before may land one that long after the clock was read
 
 
-def migrate(lake: Lake, now: int) -> list[str]:
+def migrate(lake: Lake, now: int, beat: Callable[[], None] = lambda: None) -> list[str]:
     """Bring a lake's tables up to date, at `now` (wall clock, µs), and say how; tables that are not there stay so.
 
-    Raises: Misconfigured for a lake of a newer version or of other types; Unavailable when it cannot be reached; Broken when rows
-    would be lost.
+    `beat` is called as it goes on, for rows that are written anew may take minutes. Raises: Misconfigured for a lake
+    of a newer version or of other types; Unavailable when it cannot be reached; Broken when rows would be lost.
     """
     said = []
     there = [name for name in SCHEMAS if lake.has(name)]
     for name in there:
         said += [f"{name}: {column} was added" for column in _added(lake, name, now)]
     for name in there:
-        if (rows := repartition(lake, name)) is not None:
+        if (rows := repartition(lake, name, beat)) is not None:
             said.append(f"{name}: {rows:,} rows are now partitioned by {' and '.join(partitions_of(name))}")
     return said
 

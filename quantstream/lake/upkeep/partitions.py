@@ -11,7 +11,7 @@ import json
 import posixpath
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -30,7 +30,7 @@ from quantstream.lake import table_facts
 from quantstream.lake.reads import READ_AHEAD, Asked, month_bounds, ordered, parts
 from quantstream.lake.schemas import partitions_of
 from quantstream.lake.store import UNREADABLE, Lake, files_at
-from quantstream.lake.table_files import TableFiles
+from quantstream.lake.table_facts import TableFiles
 
 COUNTER = "migration"  # application id whose version counts the migrations of a table
 APPEND_ONLY = {"delta.appendOnly": "true"}
@@ -63,10 +63,11 @@ class _Bounds:
         return json.dumps({"numRecords": self.rows, "minValues": lows, "maxValues": highs, "nullCount": self.nulls})
 
 
-def repartition(lake: Lake, name: str) -> int | None:
+def repartition(lake: Lake, name: str, beat: Callable[[], None]) -> int | None:
     """Put a table that has this version's columns into its partitions; return its rows, None when it was there already.
 
     Memory goes by the rows of a symbol's month, of which a part is read at a time. Whoever is killed leaves the table as it was.
+    `beat` is called after each file: a process that is watched says so that it is at work.
     Raises: Broken when rows would be lost or doubled, before anything is changed; Unavailable.
     """
     table = lake.table(name)
@@ -75,7 +76,7 @@ def repartition(lake: Lake, name: str) -> int | None:
     files = files_at(table.table_uri, lake.storage_options)
     added: list[AddAction] = []
     try:
-        rows = _rewrite(name, table, files, added)
+        rows = _rewrite(name, table, files, added, beat)
     except UNREADABLE as error:
         _remove(files, added)
         raise Unavailable(f"the lake table {name} at {lake.url} was not migrated: {error}") from error
@@ -85,7 +86,7 @@ def repartition(lake: Lake, name: str) -> int | None:
     return rows if _exchange(lake, name, table, added) else None
 
 
-def _rewrite(name: str, table: DeltaTable, files: FileSystem, added: list[AddAction]) -> int:
+def _rewrite(name: str, table: DeltaTable, files: FileSystem, added: list[AddAction], beat: Callable[[], None]) -> int:
     """Write all rows anew, note the files in `added`, and return how many rows they have.
 
     Raises: Broken when they are not as many of each symbol as the log says.
@@ -97,6 +98,7 @@ def _rewrite(name: str, table: DeltaTable, files: FileSystem, added: list[AddAct
             count, action = _write(files, symbol, month, _rows_of(name, stored, symbol, month))
             added.append(action)
             written[symbol] = written.get(symbol, 0) + count
+            beat()
     _prove(name, table_facts.rows(table), written)
     return sum(written.values())
 

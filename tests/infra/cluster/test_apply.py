@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.infra.cluster.api_store import Cluster, Refused
 from tests.infra.cluster.conftest import Kubectl
 from tests.infra.manifest_checks import SCHEMAS
 from tests.infra.manifests import K8S
+from tests.infra.test_rendered import rendered_anew
 
 LOCAL = ("infrastructure/", "services/")
 PROD = ("production/infrastructure/", "production/services/", "production/monitoring/")
@@ -109,6 +111,26 @@ def test_pods_that_a_scaler_added_stay(cluster: Cluster, kubectl: Kubectl, flags
     apply(kubectl, PROD, *flags)
     kind = cluster.kind("apps/v1", "statefulsets")
     assert [cluster.get(kind, "quantstream", name)["spec"]["replicas"] for name in ("score", "detect")] == [4, 4]
+    assert cluster.changes[made:] == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("operators")
+@pytest.mark.parametrize(("folders", "where"), [(LOCAL, ""), (PROD, "production/")])
+def test_a_second_system_beside_the_live_one_leaves_its_objects_alone(
+    cluster: Cluster, kubectl: Kubectl, tmp_path: Path, folders: tuple[str, ...], where: str
+) -> None:
+    apply(kubectl, folders)
+    live = len(cluster.changes)
+    second = rendered_anew(tmp_path, "TOPIC_PREFIX=restored.")
+    for folder in (f"{where}infrastructure/", f"{where}beside/"):
+        kubectl("apply", "-f", str(second / folder))
+    new = [one.split() for one in cluster.changes[live:]]
+    assert {name.startswith("restored") for action, _, name in new if action == "create"} == {True}
+    # rights on the second topics are added to the logins that there are
+    assert {kind for action, kind, _ in new if action != "create"} <= {"KafkaUser"}
+    made = len(cluster.changes)
+    kubectl("apply", "-f", str(second / where / "beside"))
     assert cluster.changes[made:] == []
 
 

@@ -80,7 +80,7 @@ def in_use(cluster: Cluster) -> dict[str, tuple[str, str]]:
     """Return the login that a pod which starts now is given, by the secret that it is in."""
     held, found = secrets(cluster), {}
     for name, one in held.items():
-        if {"username", "password"} <= set(one):
+        if {"username", "password"} <= set(one) and name != "quantstream/postgres":  # the administrator's
             found[name] = one["username"], one["password"]
         if {"access-key", "secret-key"} <= set(one) and name != "quantstream/objects":
             found[name] = one["access-key"], one["secret-key"]

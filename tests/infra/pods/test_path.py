@@ -33,6 +33,7 @@ def test_airflow_reads_every_pipeline(system: System) -> None:
 
 def test_a_new_system_asks_for_its_first_models_by_itself(system: System) -> None:
     wait_for(lambda: newest(system, "history_backfill"), 600, lambda: failures(system))
+    wait_for(lambda: system.airflow.runs("models_watch")[-1].is_finished, 120, lambda: failures(system))
     watched = system.airflow.runs("models_watch")[-1]
     assert (watched.kind, watched.state) == ("scheduled", "success"), failures(system)
     assert {run.kind for run in system.airflow.runs("history_backfill")} == {"asset_triggered"}

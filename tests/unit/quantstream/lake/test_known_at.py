@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from quantstream.core.candle import CORRECTION_STEP, Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected, Misconfigured
-from quantstream.core.time import HOUR, MINUTE, SECOND
+from quantstream.core.time import HOUR, MINUTE, SECOND, utc
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, candle_rows
-from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.lake.upkeep.evolution import migrate
 

@@ -14,13 +14,9 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.time import MINUTE
 from quantstream.lake import schemas
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS
-from quantstream.lake.store import Lake
-from quantstream.lake.upkeep import partitions
 from quantstream.lake.upkeep.evolution import migrate
 from quantstream.messages.payloads import encode
 from quantstream.messages.topics import CANDLES
-from quantstream.observability.health import Health
-from streaming.wiring import migrate_lake
 from tests.unit.streaming.sink.test_stage import ALL, T0, Scene, candle
 
 BEFORE = pa.schema([field for field in SCHEMAS["candles"] if field.name != "month"])
@@ -59,26 +55,3 @@ def test_a_sink_of_before_ends_with_a_sentence_and_the_newer_one_goes_on(tmp_pat
     wanted = [T0 + number * 5 * MINUTE for number in range(3)]
     found = scene.lake.read("candles").sort_by("opened_at")["opened_at"]
     assert found.cast(pa.int64()).to_pylist() == wanted
-
-
-def test_a_sink_that_migrates_for_an_hour_is_not_killed_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with release_before():
-        scene = Scene(tmp_path)
-        older = scene.sink(ALL)
-        close(scene, 0)
-        older.turn()
-    clock = [0.0]
-    health = Health(lambda: clock[0])
-    alive = []
-    real = partitions._rewrite
-
-    def slowly(*arguments: object) -> int:
-        clock[0] += 3600
-        alive.append((health.is_alive, health.is_ready))
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(partitions, "_rewrite", slowly)
-    migrate_lake(Lake(str(tmp_path)), health)
-    assert set(alive) == {(True, False)}
-    clock[0] += 31
-    assert not health.is_alive, "afterwards its loop must turn as ever"

@@ -16,11 +16,11 @@ from deltalake.exceptions import CommitFailedError
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Broken, Misconfigured
-from quantstream.core.time import DAY, MINUTE, SECOND
+from quantstream.core.time import DAY, MINUTE, SECOND, utc
 from quantstream.lake import schemas, stored_states
 from quantstream.lake.known_at import since_of
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, candle_rows
-from quantstream.lake.store import Lake, Step, files_at, utc
+from quantstream.lake.store import Lake, Step, files_at
 from quantstream.lake.upkeep import partitions
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.lake.upkeep.evolution import migrate
@@ -73,7 +73,9 @@ def test_every_row_progress_and_state_is_there_after_a_migration_and_so_is_every
 ) -> None:
     lake = by_day(tmp_path)
     before, version, extent = rows_of(lake), lake.version("candles"), lake.extent("candles")
-    said = migrate(lake, T0 + 60 * DAY)
+    beats: list[int] = []
+    said = migrate(lake, T0 + 60 * DAY, lambda: beats.append(1))
+    assert len(beats) == 2 * len(SYMBOLS), "whoever watches sees it at work, file after file"
     assert said == [
         "candles: month was added",
         f"candles: {before.num_rows} rows are now partitioned by symbol and month",
