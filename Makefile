@@ -105,9 +105,9 @@ manifests: $(STAMP) ## Check the cluster's manifests, also with the real kubectl
 
 lock: $(STAMP) ## Compile requirements.txt and the broker's jars anew
 	@uv=$$(command -v uv || echo $(VENV)/uv/bin/uv); \
-	$$uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
+	$$uv pip compile --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
 		--output-file requirements.txt pyproject.toml; \
-	$$uv pip compile --universal --python-version 3.11 --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
+	$$uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' --upgrade --annotation-style line \
 		--group pyproject.toml:docs --output-file docs/requirements.txt; \
 	infra/docker/lock.sh "$$uv"
 	$(BIN)/python -m infra.embedded.jars --lock

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from bench.measure import machine, result
+from bench.measure import lake_import, machine, result
 from bench.measure.floors import Rate, Stopwatch
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import DECIMALS, UNIT
@@ -83,10 +83,12 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
         aim_ratio=round(AIM / ISSUE_FLOOR, 2),
         peers={"pyarrow, reading the CSV alone": round(read.per_cpu_s)},
     )
+    lake, details = _into_the_lake(folder, plain, packed, trades)
     return result.report(
         "backfill",
-        [row],
+        [row, lake],
         quick,
+        **details,
         trades=trades,
         candles=summary.candles,
         trades_in_candles=summary.trades,
@@ -99,6 +101,30 @@ def _measure(folder: Path, trades: int, quick: bool) -> dict[str, Any]:
         floor_per_s=round(floats.per_s),
         symbols=len(summary.gaps),
     )
+
+
+def _into_the_lake(folder: Path, plain: Path, packed: Path, trades: int) -> tuple[result.Row, dict[str, Any]]:
+    """Measure the import into the lake, candles included, and its memory at one size and at four times as much."""
+    ours, rss, stored = lake_import.measured(packed, trades)
+    floor, _ = timed(trades, lambda: lake_import.duckdb_parquet(plain, folder / "duckdb.parquet"))
+    peers = {}
+    if lake_import.has_polars():
+        rate, _ = timed(trades, lambda: lake_import.polars_parquet(plain, folder / "polars.parquet"))
+        peers["Polars, rows to Parquet"] = round(rate.per_cpu_s)
+    large = folder / "BTCUSDT-aggTrades-2025-08-01.large" / packed.name
+    large.parent.mkdir()
+    make_archive(large.with_suffix(".csv"), large, 4 * trades, seed=3)
+    _, rss_of_four, _ = lake_import.measured(large, 4 * trades)
+    row = result.Row(
+        "backfill: zipped aggTrades into the lake, rows and candles",
+        "trades per second of a core",
+        round(ours.per_cpu_s),
+        floor=round(floor.per_cpu_s),
+        floor_name="DuckDB, rows of the CSV to Parquet, no candles",
+        peers=peers,
+    )
+    whole = stored == {"trades": trades, "candles": 1440 + 288}
+    return row, {"lake_is_whole": whole, "rss_mb": rss, "rss_mb_of_four_times": rss_of_four}
 
 
 def disordered(plain: Path) -> Path:

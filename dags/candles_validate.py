@@ -1,4 +1,4 @@
-"""Check the lake's candles against their expectations before a model learns from them."""
+"""Check what is in the lake against its expectations, every night and before a model learns from it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,50 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from airflow.sdk import Asset, Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TriggerRule,
+    dag,
+    get_current_context,
+    task,
+)
 
 log = logging.getLogger(__name__)
+TABLES = ["candles", "features", "trades", "scores"]
+NIGHTLY = "35 0 * * *"  # when the day that ended is settled, whether or not new history came
 DOC = """
-### The gate: candles meet their expectations, or no model sees them
-Runs the Great Expectations suite `expectations/candles.json` over each symbol's candles when new history has arrived,
-and writes the data docs (`data_docs/SYMBOL/index.html` in the state folder).
+### The gate: data meet their expectations, or no model sees them
+Runs the suites `expectations/*.json` over each symbol's candles, the features made of them, and the last week's trades
+and scores, every night and when new history has arrived. A day of a symbol that fails a critical expectation comes into
+the lake's table `quarantine` and is left out of reads; the other days still teach. A day that meets it again is released.
 
 More than a hundred symbols share tasks.
 
-**Outcomes per symbol.** *Success*: training may use it. *Skipped*: too few candles yet, nothing wrong. *Failed*: a
-critical expectation did not hold; the log's last sentence names it and the count; the symbol is quarantined until a
-later run passes.
+**Outcomes per symbol.** *Success*: training may use it. *Skipped*: too few candles yet, nothing wrong. *Failed*: days came into
+quarantine just now; the log names the expectation, the day and the first row. The next run is green unless there are more.
 
-**When it is red.** Open the data docs of the failed symbol. If the data is wrong, fix or delete it in the lake and
-run this again; if the bound is wrong, change it in `expectations/candles.json`. Models go on training with the
-symbols that passed.
+**When it is red.** `quantstream quarantine list` or the data docs (`data_docs/index.html` in the state folder; the log's
+last line names the page). If the data are wrong, correct them (`quantstream repair`, `backfill`) and run this again; if
+they are right, release the day: `quantstream quarantine release SYMBOL DAY --why …`; an outage of the exchange belongs
+into `expectations/outages.json`, a bound that is wrong into its suite. Models go on training meanwhile.
 """
 
 
 @dag(
     dag_id="candles_validate",
     doc_md=DOC,
-    schedule=[Asset("candles_history")],
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(NIGHTLY, timezone="UTC"), assets=[Asset("candles_history")]
+    ),
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles", "quality"],
     params={
         "symbols": Param([], type="array", items={"type": "string"}, description="empty: all configured symbols"),
+        "tables": Param(TABLES, type="array", items={"type": "string", "enum": TABLES}, description="what to check"),
         "tasks": Param(
             100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
         ),
@@ -43,7 +58,7 @@ symbols that passed.
         "owner": "market-data",
         "retries": 2,
         "retry_delay": timedelta(seconds=10),
-        "execution_timeout": timedelta(minutes=15),
+        "execution_timeout": timedelta(hours=2),
     },
 )
 def candles_validate() -> None:
@@ -60,26 +75,29 @@ def candles_validate() -> None:
 
     @task(map_index_template="{{ batch_title }}")
     def check(batch: list[str]) -> list[str]:
-        """Check a batch of symbols; a rejection is final, another try would find the same."""
+        """Check a batch of symbols; what is held now is final, another try would find the same."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-        from ml.data.quality import validate
         from ml.data.symbol_batches import in_turn, title
+        from ml.validation.pipeline import gate_of, validate
         from quantstream.settings_loader import load_settings
 
-        def one(symbol: str) -> str | None:
-            report = validate(symbol, settings)
-            log.info("%s", report)
-            return None if report.outcome == "short" else str(report)
-
-        context, settings = get_current_context(), load_settings()
+        context = get_current_context()
         context["batch_title"] = title(batch)
+        gate = gate_of(load_settings(), context["run_id"])
+        held: list[str] = []
+
+        def one(symbol: str) -> str | None:
+            reports = validate(gate, [symbol], context["params"]["tables"])
+            held.extend(str(report) for report in reports if report.newly_held)
+            return next((str(report) for report in reports if report.table == "candles" and report.is_enough), None)
+
         outcomes = in_turn(batch, one)
-        if outcomes.refused:
-            context["ti"].xcom_push("return_value", outcomes.done)  # what passed counts, though the task is red
-            for reason in outcomes.refused.values():
+        if held or outcomes.refused:
+            context["ti"].xcom_push("return_value", outcomes.done)  # what is sound counts, though the task is red
+            for reason in (*held, *outcomes.refused.values()):
                 log.error("%s", reason)
-            raise AirflowFailException("; ".join(outcomes.refused.values()))
+            raise AirflowFailException("; ".join((*held, *outcomes.refused.values())))
         if not outcomes.done:
             raise AirflowSkipException("too few candles yet")
         return outcomes.done
@@ -96,10 +114,10 @@ def candles_validate() -> None:
 
     @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0)
     def report_failures() -> None:
-        """Turn the run red when a symbol was rejected."""
+        """Turn the run red when days came into quarantine."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        raise AirflowFailException("at least one symbol was rejected and is in quarantine; its task's log says why")
+        raise AirflowFailException("days of at least one symbol are in quarantine; its task's log says which and why")
 
     passed = check.expand(batch=symbols())
     publish(passed)

@@ -1,4 +1,4 @@
-"""Fetch the exchange's candles of the past into the lake, daily and whenever somebody asks."""
+"""Fetch the exchange's candles of the past into the lake: daily, where no model serves, and whenever somebody asks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import logging
 from collections.abc import Iterable
 from datetime import timedelta
 
-from airflow.sdk import Asset, CronTriggerTimetable, Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TriggerRule,
+    dag,
+    get_current_context,
+    task,
+)
 
 log = logging.getLogger(__name__)
 DOC = """
 ### The exchange's candles of the past → lake
-Fetches 5m klines over REST for every symbol, from `QUANTSTREAM_HISTORY_DAYS` ago up to the first window that the live
-path built from trades, and writes those the lake does not have yet. Running it again writes nothing, so it may be run
-at any time.
+Brings 5m klines of every symbol from `QUANTSTREAM_HISTORY_DAYS` ago up to now: from the exchange's public archive, checked, and
+over REST what is not archived yet. What the lake has is not fetched again; the last two days since the live path's first trade
+are left to it. It is `quantstream backfill`; running it again writes nothing, so it may be run at any time; `models_watch`
+asks for it where no model serves.
 
-With `since`, a day like `2024-01-01`, the exchange's public archive is imported from that day on: its files are checked, and each
-is imported once (`quantstream backfill` is the same by hand).
-
-**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them. `since`: empty for REST alone.
-`kind`: of the archive, `klines`, or `trades` or `aggTrades`, of which the candles are made here.
+**Parameters.** `symbols`: leave empty for all configured ones. `tasks`: how many share them. `since`: a day like `2024-01-01`.
+`kind`: `klines`, or `trades` or `aggTrades`, of which the candles are made here.
 
 **When it is red.** The failed task's log ends with one sentence: an unknown symbol (correct `QUANTSTREAM_SYMBOLS`),
 or an exchange that did not answer for minutes (run it again later). The other symbols went on regardless. A single
@@ -30,7 +37,10 @@ row that is no kline is left out, counted and named in the task's log; it does n
 @dag(
     dag_id="history_backfill",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("5 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("5 0 * * *", timezone="UTC", run_immediately=timedelta(0)),
+        assets=[Asset("models_wanted")],
+    ),
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles"],
@@ -39,8 +49,8 @@ row that is no kline is left out, counted and named in the task's log; it does n
         "tasks": Param(
             100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
         ),
-        "since": Param("", type="string", description="a day like 2024-01-01: from the public archive since then"),
-        "kind": Param("klines", type="string", enum=["klines", "aggTrades", "trades"], description="of the archive"),
+        "since": Param("", type="string", description="a day like 2024-01-01"),
+        "kind": Param("klines", type="string", enum=["klines", "aggTrades", "trades"], description="of data"),
     },
     default_args={
         "owner": "market-data",
@@ -67,17 +77,12 @@ def history_backfill() -> None:
         """Bring the history of a batch of symbols into the lake."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from ml.data.exchange_history import backfill
-        from ml.data.symbol_batches import in_turn, title
-        from quantstream.settings_loader import load_settings
+        from ml.data.symbol_batches import title
         from streaming.reconcile.pipeline_runs import run_backfill
 
-        context, settings = get_current_context(), load_settings()
+        context = get_current_context()
         context["batch_title"], params = title(batch), context["params"]
-        if params["since"]:
-            outcomes = run_backfill(batch, params["since"], params["kind"])
-        else:
-            outcomes = in_turn(batch, lambda symbol: str(backfill(symbol, settings)))
+        outcomes = run_backfill(batch, params["since"], params["kind"])
         if outcomes.refused:
             context["ti"].xcom_push("return_value", outcomes.done)  # what was fetched counts, though the task is red
             for reason in outcomes.refused.values():

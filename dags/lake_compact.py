@@ -7,14 +7,18 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments"]
+TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"]
 
 log = logging.getLogger(__name__)
 DOC = """
 ### Small files → large files
 The sink commits every few seconds, one small file per table and symbol; readers slow down with their number. This
-merges them and deletes what no reader has needed for a week. Rows, versions and the sink's recorded offsets stay as
-they are; writers go on meanwhile.
+merges them and deletes what no reader has needed for a week, the log's old entries included. Rows, versions and the sink's
+recorded offsets stay as they are; writers go on meanwhile.
+
+`retain` then deletes trades of days older than `QUANTSTREAM_TRADES_DAYS` (by default none: they are kept for ever), of each
+symbol the oldest first, once their candles are complete and verified. A day that is not stays, with those after it, and the
+task's log says why.
 
 **When it is red.** The store refused for good: look at its disk space or credentials, then run it again; nothing is
 lost.
@@ -36,7 +40,7 @@ lost.
     },
 )
 def lake_compact() -> None:
-    """Wire the tasks: one per table, one at a time."""
+    """Wire the tasks: one per table, one at a time; then old trades."""
 
     @task(map_index_template="{{ table }}", max_active_tis_per_dagrun=1)
     def compact(table: str) -> dict[str, int]:
@@ -52,7 +56,23 @@ def lake_compact() -> None:
         )
         return done
 
-    compact.expand(table=TABLES)
+    @task(trigger_rule="all_done")
+    def retain() -> dict[str, int]:
+        """Delete old trades whose candles are proved."""
+        import time
+
+        from quantstream.lake.store import Lake
+        from quantstream.lake.upkeep.retention import retain as delete_old_trades
+        from quantstream.lake.upkeep.retention import retained_lines
+        from quantstream.settings_loader import load_settings
+
+        settings = load_settings()
+        done = delete_old_trades(Lake(settings.lake_url), settings.trades_days, time.time_ns() // 1000)
+        for line in retained_lines(done, settings.trades_days):
+            log.info(line)
+        return {"days": len(done.days), "rows": done.rows, "refused": len(done.refused)}
+
+    compact.expand(table=TABLES) >> retain()
 
 
 lake_compact()

@@ -40,8 +40,9 @@ and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: som
     },
     default_args={
         "owner": "models",
-        "retries": 2,
+        "retries": 4,
         "retry_delay": timedelta(seconds=20),
+        "retry_exponential_backoff": True,
         "execution_timeout": timedelta(hours=1),
     },
 )
@@ -81,10 +82,12 @@ def models_train() -> None:
         if kind not in context["params"]["models"]:
             raise AirflowSkipException(f"{kind} was not chosen")
 
+        from ml.serving.registry import wait_for_the_busy
         from ml.training import train as training
         from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
         from quantstream.settings_loader import load_settings
 
+        wait_for_the_busy()
         try:
             result = training.train(kind, load_settings(), features_version=version)
         except DataRejected as error:

@@ -15,6 +15,7 @@ class Background(ABC):
     """Repeats its turn until closed. `trouble` is one sentence that says what is wrong, empty when all is well."""
 
     trouble = ""
+    has_turned = False  # whether a first turn has ended, well or not
 
     def __init__(self, name: str, every: float, after: float = 0.0) -> None:
         """`every` is the pause between two turns, `after` the one before the first, in seconds."""
@@ -35,6 +36,13 @@ class Background(ABC):
         """Whether the current turn should end."""
         return self._stopping.is_set()
 
+    @property
+    def word(self) -> str:
+        """How it is, in a word or two for a tile: who was not heard yet is not held to be silent."""
+        if not self.trouble:
+            return "well"
+        return "not answering" if self.has_turned else "asking"
+
     @abstractmethod
     def turn(self) -> None:
         """Read once.
@@ -54,4 +62,5 @@ class Background(ABC):
             ) as error:  # this is the thread's entry point: a defect here must show on the page, not end the thread
                 log.exception("reading in the background failed")
                 self.trouble = f"reading failed ({type(error).__name__}); the dashboard's log says more"
+            self.has_turned = True
             self._stopping.wait(self._every)

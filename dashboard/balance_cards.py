@@ -19,7 +19,8 @@ from dashboard.panels import Tile
 from dashboard.stage_status import Stage
 from quantstream.core.accounts import OUTCOMES, newest_of_each
 from quantstream.core.errors import Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 
 READ_EVERY = 30.0  # seconds
 LOOK_BACK = timedelta(days=7)  # of the market, before the newest day there is

@@ -13,8 +13,9 @@ from dashboard import formats
 from dashboard.background import Background
 from dashboard.panels import Tile
 from quantstream.core.errors import Unavailable
+from quantstream.core.time import micros
 from quantstream.lake.schemas import PROOF_COUNTS
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 
 READ_EVERY = 30.0  # seconds
 LOOK_BACK = timedelta(days=8)  # a proof older than this proves nothing of what is shown

@@ -23,7 +23,8 @@ from dashboard.live import Tail
 from dashboard.proof_cards import Proofs
 from dashboard.stage_status import Stages
 from quantstream.core.errors import Unavailable
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_NAMES
 from quantstream.settings import Settings
 
@@ -69,7 +70,7 @@ class History:
             )
         start = utc(until) - HISTORY if until else None
         try:
-            frame = self.lake.candle_frame([symbol], interval, start)
+            frame = self.lake.candle_frame([symbol], interval, start, with_quarantined=True)
         except OSError as error:
             raise Unavailable(f"the lake at {self.lake.url} cannot be read now: {error}") from error
         if len(frame) and start is None:

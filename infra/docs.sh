@@ -13,10 +13,10 @@ if ! cmp -s docs/requirements.txt "$tools/installed.txt"; then
   rm -rf "$tools"
   if "$uv" --version >/dev/null 2>&1; then
     "$uv" venv --quiet --python "$venv/bin/python" "$tools"
-    "$uv" pip install --quiet --python "$tools/bin/python" -r docs/requirements.txt
+    "$uv" pip install --quiet --python "$tools/bin/python" --require-hashes -r docs/requirements.txt
   else
     "$venv/bin/python" -m venv "$tools"
-    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt
+    "$tools/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r docs/requirements.txt
   fi
   cp docs/requirements.txt "$tools/installed.txt"
 fi

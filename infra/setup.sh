@@ -63,13 +63,13 @@ if [ -z "$uv" ]; then
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then  # made by uv once, which is gone since
     "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || fail "$venv has no pip to fetch uv with; install uv (pip install uv), or remove $venv and try again"
   fi
-  "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --target "$venv/uv" uv
+  "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --target "$venv/uv" --require-hashes --requirement infra/docker/locks/uv.txt
   uv=$(find_uv)
 fi
 
 # Exactly what is locked: what an older lock brought is removed.
 say "Installing $(grep -c '==' requirements.txt) locked packages"
-"$uv" pip sync --python "$venv/bin/python" requirements.txt
+"$uv" pip sync --require-hashes --python "$venv/bin/python" requirements.txt
 "$uv" pip install --python "$venv/bin/python" --no-deps --quiet --editable .
 
 # Else the first start of each stage would do it.

@@ -60,6 +60,9 @@ class Endpoints(Group):
         ""  # where historicalTrades is answered, when not at `rest`; the data-only host does not
     )
     archive: Annotated[str, base_address("https", "http")] = "https://data.binance.vision"  # of past days and months
+    archive_listing: Annotated[str, base_address("https", "http")] = (
+        "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"  # the store it lies in, which lists its files
+    )
     api: str = Field(default="/api/v3", max_length=100)
 
     @field_validator("api")

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.time import INTERVALS, SCORED
 from quantstream.core.trade import is_symbol
 from quantstream.setting_groups import PARTITIONS, Endpoints, Kafka, Ports, base_address
@@ -62,6 +63,9 @@ class Settings(BaseSettings):
     history_days: int = Field(
         default=45, ge=1, le=3_650
     )  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
+    trades_days: int = Field(
+        default=0, ge=0, le=36_500
+    )  # days that trades are kept in the lake once their candles are verified, 8 at least; 0 keeps them for ever
     lake: str = ""  # folder or s3:// address; empty means `state`/lake
     mlflow: Annotated[str, base_address("http", "https", may_be_empty=True)] = (
         ""  # tracking address; empty means the local server's
@@ -93,6 +97,13 @@ class Settings(BaseSettings):
         absolute = value.expanduser().absolute()
         if value == Path() or absolute in (Path(absolute.anchor), Path.home()) or not str(value).isprintable():
             raise ValueError(f"{str(value)!r} is not a folder of its own; name one that `quantstream reset` may remove")
+        return value
+
+    @field_validator("trades_days")
+    @classmethod
+    def _trades_days(cls, value: int) -> int:
+        if 0 < value < LEAST_TRADES_DAYS:
+            raise ValueError(f"trades are kept for {LEAST_TRADES_DAYS} days at least, or with 0 for ever")
         return value
 
     @field_validator("symbols")

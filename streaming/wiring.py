@@ -73,7 +73,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
     from streaming.sink.stage import SinkStage
 
     lake = Lake(settings.lake_url)
-    for sentence in migrate(lake, wall_clock()):  # what came with this version: nothing else is changed
+    for sentence in migrate(lake, wall_clock(), health.beat):  # what came with this version
         log.warning("the lake of an older version was migrated", extra={"change": sentence})
     ProofAge(lake, settings.symbols, metrics).start()
     return SinkStage(
@@ -163,8 +163,9 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
     from ml.serving.warming import Warming
+    from quantstream.core.time import utc
     from quantstream.lake.snapshots import RecentLake
-    from quantstream.lake.store import Lake, utc
+    from quantstream.lake.store import Lake
     from streaming.score.histories import CandleHistories
     from streaming.score.stage import ScoreStage
 

@@ -68,15 +68,12 @@ def seen_from_here(stage: Stage, sources: Sources) -> Stage:
 def source_tiles(sources: Sources) -> list[Tile]:
     """Return one tile for each thing this page reads from, with its trouble in words."""
     named = (
-        ("Topics", sources.tail.trouble),
-        ("Lake", sources.history.trouble),
-        ("Processes", sources.stages.trouble),
-        ("Model registry", sources.champions.trouble),
+        ("Topics", sources.tail.trouble, sources.tail.word),
+        ("Lake", sources.history.trouble, "not answering" if sources.history.trouble else "well"),
+        ("Processes", sources.stages.trouble, sources.stages.word),
+        ("Model registry", sources.champions.trouble, sources.champions.word),
     )
-    return [
-        Tile(name, "not answering" if trouble else "well", "warn" if trouble else "up", trouble, trouble)
-        for name, trouble in named
-    ]
+    return [Tile(name, word, "warn" if trouble else "up", trouble, trouble) for name, trouble, word in named]
 
 
 main(st.session_state["sources"])

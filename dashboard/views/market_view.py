@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
 from dashboard import charts, component, formats, panels
 from dashboard.panels import Tile
-from dashboard.sources import Sources
+from dashboard.sources import Champions, Sources
 from quantstream.core.candle import Candle
 from quantstream.core.time import INTERVALS, SECOND
 from quantstream.messages.payloads import Score
-
-if TYPE_CHECKING:
-    from ml.serving.registry import Card
 
 OVERLAYS = ("VWAP", "VWAP 24h", "Bollinger", "Forecast", "Anomalies")
 SHOWN_ANOMALIES = 30
@@ -78,7 +73,7 @@ def update(sources: Sources, symbol: str, interval: str, overlays: list[str]) ->
             begin_chart(symbol, interval)
     with side:
         st.html(panels.signal_card(score) + panels.forecast_card(score, decimals) + panels.risk_card(score))
-    st.html(model_strip(sources.champions.all(), sources.champions.trouble, score))
+    st.html(model_strip(sources.champions, score))
     wide, narrow = st.columns([1.6, 1], gap="small")
     feed = panels.anomaly_feed(anomalies[:SHOWN_ANOMALIES])
     wide.html(panels.card("Flagged trades", f'<div class="qs-feed" tabindex="0">{feed}</div>', symbol, "anomalies"))
@@ -129,7 +124,7 @@ def pipeline_strip(sources: Sources, symbol: str, closed: list[Candle]) -> str:
     )
 
 
-def model_strip(cards: tuple[Card, ...], trouble: str, score: Score | None) -> str:
+def model_strip(champions: Champions, score: Score | None) -> str:
     """Return which versions serve, under which alias and since when; the score's own versions when the registry is silent."""
     tiles = [
         Tile(
@@ -137,14 +132,14 @@ def model_strip(cards: tuple[Card, ...], trouble: str, score: Score | None) -> s
             f"v{model.version} · {model.alias}",
             detail=f"since {formats.stamp(model.registered_at)[:16]}",
         )
-        for model in cards
+        for model in champions.all()
         if model.alias == "champion"
     ]
     if not tiles and score and score.models:
         named = sorted(score.models.items())
         tiles = [Tile(_short(name), f"v{version}", detail="made this score") for name, version in named]
-    if trouble:
-        tiles.append(Tile("Registry", "not answering", "warn", trouble))
+    if champions.trouble:
+        tiles.append(Tile("Registry", champions.word, "warn" if champions.has_turned else "", champions.trouble))
     return panels.strip(tiles or [Tile("Models", "none in service yet", "flat")], "models")
 
 

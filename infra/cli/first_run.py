@@ -43,7 +43,7 @@ def first_run(
     sleep: Callable[[float], None] = time.sleep,
     lacking: Callable[[], str] = lambda: "",
 ) -> Outcome:
-    """Trigger the backfill and follow it, validation and training; never raises for what Airflow may do later by itself.
+    """Trigger the backfill, or take the one under way; follow it, validation, training. Never raises for what may come later.
 
     `lacking` says what the history is too short for, once it is in the lake.
     """
@@ -82,16 +82,23 @@ def _all_skipped(tasks: Sequence[Task]) -> bool:
 
 
 def _trigger(api: AirflowApi, sleep: Callable[[float], None]) -> str:
-    """Start the backfill as soon as Airflow has read it."""
+    """Start the backfill as soon as Airflow has read it; return its run, or the one that `models_watch` asked for before."""
     deadline = time.monotonic() + DAGS_READ_WITHIN
     while True:
         if set(STEPS) <= set(api.dag_ids()):
-            return api.trigger(HISTORY)
+            return _under_way(api) or api.trigger(HISTORY)
         if time.monotonic() > deadline:
             errors = api.import_errors()
             reason = f"cannot read {', '.join(errors)}" if errors else "has not read the DAGs"
             raise Unavailable(f"Airflow {reason}")
         sleep(POLL)
+
+
+def _under_way(api: AirflowApi) -> str:
+    """Return the backfill that is under way, or was followed by what is; nothing where all is at rest."""
+    runs = {dag_id: api.runs(dag_id) for dag_id in STEPS}
+    is_busy = any(not run.is_finished for of_one in runs.values() for run in of_one)
+    return runs[HISTORY][0].run_id if is_busy and runs[HISTORY] else ""
 
 
 def _next_run(api: AirflowApi, dag_id: str, run_id: str, sleep: Callable[[float], None]) -> Run | None:

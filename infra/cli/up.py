@@ -164,7 +164,7 @@ def _no_history(plan: Plan) -> str:
     hours = (fewest - stored) / 12 / plan.market.speed
     return (
         f"A recording begins without history: nothing is scored until {fewest} candles of 5 minutes are there to learn from, "
-        f"in about {hours:.1f} hours at this speed; history_backfill in Airflow then begins the training, daily or by hand."
+        f"in about {hours:.1f} hours at this speed; models_watch in Airflow then begins the training, within an hour."
     )
 
 

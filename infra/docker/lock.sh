@@ -12,13 +12,16 @@ trap 'rm -f "$constraints"' EXIT
 lock() {
   role=$1 except=$2
   shift 2
-  grep -vE "^($except)==" requirements.txt > "$constraints"
+  sed -n '/==/s/ *[\\#].*//p' requirements.txt | grep -vE "^($except)==" > "$constraints"
   "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
     --constraint "$constraints" --no-emit-package nvidia-nccl-cu12 --no-emit-package nvidia-nccl-cu13 --group pyproject.toml:image "$@" \
     --output-file "infra/docker/locks/$role.txt"
   printf '%-10s %s packages\n' "$role" "$(grep -c '==' "infra/docker/locks/$role.txt")" >&2
 }
 
+# uv itself, which installs all of these, on this machine and in images
+printf 'uv\n' | "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+  --output-file infra/docker/locks/uv.txt -
 lock streaming 'nothing' --extra streaming pyproject.toml
 lock scoring 'nothing' --extra streaming --extra scoring pyproject.toml
 lock dashboard 'nothing' --extra dashboard pyproject.toml

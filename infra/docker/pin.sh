@@ -15,7 +15,7 @@ say() { printf 'pin: %s\n' "$*" >&2; }
 named() {
   {
     sed -n 's/^ARG BASE=//p' infra/docker/Dockerfile
-    grep -rhoE 'image: *[^ ]+' infra/k8s/sources | sed -e 's/image: *//' -e '/^registry\.invalid\//d'
+    grep -rhoE 'image(Name)?: *[^ ]+' infra/k8s/sources | sed -e 's/image[Name]*: *//' -e '/^registry\.invalid\//d'
   } | sort -u
 }
 known() { sed -n "s|^$1 \(sha256:[0-9a-f]\{64\}\)\$|\1|p" "$lock"; } # image

@@ -58,10 +58,19 @@ class Plan:
         if self.is_simulated:
             at, route = f"127.0.0.1:{self.exchange_port}", "/market" if self.kind == "futures" else ""
             rest = f"http://{at}"
-            own = {"exchange_ws": f"ws://{at}{route}", "exchange_rest": rest, "exchange_archive": rest}
+            own = {
+                "exchange_ws": f"ws://{at}{route}",
+                "exchange_rest": rest,
+                "exchange_archive": rest,
+                "exchange_listing": rest,
+            }
             return pages | own | {"exchange_ping": f"http://{at}{self.settings.endpoints.api}/ping"}
         ends = self.settings.endpoints
-        return pages | {"exchange_ws": ends.ws, "exchange_rest": ends.rest, "exchange_archive": ends.archive}
+        return (
+            pages
+            | {"exchange_ws": ends.ws, "exchange_rest": ends.rest, "exchange_archive": ends.archive}
+            | {"exchange_listing": ends.archive_listing}
+        )
 
     @property
     def kafka(self) -> str:
@@ -80,6 +89,7 @@ class Plan:
             "QUANTSTREAM_ENDPOINTS__WS": self.urls["exchange_ws"],
             "QUANTSTREAM_ENDPOINTS__REST": self.urls["exchange_rest"],
             "QUANTSTREAM_ENDPOINTS__ARCHIVE": self.urls["exchange_archive"],
+            "QUANTSTREAM_ENDPOINTS__ARCHIVE_LISTING": self.urls["exchange_listing"],
             "QUANTSTREAM_KAFKA__BOOTSTRAP": self.kafka,
             "QUANTSTREAM_MLFLOW": self.urls["mlflow"],
             "QUANTSTREAM_LOG_FORMAT": "json",

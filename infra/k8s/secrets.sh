@@ -88,7 +88,12 @@ in_use=a
 [ -n "$print" ] || in_use=$(either "$(kubectl --namespace "$stages" get configmap logins --output 'jsonpath={.data.in-use}' 2>/dev/null)" a)
 case $in_use in b) second=-b ;; *) second= ;; esac
 
-make "$stages" postgres "password=$(random)" # the administrator's: it stays in the server's pod
+# The administrator's stays in the pods of the server, of who makes logins, and of a restore. A managed one's is made by hand: what is there stays.
+address=$POSTGRES
+[ -z "$plain" ] || address=postgres # one machine has its own
+load "$stages" postgres
+derive "$stages" postgres "host=$(either "$(held host)" "$address")" "username=$(either "$(held username)" postgres)" \
+  "password=$(either "$(held password)" "$(random)")"
 load "$stages" postgres-logins
 logins=
 for owner in mlflow airflow backup; do
@@ -97,15 +102,15 @@ for owner in mlflow airflow backup; do
 done
 # shellcheck disable=SC2086  # several words
 derive "$stages" postgres-logins $logins
-near=$POSTGRES far=$POSTGRES # from the stages' namespace, and from Airflow's
-[ "$POSTGRES" != postgres ] || far=postgres.$stages
+near=$address far=$address # from the stages' namespace, and from Airflow's
+[ "$address" != postgres ] || far=postgres.$stages
 derive "$stages" postgres-backup "host=$near" "username=backup$second" "password=$(of "$logins" "backup$second-password")"
 mlflow_database=postgresql+psycopg2://mlflow$second:$(of "$logins" "mlflow$second-password")@$near:5432
 airflow_database=postgresql+psycopg2://airflow$second:$(of "$logins" "airflow$second-password")@$far:5432
 
 # Users of the object store; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
 make "$stages" objects "access-key=quantstream" "secret-key=$(random)"
-roles="sink score dashboard replay mlflow backup restore tasks"
+roles="sink score dashboard replay mlflow backup restore databases tasks"
 load "$stages" objects-logins
 logins=
 for role in $roles; do
@@ -125,7 +130,10 @@ derive "$stages" objects-users "users.json={\"accessAccounts\": {$users}}"
 for role in $roles; do
   space=$stages
   [ "$role" != tasks ] || space=$airflow
-  derive "$space" "objects-$role" "access-key=$role$second" "secret-key=$(of "$logins" "$role$second")"
+  where= # the server's own backups read the address there, too, as they do of a store elsewhere
+  [ "$role" != databases ] || where="endpoint-url=http://objects:7070 region=us-east-1"
+  # shellcheck disable=SC2086
+  derive "$space" "objects-$role" "access-key=$role$second" "secret-key=$(of "$logins" "$role$second")" $where
 done
 
 load "$stages" mlflow-logins

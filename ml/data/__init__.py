@@ -1,1 +1,1 @@
-"""Training data: candles as arrays, labels, features of trades, backfilled history, and the quality gate."""
+"""Training data: candles as arrays, labels, features of trades, and who was listed."""

@@ -9,8 +9,9 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.core.decimals import units_text
 from quantstream.core.errors import Misconfigured
 from quantstream.core.instrument import Instrument
+from quantstream.core.time import micros, utc
 from quantstream.lake.instruments import history, note
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
 PLAIN = ("status", "base", "quote")

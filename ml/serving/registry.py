@@ -1,6 +1,7 @@
 """MLflow's only door: versions with their evidence go in, checked models come out, aliases say which one serves.
 
-Every call ends soon: a server that is away must never hold up a live stage, so tries are few and timeouts short.
+Every call ends soon: a server that is away must never hold up a live stage, so tries are few and timeouts short. A training
+holds up nobody, and takes minutes that a late answer must not cost: its process says `wait_for_the_busy`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ SHORT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
 }
+PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 for _name, _value in SHORT.items():
     os.environ.setdefault(_name, _value)
 
@@ -52,6 +54,11 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # 
 EXPERIMENT = "quantstream"
 PAGE = 1000  # versions that the server names in one answer
 TAG_LENGTH = 4500  # MLflow takes 5,000 characters
+
+
+def wait_for_the_busy() -> None:
+    """Let this whole process wait minutes, not seconds, for a server that is slow to answer."""
+    os.environ.update(PATIENT)
 
 
 @dataclass(frozen=True)

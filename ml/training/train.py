@@ -5,6 +5,7 @@ Every version is registered with its evidence, promoted or not; only the alias `
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
 from ml.data.feature_table.reading import load
-from ml.data.quality import usable_symbols
 from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import promotion
+from ml.validation.pipeline import before_training
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
 from quantstream.core.trade import Trade
@@ -76,7 +77,7 @@ class Task:
 def train(
     kind: str, settings: Settings, options: Options = Options(), features_version: int | None = None
 ) -> TrainResult:
-    """Train, judge and register one model on the lake's features and promote it if it earned it.
+    """Train, judge and register one model on the lake's features, days in quarantine left out; promote it if it earned it.
 
     Without `features_version` the table is first brought up to the newest candles of the symbols that may be used; with one,
     what is read is that version, and nothing else is looked at but, for the anomaly model, trades. Raises: Misconfigured for an
@@ -85,6 +86,7 @@ def train(
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
     if features_version is None:
+        before_training(settings)
         features_version = build_features(settings, options.trailing).version
     data, lineage = load(lake, settings.state.absolute() / SCRATCH, features_version, options.trailing)
     universe = survivorship(data.symbols, int(data.opened_at.min()), int(data.opened_at.max()), history(lake))
@@ -99,7 +101,7 @@ def train(
     reasons = [*decision.reasons, *note, universe]
     shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
-    tags = {**lineage.tags(), "feature_hash": features.FEATURE_HASH}
+    tags = {**lineage.tags(), "feature_hash": features.FEATURE_HASH, "held_days": _held_days(lake)}
     metrics = {**judgement.metrics, "fit_seconds": seconds}
     evidence = {**shown, "champion": champion, "promoted": decision.promoted, "reasons": reasons}
     page = evaluation_report.page({kind: shown})
@@ -119,7 +121,7 @@ def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
 
     Raises: DataRejected when there are none, Unavailable.
     """
-    return build(Lake(settings.lake_url), usable_symbols(settings), trailing, settings.dask)
+    return build(Lake(settings.lake_url), settings.symbols, trailing, settings.dask)
 
 
 def check_kind(kind: str) -> None:
@@ -207,6 +209,12 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
             f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
         )
     return stored.sample(MOST_TRADES, TRADES_SEED)
+
+
+def _held_days(lake: Lake) -> str:
+    """Return which days were left out, for whoever repeats the training: a digest of them all, and how many there are."""
+    held = sorted(f"{symbol} {day}" for symbol, day in lake.held("candles"))
+    return f"{len(held)} {hashlib.sha256(chr(10).join(held).encode()).hexdigest()[:12]}"
 
 
 def _params(kind: str, options: Options) -> dict[str, Any]:

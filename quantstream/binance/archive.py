@@ -5,18 +5,35 @@ Source: github.com/binance/binance-public-data. A day's file is there on the nex
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from urllib.parse import urlsplit
 
 from quantstream.core.errors import Misconfigured
 from quantstream.core.time import INTERVALS
 from quantstream.core.trade import is_symbol
 
-MARKETS = ("spot", "futures/um", "futures/cm")
+APIS = {"/api/": "spot", "/fapi/": "futures/um", "/dapi/": "futures/cm"}  # how the paths of each market's REST begin
+MARKETS = tuple(APIS.values())
+ARCHIVED = re.compile(r"(data-api\.binance\.vision|(api\d*|api-gcp|fapi|dapi)\.binance\.com)")  # whose trades these are
 KINDS = ("klines", "aggTrades", "trades")
 BEGINNING = date(2017, 1, 1)  # nothing in the archive is older
 ONE_DAY = timedelta(days=1)
+
+
+def market_of_api(api: str) -> str:
+    """Return the market of which REST tells under a path such as `/api/v3`. Raises: Misconfigured."""
+    for beginning, market in APIS.items():
+        if f"{api}/".startswith(beginning):
+            return market
+    raise Misconfigured(f"QUANTSTREAM_ENDPOINTS__API={api} is of no market that is archived; use /api/v3 or /fapi/v1")
+
+
+def is_archived(rest: str) -> bool:
+    """Tell whether the public archive holds what the REST host at an address tells: a test net's trades are others."""
+    return ARCHIVED.fullmatch(urlsplit(rest).hostname or "") is not None
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,13 @@ class Series:
         """The name under which a table of the lake keeps how far its import is."""
         return "/".join(["archive", self.market, self.kind, *([self.interval] if self.interval else []), self.symbol])
 
+    def other_markets(self) -> Iterator[Series]:
+        """Yield whatever other markets may have of a symbol of that name."""
+        for market in MARKETS:
+            if market != self.market:
+                yield from (Series(self.symbol, "klines", interval, market) for interval in INTERVALS)
+                yield from (Series(self.symbol, kind, "", market) for kind in KINDS if kind != "klines")
+
 
 @dataclass(frozen=True)
 class ArchiveFile:
@@ -64,7 +88,12 @@ class ArchiveFile:
     @property
     def is_monthly(self) -> bool:
         """Whether it holds a month."""
-        return self.after - self.first > ONE_DAY
+        return self.length > 1
+
+    @property
+    def length(self) -> int:
+        """How many days it holds."""
+        return (self.after - self.first).days
 
     @property
     def name(self) -> str:
@@ -81,7 +110,7 @@ class ArchiveFile:
 
     def days(self) -> Iterator[ArchiveFile]:
         """Yield the files of its days."""
-        for number in range((self.after - self.first).days):
+        for number in range(self.length):
             first = self.first + number * ONE_DAY
             yield ArchiveFile(self.series, first, first + ONE_DAY)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
-from quantstream.core.decimals import QUOTE_DECIMALS, to_units
+from quantstream.core.decimals import QUOTE_DECIMALS, to_units, units_text
 from quantstream.core.errors import BadRecord, DataRejected, Misconfigured
+from quantstream.core.instrument import contract_size
 from quantstream.core.time import EARLIEST, LATEST, interval_length, to_micros, to_millis
 
 PAGE = 1000  # klines an answer holds at most
@@ -21,7 +22,8 @@ FIELDS = 11  # of a kline that a candle is made of
 def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
     """Return one row of /api/v3/klines as a candle; it names no trades, so its ids are -1.
 
-    Raises: BadRecord.
+    Volumes are in coins and in the quote currency, of COIN-M too, whose rows count contracts where others have coins and coins
+    where others have the quote: a contract is so many USD. Raises: BadRecord.
     """
     if not isinstance(row, list) or len(row) < FIELDS:  # an object's or a text's beginning is none either
         raise BadRecord(f"{str(row)[:120]} is not a kline: it is no list of {FIELDS} fields")
@@ -29,6 +31,9 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
     if type(opened_at) is not int or type(count) is not int:
         raise BadRecord(f"{str(row)[:120]} is not a kline: its time and its count of trades must be whole numbers")
     try:
+        if size := contract_size(symbol):
+            volume, quote = quote, _worth(volume, size)
+            taker, taker_quote = taker_quote, _worth(taker, size)
         return Candle(
             symbol=symbol,
             interval=interval,
@@ -50,6 +55,10 @@ def parse_kline(symbol: str, row: Any, interval: str = "5m") -> Candle:
         )
     except AttributeError as error:  # a number that is not printed as text
         raise BadRecord(f"{str(row)[:120]} is not a kline: {error}") from error
+
+
+def _worth(contracts: str, size: int) -> str:
+    return units_text(to_units(contracts) * size)
 
 
 def exchange_time(rest: BlockingRest) -> int:

@@ -168,14 +168,18 @@ class BlockingRest:
 
         Raises: Unavailable after the last try or for a long ban, Misconfigured for a refusal that trying again won't fix.
         """
+        return self.ask(path, parse_json, query or {})
+
+    def ask(self, path: str, read: Callable[[bytes], Answer], query: Mapping[str, Any]) -> Answer:
+        """Return what `read` makes of the answer of one GET; a BadRecord of it is a try that failed. Raises: as `get`."""
         try:
-            return asyncio.run(self._get(path, query or {}))
+            return asyncio.run(self._get(path, read, query))
         except UnknownSymbol as error:
             raise UnknownSymbol(f"{error}; correct QUANTSTREAM_SYMBOLS") from None
         except NotOffered as error:  # nobody here can ask otherwise
             raise Misconfigured(str(error)) from None
 
-    async def _get(self, path: str, query: Mapping[str, Any]) -> Any:
+    async def _get(self, path: str, read: Callable[[bytes], Answer], query: Mapping[str, Any]) -> Answer:
         async with open_session(self.address) as session:
             client = RestClient(
                 session,
@@ -188,7 +192,7 @@ class BlockingRest:
                 sleep=self._sleep,
                 rng=self._rng,
             )
-            return await client.get(path, parse_json, query)
+            return await client.get(path, read, query)
 
 
 def open_session(base: str) -> aiohttp.ClientSession:

@@ -13,6 +13,7 @@ import msgspec
 from quantstream.core.accounts import Account
 from quantstream.core.time import DAY, HOUR, window_start
 
+LEAST_TRADES_DAYS = 8  # of trades that are kept: proofs look back a week for the price before a day
 ON_ITS_WAY = HOUR  # µs of the market: younger candles are not missed yet
 Condition = Literal["whole", "degraded", "pending", "missing"]
 COUNTS = ("equal", "different", "missing", "duplicate", "incomplete", "unproved", "trades", "missing_trades")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from quantstream.core.errors import Misconfigured
 
 MICROSECOND = 1
@@ -60,3 +62,13 @@ def interval_length(interval: str) -> int:
 def window_start(at: int, length: int) -> int:
     """Return the opening time of the window that holds `at`, both in µs."""
     return at - at % length
+
+
+def utc(at: int) -> datetime:
+    """Return µs since the epoch as a datetime."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
+
+
+def micros(at: datetime) -> int:
+    """Return a datetime as µs since the epoch."""
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

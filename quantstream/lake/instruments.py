@@ -16,8 +16,9 @@ import pyarrow as pa
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import DataRejected
 from quantstream.core.instrument import DELISTED, Instrument
+from quantstream.core.time import micros, utc
 from quantstream.lake.schemas import KNOWN_AT, PRICE, SCHEMAS
-from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.store import Lake, Step
 
 TABLE, APPLICATION = "instruments", "instruments"
 LISTING = "exchangeInfo"
@@ -55,14 +56,17 @@ class History:
         return {symbol: state for symbol, state in self.at(at).items() if state.is_trading}
 
     def away(self, symbol: str) -> list[tuple[int, int | None]]:
-        """Return the times `[from, to)` (µs) over which a symbol was not listed, None for an end that has not come."""
+        """Return the times `[from, to)` (µs) over which a symbol could not be traded, None for an end that has not come.
+
+        Of a symbol in BREAK or HALT candles go on, flat: what is learnt of them is learnt of no market.
+        """
         states = self.states.get(symbol, [])
         spans: list[tuple[int, int | None]] = []
         if states and states[0][1].listed_at:
             spans.append((0, states[0][1].listed_at))
         gone_at: int | None = None
         for changed_at, state in states:
-            if state.status == DELISTED:
+            if not state.is_trading:
                 gone_at = changed_at if gone_at is None else gone_at
             elif gone_at is not None:
                 spans.append((gone_at, changed_at))

@@ -18,6 +18,8 @@ QUOTE = pa.decimal128(38, QUOTE_DECIMALS)
 KNOWN_AT = "known_at"  # when a revision became known to us, by our clock
 
 _KEY = [("symbol", pa.string()), ("date", pa.date32())]
+DERIVED = ("date", "month")  # what the lake makes of a row's time: writers do not give it
+_KEY_BY_MONTH = [*_KEY, ("month", pa.string())]  # 2025-11, of the date
 CANDLE_FIELDS: list[tuple[str, pa.DataType]] = [
     ("symbol", pa.string()),
     ("opened_at", TIME),
@@ -68,7 +70,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "candles": pa.schema(
         [
-            *_KEY,
+            *_KEY_BY_MONTH,
             ("interval", pa.string()),
             *CANDLE_FIELDS[1:],
             ("revision", pa.int32()),
@@ -78,7 +80,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "scores": pa.schema(
         [
-            *_KEY,
+            *_KEY_BY_MONTH,
             ("interval", pa.string()),
             ("opened_at", TIME),
             ("revision", pa.int32()),
@@ -153,6 +155,22 @@ SCHEMAS["instruments"] = pa.schema(
         (KNOWN_AT, TIME),
     ]
 )
+QUARANTINE = "quarantine"
+QUARANTINED = ("trades", "candles", "features", "scores")  # the tables whose partitions are validated and can be held
+SCHEMAS[QUARANTINE] = pa.schema(
+    [
+        *_KEY,
+        ("day", TIME),  # the beginning of the day whose partition is meant
+        ("table", pa.string()),
+        ("expectation", pa.string()),
+        ("change", pa.string()),  # held, released
+        ("reason", pa.string()),
+        ("changed_at", TIME),  # our clock
+        ("by", pa.string()),  # the gate, or who
+        ("run", pa.string()),
+        ("rows", pa.int64()),  # that broke it; 0 where it is about the whole day
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -161,14 +179,18 @@ TIME_COLUMN = {
     "proofs": "verified_at",
     "accounts": "day",
     "instruments": "changed_at",
+    QUARANTINE: "changed_at",
 }
 PARTITIONS = ["symbol", "date"]
+BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold the same
 
 
 def partitions_of(name: str) -> list[str]:
-    """Return what a table is partitioned by: of `instruments` a look may hold thousands of symbols, a row each."""
-    return ["date"] if name == "instruments" else PARTITIONS
+    """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
+    if name in ("candles", "scores"):
+        return BY_MONTH
+    return ["date"] if name in ("instruments", QUARANTINE) else PARTITIONS
 
 
 def candle_rows(
@@ -215,11 +237,16 @@ def lacking(name: str, table: Any) -> list[pa.Field]:
 
 
 def expect_columns(name: str, table: Any) -> None:
-    """Raise Misconfigured when a table has not the columns that rows of this version have."""
+    """Raise Misconfigured when a table has not the columns or the partitions that rows of this version have."""
     if columns := ", ".join(column.name for column in lacking(name, table)):
         raise Misconfigured(
             f"the lake table {name} is of an older version: it lacks {columns}; run `quantstream lake migrate`, "
-            "which adds what is new and changes nothing else"
+            "which adds what is new and loses nothing"
+        )
+    if table.metadata().partition_columns != partitions_of(name):
+        raise Misconfigured(
+            f"the lake table {name} is partitioned by {' and '.join(table.metadata().partition_columns)} as in an older version, "
+            f"or is being migrated: run `quantstream lake migrate`, after which it is by {' and '.join(partitions_of(name))}"
         )
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow.dataset import Dataset, FileSystemDataset, Fragment
+from pyarrow.dataset import Dataset
 
 from quantstream.core.errors import Misconfigured
-from quantstream.lake.store import UNREADABLE, FileFilter, Lake
+from quantstream.lake.quarantine import Partition
+from quantstream.lake.store import UNREADABLE, Lake
+from quantstream.lake.table_facts import FileFilter, TableFiles
 
 RECENT = 5.0  # seconds
 LIST_AFTER = 5  # readings of some symbols: to list every file once costs what some cost that look theirs up
@@ -30,54 +29,28 @@ class Snapshot(Lake):
     """A snapshot of a lake: what is committed later is not in it."""
 
     opened: Mapping[str, Any] = field(default_factory=dict)
-    _listed: dict[str, _Files] = field(default_factory=dict)
+    _listed: dict[str, TableFiles] = field(default_factory=dict)
     _readings: Counter[str] = field(default_factory=Counter)
+    _held: dict[tuple[str, datetime | None], frozenset[Partition]] = field(default_factory=dict)
 
     def table(self, name: str) -> Any:
         """Return a table as it was, or as it is if it was not opened then."""
         return self.opened[name] if name in self.opened else super().table(name)
 
+    def held(self, name: str, as_of: datetime | None = None) -> frozenset[Partition]:
+        """Return the partitions of a table that are in quarantine as it was when first asked; asked once for all symbols."""
+        if (name, as_of) not in self._held:
+            self._held[name, as_of] = super().held(name, as_of)
+        return self._held[name, as_of]
+
     def _data(self, name: str, table: Any, files: Sequence[FileFilter]) -> Dataset:
         self._readings[name] += 1
-        if name not in self.opened or table is not self.opened[name] or self._readings[name] <= LIST_AFTER:
+        is_opened = name in self.opened and table is self.opened[name]
+        if not is_opened or self._readings[name] <= LIST_AFTER:
             return super()._data(name, table, files)
         if name not in self._listed:
-            self._listed[name] = _Files(table)
+            self._listed[name] = TableFiles(table)
         return self._listed[name].passing(files)
-
-
-class _Files:
-    """The files of a table by symbol: names alone, for all that its log says of a hundred thousand files fills gigabytes."""
-
-    def __init__(self, table: Any) -> None:
-        self._none: FileSystemDataset = table.to_pyarrow_dataset(file_pruning_predicate=[("symbol", "=", "")])
-        added = pa.table(table.get_add_actions(flatten=True)).select(["partition.symbol", "partition.date", "path"])
-        self._by_symbol: dict[str, list[tuple[date, str]]] = {}
-        for symbol, day, path in zip(*(column.to_pylist() for column in added.columns), strict=True):
-            self._by_symbol.setdefault(symbol, []).append((day, unquote(path)))  # a log quotes what it names
-
-    def passing(self, files: Sequence[FileFilter]) -> Dataset:
-        """Return the files that pass all filters."""
-        names: Iterable[str] = self._by_symbol
-        first, last = date.min, date.max
-        for column, operator, value in files:
-            if column == "symbol":
-                names = dict.fromkeys(value)
-            elif operator == ">=":
-                first = value
-            else:
-                last = value
-        chosen = [
-            self._fragment(name, day, path)
-            for name in names
-            for day, path in self._by_symbol.get(name, ())
-            if first <= day <= last
-        ]
-        return FileSystemDataset(chosen, self._none.schema, self._none.format, self._none.filesystem)
-
-    def _fragment(self, symbol: str, day: date, path: str) -> Fragment:
-        where = (pc.field("symbol") == symbol) & (pc.field("date") == day)
-        return self._none.format.make_fragment(path, filesystem=self._none.filesystem, partition_expression=where)
 
 
 def snapshot(lake: Lake, names: Sequence[str]) -> Snapshot:

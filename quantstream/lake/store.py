@@ -8,31 +8,33 @@ writer that was paused while another went on is refused, whatever it holds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 from deltalake.fs import DeltaStorageHandler
-from pyarrow.dataset import Dataset
 from pyarrow.fs import FileSystem, PyFileSystem
 
-from quantstream.core.errors import Fenced, Unavailable
+from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
-from quantstream.lake.candle_reads import float_frame, newest_revisions
-from quantstream.lake.known_at import Undated, known_rows, since_of
-from quantstream.lake.schemas import SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
+from quantstream.lake.encodings import writer_properties
+from quantstream.lake.heads import Head
+from quantstream.lake.quarantine import Partition, quarantine_of
+from quantstream.lake.reads import Reads
+from quantstream.lake.schemas import DERIVED, SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
+from quantstream.lake.staging import staged
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
-FileFilter = tuple[str, str, Any]  # of a partition column: name, operator, value
+CHECKPOINT_AFTER = 500  # commits: where the compaction runs, it has summed up the log long before
 log = logging.getLogger(__name__)
 
 
@@ -43,13 +45,18 @@ class Step(NamedTuple):
     reached: int
 
 
+Steps = Mapping[str, Step]  # by application
+States = Mapping[str, bytes]  # by application
+
+
 @dataclass(frozen=True)
-class Lake:
+class Lake(Reads):
     """The tables under one folder or `s3://` address. Who only reads them (`may_create` is false) needs no right to write."""
 
     url: str
     storage_options: Mapping[str, str] | None = None
     may_create: bool = True
+    _heads: dict[str, Head] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
 
     def table(self, name: str) -> DeltaTable:
         """Open a table at its newest version, making it empty when it is not there; who may not sees an empty one.
@@ -115,21 +122,72 @@ class Lake:
             custom_metadata=dict(metadata or {}),
             max_commit_retries=50,
         )
-        rows = _with_date(name, rows)
-        table = self.table(name)
-        expect_columns(name, table)
-        self._expect(name, table, steps)
+        commit = self._commit_remote if "://" in self.url else self._commit_local
         try:
-            for application, state in (states or {}).items():
-                stored_states.keep(self._files(name), application, steps[application].reached, state)
-            # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
-            write_deltalake(table, rows, mode="append", commit_properties=properties)
+            commit(name, _with_date(name, rows), steps, states or {}, properties)
         except SchemaMismatchError:
             raise  # a defect of ours: no later try would succeed
         except (DeltaError, OSError) as error:
-            self._expect(name, self.table(name), steps)
             raise Unavailable(f"the lake table {name} at {self.url} did not take a commit: {error}") from error
         self._tidy_up(name, {application: steps[application] for application in states or {}})
+
+    def _commit_local(self, name: str, rows: pa.Table, steps: Steps, states: States, properties: Any) -> None:
+        """Commit to a folder at a cost that goes by the rows: the table's end is known and looked after, not its files."""
+        head = self._expected_head(name, steps)
+        self._keep(name, steps, states)
+        with staged(head.folder, rows, head.partitions, properties) as commit:
+            commit.move_files()
+            while not commit.publish(head.version + 1):  # progress stands as expected at the very version before
+                before, head = head, self._expected_head(name, steps)
+                if head.partitions != before.partitions:
+                    raise Unavailable(
+                        f"the lake table {name} at {self.url} was migrated meanwhile; nothing was written"
+                    )
+        self._heads[name] = head = head.committed({application: step.reached for application, step in steps.items()})
+        if head.version - head.checkpoint >= CHECKPOINT_AFTER:
+            self._check_point(name)
+
+    def _commit_remote(self, name: str, rows: pa.Table, steps: Steps, states: States, properties: Any) -> None:
+        table = self.table(name)
+        expect_columns(name, table)
+        self._expect(name, table.transaction_version, steps)
+        self._keep(name, steps, states)
+        try:
+            # Delta's protocol: a commit that lands after this version and moves the same progress makes ours fail.
+            encodings = writer_properties(rows.schema)
+            write_deltalake(table, rows, mode="append", commit_properties=properties, writer_properties=encodings)
+        except (DeltaError, OSError):
+            self._expect(name, self.table(name).transaction_version, steps)
+            raise
+
+    def _expected_head(self, name: str, steps: Steps) -> Head:
+        """Return the end of a table's log as it is now, at which all progress stands as said.
+
+        Raises: Fenced, Misconfigured, Unavailable, OSError.
+        """
+        known = self._heads.get(name)
+        head = known.advanced(steps) if known is not None else None
+        if head is None:
+            table = self.table(name)
+            expect_columns(name, table)
+            asked = {*steps, *(known.progress if known is not None else ())}
+            head = Head.of(Path(self.url) / name, table, asked)
+        self._heads[name] = head
+        self._expect(name, head.progress.get, steps)
+        return head
+
+    def _keep(self, name: str, steps: Steps, states: States) -> None:
+        for application, state in states.items():
+            stored_states.keep(self._files(name), application, steps[application].reached, state)
+
+    def _check_point(self, name: str) -> None:
+        """Sum up the log, which nobody else has done for long, so that it opens fast and its old commits go."""
+        try:
+            table = self.table(name)
+            table.create_checkpoint()
+            table.cleanup_metadata()
+        except (OSError, DeltaError, Unavailable) as error:  # what was committed stays committed
+            log.warning("the log is not summed up for now", extra={"table": name, "reason": str(error)})
 
     def progress(self, name: str, application: str, table: DeltaTable | None = None) -> int | None:
         """Return the version that `application` last recorded in a table's transactions; of `table` if that is open."""
@@ -141,10 +199,8 @@ class Lake:
 
         Raises: Unavailable.
         """
-        try:
+        with self._reading(name):
             return stored_states.kept(self._files(name), application, reached)
-        except (OSError, DeltaError) as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
 
     def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes | None]:
         """Return what each application kept beside the progress that a table says it reached; of `table` if that is open.
@@ -152,28 +208,40 @@ class Lake:
         None for one that went on meanwhile: its state is gone. Raises: Unavailable.
         """
         table, found = table or self.table(name), dict[str, bytes | None]()
-        try:
+        with self._reading(name):
             applications = stored_states.applications(self._files(name))
-        except (OSError, DeltaError) as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
         for application in applications:
             reached = self.progress(name, application, table)
             if reached is not None:
                 found[application] = self.state(name, application, reached)
         return found
 
-    def _data(self, name: str, table: DeltaTable, files: Sequence[FileFilter]) -> Dataset:
-        """Return the files of a table that pass all filters."""
-        return table.to_pyarrow_dataset(file_pruning_predicate=list(files) or None)
+    def table_at(self, name: str, version: int | None) -> DeltaTable:
+        """Open a table at a version, None for the newest.
 
-    def _table_at(self, name: str, version: int) -> DeltaTable:
+        Raises: Unavailable; DataRejected when there is no such version.
+        """
+        if version is None:
+            return self.table(name)
         table = Lake.table(self, name)
-        table.load_as_version(version)
-        return table
+        newest = int(table.version())
+        if not 0 <= version <= newest:
+            raise DataRejected(f"the lake table {name} at {self.url} has no version {version}: its newest is {newest}")
+        try:
+            return DeltaTable(table.table_uri, version=version, storage_options=_dict(self.storage_options))
+        except (OSError, DeltaError) as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be opened at {version}: {error}") from error
 
-    def _expect(self, name: str, table: DeltaTable, steps: Mapping[str, Step]) -> None:
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except UNREADABLE as error:
+            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
+
+    def _expect(self, name: str, progress_of: Callable[[str], int | None], steps: Steps) -> None:
         for application, step in steps.items():
-            found = table.transaction_version(application)
+            found = progress_of(application)
             if found != step.expected:
                 raise Fenced(f"the lake table {name} has {application} at {found} instead of {step.expected}")
 
@@ -214,76 +282,12 @@ class Lake:
         """Return the table's version number, for training runs to name."""
         return int(self.table(name).version())
 
-    def read(
-        self,
-        name: str,
-        symbols: Iterable[str] | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
-        columns: Sequence[str] | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-    ) -> pa.Table:
-        """Return the rows of some symbols with the time column in `[start, end)`, ordered by symbol and time.
+    def held(self, name: str, as_of: datetime | None = None) -> frozenset[Partition]:
+        """Return the partitions of a table that are in quarantine, or were then.
 
-        With `as_of` only those of candles and scores that were known then (by our clock); `undated` says what of rows that do
-        not tell. Raises: Unavailable when they cannot be read; DataRejected as `known_at.known_rows` does.
+        Raises: Unavailable.
         """
-        table = self.table(name) if version is None else self._table_at(name, version)
-        at = TIME_COLUMN[name]
-        keep: Any = pc.scalar(True)
-        files: list[FileFilter] = []  # of thousands of symbols, only those asked for are looked at
-        if symbols is not None:
-            names = list(symbols)
-            if "symbol" in partitions_of(name):
-                files.append(("symbol", "in", names))
-            keep = keep & pc.field("symbol").isin(pa.array(names, pa.string()))
-        if start is not None:
-            files.append(("date", ">=", start.date()))
-            keep = keep & (pc.field(at) >= pa.scalar(start, TIME))
-        if end is not None:
-            files.append(("date", "<=", end.date()))
-            keep = keep & (pc.field(at) < pa.scalar(end, TIME))
-        try:
-            data = self._data(name, table, files)
-            rows = data.to_table(filter=keep, columns=list(columns) if columns else None)
-        except UNREADABLE as error:
-            raise Unavailable(f"the lake table {name} at {self.url} cannot be read: {error}") from error
-        if as_of is not None:
-            rows = known_rows(rows, since_of(table), as_of, undated)
-        order = [key for key in ("symbol", at) if key in rows.column_names]
-        return rows.sort_by([(key, "ascending") for key in order]) if order else rows
-
-    def candles(
-        self,
-        symbols: Iterable[str] | None = None,
-        interval: str = "5m",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-    ) -> pa.Table:
-        """Return the newest revision of each candle, ordered by symbol and opening time; of equals, a complete one.
-
-        With `as_of` the newest that was known then, as `read` says.
-        """
-        rows = self.read("candles", symbols, start, end, version=version, as_of=as_of, undated=undated)
-        return newest_revisions(rows.filter(pc.field("interval") == interval))
-
-    def candle_frame(
-        self,
-        symbols: Iterable[str] | None = None,
-        interval: str = "5m",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        version: int | None = None,
-        as_of: datetime | None = None,
-        undated: Undated = "refuse",
-    ) -> pd.DataFrame:
-        """Return `candles` as a frame of floats for features and charts: exactness ends here."""
-        return float_frame(self.candles(symbols, interval, start, end, version, as_of, undated))
+        return quarantine_of(self, as_of).partitions(name)
 
 
 def files_at(url: str, storage_options: Mapping[str, str] | None = None, may_create: bool = False) -> FileSystem:
@@ -307,20 +311,13 @@ def _empty(name: str) -> TemporaryDirectory[str]:
     return folder
 
 
-def utc(at: int) -> datetime:
-    """Return µs since the epoch as a datetime."""
-    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
-
-
-def micros(at: datetime) -> int:
-    """Return a datetime as µs since the epoch."""
-    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
 def _with_date(name: str, rows: pa.Table) -> pa.Table:
     at = rows[TIME_COLUMN[name]].cast(TIME)
-    rows = rows.drop_columns(["date"]) if "date" in rows.column_names else rows
-    rows = rows.append_column("date", at.cast(pa.timestamp("us")).cast(pa.date32()))
+    rows = rows.drop_columns([column for column in DERIVED if column in rows.column_names])
+    at = at.cast(pa.timestamp("us"))
+    rows = rows.append_column("date", at.cast(pa.date32()))
+    if "month" in SCHEMAS[name].names:
+        rows = rows.append_column("month", pc.strftime(at, "%Y-%m"))
     return rows.select(SCHEMAS[name].names).cast(SCHEMAS[name])
 
 

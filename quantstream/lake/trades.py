@@ -61,19 +61,22 @@ class StoredDay:
 class StoredTrades:
     """The trades table at one version, as its log describes it: data is read only when it is asked for."""
 
-    def __init__(self, lake: Lake, symbols: Iterable[str], first: date, last: date) -> None:
-        """Look at some symbols over the days `[first, last]`.
+    def __init__(
+        self, lake: Lake, symbols: Iterable[str], first: date, last: date, with_quarantined: bool = False
+    ) -> None:
+        """Look at some symbols over the days `[first, last]`, those in quarantine left out unless one asks for them.
 
         Raises: Unavailable.
         """
         self.url, table = lake.url, lake.table("trades")
+        held = frozenset() if with_quarantined else lake.held("trades")
         wanted = set(symbols)
         log = pa.table(table.get_add_actions(flatten=True))
         rows = log.select(["path", "num_records", "partition.symbol", "partition.date", "min.traded_at"]).to_pylist()
         found: dict[Day, list[tuple[object, str, int]]] = {}
         for row in rows:
             key = row["partition.symbol"], _date(row["partition.date"])
-            if key[0] in wanted and first <= key[1] <= last:
+            if key[0] in wanted and first <= key[1] <= last and key not in held:
                 found.setdefault(key, []).append((row["min.traded_at"], unquote(row["path"]), row["num_records"]))
         self.days = [
             StoredDay(symbol, day, tuple((path, count) for _, path, count in sorted(files, key=_order)))

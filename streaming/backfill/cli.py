@@ -14,14 +14,17 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from quantstream.binance.archive import BEGINNING, KINDS, MARKETS, ArchiveFile, Series
+from quantstream.binance.archive import BEGINNING, KINDS, MARKETS, ArchiveFile, Series, is_archived, market_of_api
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
-from quantstream.lake.store import Lake, utc
-from quantstream.settings import Settings
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
+from quantstream.settings import Endpoints, Settings
 from quantstream.settings_loader import load_settings
-from streaming.backfill.run import Order, Run, SeriesReport
+from streaming.backfill.folder import folder_beside
+from streaming.backfill.reports import Order, SeriesReport
+from streaming.backfill.run import Run
 
 TEXT = "Bring years of the exchange's public archive into the lake: checked, and never twice; exit 0 only if all of it is there."
 NOT_WHOLE = 3
@@ -51,8 +54,10 @@ def main(
         rest = BlockingRest(settings.endpoints.rest + settings.endpoints.api)
         now = _clock(rest)
         order = _order(given, settings, now().date())
-        lateness = settings.lateness_ms * 1000
-        run = Run(Lake(settings.lake_url), settings.endpoints.archive, rest, settings.intervals, lateness, _say, now)
+        lateness, folder = settings.lateness_ms * 1000, folder_beside(settings.lake_url, settings.state)
+        archive, lake = _archive(settings.endpoints, given.kind), Lake(settings.lake_url)
+        history = BlockingRest((settings.endpoints.history_rest or settings.endpoints.rest) + settings.endpoints.api)
+        run = Run(lake, archive, rest, settings.intervals, lateness, _say, now, folder, history)
         reports = asyncio.run(run.run(order))
     except QuantStreamError as error:
         sys.stderr.write(f"{speaker}: {error}\n")
@@ -68,12 +73,12 @@ def _parser(program: str) -> argparse.ArgumentParser:
     parser = _Parser(prog=f"{program} backfill", description=TEXT, allow_abbrev=False)
     option = parser.add_argument
     option("--symbols", metavar="A,B", help="as the exchange writes them [default: the configured ones]")
-    option("--from", dest="first", required=True, metavar="DAY", help="first day, like 2024-01-01")
-    option("--to", dest="after", metavar="DAY", help="up to here, not included [default: today]")
+    option("--from", dest="first", metavar="DAY", help="like 2024-01-01 [default: QUANTSTREAM_HISTORY_DAYS ago]")
+    option("--to", dest="after", metavar="DAY", help="up to here, not included [default: now]")
     option("--kind", choices=KINDS, default="klines", help="of trades the candles are made here [default: klines]")
     option("--interval", default="5m", help="of the klines [default: 5m]")
-    option("--market", choices=MARKETS, default="spot", help="[default: spot]")
-    option("--connections", type=int, default=4, metavar="N", help="at a time [default: 4]")
+    option("--market", choices=MARKETS, help="[default: that of QUANTSTREAM_ENDPOINTS__API]")
+    option("--connections", type=int, default=8, metavar="N", help="at a time [default: 8]")
     option("--json", action="store_true", help="one JSON object instead of lines")
     option("--state", type=Path, metavar="DIR", help="state folder [default: .quantstream]")
     return parser
@@ -82,20 +87,41 @@ def _parser(program: str) -> argparse.ArgumentParser:
 def _order(given: argparse.Namespace, settings: Settings, today: date) -> Order:
     """Return what was asked for. Raises: Misconfigured."""
     names = settings.symbols if given.symbols is None else [name.strip() for name in given.symbols.split(",")]
-    if given.kind != "klines" and given.market != "spot":
-        raise Misconfigured(f"{given.kind} of {given.market} cannot be imported yet; its klines can: --kind klines")
+    market = market_of_api(settings.endpoints.api)
+    if given.market not in (None, market):
+        raise Misconfigured(
+            f"--market {given.market}: a lake holds one market, and QUANTSTREAM_ENDPOINTS__API={settings.endpoints.api} is "
+            f"{market}; set it and QUANTSTREAM_ENDPOINTS__REST, and name a lake of its own with QUANTSTREAM_LAKE"
+        )
+    if market == "futures/cm" and given.kind != "klines":
+        raise Misconfigured(
+            f"{given.kind} of {market} count contracts, of which no exact candle can be made; its klines can: --kind klines"
+        )
     interval = given.interval if given.kind == "klines" else ""
-    series = [Series(name, given.kind, interval, given.market) for name in dict.fromkeys(names)]
-    first, after = _day("--from", given.first), today if given.after is None else _day("--to", given.after)
+    series = [Series(name, given.kind, interval, market) for name in dict.fromkeys(names)]
+    first = today - timedelta(days=settings.history_days) if given.first is None else _day("--from", given.first)
+    now = today + timedelta(days=1)
+    after = now if given.after is None else _day("--to", given.after)
     if first >= after:
         raise Misconfigured(f"--from {first} does not lie before --to {after}; name an earlier first day")
     if first < BEGINNING:
         raise Misconfigured(f"--from {first}: nothing in the archive is older than {BEGINNING}")
-    if after > today:
+    if after > now:
         raise Misconfigured(f"--to {after} is not over yet; the last day that is ended on {today - timedelta(days=1)}")
     if not 1 <= given.connections <= MOST_CONNECTIONS:
         raise Misconfigured(f"--connections {given.connections}: give 1 to {MOST_CONNECTIONS}")
     return Order(series, first, after, given.connections)
+
+
+def _archive(endpoints: Endpoints, kind: str) -> str:
+    """Return the address of the archive that holds what REST tells, empty when nobody named one. Raises: Misconfigured."""
+    if endpoints.archive != Endpoints().archive or is_archived(endpoints.rest):
+        return endpoints.archive
+    unnamed = f"of what {endpoints.rest} tells no archive is known; QUANTSTREAM_ENDPOINTS__ARCHIVE may name one"
+    if kind != "klines":
+        raise Misconfigured(unnamed)
+    _say(f"{unnamed}; REST is asked for all")
+    return ""
 
 
 def _clock(rest: BlockingRest) -> Callable[[], datetime]:
@@ -121,12 +147,15 @@ def _day(option: str, text: str) -> date:
 
 def _lines(reports: Sequence[SeriesReport]) -> Iterator[str]:
     for report in reports:
-        rest = f" ({report.by_rest} days over REST)" if report.by_rest else ""
+        rest = f" ({report.by_rest} over REST)" if report.by_rest else ""
         before = f"; {report.done_before:,} files were done before" if report.done_before else ""
+        before += f"; of {report.present_before:,} files all was there already" if report.present_before else ""
         yield (
             f"{report.series}: {report.stored:,} {report.series.unit} written, {report.present:,} were there already, "
             f"of {report.rows:,} rows in {report.files:,} files{rest}{before}"
         )
+        if report.left:
+            yield f"  {report.left:,} rows of the last two days are left to the live path, which brings them itself"
         if report.duplicates:
             yield f"  {report.duplicates:,} rows were repeated and count once"
         if report.absent:
@@ -158,8 +187,19 @@ def _spans(files: Sequence[ArchiveFile]) -> str:
 def _plain(reports: Sequence[SeriesReport]) -> dict[str, object]:
     """Return reports as plain values, by series."""
     found: dict[str, object] = {}
+    names = (
+        "files",
+        "done_before",
+        "present_before",
+        "by_rest",
+        "rows",
+        "stored",
+        "present",
+        "left",
+        "duplicates",
+        "refused",
+    )
     for report in reports:
-        names = ("files", "done_before", "by_rest", "rows", "stored", "present", "duplicates", "refused")
         found[str(report.series)] = {
             **{name: getattr(report, name) for name in names},
             "absent": [file.name for file in report.absent],

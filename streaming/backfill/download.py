@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import random
 from collections.abc import Awaitable, Callable
@@ -14,13 +13,13 @@ import aiohttp
 
 from quantstream.binance.archive import ArchiveFile
 from quantstream.core.errors import DataRejected, Unavailable
+from streaming.backfill.folder import no_room
 
 TRIES = 6
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries, doubled each time
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=15, sock_read=30)
 PORTION = 1 << 18  # bytes
 MOST_OF_A_SUM = 4096  # bytes
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Fetched(NamedTuple):
@@ -28,6 +27,10 @@ class Fetched(NamedTuple):
 
     path: Path
     sha256: str
+
+
+class NoRoom(Unavailable):
+    """A file could not be written."""
 
 
 class _Again(Exception):
@@ -67,7 +70,7 @@ class Downloader:
                 reason, is_damaged = str(error) or type(error).__name__, False
                 continue
             except OSError as error:
-                raise Unavailable(self._no_room(error)) from None
+                raise NoRoom(no_room(self.folder.parent, error)) from None
             if found is None:
                 return None
             if found.sha256 == expected:
@@ -104,8 +107,3 @@ class Downloader:
         if answer.status != 200:
             raise _Again(f"HTTP {answer.status}")
         return True
-
-    def _no_room(self, error: OSError) -> str:
-        if error.errno in NO_ROOM:
-            return f"there is no room in {self.folder} for the archive's files; make some and start again: nothing is repeated"
-        return f"{self.folder} cannot be written: {error.strerror or error}"

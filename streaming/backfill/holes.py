@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantstream.binance.archive import Series
-from quantstream.core.time import INTERVALS, SCORED
-from quantstream.lake.store import Lake, utc
+from quantstream.core.time import INTERVALS, SCORED, utc
+from quantstream.lake.store import Lake
 
 
 class Hole(NamedTuple):

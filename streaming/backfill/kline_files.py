@@ -18,9 +18,10 @@ import pyarrow.csv
 from quantstream.binance.klines import FIELDS, parse_kline
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.errors import BadRecord
+from quantstream.core.instrument import contract_size
 from quantstream.core.time import INTERVALS, MICROSECONDS_FROM, NANOSECONDS_FROM
 from quantstream.lake.schemas import CANDLE_FIELDS, KNOWN_AT, PRICE, QUOTE, TIME, candle_rows
-from streaming.recordings.readers import DAMAGED, opened_members
+from streaming.recordings.opened_files import DAMAGED, opened_members
 
 COLUMNS = (
     *("opened_at", "open", "high", "low", "close", "volume", "closed_at", "quote_volume", "trade_count"),
@@ -110,10 +111,10 @@ class _Joined(io.RawIOBase):
 
 def _candles(cells: pa.Table, symbol: str, interval: str, read: KlineFile) -> Iterator[pa.Table]:
     """Yield the candles of some rows."""
-    is_plain: Any = None
+    is_plain: Any = pa.repeat(False, cells.num_rows) if contract_size(symbol) else None
     for name, pattern in PLAIN.items():
         matches = pc.match_substring_regex(cells[name], pattern)
-        is_plain = matches if is_plain is None else pc.and_(is_plain, matches)
+        is_plain = matches if is_plain is None else pc.and_(matches, is_plain)
     rows = _plain_rows(cells.filter(is_plain), symbol, interval)
     is_sound = _is_sound(rows, interval)
     yield rows.filter(is_sound)

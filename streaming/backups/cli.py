@@ -92,7 +92,8 @@ def _back_up(given: argparse.Namespace) -> str:
         raise Misconfigured(f"say where the {given.what} are, with --of URL")
     found = lake_pieces(Lake(of, may_create=False)) if given.what == LAKE else folder_pieces(files_at(of))
     if not found.pieces:
-        raise Broken(f"there is nothing at {of} to be backed up; is the address right?")
+        why = "no model was trained yet, or the address is wrong" if given.what == "models" else "is the address right?"
+        raise Broken(f"there is nothing at {of} to be backed up; {why}")
     kept = _kept(given, may_create=True)
     now = datetime.now(UTC)
     made = back_up(files_at(of), found, kept, now, timedelta(days=given.keep_days))

@@ -74,6 +74,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         waits_for_listener=chosen.is_recording,
         clock_file=arguments.clock_file,
         truth_file=arguments.truth,
+        archive=_folder(arguments.archive),
         identity=chosen.identity,
     )
     faults = Faults(random.Random(arguments.faults_seed), parse_faults(arguments.faults))
@@ -151,6 +152,12 @@ def _agree(saved: Saved | None, identity: dict[str, str | int | float], path: Pa
         )
 
 
+def _folder(path: Path | None) -> Path | None:
+    if path is not None and not path.is_dir():
+        raise Misconfigured(f"--archive {path} is no folder; name the one in which spot/ or futures/ lies")
+    return path
+
+
 def _symbols(text: str) -> list[str]:
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
     if not names or not all(SYMBOL.fullmatch(name) for name in names):
@@ -184,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--trades-per-second", type=float, help=f"of the busiest symbol (default {HISTORY_RATE})")
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="keep the clock here, and resume from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
+    parser.add_argument("--archive", type=Path, metavar="DIR", help="serve files of the public archive that lie here")
     parser.add_argument("--weight-limit", type=int, help="REST weight a minute and address (6000, futures 2400)")
     parser.add_argument(
         "--data-only",

@@ -40,6 +40,24 @@ class OrderedSymbol:
         self.builder.go_on(closes, at, last_id)
         self.id, self.last, self.last_at, self.latest_at = number, last_id, at, at
 
+    def probe(self) -> OrderedSymbol:
+        """Return one that stands where this one does, for `pass_over`."""
+        found = OrderedSymbol(self.builder.state.symbol, (), 0, self.account, is_sorted=False)
+        found.id, found.last, found.last_at, found.latest_at = self.id, self.last, self.last_at, self.latest_at
+        return found
+
+    def pass_over(self, trades: TradeColumns | Trade) -> None:
+        """Go on behind trades without building of them, to see that they are in order. Raises: Disorder."""
+        if isinstance(trades, Trade):
+            self._check_one(trades)
+            self.id, self.last, self.last_at = trades.id, trades.last_trade_id, trades.traded_at
+            self.latest_at = max(self.latest_at, trades.traded_at)
+            return
+        before, earlier = np.append(self.last, trades.last[:-1]), np.append(self.last_at, trades.at[:-1])
+        self._check(trades.first, before, trades.at, earlier)
+        self.id, self.last, self.last_at = int(trades.id[-1]), int(trades.last[-1]), int(trades.at[-1])
+        self.latest_at = max(self.latest_at, int(trades.at.max()))
+
     def block(self, columns: TradeColumns) -> Iterator[Candle]:
         """Take trades in order of id in, yield the candles that they close. Raises: Disorder."""
         first, last, at = columns.first, columns.last, columns.at
@@ -93,15 +111,13 @@ class OrderedSymbol:
     def trade(self, trade: Trade) -> list[Candle]:
         """Take one trade in, return the candles that it closes. Raises: Disorder."""
         first, at = trade.first_trade_id, trade.traded_at
-        if not self.is_sorted and (first <= self.last or at < self.latest_at - TOLERANCE):
-            raise Disorder
+        if not self.is_sorted:
+            self._check_one(trade)
         if self.last != NO_TRADE_ID and first != self.last + 1:
             if trade.id == self.id + 1:
                 self.builder.state.ids.last_id = first - 1
             else:
                 self._lose(self.last, first, self.last_at, at)
-        elif not self.is_sorted and self.last != NO_TRADE_ID and at - self.last_at > FAR:
-            raise Disorder
         self.id, self.last, self.last_at = trade.id, trade.last_trade_id, at
         self.latest_at = max(self.latest_at, at)
         candles = self.builder.add(trade)
@@ -121,6 +137,13 @@ class OrderedSymbol:
             self._lose(self.last, first, self.last_at, at)
             ids.open_gaps.append(Gap(self.last + 1, first - 1, min(self.last_at, at), at))
         self.last = ids.last_id = last
+
+    def _check_one(self, trade: Trade) -> None:
+        first, at = trade.first_trade_id, trade.traded_at
+        if first <= self.last or at < self.latest_at - TOLERANCE:
+            raise Disorder
+        if first == self.last + 1 and self.last != NO_TRADE_ID and at - self.last_at > FAR:
+            raise Disorder
 
     def _check(self, first: Ints, before: Ints, at: Ints, earlier: Ints) -> None:
         latest = np.maximum.accumulate(np.concatenate([[self.latest_at], at]))[:-1]

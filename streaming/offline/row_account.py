@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from quantstream.core.errors import QuantStreamError
 from quantstream.core.trade_ids import Gap
@@ -38,9 +39,14 @@ class Account:
     set_aside: list[str] = field(default_factory=list)  # why whole files were not read
     notes: list[str] = field(default_factory=list)
     named: int = 0
+    folder: Path | None = (
+        None  # where the names lie, in a file without a name; by default where the system has such files
+    )
 
     def __post_init__(self) -> None:
-        self._names = tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+        self._names = tempfile.TemporaryFile(  # noqa: SIM115
+            "w+", encoding="utf-8", errors="backslashreplace", dir=self.folder
+        )
 
     def refuse(self, place: str, reason: str, rows: int = 1) -> None:
         """Note rows that cannot be counted."""

@@ -99,9 +99,9 @@ def _verify(settings: Settings, given: argparse.Namespace) -> tuple[list[str], i
 
 
 def _proof(settings: Settings, given: argparse.Namespace) -> Proof:
+    from quantstream.core.moments import parse_moment
     from quantstream.core.time import DAY, window_start
     from quantstream.lake.store import Lake
-    from streaming.reconcile.moments import parse_moment
     from streaming.reconcile.scope import chosen, exchange_clock, rest_of
     from streaming.reconcile.verify import Exchange, verify
 

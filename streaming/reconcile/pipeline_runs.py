@@ -16,6 +16,8 @@ from quantstream.core.errors import DataRejected, Unavailable
 from streaming.reconcile.proof_report import DIFFERS
 
 NOT_WHOLE = 3  # the exit code of a backfill that names what is not there
+THERE = ("stored", "present", "left", "done_before", "present_before")
+NOTHING = "the exchange has no history of it"
 SHOWN = 5  # reasons that the sentence of a failure has
 log = logging.getLogger(__name__)
 
@@ -36,19 +38,20 @@ def run_repair(since: str = "1d", symbols: Sequence[str] = ()) -> str:
     return _run(["repair", "--from", since, *_only(symbols)])
 
 
-def run_backfill(symbols: Sequence[str], since: str, kind: str = "klines") -> Outcomes:
-    """Import the archive's history of some symbols since a day.
+def run_backfill(symbols: Sequence[str], since: str = "", kind: str = "klines") -> Outcomes:
+    """Import the history of some symbols since a day, by default since `QUANTSTREAM_HISTORY_DAYS` ago.
 
     Outages of the exchange and days before a listing are told and fail nothing; a symbol with files or rows that could not be
     imported, or with none at all, is refused. Raises: Unavailable when archive, exchange or lake did not answer.
     """
-    code, output, complaints = _done(["backfill", "--json", "--from", since, "--kind", kind, *_only(symbols)])
+    first = ["--from", since] if since else []
+    code, output, complaints = _done(["backfill", "--json", *first, "--kind", kind, *_only(symbols)])
     if code not in (0, NOT_WHOLE) or not output:
         raise Unavailable((complaints or output or ["it said nothing"])[-1])
     outcomes = Outcomes()
     for name, one in json.loads(output[-1]).items():
-        symbol, is_there = name.split()[0], one["stored"] or one["present"] or one["done_before"]
-        if bad := [*one["failed"], *one["reasons"]] or ([] if is_there else [f"{symbol}: nothing is in the archive"]):
+        symbol = name.split()[0]
+        if bad := [*one["failed"], *one["reasons"]] or ([] if any(map(one.get, THERE)) else [f"{symbol}: {NOTHING}"]):
             outcomes.refused[symbol] = "; ".join(bad[:SHOWN])
             continue
         windows = sum(hole[2] for hole in one["missing"])

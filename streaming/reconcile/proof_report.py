@@ -89,11 +89,12 @@ LISTS = (
 
 
 class Proof(msgspec.Struct):
-    """All symbols together. `not_compared` says in sentences what could not be looked at."""
+    """All symbols together, and in sentences what could not be looked at, and what was deleted on purpose once it was proved."""
 
     symbols: list[SymbolProof]
     not_compared: list[str] = []
     days: list[DayProof] = []
+    deleted: list[str] = []
 
     def total(self, count: str) -> int:
         """Return the sum of a count over the symbols."""
@@ -127,6 +128,7 @@ class Proof(msgspec.Struct):
             **counts,
             **lists,
             "not_compared": self.not_compared,
+            "deleted": self.deleted,
             "symbols": by_symbol,
         }
         return msgspec.json.format(msgspec.json.encode(shape), indent=2).decode()
@@ -197,4 +199,5 @@ def findings(proof: Proof) -> list[str]:
         lines += [f"… and {len(names) - SHOWN} more; --json lists them"] if len(names) > SHOWN else []
     pending = proof.total("pending")
     lines += [f"{pending} newest candles left out: their trades are not in the lake yet"] if pending else []
-    return lines + [f"Not compared: {sentence}" for sentence in proof.not_compared]
+    lines += [f"Not compared: {sentence}" for sentence in proof.not_compared]
+    return lines + [f"Deleted: {sentence}" for sentence in proof.deleted]

@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from quantstream.core.candle import Candle
 from quantstream.core.partial_sums import Window
-from quantstream.core.time import interval_length, window_start
+from quantstream.core.time import interval_length, utc, window_start
 from quantstream.core.trade import Trade
 from quantstream.core.trade_ids import Sequence
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from quantstream.lake.trades import COLUMNS as COLUMNS
 from quantstream.lake.trades import trades_of as trades_of
 from quantstream.lake.trades import units as units

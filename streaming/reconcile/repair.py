@@ -14,11 +14,11 @@ from quantstream.binance.klines import exchange_time, fetch_klines
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
 from quantstream.core.errors import DataRejected, Misconfigured
+from quantstream.core.moments import moment_text
 from quantstream.core.time import MINUTE, interval_length
 from quantstream.kafka import Reader
 from streaming.reconcile.compare import KLINE_FIELDS, as_printed
 from streaming.reconcile.corrections import Corrector, Key, Known, corrected, known_candles
-from streaming.reconcile.moments import moment_text
 
 SETTLE = 5 * MINUTE  # of exchange time after a window closed: ingest's own gap fill comes sooner
 Planned = tuple[Candle, "Correction"]

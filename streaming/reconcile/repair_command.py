@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quantstream.core.moments import parse_moment
 from quantstream.kafka import Reader, partition_counts
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 from streaming.reconcile.corrections import Corrector
-from streaming.reconcile.moments import parse_moment
 from streaming.reconcile.repair import Correction, repair
 from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 

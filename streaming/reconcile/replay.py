@@ -14,13 +14,13 @@ from quantstream.binance.wire import parse_record
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.errors import BadRecord
+from quantstream.core.moments import moment_text
 from quantstream.core.trade import Trade
 from quantstream.kafka import Message, Reader
 from quantstream.kafka.ranges import Range, read_ranges
 from quantstream.messages.topics import TRADES
 from streaming.reconcile.compare import TRADE_FIELDS, field_text
 from streaming.reconcile.corrections import Corrector, Key, Known, corrected, key_of, known_candles
-from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import DIFFERS
 
 COMPARED = (*TRADE_FIELDS, "is_complete")

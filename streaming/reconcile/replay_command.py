@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from quantstream.core.errors import Misconfigured
+from quantstream.core.moments import parse_moment
 from quantstream.core.time import HOUR, MINUTE
 from quantstream.kafka import Reader, partition_counts
 from quantstream.kafka.ranges import NEAR, Range, offset_at, parse_offset, trade_time, whole
@@ -13,7 +14,6 @@ from quantstream.lake.store import Lake
 from quantstream.messages.topics import TRADES
 from quantstream.settings import Settings
 from streaming.reconcile.corrections import Corrector
-from streaming.reconcile.moments import parse_moment
 from streaming.reconcile.replay import Replay, Replayed, replay
 from streaming.reconcile.scope import chosen, exchange_clock, rest_of
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from quantstream.core.time import utc
 from quantstream.kafka import Writer
 from quantstream.lake.schemas import SCHEMAS
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Event, EventKind, encode
 from quantstream.messages.topics import EVENTS
 from quantstream.settings import Kafka

@@ -18,13 +18,14 @@ from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.day_condition import COUNTS as DAY_COUNTS
 from quantstream.core.day_condition import DayProof, expected
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import DAY, INTERVALS, SCORED, window_start
+from quantstream.core.moments import moment_text
+from quantstream.core.time import DAY, INTERVALS, SCORED, micros, utc, window_start
 from quantstream.core.trade_ids import Sequence as Ids
 from quantstream.lake.snapshots import snapshot
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.deleted_trades import DeletedTrades, deleted_trades
 from streaming.reconcile.compare import Stored, field_text, judge, stored_candles
 from streaming.reconcile.exchange_klines import Exchange
-from streaming.reconcile.moments import moment_text
 from streaming.reconcile.proof_report import SHOWN, Difference, Proof, SymbolProof
 from streaming.reconcile.recompute import COLUMNS, DayOfTrades, candles_of, last_before, lengths_of
 
@@ -68,11 +69,13 @@ def verify(
     now, lake = exchange.now(), snapshot(lake, TABLES)  # the market goes on: thousands of symbols take minutes
     horizon = min((at for at in (end, now) if at), default=None) or newest_close(lake)
     proof = Proof([])
-    runs = [SymbolRun(lake, exchange, symbol, intervals) for symbol in symbols]
+    gone = deleted_trades(lake)
+    runs = [SymbolRun(lake, exchange, symbol, intervals, gone.get(symbol)) for symbol in symbols]
     for one in runs:
         one.run(start, end)
         proof.symbols += [span.proof for span in one.spans.values()]
         proof.not_compared += one.not_compared
+        proof.deleted += one.deleted
     if horizon:
         first = min((one.first for one in runs if one.first), default=horizon)
         proof.days = [day for one in runs for day in one.all_days(first, start, horizon)]
@@ -95,8 +98,10 @@ class SymbolRun:
     exchange: Exchange
     symbol: str
     intervals: Sequence[str]
+    gone: DeletedTrades | None = None  # of the symbol's trades
     spans: dict[str, Span] = field(default_factory=dict)
     not_compared: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     ids: Ids = field(default_factory=Ids)
     ids_skip: bool | None = None  # what the first day with trades says
     days: dict[int, DayProof] = field(default_factory=dict)
@@ -154,12 +159,26 @@ class SymbolRun:
             span = Span(pc.min(opened).as_py(), pc.max(mine["opened_at"].cast(pa.int64())).as_py() + length, proof)
             if start is not None:
                 span.start = max(span.start, start + -start % length)
+            self._leave_deleted(span, interval, is_asked_for=start is not None)
             if end is None:
                 self._leave_pending(span, mine, length, newest_id)
             else:
                 span.end = self._given_end(end, length, span.end)
             proof.start, proof.end = moment_text(span.start), moment_text(max(span.start, span.end))
             self.spans[interval] = span
+
+    def _leave_deleted(self, span: Span, interval: str, is_asked_for: bool) -> None:
+        """Leave the windows out whose trades retention has deleted, and say so: they are neither missing nor compared again."""
+        if self.gone is None or span.start >= self.gone.before:
+            return
+        before = self.lake.candles([self.symbol], interval, utc(self.gone.before - DAY), utc(self.gone.before))
+        closes = stored_candles(before)
+        span.start, span.close = self.gone.before, closes[-1].close if closes else None
+        sentence = (
+            f"{self.symbol} {interval}: trades deleted by retention up to {self.gone.last_day}; "
+            "its candles until then are kept as they were verified"
+        )
+        (self.not_compared if is_asked_for else self.deleted).append(sentence)
 
     def _given_end(self, end: int, length: int, stored_end: int) -> int:
         """Return the end that was asked for, but not after what the exchange has closed."""

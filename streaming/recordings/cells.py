@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from quantstream.core.errors import BadRecord, Misconfigured
+from quantstream.core.instrument import contract_size
 from quantstream.core.time import LATEST, MICROSECONDS_FROM, MILLISECONDS_FROM, NANOSECONDS_FROM
 from quantstream.core.trade import is_symbol
 
@@ -20,7 +21,6 @@ MOST_EXPONENT = 30  # of a number that a person could have meant
 SHOWN = 60  # characters of a wrong value in a sentence
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 _NAMED = re.compile(r"^((?:(?![a-z_])\w){4,}(?:_(?:PERP|\d{6}))?)(?=[-_.]|$)")
-_COIN_MARGINED = re.compile(r"USD_(?:PERP|\d{6})$")
 _UNIFIED = re.compile(r"^([^/:]+)/([^/:]+?)(?::([^/:-]+)(?:-(\d{6}))?)?$")
 
 
@@ -147,4 +147,4 @@ CONTRACTS = "a COIN-M contract: its quantities are contracts, not coins, and wou
 
 def counts_contracts(name: str) -> bool:
     """Tell whether a symbol is a COIN-M contract, whose quantities are contracts and not coins."""
-    return _COIN_MARGINED.search(name) is not None
+    return contract_size(name) > 0

@@ -10,19 +10,14 @@ import gzip
 import hashlib
 import io
 import logging
-import lzma
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from quantstream.core.errors import BadRecord, Misconfigured
 from quantstream.core.trade import Trade
-from streaming.recordings import csv_blocks, zip_files
+from streaming.recordings import csv_blocks
 from streaming.recordings.cells import CONTRACTS, counts_contracts, symbol_of
 from streaming.recordings.csv_blocks import Read
 from streaming.recordings.csv_layouts import Layout, layout_of
@@ -30,6 +25,7 @@ from streaming.recordings.csv_rows import SEPARATORS, Table
 from streaming.recordings.found import Block, Found, Part, Refused, Row
 from streaming.recordings.json_documents import array, documents
 from streaming.recordings.json_rows import decoded
+from streaming.recordings.opened_files import opened, readable
 
 __all__ = ["Block", "Given", "NoTrades", "read_all", "read_blocks", "read_found", "read_trades"]
 
@@ -37,14 +33,7 @@ log = logging.getLogger(__name__)
 MAX_SUMS = 4096  # bytes of a check sum file
 HEAD = 1 << 16  # bytes by which a shape is told
 LOOKED_AT = 20  # lines of them
-DATA_NAMES = (".csv", ".json", ".jsonl", ".ndjson", ".txt", ".log")  # of an archive's members
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# All that gzip and zipfile raise for bytes that are no archive: an encrypted member is a RuntimeError, an unknown method
-# NotImplementedError, an offset before the file's start OSError or ValueError.
-DAMAGED = (
-    *(EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, struct.error),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError),
-)
 UNKNOWN = (
     "is no recording of trades that is known here: give WebSocket frames, an archive CSV or ZIP, or REST or ccxt JSON"
 )
@@ -129,7 +118,7 @@ def read_found(path: Path, given: Given | None = None) -> Iterator[Found]:
     Raises: Misconfigured when the file is missing or its shape, symbol or columns cannot be told; BadRecord when it is damaged.
     """
     given = given or Given()
-    with _readable(path) as raw:
+    with readable(path) as raw:
         magic = raw.read(4)
         raw.seek(0)
         if magic[:2] == b"\x1f\x8b":
@@ -141,51 +130,11 @@ def read_found(path: Path, given: Given | None = None) -> Iterator[Found]:
             yield from _part(raw, str(path), (path.name,), given)
 
 
-@contextmanager
-def _readable(path: Path) -> Iterator[BinaryIO]:
-    if not path.is_file():
-        raise Misconfigured(f"there is no file {path}; check the name")
-    try:
-        with path.open("rb") as raw:
-            yield raw
-    except PermissionError:
-        raise Misconfigured(f"{path} may not be read; give this user the right to") from None
-    except DAMAGED as error:
-        raise BadRecord(f"{path} is damaged or cut off ({error}); fetch it again") from None
-
-
-def opened_members(path: Path) -> Iterator[BinaryIO]:
-    """Open every file of data in an archive, one after the other.
-
-    Raises: Misconfigured when there is none; BadRecord when the archive is damaged, also while it is read.
-    """
-    with _readable(path) as raw:
-        for _, _, stream in _opened(raw, path):
-            yield stream
-
-
 def _members(raw: BinaryIO, path: Path, given: Given) -> Iterator[Found]:
     """Yield what every file of trades in an archive holds."""
     _check_sum(path)
-    for place, name, stream in _opened(raw, path):
+    for place, name, stream in opened(raw, path):
         yield from _part(stream, place, (name, path.name), given)
-
-
-def _opened(raw: BinaryIO, path: Path) -> Iterator[tuple[str, str, BinaryIO]]:
-    """Open an archive's members, without files that an operating system adds and those of other kinds: place, name, bytes."""
-    with zipfile.ZipFile(raw) as packed:
-        names = dict.fromkeys(name for name in packed.namelist() if _holds_data(name))
-        if not names:
-            raise Misconfigured(f"{path} holds no file of trades: none of its members ends in {', '.join(DATA_NAMES)}")
-        for name in names:
-            place = f"{path}, {name}" if len(names) > 1 else str(path)
-            yield place, name, cast(BinaryIO, zip_files.opened(packed, name, raw))
-
-
-def _holds_data(name: str) -> bool:
-    parts = name.split("/")
-    is_hidden = any(part == "__MACOSX" or part.startswith("._") for part in parts)
-    return not is_hidden and parts[-1].lower().endswith(DATA_NAMES)
 
 
 def _check_sum(path: Path) -> None:

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from quantstream.core.accounts import Account, newest_of_each
 from quantstream.core.day_condition import DayProof, account_trouble
+from quantstream.core.time import utc
 from quantstream.lake.schemas import ACCOUNT_COUNTS, SCHEMAS, SINK_COUNTS
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.sink.symbol_state import sink_accounts
 
 Row = dict[str, Any]

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from quantstream.core.errors import Misconfigured
 from quantstream.kafka import Partition
 from quantstream.lake.store import Lake, Step
+from quantstream.lake.upkeep.deleted_trades import APPLICATION
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
 from streaming.sink.symbol_state import Kept, decoder
 
@@ -94,7 +95,9 @@ class StoredProgress:
     def tell_of_other_logs(self, applications: Iterable[str]) -> None:
         """Log once that a lake has rows of a log of another name: what both logs hold comes twice, each has its own progress."""
         own = self.application((TRADES.name, 0)).removesuffix("0")
-        others = sorted({name.rpartition("/")[0] for name in applications if not name.startswith(own)})
+        others = sorted(
+            {name.rpartition("/")[0] for name in applications if not name.startswith(own) and name != APPLICATION}
+        )
         if others and not self._has_told:
             self._has_told = True
             log.warning(

@@ -16,6 +16,7 @@ from quantstream.core.errors import Unavailable
 from quantstream.core.trade_ids import Sequence
 from quantstream.lake.imports import imported_rows, is_import
 from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.deleted_trades import APPLICATION, rows_ever
 
 TRIES = 10  # a state is there for one commit more: only who stands still between two readings misses it
 
@@ -43,7 +44,7 @@ def stored_rows(lake: Lake, table: Any) -> Callable[[str, str], int | None]:
     Rows do not say which: of a symbol that is in several partitions, what the others' accounts have is left out. It is None
     where one of them went on meanwhile. Raises: Unavailable.
     """
-    rows, imported = lake.rows("trades", table), imported_rows(lake, "trades", table)
+    rows, imported = rows_ever(lake, table), imported_rows(lake, "trades", table)
     kept = {name: raw and decoder.decode(raw) for name, raw in _sinks(lake, table).items()}
 
     def tell(application: str, symbol: str) -> int | None:
@@ -78,8 +79,9 @@ def sink_accounts(lake: Lake) -> tuple[dict[str, Account], dict[str, int]]:
 
 
 def _sinks(lake: Lake, table: Any) -> dict[str, bytes | None]:
-    """Return the states of the sink's partitions; imports keep theirs beside them."""
-    return {name: raw for name, raw in lake.states("trades", table).items() if not is_import(name)}
+    """Return the states of the sink's partitions; imports and retention keep theirs beside them."""
+    states = lake.states("trades", table).items()
+    return {name: raw for name, raw in states if not is_import(name) and name != APPLICATION}
 
 
 def _one_version(lake: Lake) -> tuple[list[bytes], dict[str, int]]:
@@ -90,6 +92,6 @@ def _one_version(lake: Lake) -> tuple[list[bytes], dict[str, int]]:
         states = [raw for raw in found if raw is not None]
         others = {symbol: count for symbol, count in imported.items() if count is not None}
         if len(states) == len(found) and len(others) == len(imported):
-            rows = lake.rows("trades", table)
+            rows = rows_ever(lake, table)
             return states, {symbol: count - others.get(symbol, 0) for symbol, count in rows.items()}
     raise Unavailable(f"the lake at {lake.url} is written faster than the sink's accounts can be read")

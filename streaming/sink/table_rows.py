@@ -10,7 +10,7 @@ import pyarrow as pa
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord
-from quantstream.lake.schemas import KNOWN_AT, PRICE, SCHEMAS, candle_rows
+from quantstream.lake.schemas import DERIVED, KNOWN_AT, PRICE, SCHEMAS, candle_rows
 from quantstream.messages.payloads import Anomaly, Score, decode
 
 KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
@@ -43,7 +43,7 @@ def table_of(name: str, rows: list[Any]) -> pa.Table:
         return candle_rows([row.candle for row in rows], known_at=[row.known_at for row in rows])
     columns = {}
     for field in SCHEMAS[name]:
-        if field.name == "date":
+        if field.name in DERIVED:
             continue
         values = [row[field.name] for row in rows]
         if pa.types.is_timestamp(field.type):

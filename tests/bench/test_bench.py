@@ -16,7 +16,7 @@ KEYS = {"bench", "quick", "ours", "floor", "ratio", "unit", "rows", "machine"}
 # What must be right whatever the machine: nothing lost, nothing twice, the fast way equal to the plain one.
 TRUE = {
     "aggregate": ("exactly_once",),
-    "backfill": ("equals_one_by_one", "equals_floats", "out_of_order_equals"),
+    "backfill": ("equals_one_by_one", "equals_floats", "out_of_order_equals", "lake_is_whole"),
     "engines": ("exactly_once",),
     "score": ("complete",),
 }

@@ -141,7 +141,7 @@ def test_a_stage_that_dies_between_commits_repeats_and_loses_nothing(fresh_broke
 
 
 def row_time(candle: Candle) -> object:
-    from quantstream.lake.store import utc
+    from quantstream.core.time import utc
 
     return utc(candle.opened_at)
 

@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 
 from quantstream.binance.wire import parse_record
 from quantstream.core.candle import Candle
-from quantstream.core.time import INTERVALS
+from quantstream.core.time import INTERVALS, micros
 from quantstream.core.trade import Trade
 from quantstream.lake.schemas import SCHEMAS
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Anomaly, DeadRecord, Score, decode
 from quantstream.messages.stages import INGEST
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES

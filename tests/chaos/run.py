@@ -13,8 +13,7 @@ from typing import Any
 from urllib.error import URLError
 
 from quantstream.core.errors import Unavailable
-from quantstream.core.time import INTERVALS
-from quantstream.lake.store import micros
+from quantstream.core.time import INTERVALS, micros
 from streaming.exchange.faults import KINDS
 from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge

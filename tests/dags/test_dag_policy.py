@@ -24,8 +24,15 @@ PARSE = f"""
 import json, sys
 from pathlib import Path
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+from airflow._shared.timezones.timezone import utcnow
 before = set(sys.modules)
 bag = DagBag(dag_folder={str(DAGS)!r})
+def is_due(timetable):
+    # whether an Airflow that never ran it would run it now
+    found = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False))
+    return found is not None and found.run_after <= utcnow()
 def facts(dag):
     return {{
         "file": Path(dag.fileloc).name,
@@ -37,6 +44,7 @@ def facts(dag):
         "retries": {{task.task_id: task.retries for task in dag.tasks}},
         "timeouts": {{task.task_id: task.execution_timeout is not None for task in dag.tasks}},
         "start_date": str(dag.start_date),
+        "starts_at_once": is_due(DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable),
         "inlets": sorted(asset.name for asset in getattr(getattr(dag.timetable, "asset_condition", None), "objects", [])),
         "outlets": sorted(asset.name for task in dag.tasks for asset in task.outlets),
     }}
@@ -82,6 +90,7 @@ def test_the_dags_are_these(dags: dict[str, Any]) -> None:
         "instruments_watch",
         "lake_compact",
         "models_train",
+        "models_watch",
     ]
 
 
@@ -108,14 +117,24 @@ def test_no_dag_catches_up_or_overtakes_itself(dags: dict[str, Any]) -> None:
     )
 
 
-def test_history_leads_to_validation_leads_to_training(dags: dict[str, Any]) -> None:
+def test_a_want_of_models_leads_to_history_leads_to_validation_leads_to_training(dags: dict[str, Any]) -> None:
     assert {
         dag_id: (dag["inlets"], dag["outlets"]) for dag_id, dag in dags.items() if dag["inlets"] or dag["outlets"]
     } == {
-        "history_backfill": ([], ["candles_history"]),
+        "models_watch": ([], ["models_wanted"]),
+        "history_backfill": (["models_wanted"], ["candles_history"]),
         "candles_validate": (["candles_history"], ["candles_validated"]),
         "models_train": (["candles_validated"], []),
     }
+
+
+def test_a_new_airflow_looks_for_models_at_once_and_does_the_rest_at_its_time(dags: dict[str, Any]) -> None:
+    assert {dag_id for dag_id, dag in dags.items() if dag["starts_at_once"]} == {"models_watch"}
+
+
+def test_the_chain_that_is_watched_is_the_chain_that_there_is(dags: dict[str, Any]) -> None:
+    chain = [dag_id for dag_id in dags if f'"{dag_id}"' in (DAGS / "models_watch.py").read_text()]
+    assert sorted(chain) == sorted({dag_id for dag_id, dag in dags.items() if dag["inlets"]} | {"models_watch"})
 
 
 def test_the_models_offered_are_those_that_can_be_trained() -> None:

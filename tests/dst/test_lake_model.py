@@ -11,6 +11,7 @@ import pytest
 
 from quantstream.core.candle import Candle
 from quantstream.core.errors import Fenced
+from quantstream.lake import staging
 from quantstream.lake import store as delta
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Step
@@ -90,14 +91,14 @@ def test_a_commit_that_moved_the_same_progress_meanwhile_refuses_the_other(
 ) -> None:
     real = delta.Lake(str(tmp_path))
     real.append("candles", ROWS, {"a": Step(None, 3), "b": Step(None, 3)})
-    write = delta.write_deltalake
+    write = staging.write_deltalake
 
     def late(table: Any, rows: Any, **named: Any) -> None:
-        monkeypatch.setattr(delta, "write_deltalake", write)
+        monkeypatch.setattr(staging, "write_deltalake", write)
         real.append("candles", ROWS, other)
         write(table, rows, **named)
 
-    monkeypatch.setattr(delta, "write_deltalake", late)
+    monkeypatch.setattr(staging, "write_deltalake", late)
     assert fenced(real, lambda lake, _: lake.append("candles", ROWS, {"a": Step(3, 5)}), other) == expected
     with process() as (lake, run):
         run(lambda: lake.append("candles", ROWS, {"a": Step(None, 3), "b": Step(None, 3)}))

@@ -70,6 +70,11 @@ def space(thing: Object) -> str:
     return str(thing["metadata"].get("namespace", ""))
 
 
+def is_for_a_restore(thing: Object) -> bool:
+    """Say whether it is what is made by hand in the place of an object that was there."""
+    return thing["kind"] == "Cluster" and "bootstrap" in thing["spec"]
+
+
 def of_kind(objects: Sequence[Object], *kinds: str) -> list[Object]:
     """Return the objects of some kinds."""
     return [one for one in objects if one["kind"] in kinds]

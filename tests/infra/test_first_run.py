@@ -19,6 +19,7 @@ class FakeAirflow:
 
     states: dict[str, str]
     reads_after: int = 2  # polls until the DAG files have been read
+    is_under_way: bool = False  # Airflow began by itself
     triggered: list[str] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
 
@@ -34,7 +35,8 @@ class FakeAirflow:
         return f"{dag_id}-1"
 
     def runs(self, dag_id: str) -> list[Run]:
-        return [self.run(dag_id, f"{dag_id}-1")] if dag_id in self.states else []
+        has_begun = HISTORY in self.triggered or self.is_under_way
+        return [self.run(dag_id, f"{dag_id}-1")] if dag_id in self.states and has_begun else []
 
     def run(self, dag_id: str, run_id: str) -> Run:
         self.asked[dag_id] = self.asked.get(dag_id, 0) + 1
@@ -61,6 +63,13 @@ def test_backfill_is_triggered_once_when_airflow_has_read_the_dags_and_the_other
     api = FakeAirflow(dict.fromkeys(STEPS, "success"))
     assert follow(api) == Outcome(True)
     assert api.triggered == [HISTORY]
+    assert list(api.asked) == [HISTORY, VALIDATE, TRAIN]
+
+
+def test_a_backfill_that_airflow_began_by_itself_is_followed_and_none_triggered_beside_it() -> None:
+    api = FakeAirflow(dict.fromkeys(STEPS, "success"), is_under_way=True)
+    assert follow(api) == Outcome(True)
+    assert api.triggered == []
     assert list(api.asked) == [HISTORY, VALIDATE, TRAIN]
 
 

@@ -84,6 +84,18 @@ def test_every_locked_file_has_a_hash(role: str) -> None:
         assert "==" not in block or "--hash=sha256:" in block, block.splitlines()[0]
 
 
+def test_what_is_installed_on_a_machine_is_checked_by_hash_too() -> None:
+    for path in ("requirements.txt", "docs/requirements.txt", "infra/docker/locks/uv.txt"):
+        text = (PROJECT / path).read_text()
+        assert locked(text)
+        for block in re.split(r"\n(?=\S)", text):
+            assert "==" not in block or "--hash=sha256:" in block, f"{path}: {block.splitlines()[0]}"
+    setup, docs = ((PROJECT / "infra" / name).read_text() for name in ("setup.sh", "docs.sh"))
+    for line in (setup + docs).splitlines():
+        if re.search(r"requirements\.txt$|/uv\.txt$", line) and "pip" in line:
+            assert "--require-hashes" in line, line
+
+
 def test_what_only_streams_has_no_machine_learning_library() -> None:
     heavy = {"tensorflow", "keras", "xgboost", "scikit-learn", "mlflow", "great-expectations", "apache-airflow"}
     assert heavy & set(locked(lock("streaming"))) == set()

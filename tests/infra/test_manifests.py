@@ -20,6 +20,7 @@ from tests.infra.manifests import (
     SYSTEMS,
     TEMPLATED,
     Object,
+    is_for_a_restore,
     matches,
     named,
     of_kind,
@@ -27,7 +28,9 @@ from tests.infra.manifests import (
     pod,
     pod_labels,
     render,
+    secret_script,
     space,
+    tag,
     title,
     variables,
 )
@@ -257,15 +260,52 @@ def test_amounts_are_read_as_kubernetes_means_them() -> None:
     assert [amount(text) for text in ("250m", "2", 1, "64Mi", "1.5Gi")] == [0.25, 2, 1, 2**26, 1.5 * 2**30]
 
 
-def test_postgres_by_an_operator_is_valid_and_reached_by_whom_needs_it() -> None:
-    text = (path_of("sources/components/cloudnative-pg") / "cluster.yaml").read_text()
-    objects = [one for one in yaml.safe_load_all(text) if one]
-    assert list(schema_faults(objects, "1.34")) == []
-    (cluster,) = of_kind(objects, "Cluster")
-    ours = named(render("prod"), "StatefulSet", "postgres")
-    major = pod(ours)["containers"][0]["image"].rpartition(":")[2].partition(".")[0]
-    assert cluster["spec"]["imageName"].rpartition(":")[2].startswith(f"{major}.")  # a dump of one goes into the other
-    assert {space(one) for one in objects if one["metadata"]["name"] == "to-databases"} == {
-        "quantstream",
-        "quantstream-airflow",
-    }
+@pytest.fixture
+def databases() -> Object:
+    """Postgres as a cluster has it."""
+    return named(render("prod"), "Cluster", "databases")
+
+
+def test_postgres_in_a_cluster_answers_as_that_of_one_machine_and_takes_its_dumps(databases: Object) -> None:
+    local = render("local")
+    (service,) = databases["spec"]["managed"]["services"]["additional"]
+    assert named(local, "Service", service["serviceTemplate"]["metadata"]["name"])
+    major = tag(pod(named(local, "StatefulSet", "postgres"))["containers"][0]["image"]).partition(".")[0]
+    assert tag(databases["spec"]["imageName"]).partition(".")[0] == major
+    assert [one for one in render("prod") if title(one) == "StatefulSet postgres"] == []
+    script = [one for one in of_kind(render("prod"), "ConfigMap") if "logins.sh" in one.get("data", {})]
+    assert script == [one for one in of_kind(local, "ConfigMap") if "logins.sh" in one.get("data", {})]
+
+
+def test_postgres_in_a_cluster_survives_the_loss_of_a_node(databases: Object) -> None:
+    spec = databases["spec"]
+    assert spec["instances"] == 3
+    assert spec["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert spec["affinity"]["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_the_server_is_kept_by_its_operator_and_put_back_from_there(databases: Object) -> None:
+    objects = render("prod-replay")
+    (plugin,) = databases["spec"]["plugins"]
+    nightly = named(objects, "ScheduledBackup", "databases")["spec"]
+    assert (nightly["cluster"]["name"], nightly["pluginConfiguration"]["name"]) == ("databases", plugin["name"])
+    store = named(objects, "ObjectStore", plugin["parameters"]["barmanObjectName"])["spec"]
+    assert store["configuration"]["destinationPath"] == "s3://backups/databases"
+    (again,) = [one for one in objects if is_for_a_restore(one)]
+    (before,) = again["spec"].pop("externalClusters")
+    assert again["spec"].pop("bootstrap") == {"recovery": {"source": before["name"]}}
+    assert before["plugin"]["parameters"]["barmanObjectName"] == plugin["parameters"]["barmanObjectName"]
+    assert again == databases  # so that applying the cluster's own afterwards changes nothing
+
+
+@pytest.mark.parametrize("system", WHOLE)
+def test_databases_and_logins_are_made_by_the_same_script_everywhere(system: str) -> None:
+    name = "postgres" if system == "local" else "postgres-logins"
+    (workload,) = [
+        one for one in of_kind(render(system), "StatefulSet", "Deployment") if one["metadata"]["name"] == name
+    ]
+    (container,) = [one for one in pod(workload)["containers"] if one["name"] == "logins"]
+    assert container["command"] == ["sh", "/logins/logins.sh", "/passwords"]
+    (volume,) = [one for one in pod(workload)["volumes"] if one["name"] == "passwords"]
+    secret = next(one for one in secret_script(system) if one["metadata"]["name"] == volume["secret"]["secretName"])
+    assert {item["key"] for item in volume["secret"]["items"]} == set(secret["data"])

@@ -81,7 +81,7 @@ def lock(tmp_path: Path) -> Path:
 def test_the_committed_file_names_every_image_of_others() -> None:
     named = re.findall(r"^ARG BASE=(\S+)$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
     for path in (K8S / "sources").rglob("*.yaml"):
-        named += re.findall(r"image: (?!registry\.invalid/)(\S+)", path.read_text())
+        named += re.findall(r"image(?:Name)?: (?!registry\.invalid/)(\S+)", path.read_text())
     others = {image for image in lines(DOCKER / "images.lock") if not image.startswith(f"{versions()['REGISTRY']}/")}
     assert others == set(named), "run infra/docker/pin.sh"
 
@@ -97,7 +97,7 @@ def test_pinned_images_are_what_is_rendered_and_nothing_else_changes(tmp_path: P
     lock.write_text(f"{lock.read_text()}{own['REGISTRY']}/streaming:{own['TAG']} sha256:{'0' * 64}\n")
     with registry(program) as host:
         for image in images:
-            push(program, tmp_path, image.replace("docker.io", host), image)
+            push(program, tmp_path, f"{host}/{image.removeprefix('docker.io/')}", image)
         done = run(DOCKER / "pin.sh", LOCK=str(lock), MIRROR=host)
         assert done.returncode == 0, done.stderr
     assert run(DOCKER / "pin.sh", "--check", LOCK=str(lock)).returncode == 0
@@ -106,13 +106,13 @@ def test_pinned_images_are_what_is_rendered_and_nothing_else_changes(tmp_path: P
     seen = set()
     for path in (tmp_path / "out").rglob("*.yaml"):
         text = path.read_text()
-        used = dict(re.findall(r"image: (\S+)@(\S+)$", text, re.MULTILINE))
+        used = dict(re.findall(r"image(?:Name)?: (\S+)@(\S+)$", text, re.MULTILINE))
         assert used.items() <= lines(lock).items()
         seen |= used.keys()
         without = re.sub(r"@sha256:[0-9a-f]{64}$", "", text, flags=re.MULTILINE)
         committed = (K8S / path.relative_to(tmp_path / "out")).read_text()
         assert without == re.sub(r"@sha256:[0-9a-f]{64}$", "", committed, flags=re.MULTILINE)
-        assert re.findall(r"image: (docker\.io/[^@\n]+)$", text, re.MULTILINE) == []
+        assert re.findall(r"image(?:Name)?: ((?:docker|ghcr)\.io/[^@\n]+)$", text, re.MULTILINE) == []
     assert seen == {image for image in lines(lock) if "/python:" not in image}
 
 

@@ -79,6 +79,7 @@ def test_stage_is_told_where_everything_is(plan: Plan) -> None:
         "QUANTSTREAM_ENDPOINTS__WS": "ws://127.0.0.1:9094",
         "QUANTSTREAM_ENDPOINTS__REST": "http://127.0.0.1:9094",
         "QUANTSTREAM_ENDPOINTS__ARCHIVE": "http://127.0.0.1:9094",
+        "QUANTSTREAM_ENDPOINTS__ARCHIVE_LISTING": "http://127.0.0.1:9094",
         "QUANTSTREAM_KAFKA__BOOTSTRAP": "127.0.0.1:9092",
         "QUANTSTREAM_MLFLOW": "http://127.0.0.1:5000",
         "QUANTSTREAM_HTTP_PORT": "9105",

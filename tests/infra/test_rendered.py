@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -21,9 +23,11 @@ from tests.infra.manifests import (
     Object,
     containers,
     copied_to,
+    matches,
     named,
     of_kind,
     pod,
+    pod_labels,
     render,
     space,
     tag,
@@ -171,13 +175,22 @@ def test_every_pinned_version_is_used() -> None:
     assert {name for name in versions() if f"${name}" not in used and f"${{{name}}}" not in used} == named_in_manifests
 
 
-def rendered_with(folder: Path, setting: str, file: str) -> list[Object]:
-    """Return what a file holds when it is rendered with another setting of versions.conf."""
+def rendered_anew(folder: Path, setting: str) -> Path:
+    """Render a copy with another setting of versions.conf; return where the manifests are then."""
     conf, name = copied_to(folder) / "versions.conf", setting.partition("=")[0]
     conf.write_text(re.sub(rf"^{name}=\S*", setting, conf.read_text(), flags=re.MULTILINE))
     subprocess.run([folder / "k8s" / "render"], check=True, capture_output=True)
-    text = (folder / "k8s" / "production" / file).read_text()
-    return [one for one in yaml.safe_load_all(text) if one]
+    return folder / "k8s"
+
+
+def read(file: Path) -> list[Object]:
+    """Return the objects of a file."""
+    return [one for one in yaml.safe_load_all(file.read_text()) if one]
+
+
+def rendered_with(folder: Path, setting: str, file: str) -> list[Object]:
+    """Return what a file holds when it is rendered with another setting of versions.conf."""
+    return read(rendered_anew(folder, setting) / "production" / file)
 
 
 def test_one_number_shards_ingest_and_the_quota_has_room_for_four(tmp_path: Path) -> None:
@@ -192,10 +205,15 @@ def test_one_number_shards_ingest_and_the_quota_has_room_for_four(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def beside(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """The platform as it is rendered where a second system is named."""
-    folder = tmp_path_factory.mktemp("beside")
-    return rendered_with(folder, "TOPIC_PREFIX=restored.", "infrastructure/10-platform.yaml")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifests as they are rendered where a second system is named."""
+    return rendered_anew(tmp_path_factory.mktemp("beside"), "TOPIC_PREFIX=restored.")
+
+
+@pytest.fixture(scope="module")
+def beside(second: Path) -> list[Object]:
+    """The platform of both."""
+    return read(second / "production" / "infrastructure" / "10-platform.yaml")
 
 
 def test_a_second_system_gets_topics_and_rights_of_its_own_and_nothing_else_changes(beside: list[Object]) -> None:
@@ -210,6 +228,75 @@ def test_a_second_system_gets_topics_and_rights_of_its_own_and_nothing_else_chan
         for acl in one["spec"]["authorization"]["acls"]:
             expected += [acl, {**acl, "resource": {**acl["resource"], "name": "restored." + acl["resource"]["name"]}}]
         assert named(beside, "KafkaUser", one["metadata"]["name"])["spec"]["authorization"]["acls"] == expected
+
+
+@pytest.mark.parametrize(("system", "folder"), [("local", ""), ("prod", "production/")])
+def test_the_pods_of_a_second_system_are_the_first_ones_under_other_names(
+    second: Path, system: str, folder: str
+) -> None:
+    live = {title(one): one for one in read(K8S / folder / "services" / "10-stages.yaml")}
+    found = read(second / folder / "beside" / "10-stages.yaml")
+    settings = next(one for one in found if one["kind"] == "ConfigMap")
+    for one in found:
+        assert one["metadata"]["name"].startswith("restored-")
+        text = json.dumps(one).replace("restored-", "").replace("restored.", "")
+        first = live[title(json.loads(text))]
+        if one is not settings:
+            assert json.loads(text) == first
+    workloads = {name for name, one in live.items() if one["kind"] in ("StatefulSet", "Deployment")}
+    twins = {title(one).replace("restored-", "") for one in of_kind(found, "StatefulSet", "Deployment")}
+    assert workloads - twins <= {"Deployment mlflow", "Deployment exchange"}
+    data = settings["data"]
+    assert data["QUANTSTREAM_KAFKA__TOPIC_PREFIX"] == "restored."
+    assert data["QUANTSTREAM_LAKE"] == "s3://quantstream/lake/restored"  # where the store's users may write
+    assert "http://restored-score:8000" in data["QUANTSTREAM_STAGES"]
+    readers = [one for one in found if one["kind"] in ("StatefulSet", "Deployment")]
+    assert {c["envFrom"][0]["configMapRef"]["name"] for one in readers for c in containers(one)} == {
+        settings["metadata"]["name"]
+    }
+    hard, needed = quota_and_need([*render(f"{system}-replay"), *found], "quantstream")
+    assert {what: (needed[what], hard[what]) for what in hard if needed[what] > hard[what]} == {}
+
+
+@pytest.mark.parametrize("folder", ["", "production/"])
+def test_no_service_budget_or_workload_of_one_system_takes_pods_of_the_other(second: Path, folder: str) -> None:
+    systems = [read(second / folder / name / "10-stages.yaml") for name in ("services", "beside")]
+    for own, other in (systems, systems[::-1]):
+        pods = [pod_labels(one) for one in of_kind(other, "StatefulSet", "Deployment")]
+        for one in of_kind(own, "Service", "PodDisruptionBudget", "StatefulSet", "Deployment"):
+            selector = one["spec"]["selector"]
+            selector = {"matchLabels": selector} if one["kind"] == "Service" else selector
+            assert not any(matches(selector, labels) for labels in pods), title(one)
+
+
+def test_scalers_of_a_second_system_ask_for_its_own_lag(second: Path) -> None:
+    asked = {
+        one["spec"]["scaleTargetRef"]["name"]: [trigger["metadata"] for trigger in one["spec"]["triggers"]]
+        for one in of_kind(read(second / "production" / "beside" / "10-stages.yaml"), "ScaledObject")
+    }
+    named_in = {name: [(each["topic"], each["consumerGroup"]) for each in all_] for name, all_ in asked.items()}
+    assert named_in == {
+        "restored-score": [("restored.market.candles.v1", "restored.quantstream-score")],
+        "restored-detect": [("restored.market.trades.v1", "restored.quantstream-detect")],
+    }
+
+
+@pytest.mark.parametrize(
+    ("prefix", "told"),
+    [("1-", "begins with no letter"), ("restored-from-the-backup-of-sunday-", "take 30 letters at most")],
+)
+def test_a_prefix_that_no_pod_can_be_named_after_is_refused(tmp_path: Path, prefix: str, told: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        rendered_anew(tmp_path, f"TOPIC_PREFIX={prefix}")
+    assert told in refused.value.stderr.decode()
+
+
+def test_a_second_system_that_is_named_no_longer_is_rendered_no_longer(second: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(second.parent, tmp_path / "again") / "k8s"
+    shutil.copy(K8S / "versions.conf", again)
+    subprocess.run([again / "render"], check=True, capture_output=True)
+    assert not (again / "beside").exists()
+    assert not (again / "production" / "beside").exists()
 
 
 def _applied_platform() -> list[Object]:

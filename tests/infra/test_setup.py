@@ -48,7 +48,7 @@ def test_setup_installs_what_the_projects_lock_says(tmp_path: Path) -> None:
     calls = [line for line in (tmp_path / "notes").read_text().splitlines() if "--version" not in line]
     python = tmp_path / "venv" / "bin" / "python"
     assert calls == [
-        f"{ROOT} pip sync --python {python} requirements.txt",
+        f"{ROOT} pip sync --require-hashes --python {python} requirements.txt",
         f"{ROOT} pip install --python {python} --no-deps --quiet --editable .",
     ]
 

@@ -59,6 +59,8 @@ def _made(thing: Object) -> Iterator[Object]:
                 yield _claim(thing, f"{claim['metadata']['name']}-{name}-{number}", claim["spec"])
     elif kind == "KafkaNodePool":
         yield from _strimzi_nodes(thing)
+    elif kind == "Cluster":
+        yield from _instances(thing)
     elif kind == "Kafka":
         yield from (_strimzi_deployment(thing, one) for one in ("entity-operator", "kafka-exporter"))
     elif kind == "ScaledObject":
@@ -139,6 +141,29 @@ def _strimzi_nodes(pool: Object) -> Iterator[Object]:
         yield _claim(pool, claim, {"resources": {"requests": {"storage": "1Ti"}}})
 
 
+def _instances(cluster: Object) -> Iterator[Object]:
+    """Yield what CloudNativePG makes: pods with the labels of its pkg/specs/pods.go, a claim for each."""
+    own, spec = cluster["metadata"], cluster["spec"]
+    for number in range(1, spec["instances"] + 1):
+        name = f"{own['name']}-{number}"
+        labels = {
+            "app.kubernetes.io/name": "postgresql",
+            "app.kubernetes.io/instance": own["name"],
+            "cnpg.io/cluster": own["name"],
+            "cnpg.io/podRole": "instance",
+        }
+        sidecar = {"name": "plugin-barman-cloud", "restartPolicy": "Always"}
+        pod = {
+            "initContainers": [sidecar],
+            "containers": [{"name": "postgres", "ports": [{"name": "postgresql", "containerPort": 5432}]}],
+            "volumes": [{"name": "pgdata", "persistentVolumeClaim": {"claimName": name}}],
+        }
+        known = {"name": name, "namespace": own["namespace"], "creationTimestamp": ago(6 * HOUR)}
+        known |= {"labels": labels | spec["inheritedMetadata"]["labels"]}
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": known, "spec": pod}
+        yield _claim(cluster, name, {"resources": {"requests": {"storage": spec["storage"]["size"]}}})
+
+
 def _strimzi_deployment(kafka: Object, part: str) -> Object:
     return _strimzi(kafka, f"quantstream-{part}-5b8d9c7f6-x2k8m", part, {"strimzi.io/name": f"quantstream-{part}"})
 
@@ -163,6 +188,12 @@ def _operators(played: Played) -> None:
         if thing["kind"] == "ScaledObject":
             calm = [condition(kind, "False") for kind in ("Active", "Fallback", "Paused")]
             thing["status"]["conditions"] += calm
+    for thing in played.all_of("Cluster"):
+        healthy = [condition(kind, "True") for kind in ("Ready", "ContinuousArchiving", "LastBackupSucceeded")]
+        thing["status"] = {"readyInstances": 3, "phase": "Cluster in healthy state", "conditions": healthy}
+    for thing in played.all_of("ObjectStore"):
+        window = {"firstRecoverabilityPoint": ago(14 * DAY), "lastSuccessfulBackupTime": ago(17 * HOUR)}
+        thing["status"] = {"serverRecoveryWindow": {"databases": window}}
     for thing in played.all_of("KafkaNodePool"):
         thing["status"] = {"observedGeneration": 1, "replicas": thing["spec"]["replicas"]}
 

@@ -31,12 +31,14 @@ QUESTIONS = {  # what the monitor asks for, and the kinds that it gets
     "persistentvolumeclaims": ("PersistentVolumeClaim",),
     "events": ("Event",),
     ",".join(f"{PLURALS[kind]}.kafka.strimzi.io" for kind in KAFKA_KINDS): KAFKA_KINDS,
+    "clusters.postgresql.cnpg.io,objectstores.barmancloud.cnpg.io": ("Cluster", "ObjectStore"),
     "scaledobjects.keda.sh": ("ScaledObject",),
     "horizontalpodautoscalers.autoscaling": ("HorizontalPodAutoscaler",),
 }
-OPTIONAL = {"scaledobjects.keda.sh": "scaledobjects"} | {
-    ",".join(f"{PLURALS[kind]}.kafka.strimzi.io" for kind in KAFKA_KINDS): "kafkas"
-}
+OPTIONAL = {
+    "scaledobjects.keda.sh": "scaledobjects",
+    "clusters.postgresql.cnpg.io,objectstores.barmancloud.cnpg.io": "clusters",
+} | {",".join(f"{PLURALS[kind]}.kafka.strimzi.io" for kind in KAFKA_KINDS): "kafkas"}
 NODES = ("node-a", "node-b", "node-c")
 
 

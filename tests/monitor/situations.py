@@ -141,10 +141,112 @@ def all_is_well_in_a_cluster(played: Played) -> None:
     """Nothing happens."""
 
 
-@situation("prod", "critical workload postgres Missing")
+@situation("local", "critical workload postgres Missing")
 def postgres_was_never_applied(played: Played) -> None:
     played.remove_workload("postgres")
     played.remove(played.of("PersistentVolumeClaim", "data-postgres-0"))
+
+
+def without_databases(played: Played) -> None:
+    """Take away what CloudNativePG made."""
+    for pod in [one for one in played.all_of("Pod") if "cnpg.io/cluster" in one["metadata"].get("labels", {})]:
+        played.remove(pod, played.of("PersistentVolumeClaim", pod["metadata"]["name"]))
+
+
+@situation("prod", "critical workload databases Missing")
+def the_cluster_of_postgres_was_never_applied(played: Played) -> None:
+    without_databases(played)
+    played.remove(played.of("Cluster", "databases"))
+
+
+@situation("prod", "critical workload databases Missing", "critical database cluster/databases NotSeen")
+def cloudnativepg_has_made_nothing(played: Played) -> None:
+    without_databases(played)
+    played.of("Cluster", "databases").pop("status")
+
+
+@situation("prod", "critical workload databases Missing", "critical database cluster/databases Unavailable")
+def every_instance_of_postgres_is_gone(played: Played) -> None:
+    without_databases(played)
+    played.of("Cluster", "databases")["status"]["readyInstances"] = 0
+    set_condition(
+        played.of("Cluster", "databases"), "Ready", "False", HOUR, "ClusterIsNotReady", "Cluster Is Not Ready"
+    )
+
+
+@situation("prod", "warning database cluster/databases Degraded", "critical pod databases-2 NotReady")
+def one_instance_of_postgres_does_not_follow(played: Played) -> None:
+    played.of("Cluster", "databases")["status"]["readyInstances"] = 2
+    set_condition(
+        played.of("Cluster", "databases"), "Ready", "False", HOUR, "ClusterIsNotReady", "Cluster Is Not Ready"
+    )
+    not_ready(played.of("Pod", "databases-2"), HOUR)
+
+
+@situation(
+    "prod",
+    "critical rollout deployment/postgres-logins Unavailable",
+    "critical pod postgres-logins-ee9100b7f-9ca4a NotReady",
+)
+def postgres_does_not_answer_though_it_runs(played: Played) -> None:
+    played.of("Deployment", "postgres-logins")["status"]["availableReplicas"] = 0
+    not_ready(played.pod("postgres-logins"), HOUR)
+
+
+@situation("prod", "critical database cluster/databases Asleep")
+def postgres_is_put_to_sleep(played: Played) -> None:
+    played.of("Cluster", "databases")["metadata"]["annotations"] = {"cnpg.io/hibernation": "on"}
+
+
+@situation("prod", "warning database cluster/databases Paused")
+def cloudnativepg_is_told_to_leave_postgres_alone(played: Played) -> None:
+    played.of("Cluster", "databases")["metadata"]["annotations"] = {"cnpg.io/reconciliationLoop": "disabled"}
+
+
+@situation("prod", "critical database cluster/databases NotArchived")
+def the_log_of_postgres_reaches_no_store(played: Played) -> None:
+    set_condition(
+        played.of("Cluster", "databases"), "ContinuousArchiving", "False", HOUR, "ContinuousArchivingFailing", "403"
+    )
+
+
+@situation("prod", "warning database cluster/databases BackupFailed")
+def last_night_s_base_backup_failed(played: Played) -> None:
+    set_condition(played.of("Cluster", "databases"), "LastBackupSucceeded", "False", HOUR, "LastBackupFailed", "403")
+
+
+@situation("prod", "critical database objectstore/databases Stale")
+def no_base_backup_for_days(played: Played) -> None:
+    window = played.of("ObjectStore", "databases")["status"]["serverRecoveryWindow"]["databases"]
+    window["lastSuccessfulBackupTime"] = ago(3 * DAY)
+
+
+@situation("prod", "critical database objectstore/databases Stale")
+def never_a_base_backup(played: Played) -> None:
+    store = played.of("ObjectStore", "databases")
+    store.pop("status")
+    store["metadata"]["creationTimestamp"] = ago(3 * DAY)
+
+
+@situation("prod")
+def a_managed_postgres(played: Played) -> None:
+    """As `render` makes it where POSTGRES names another host."""
+    without_databases(played)
+    played.remove(played.of("Cluster", "databases"), played.of("ObjectStore", "databases"))
+    del played.pod("postgres-logins")["metadata"]["labels"]["quantstream.io/needs-databases"]
+
+
+@situation("prod", "unknown databases databases NotInstalled")
+def the_plugin_for_backups_is_not_installed(played: Played) -> None:
+    (question,) = [one for one in QUESTIONS if one.startswith("clusters.")]
+    played.refuse(f"quantstream/{question}", 1, 'error: the server doesn\'t have a resource type "objectstores"')
+
+
+@situation("local")
+def a_backup_runs_just_now(played: Played) -> None:
+    pod = played.another("sink", "backup-lake-29399990-x1y2z")
+    pod["metadata"]["labels"] = {"app.kubernetes.io/name": "backup-lake", "quantstream.io/needs-backups": "true"}
+    del pod["metadata"]["ownerReferences"]
 
 
 @situation("prod", "critical workload mlflow Missing")
@@ -208,6 +310,13 @@ def postgres_is_scaled_to_none(played: Played) -> None:
 def a_label_of_another_team_is_named_like_a_stage(played: Played) -> None:
     for part, label in (("postgres", "score"), ("dashboard", "ingest"), ("mlflow", "sink")):
         played.pod(part)["metadata"]["labels"]["team.example.com/squad"] = label
+
+
+@situation("local", "critical workload detect Missing")
+def the_second_system_s_stage_runs_and_the_live_one_was_never_applied(played: Played) -> None:
+    found = [one for one in played.all_of("StatefulSet", "Pod") if one["metadata"]["name"].startswith("detect")]
+    for one in found:
+        one["metadata"]["labels"]["app.kubernetes.io/name"] = "restored-detect"
 
 
 @situation("local", "critical workload score Missing")

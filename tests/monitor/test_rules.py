@@ -45,6 +45,10 @@ OTHERS = {
     "kafka_brokers",
     "strimzi_certificate_expiration_timestamp_ms",  # Strimzi's cluster operator
     "kafka_consumergroup_lag",
+    "cnpg_collector_up",  # CloudNativePG's instances, and their sidecar for backups
+    "cnpg_pg_stat_archiver_last_failed_time",
+    "cnpg_pg_stat_archiver_last_archived_time",
+    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
     "kubelet_volume_stats_used_bytes",  # kubelet
     "kubelet_volume_stats_capacity_bytes",
     "container_memory_working_set_bytes",  # cAdvisor
@@ -89,7 +93,8 @@ def metrics_of(expression: str) -> set[str]:
     return {
         word
         for word in words
-        if word.startswith(("quantstream", "kube", "kafka_", "container_", "strimzi_")) or word == "up"
+        if word.startswith(("quantstream", "kube", "kafka_", "container_", "strimzi_", "cnpg_", "barman_"))
+        or word == "up"
     }
 
 
@@ -200,6 +205,10 @@ BLIND = (
     'kube_horizontalpodautoscaler_status_condition{namespace="quantstream", horizontalpodautoscaler="keda-hpa-score", '
     'condition="ScalingActive", status="false"}'
 )
+LOGINS, INSTANCES = "postgres-logins-5b8d9c7f6-x2k8m", ("databases-1", "databases-2", "databases-3")
+COLLECTED = 'cnpg_collector_up{namespace="quantstream", pod="databases-1"}'
+ARCHIVED = 'cnpg_pg_stat_archiver_last_{}_time{{namespace="quantstream", pod="databases-1"}}'
+KEPT = 'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp{namespace="quantstream", pod="databases-1"}'
 BACKUP = 'kube_cronjob_status_last_successful_time{namespace="quantstream", cronjob="postgres-backup"}'
 BACKUP_MADE = 'kube_cronjob_created{namespace="quantstream", cronjob="postgres-backup"}'
 
@@ -253,7 +262,11 @@ WELL: dict[str, str] = {
     CORRECTED: "4x400",
     **{available(name, "quantstream-airflow"): "1x400" for name in AIRFLOW},
     **{available(name): "2x400" for name in ("mlflow", "dashboard")},
-    **{is_ready(pod): "1x400" for pod in ("postgres-0", "objects-0", *BROKERS)},
+    **{is_ready(pod): "1x400" for pod in (LOGINS, *INSTANCES, "objects-0", *BROKERS)},
+    COLLECTED: "1x400",
+    ARCHIVED.format("archived"): "100000+15x400",
+    ARCHIVED.format("failed"): "-1x400",
+    KEPT: "0x400",
     'kafka_brokers{namespace="quantstream"}': "3x400",
     BLIND: "0x400",
     CERTIFICATE: "8640000000x400",  # 100 days, ms
@@ -330,7 +343,10 @@ SICK: dict[str, dict[str, str | None]] = {
     "ScoresLateSlow": late(SCORED, "1.0", 0.005),
     "CandlesCorrected": {CORRECTED: "4x250 7x150"},
     "AirflowDown": {available("airflow-scheduler", "quantstream-airflow"): None},
-    "PostgresDown": {is_ready("postgres-0"): "0x400"},
+    "PostgresDown": {is_ready(LOGINS): "0x400"},
+    "PostgresDegraded": {is_ready("databases-2"): "0x400"},
+    "PostgresNotArchived": {ARCHIVED.format("archived"): "100000x400", ARCHIVED.format("failed"): "100000+15x400"},
+    "PostgresBackupStale": {KEPT: "-100000x400"},
     "MlflowDown": {available("mlflow"): "0x400"},
     "ObjectStoreDown": {is_ready("objects-0"): None},
     "DashboardDown": {available("dashboard"): None},
@@ -370,6 +386,16 @@ def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp
     tests = [evaluated("", {}, [])]
     tests += [evaluated(name, changes, [{"labels": "{}", "value": 1}]) for name, changes in SICK.items()]
     run = promtool_says(tmp_path, tests)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("job", ["sink", "restored-sink"])
+def test_a_stage_that_does_not_answer_is_told_of_a_second_system_too(tmp_path: Path, job: str) -> None:
+    query = 'ALERTS{alertname="StageDown", alertstate="firing"}'
+    told = {"labels": f'{query[:-1]}, job="{job}", pod="{job}-0", severity="critical"}}', "value": 1}
+    series = {"series": f'up{{job="{job}", pod="{job}-0"}}', "values": "0x20"}
+    check = {"expr": query, "eval_time": "10m", "exp_samples": [told]}
+    run = promtool_says(tmp_path, [{"interval": "1m", "input_series": [series], "promql_expr_test": [check]}])
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -444,7 +470,11 @@ def test_numbers_that_rules_name_are_those_that_are_rendered() -> None:
     deployments = {one["metadata"]["name"] for one in objects if one["kind"] == "Deployment"}
     assert {*AIRFLOW, "mlflow", "dashboard"} <= deployments
     stateful = {one["metadata"]["name"] for one in objects if one["kind"] == "StatefulSet"}
-    assert {"objects", "postgres"} <= stateful
+    assert "objects" in stateful
+    assert "postgres-logins" in deployments
+    instances = named(objects, "Cluster", "databases")["spec"]["instances"]
+    assert f"< {instances}\n" in ALERTS["PostgresDegraded"]["expr"]
+    assert re.fullmatch(r"0 \d+ \d+ \* \* \*", named(objects, "ScheduledBackup", "databases")["spec"]["schedule"])
     backups = [one for one in objects if one["kind"] == "CronJob" and "backup" in one["metadata"]["name"]]
     assert backups
     for one in backups:

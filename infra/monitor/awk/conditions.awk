@@ -1,11 +1,12 @@
-# What says of itself how it is: nodes, Strimzi's Kafka, KEDA's scaled objects. Facts: K namespace pool replicas
-function visit(path, value) {}
+# What says of itself how it is: nodes, Strimzi's Kafka, CloudNativePG's databases, KEDA's scaled objects. Facts: K namespace pool replicas
+function visit(path, value) { if (path ~ /^status\|serverRecoveryWindow\|.*\|lastSuccessfulBackupTime$/ && epoch(value) > kept) kept = epoch(value) }
 function tell(severity, reason, text) { finding(severity, check, what, reason, text); if (severity != "ok") troubled++ }
 function object() {
   what = p["kind"] == "Node" ? name : place(p["metadata|namespace"]) tolower(p["kind"]) "/" p["metadata|name"]; found++
-  check = p["kind"] == "Node" ? "node" : p["kind"] ~ /^Kafka/ ? "kafka" : p["kind"] == "HorizontalPodAutoscaler" ? "autoscaler" : "scaler"
+  check = p["kind"] == "Node" ? "node" : p["kind"] ~ /^Kafka/ ? "kafka" : p["kind"] ~ /^(Cluster|ObjectStore)$/ ? "database" : p["kind"] == "HorizontalPodAutoscaler" ? "autoscaler" : "scaler"
   if (p["kind"] == "Node") node()
   else if (check == "kafka") kafka()
+  else if (check == "database") { if (p["kind"] == "Cluster") database(); else archive(); kept = 0 }
   else if (check == "autoscaler") autoscaler()
   else scaler() }
 # A node that carries none of our pods is another's trouble, but ours may be sent there.
@@ -29,6 +30,18 @@ function kafka() {
   if (!taken_up()) return
   if ("status|observedGeneration" in p && p["status|observedGeneration"] + 0 < p["metadata|generation"] + 0) tell("warning", "NotSeen", "the newest change has not been taken up")
   if (cond("Warning", "status") == "True") tell("warning", cond("Warning", "reason") == "" ? "Warning" : cond("Warning", "reason"), cond("Warning", "message")) }
+function database(   want, ready) {
+  want = p["spec|instances"] + 0; ready = p["status|readyInstances"] + 0
+  if (p["metadata|annotations|cnpg.io/hibernation"] == "on") { tell("critical", "Asleep", "its operator is told to keep it asleep: cnpg.io/hibernation"); return }
+  if (p["metadata|annotations|cnpg.io/reconciliationLoop"] == "disabled") { tell("warning", "Paused", "its operator is told to leave it alone"); return }
+  if (cond("Ready", "status") != "" && ready < want) tell(ready ? "warning" : "critical", ready ? "Degraded" : "Unavailable", ready " of " want " instances are ready" more(p["status|phase"]))
+  else taken_up()
+  if (cond("ContinuousArchiving", "status") == "False") tell("critical", "NotArchived", "what changes is not kept, and the disk fills" more(cond("ContinuousArchiving", "message")))
+  if (cond("LastBackupSucceeded", "status") == "False") tell("warning", "BackupFailed", "its last base backup failed" more(cond("LastBackupSucceeded", "message"))) }
+# Where the whole server is kept each night. As with a cron job, two nights are one too many.
+function archive(   since) {
+  since = now - (kept ? kept : epoch(p["metadata|creationTimestamp"]))
+  if (since > 172800 + limit["pending-seconds"]) tell("critical", "Stale", kept ? "the last base backup of the server was made " span(since) " ago; one is due each night" : "no base backup of the server was made in " span(since)) }
 function scaler() {
   if (cond("Paused", "status") == "True") tell("warning", "Paused", "does not scale: it is paused")
   if (!taken_up()) return

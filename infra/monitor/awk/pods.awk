@@ -51,6 +51,7 @@ function judge(   i, ready, phase, since) {
     if (!told && age_of(p["metadata|deletionTimestamp"]) > limit["pending-seconds"]) tell("warning", "Terminating", "has been ending for " span(age_of(p["metadata|deletionTimestamp"])) " beyond its grace period")
     total += !told; leaving++; return }
   total += !told; seen_part[part] = 1
+  if (part == "postgres-logins") seen_part["postgres"] = 1  # where Postgres is an operator's or a managed one, this is ready as long as it answers
   for (i = 1; i <= need_count; i++) needed_by[needs[i]] = needed_by[needs[i]] (index(", " needed_by[needs[i]] ",", ", " part ",") ? "" : (needed_by[needs[i]] == "" ? "" : ", ") part)
   if (!told) living(phase, ready)
   facts(phase, ready) }
@@ -76,7 +77,7 @@ function starting(   i, text) { for (i = 0; i < statuses; i++) if (p["status|con
 function told_badly(   i, w) { for (i = 0; i < statuses; i++) { w = p["status|containerStatuses|" i "|state|waiting|reason"]; if (w != "" || p["status|containerStatuses|" i "|state|terminated|reason"] != "") return told > 0 } return 0 }
 function object() {
   if (wanted != "") { sub(/name$/, "containerPort", wanted); if (wanted in p) port = p[wanted] }
-  part = stage != "" ? stage : p["metadata|labels|app.kubernetes.io/name"]; told = 0; found++; judge()
+  part = "metadata|labels|cnpg.io/cluster" in p ? p["metadata|labels|cnpg.io/cluster"] : p["metadata|labels|app.kubernetes.io/name"] != "" ? p["metadata|labels|app.kubernetes.io/name"] : stage; told = 0; found++; judge()
   delete claims; delete needs; claim_count = need_count = statuses = init_statuses = containers = init_containers = 0; stage = port = wanted = "" }
 function spaces(   s) { s = NAMESPACES; gsub(/ /, ", ", s); return s }
 function all() {
@@ -88,6 +89,6 @@ function all() {
 function expected(   i, n, names, missing) {
   n = split(EXPECT, names, ",")
   for (i = 1; i <= n; i++) if (names[i] != "") missing[names[i]] = !(names[i] in seen_part)
-  if (BY_LABELS) for (i in needed_by) if (i !~ /^(exchange|kubernetes)$/) missing[i] = !(i in seen_part)  # those two are outside of our namespaces
+  if (BY_LABELS) for (i in needed_by) if (i !~ /^(exchange|kubernetes|backups)$/) missing[i] = !(i in seen_part)  # those are outside of our namespaces
   for (i in missing) if (missing[i])
-    finding(PARTIAL ? "unknown" : "critical", "workload", i, "Missing", (PARTIAL ? "cannot be told, for not every namespace could be read: " : "") "no pod labelled app.kubernetes.io/name=" i " runs or starts" (i in needed_by ? "; needed by " needed_by[i] : "")) }
+    finding(PARTIAL ? "unknown" : "critical", "workload", i, "Missing", (PARTIAL ? "cannot be told, for not every namespace could be read: " : "") "no pod labelled " (i == "databases" ? "cnpg.io/cluster=" : "app.kubernetes.io/name=") i " runs or starts" (i in needed_by ? "; needed by " needed_by[i] : "")) }

@@ -1,4 +1,4 @@
-# What says of itself how it is: nodes, and what the operators of Kafka and of scaling look after.
+# What says of itself how it is: nodes, and what the operators of Kafka, Postgres and scaling look after.
 look_at_nodes() {
   local hosts
   fetch "$WORK/nodes.json" nodes nodes get nodes --chunk-size=500 --output json || return 1
@@ -31,6 +31,7 @@ look_at_operator() { # check kinds
 look_at_operators() {
   look_at_operator kafka kafkas.kafka.strimzi.io,kafkanodepools.kafka.strimzi.io,kafkatopics.kafka.strimzi.io,kafkausers.kafka.strimzi.io &&
     [ -s "$WORK/kafka.facts" ] && look_at_pools
+  look_at_operator databases clusters.postgresql.cnpg.io,objectstores.barmancloud.cnpg.io
   look_at_operator scalers scaledobjects.keda.sh
   look_at_operator autoscalers horizontalpodautoscalers.autoscaling
 }

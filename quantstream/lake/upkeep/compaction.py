@@ -12,8 +12,8 @@ import logging
 import posixpath
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -27,12 +27,15 @@ from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import FileSystem, PyFileSystem
 
 from quantstream.core.errors import Broken, Fenced, Unavailable
-from quantstream.lake.schemas import TIME_COLUMN
+from quantstream.lake.encodings import merged_file_options
+from quantstream.lake.schemas import SCHEMAS, TIME_COLUMN, partitions_of
 from quantstream.lake.store import Lake
+from quantstream.lake.upkeep.tidying import tidy_up
 
 log = logging.getLogger(__name__)
 COUNTER = "compaction"  # application id whose version counts the compactions of a table
 LARGE = 64 << 20  # bytes: a file of half of it is left alone, and so many small ones become one
+MOST_ROWS = 1_000_000  # of one file likewise: so many are in memory, a hundred bytes each, twice while they are sorted
 AT_ONCE = 256 << 20  # bytes of small files merged in one commit
 MOST_FILES = 5_000  # files merged in one commit
 
@@ -63,8 +66,8 @@ def compact(lake: Lake, name: str, keep: timedelta = timedelta(days=7)) -> dict[
     table, added, gone = lake.table(name), 0, 0
     options = dict(lake.storage_options) if lake.storage_options else None
     try:
-        added, gone = compact_files(table, TIME_COLUMN[name], options)
-        deleted = table.vacuum(retention_hours=int(keep.total_seconds() // 3600), dry_run=False)
+        added, gone = compact_files(table, order_of(name), options)
+        deleted = tidy_up(lake, name, table, keep)
     except Fenced as error:
         log.info("compaction left to another", extra={"table": name, "reason": str(error)})
         deleted = []
@@ -73,8 +76,14 @@ def compact(lake: Lake, name: str, keep: timedelta = timedelta(days=7)) -> dict[
     return {"files_added": added, "files_removed": gone, "files_deleted": len(deleted)}
 
 
-def compact_files(table: DeltaTable, order: str, options: dict[str, str] | None = None) -> tuple[int, int]:
-    """Merge the small files of each partition, rows sorted by the column `order`; return how many files came and went.
+def order_of(name: str) -> list[str]:
+    """Return the columns by which rows of a table are sorted in merged files: those next to each other differ little."""
+    wanted = (TIME_COLUMN[name], "symbol", "interval", "revision", "id")
+    return [column for column in wanted if column in SCHEMAS[name].names and column not in partitions_of(name)]
+
+
+def compact_files(table: DeltaTable, order: Sequence[str], options: dict[str, str] | None = None) -> tuple[int, int]:
+    """Merge the small files of each partition, rows sorted by the columns `order`; return how many files came and went.
 
     Writers may append meanwhile. Raises: Fenced when another compaction of the table is at work; Broken when the rows written
     are not as many as those read, before anything is changed.
@@ -89,9 +98,8 @@ def compact_files(table: DeltaTable, order: str, options: dict[str, str] | None 
 
 def _due(table: DeltaTable) -> Iterator[_Merge]:
     folders: dict[str, list[dict[str, Any]]] = {}
-    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
-        file["path"] = unquote(file["path"])  # the log's spelling; new actions are spelled by the library
-        if file["size_bytes"] < LARGE // 2:
+    for file in log_entries(table):
+        if is_small(file):
             folders.setdefault(posixpath.dirname(file["path"]), []).append(file)
     for folder, small in sorted(folders.items()):
         small.sort(key=lambda file: (file["modification_time"], file["path"]))
@@ -100,14 +108,30 @@ def _due(table: DeltaTable) -> Iterator[_Merge]:
                 yield _Merge(folder, _partition(table, some[0]), some)
 
 
+def is_small(file: Mapping[str, Any]) -> bool:
+    """Tell whether a file of the log is one that is merged with others, as soon as there are others in its partition."""
+    return bool(file["size_bytes"] < LARGE // 2 and file["num_records"] < MOST_ROWS // 2)
+
+
+def log_entries(table: DeltaTable) -> Iterator[dict[str, Any]]:
+    """Yield the files of an open table as its log has them, their paths as the library wants them for new actions."""
+    for file in pa.table(table.get_add_actions(flatten=True)).to_pylist():
+        yield file | {"path": unquote(file["path"])}
+
+
 def _portioned(files: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     portion: list[dict[str, Any]] = []
     for file in files:
-        if portion and sum(one["size_bytes"] for one in portion) + file["size_bytes"] > LARGE:
+        some = [*portion, file]
+        if portion and (_sum(some, "size_bytes") > LARGE or _sum(some, "num_records") > MOST_ROWS):
             yield portion
-            portion = []
-        portion.append(file)
+            some = [file]
+        portion = some
     yield portion
+
+
+def _sum(files: Iterable[dict[str, Any]], what: str) -> int:
+    return sum(file[what] for file in files)
 
 
 def _portions(merges: Iterable[_Merge]) -> Iterator[list[_Merge]]:
@@ -127,7 +151,7 @@ def _partition(table: DeltaTable, file: dict[str, Any]) -> dict[str, str | None]
     return {name: None if value is None else str(value) for name, value in values.items()}
 
 
-def _merge(files: FileSystem, merge: _Merge, order: str) -> AddAction:
+def _merge(files: FileSystem, merge: _Merge, order: Sequence[str]) -> AddAction:
     """Write one file of the rows of many and return what the log is to say of it.
 
     Raises: Broken.
@@ -136,12 +160,13 @@ def _merge(files: FileSystem, merge: _Merge, order: str) -> AddAction:
     for file in merge.files:
         with files.open_input_file(file["path"]) as source:
             parts.append(pq.ParquetFile(source).read())
-    rows = pa.concat_tables(parts, promote_options="default").sort_by(order)
+    rows = pa.concat_tables(parts, promote_options="default")
+    rows = rows.sort_by([(column, "ascending") for column in order])
     if rows.num_rows != merge.rows:
         raise Broken(f"{merge.folder}: {rows.num_rows} rows read where the log says {merge.rows}; nothing was changed")
     path = posixpath.join(merge.folder, f"part-{uuid.uuid4()}-compacted.zstd.parquet")
     with files.open_output_stream(path) as out:
-        pq.write_table(rows, out, compression="zstd")
+        pq.write_table(rows, out, **merged_file_options(rows.schema))
     with files.open_input_file(path) as written:
         count, size = pq.ParquetFile(written).metadata.num_rows, written.size()
     if count != merge.rows:
@@ -152,17 +177,17 @@ def _merge(files: FileSystem, merge: _Merge, order: str) -> AddAction:
 def _statistics(merge: _Merge, schema: pa.Schema) -> dict[str, Any]:
     """Return the merged files' bounds. Decimals have none: as JSON's numbers they would be rounded, and rows overlooked."""
     lows, highs, nulls = {}, {}, {}
-    for field in schema:
-        if pa.types.is_nested(field.type) or pa.types.is_decimal(field.type):
+    for column in schema:
+        if pa.types.is_nested(column.type) or pa.types.is_decimal(column.type):
             continue
         bounds: list[list[Any]] = [
-            [file.get(f"{kind}.{field.name}") for file in merge.files] for kind in ("min", "max", "null_count")
+            [file.get(f"{kind}.{column.name}") for file in merge.files] for kind in ("min", "max", "null_count")
         ]
         low, high, null = bounds
         if None not in low and None not in high:
-            lows[field.name], highs[field.name] = _text(min(low)), _text(max(high))
+            lows[column.name], highs[column.name] = _text(min(low)), _text(max(high))
         if None not in null:
-            nulls[field.name] = sum(null)
+            nulls[column.name] = sum(null)
     return {"numRecords": merge.rows, "minValues": lows, "maxValues": highs, "nullCount": nulls}
 
 
@@ -172,23 +197,44 @@ def _text(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+@dataclass(frozen=True)
+class Commit:
+    """Files that come and go in one commit, and what progress it moves."""
+
+    adds: list[AddAction]
+    removes: list[RemoveAction]
+    progress: dict[str, int] = field(default_factory=dict)
+
+
+def removal(file: Mapping[str, Any], partition: dict[str, str | None], is_change: bool) -> RemoveAction:
+    """Return what takes a file out of a table; `is_change` says that its rows go with it."""
+    return RemoveAction(
+        path=file["path"],
+        deletion_timestamp=_now_ms(),
+        data_change=is_change,
+        partition_values=partition,
+        size=file["size_bytes"],
+    )
+
+
 def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> None:
-    removes = [
-        RemoveAction(
-            path=file["path"],
-            deletion_timestamp=_now_ms(),
-            data_change=False,
-            partition_values=merge.partition,
-            size=file["size_bytes"],
-        )
-        for merge in merges
-        for file in merge.files
-    ]
+    removes = [removal(file, merge.partition, False) for merge in merges for file in merge.files]
+    commit_files(table, Commit(adds, removes))
+
+
+def commit_files(table: DeltaTable, commit: Commit) -> None:
+    """Commit to an open table which files come and go, if nobody else has done so since it was opened; appends do not count.
+
+    Raises: Fenced when somebody has; Unavailable.
+    """
     number = (table.transaction_version(COUNTER) or 0) + 1
-    properties = CommitProperties(app_transactions=[Transaction(COUNTER, number)], max_commit_retries=50)
+    progress = {COUNTER: number, **commit.progress}
+    properties = CommitProperties(
+        app_transactions=[Transaction(name, reached) for name, reached in progress.items()], max_commit_retries=50
+    )
     try:
         table.create_write_transaction(
-            [*adds, *removes],
+            [*commit.adds, *commit.removes],
             mode="append",
             schema=table.schema(),
             partition_by=table.metadata().partition_columns,
@@ -200,7 +246,7 @@ def _commit(table: DeltaTable, adds: list[AddAction], merges: list[_Merge]) -> N
             raise Fenced(
                 f"another compaction of {table.table_uri} is at work; this one leaves the rest to it"
             ) from error
-        raise
+        raise Unavailable(f"the table {table.table_uri} did not take a commit: {error}") from error
     table.update_incremental()
 
 

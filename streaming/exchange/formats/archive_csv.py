@@ -44,6 +44,13 @@ class ArchiveName(NamedTuple):
     is_sum: bool
 
     @property
+    def path(self) -> str:
+        """Where it lies below `/data/`."""
+        span = "daily" if re.search(r"\d{4}-\d\d-\d\d$", self.name) else "monthly"
+        folders = [self.market, span, self.kind, self.symbol, *([self.interval] if self.interval else [])]
+        return "/".join([*folders, f"{self.name}.zip"])
+
+    @property
     def unit(self) -> int:
         """The unit of its times, µs."""
         return MICROSECONDS if self.market == "spot" and self.start >= MICROS_SINCE else MILLISECONDS

@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 
 from aiohttp import web
 
@@ -27,6 +28,7 @@ from streaming.exchange.formats.archive_csv import (
 )
 from streaming.exchange.market.market_klines import INTERVALS, klines, windows_between
 from streaming.exchange.market.protocol import Market, Span, tapes_between
+from streaming.exchange.server.archive_index import keys_in, keys_of, page
 from streaming.exchange.server.venue import Venue
 
 KEPT = 8  # files: a checksum is asked for beside each
@@ -40,22 +42,31 @@ ABSENT = (
 class Archive:
     """`/data/{spot,futures/um}/{daily,monthly}/{klines,aggTrades,trades}/…zip`, each with a `.CHECKSUM` beside it."""
 
-    def __init__(self, market: Market, clock: Clock, faults: Faults, venue: Venue) -> None:
-        self._market, self._clock, self._faults, self._venue = market, clock, faults, venue
+    def __init__(self, market: Market, clock: Clock, faults: Faults, venue: Venue, folder: Path | None = None) -> None:
+        """What lies under `folder`, laid out as below `/data/`, is served before what the market would make of it."""
+        self._market, self._clock, self._faults, self._venue, self._folder = market, clock, faults, venue, folder
         self._made: OrderedDict[ArchiveName, bytes] = OrderedDict()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to serve."""
-        return [web.get("/data/{path:.+}", self._answer)]
+        return [web.get("/data/{path:.+}", self._answer), web.get("/", self._list)]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """Answer as the object store does that the real archive lies in."""
+        asked = [request.query.get(name, "") for name in ("prefix", "delimiter", "marker")]
+        market = MARKETS[self._venue.kind]
+        keys = keys_of(self._market.listings, market, asked[0], self._market.begins_at, self._clock.now())
+        given = [] if self._folder is None else keys_in(self._folder)
+        return web.Response(text=page([*keys, *given], *asked), content_type="application/xml")
 
     async def _answer(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
         if self._faults.strike("archive_500"):
             return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>", content_type="application/xml")
         name = parse_name(path)
-        if name is None or not self._has(name) or self._faults.strike("archive_absent"):
+        content = await self._content(name) if name else None
+        if name is None or content is None or self._faults.strike("archive_absent"):
             return web.Response(status=404, text=ABSENT.format(path=path), content_type="application/xml")
-        content = await self._content(name._replace(is_sum=False))
         if name.is_sum:
             return web.Response(text=f"{hashlib.sha256(content).hexdigest()}  {name.name}.zip\n")
         if self._faults.strike("archive_damaged"):
@@ -75,8 +86,14 @@ class Archive:
             and max(name.start, self._market.begins_at) < name.end <= self._clock.now()
         )
 
-    async def _content(self, name: ArchiveName) -> bytes:
-        """Return the ZIP of a file."""
+    async def _content(self, name: ArchiveName) -> bytes | None:
+        """Return the ZIP of a file, None when there is none."""
+        name = name._replace(is_sum=False)
+        if self._folder is not None and (given := self._folder / name.path).is_file():
+            return given.read_bytes()
+        return await self._own(name) if self._has(name) else None
+
+    async def _own(self, name: ArchiveName) -> bytes:
         if name not in self._made:
             packed = io.BytesIO()
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:

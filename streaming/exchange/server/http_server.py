@@ -45,6 +45,7 @@ class Options:
     patience: float = PATIENCE
     clock_file: Path | None = None
     truth_file: Path | None = None
+    archive: Path | None = None  # a folder of files of the public archive, served before those that the market makes
     identity: dict[str, str | int | float] = field(default_factory=dict)
 
 
@@ -79,7 +80,7 @@ async def serve(
         app = web.Application()
         app.add_routes(rest.routes())
         app.add_routes(sockets.routes())
-        app.add_routes(Archive(market, clock, faults, venue).routes())
+        app.add_routes(Archive(market, clock, faults, venue, options.archive).routes())
         app.add_routes(Control(faults, publisher, clock).routes())
         port = await _listening(app, options, stack)
         keeper = Keeper(clock, options.clock_file, options.identity) if options.clock_file else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.infra.cluster.api_store import Cluster, Refused
 from tests.infra.cluster.conftest import Kubectl
 from tests.infra.manifest_checks import SCHEMAS
 from tests.infra.manifests import K8S
+from tests.infra.test_rendered import rendered_anew
 
 LOCAL = ("infrastructure/", "services/")
 PROD = ("production/infrastructure/", "production/services/", "production/monitoring/")
@@ -20,6 +22,9 @@ PLURALS = {
     "KafkaNodePool": "kafkanodepools",
     "KafkaTopic": "kafkatopics",
     "KafkaUser": "kafkausers",
+    "Cluster": "clusters",
+    "ScheduledBackup": "scheduledbackups",
+    "ObjectStore": "objectstores",
     "ScaledObject": "scaledobjects",
     "TriggerAuthentication": "triggerauthentications",
     "ServiceMonitor": "servicemonitors",
@@ -48,7 +53,7 @@ def definition(kind: str) -> dict[str, Any]:
 
 @pytest.fixture
 def operators(kubectl: Kubectl) -> None:
-    """The kinds that Strimzi, KEDA and the Prometheus operator bring."""
+    """The kinds that Strimzi, CloudNativePG, KEDA and the Prometheus operator bring."""
     install_operators(kubectl)
 
 
@@ -109,11 +114,32 @@ def test_pods_that_a_scaler_added_stay(cluster: Cluster, kubectl: Kubectl, flags
     assert cluster.changes[made:] == []
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("operators")
+@pytest.mark.parametrize(("folders", "where"), [(LOCAL, ""), (PROD, "production/")])
+def test_a_second_system_beside_the_live_one_leaves_its_objects_alone(
+    cluster: Cluster, kubectl: Kubectl, tmp_path: Path, folders: tuple[str, ...], where: str
+) -> None:
+    apply(kubectl, folders)
+    live = len(cluster.changes)
+    second = rendered_anew(tmp_path, "TOPIC_PREFIX=restored.")
+    for folder in (f"{where}infrastructure/", f"{where}beside/"):
+        kubectl("apply", "-f", str(second / folder))
+    new = [one.split() for one in cluster.changes[live:]]
+    assert {name.startswith("restored") for action, _, name in new if action == "create"} == {True}
+    # rights on the second topics are added to the logins that there are
+    assert {kind for action, kind, _ in new if action != "create"} <= {"KafkaUser"}
+    made = len(cluster.changes)
+    kubectl("apply", "-f", str(second / where / "beside"))
+    assert cluster.changes[made:] == []
+
+
 def test_without_operators_kubectl_says_what_is_missing_and_takes_the_rest(cluster: Cluster, kubectl: Kubectl) -> None:
     done = kubectl("apply", "-f", "production/infrastructure/", check=False)
     assert done.returncode == 1
     assert 'no matches for kind "Kafka" in version "kafka.strimzi.io/v1"' in done.stderr
-    assert "create StatefulSet postgres" in cluster.changes
+    assert 'no matches for kind "Cluster" in version "postgresql.cnpg.io/v1"' in done.stderr
+    assert "create StatefulSet objects" in cluster.changes
 
 
 def test_a_job_by_hand_may_be_made_again_and_again(cluster: Cluster, kubectl: Kubectl) -> None:

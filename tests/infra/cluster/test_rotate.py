@@ -67,12 +67,10 @@ def rotate(tmp_path: Path, cluster: Cluster, kubectl: Kubectl, environment: dict
         "PAUSE": "1",
     }
 
-    def run(
-        refused: str = "", working: str = "", folder: Path = K8S, takes: str = ""
-    ) -> subprocess.CompletedProcess[str]:
+    def run(refused: str = "", working: str = "", folder: Path = K8S) -> subprocess.CompletedProcess[str]:
         (tmp_path / "refused").write_text(refused)
         (tmp_path / "working").write_text(working)
-        command, given = [str(folder / "rotate")], environment | own | {"POSTGRES_TAKES": takes}
+        command, given = [str(folder / "rotate")], environment | own
         return subprocess.run(command, env=given, capture_output=True, text=True, timeout=600, check=False)
 
     return run
@@ -82,7 +80,7 @@ def in_use(cluster: Cluster) -> dict[str, tuple[str, str]]:
     """Return the login that a pod which starts now is given, by the secret that it is in."""
     held, found = secrets(cluster), {}
     for name, one in held.items():
-        if {"username", "password"} <= set(one):
+        if {"username", "password"} <= set(one) and name != "quantstream/postgres":  # the administrator's
             found[name] = one["username"], one["password"]
         if {"access-key", "secret-key"} <= set(one) and name != "quantstream/objects":
             found[name] = one["access-key"], one["secret-key"]
@@ -147,17 +145,11 @@ def test_stopped_anywhere_old_pods_and_new_ones_can_still_log_in_and_it_goes_on(
     assert not set(before.values()) & known(cluster)
 
 
-def test_a_postgres_that_is_not_ours_is_waited_for(cluster: Cluster, rotate: Rotate, tmp_path: Path) -> None:
-    before, copy = in_use(cluster), tmp_path / "k8s"
-    shutil.copytree(K8S, copy)
-    text = (copy / "versions.conf").read_text()
-    (copy / "versions.conf").write_text(re.sub(r"^POSTGRES=\S+", "POSTGRES=db.example.com", text, flags=re.MULTILINE))
-    for step in ("renewed", "retired"):
-        stopped = rotate(folder=copy, takes="" if step == "renewed" else "renewed")
-        assert stopped.stderr.strip().endswith(f"then run this with POSTGRES_TAKES={step}")
-        assert step == "retired" or set(before.values()) <= known(cluster)
-    assert rotate(folder=copy, takes="retired").returncode == 0
-    assert not set(before.values()) & known(cluster)
+def test_postgres_is_asked_where_its_logins_are_made(rotate: Rotate, tmp_path: Path) -> None:
+    assert rotate().returncode == 0
+    asked = [line for line in (tmp_path / "asked").read_text().splitlines() if "psql" in line]
+    assert asked
+    assert {" exec --stdin deployment/postgres-logins --container logins " in line for line in asked} == {True}
 
 
 def test_a_task_that_still_runs_keeps_its_login(cluster: Cluster, rotate: Rotate) -> None:

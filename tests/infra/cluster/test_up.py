@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]  # each applies everything, once or twice, with the real kubectl
 ROLES = ("streaming", "scoring", "mlflow", "dashboard", "airflow")
+OF_POSTGRES = ("cert-manager", "cnpg", "cnpg-backups")
 Up = Callable[..., "subprocess.CompletedProcess[str]"]
 MINIKUBE = """#!/bin/sh
 echo "minikube $*" >> "$ASKED"
@@ -46,6 +47,8 @@ kubectl create --filename "$STATE/crds-$3.json" >/dev/null 2>&1 || true
 """
 KINDS = {
     "strimzi": ("Kafka", "KafkaNodePool", "KafkaTopic", "KafkaUser"),
+    "cnpg": ("Cluster", "ScheduledBackup"),
+    "cnpg-backups": ("ObjectStore",),
     "keda": ("ScaledObject", "TriggerAuthentication"),
     "monitoring": ("ServiceMonitor", "PodMonitor", "PrometheusRule"),
 }
@@ -168,10 +171,16 @@ def test_a_cluster_gets_operators_before_what_they_understand(
     done = up("--prod", script=rented / "up")
     assert done.returncode == 0, done.stdout + done.stderr
     calls = asked.read_text().splitlines()
-    assert [call.split()[3] for call in calls] == ["strimzi", "keda", "monitoring"]
+    assert [call.split()[3] for call in calls] == ["strimzi", "keda", "monitoring", *OF_POSTGRES]
     order = cluster.changes
     assert order.index("create Namespace quantstream") < order.index(
         "create CustomResourceDefinition kafkas.kafka.strimzi.io"
+    )
+    assert (
+        order.index("create Secret postgres")
+        < order.index("create CustomResourceDefinition clusters.postgresql.cnpg.io")
+        < order.index("create Cluster databases")
+        < order.index("create StatefulSet score")
     )
     assert (
         order.index("create Kafka quantstream")
@@ -181,6 +190,23 @@ def test_a_cluster_gets_operators_before_what_they_understand(
     again = up("--prod", script=rented / "up")
     assert again.returncode == 0, again.stdout + again.stderr
     assert cluster.changes[len(order) :] == []
+
+
+def test_a_managed_postgres_needs_no_operator_and_a_way_out_to_it(
+    cluster: Cluster, up: Up, asked: Path, rented: Path
+) -> None:
+    conf = rented / "versions.conf"
+    conf.write_text(re.sub(r"^POSTGRES=\S+", "POSTGRES=db.example.com", conf.read_text(), flags=re.MULTILINE))
+    subprocess.run([rented / "render"], check=True, capture_output=True)
+    done = up("--prod", script=rented / "up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [call.split()[3] for call in asked.read_text().splitlines()] == ["strimzi", "keda", "monitoring"]
+    assert secrets(cluster)["quantstream/postgres"]["host"] == "db.example.com"
+    policies = {
+        one["metadata"]["name"] for one in cluster.every(cluster.kind("networking.k8s.io/v1", "networkpolicies"))
+    }
+    assert ("to-postgres-elsewhere" in policies, "databases" in policies) == (True, False)
+    assert "create Deployment postgres-logins" in cluster.changes
 
 
 def test_without_a_registry_of_ones_own_nothing_is_touched(cluster: Cluster, up: Up) -> None:
@@ -216,6 +242,15 @@ def test_a_cluster_keeps_its_backups_where_it_is_said(rented: Path) -> None:
         text = (rented / "production" / file).read_text()
         assert "s3://backups" not in text
         assert text.count("- s3://kept-elsewhere\n") == (3 if file.startswith("services") else 1)
+    platform = list(yaml.safe_load_all((rented / "production" / "infrastructure" / "10-platform.yaml").read_text()))
+    (store,) = [one["spec"] for one in platform if one["kind"] == "ObjectStore"]
+    assert store["configuration"]["destinationPath"] == "s3://kept-elsewhere/databases"
+    held = {one["name"] for one in store["configuration"]["s3Credentials"].values()}
+    assert (
+        held
+        == {"backups-elsewhere"}
+        == {store["instanceSidecarConfiguration"]["env"][0]["valueFrom"]["secretKeyRef"]["name"]}
+    )
     assert "s3://kept-elsewhere" not in (rented / "services" / "10-stages.yaml").read_text()
 
 

@@ -5,31 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from quantstream.core.errors import Unavailable
-from tests.infra.manifests import K8S, pod, space
+from infra.embedded.airflow.environment import DAGS
+from tests.infra.manifests import pod, space
 from tests.infra.pods.conftest import System
 from tests.infra.pods.flow import read, records
-from tests.infra.pods.podman import podman
+from tests.infra.pods.trainings import failures, newest, until_trained, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker, pytest.mark.timeout(2700)]
-PATIENCE = 1500.0  # seconds for a training that shares two cores with everything else
 KINDS = {"quantstream-forecast", "quantstream-signal", "quantstream-risk", "quantstream-anomaly"}
-
-
-def wait_for(what: Callable[[], Any], seconds: float, told: Callable[[], str]) -> Any:
-    """Wait until something is true; return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, told()
-        time.sleep(3)
-    return found
 
 
 def test_trades_become_candles(system: System) -> None:
@@ -38,26 +26,21 @@ def test_trades_become_candles(system: System) -> None:
 
 
 def test_airflow_reads_every_pipeline(system: System) -> None:
-    wait_for(lambda: len(system.airflow.dag_ids()) == 6, 300, lambda: str(system.airflow.import_errors()))
+    pipelines = {file.stem for file in DAGS.glob("[a-z]*.py")}
+    wait_for(lambda: set(system.airflow.dag_ids()) == pipelines, 300, lambda: str(system.airflow.import_errors()))
     assert system.airflow.import_errors() == {}
 
 
-def test_a_new_system_is_given_its_history_by_the_command_of_the_readme(system: System) -> None:
-    command = "airflow dags trigger history_backfill"
-    assert command in (K8S / "README.md").read_text()
-    podman("exec", system.pod("airflow").container(), *command.split(), timeout=300)
-
-
-def trained(system: System) -> Any:
-    """Return the newest run of the training once it has ended."""
-    try:
-        return next((run for run in system.airflow.runs("models_train") if run.is_finished), None)
-    except Unavailable:
-        return None  # busy
+def test_a_new_system_asks_for_its_first_models_by_itself(system: System) -> None:
+    wait_for(lambda: newest(system, "history_backfill"), 600, lambda: failures(system))
+    wait_for(lambda: system.airflow.runs("models_watch")[-1].is_finished, 120, lambda: failures(system))
+    watched = system.airflow.runs("models_watch")[-1]
+    assert (watched.kind, watched.state) == ("scheduled", "success"), failures(system)
+    assert {run.kind for run in system.airflow.runs("history_backfill")} == {"asset_triggered"}
 
 
 def test_a_task_of_airflow_in_a_pod_of_its_own_trains_the_champions(system: System) -> None:
-    run = wait_for(lambda: trained(system), PATIENCE, lambda: failures(system))
+    run = until_trained(system)
     tasks = {task.label: task.state for task in system.airflow.tasks("models_train", run.run_id)}
     print(tasks)
     assert run.state == "success", failures(system)
@@ -68,14 +51,6 @@ def test_a_task_of_airflow_in_a_pod_of_its_own_trains_the_champions(system: Syst
         assert space(one) == "quantstream-airflow"
         assert pod(one)["securityContext"] == pod(template)["securityContext"]
         assert pod(one)["containers"][0]["securityContext"] == pod(template)["containers"][0]["securityContext"]
-
-
-def failures(system: System) -> str:
-    """Return what the tasks' pods said, those that failed first."""
-    logs = sorted(system.kubelet.logs.items(), key=lambda one: "Traceback" not in one[1])
-    return (
-        "\n".join(f"{name}: {log[-1500:]}" for name, log in logs[:5]) or system.pod("airflow-scheduler").log()[-3000:]
-    )
 
 
 def test_live_candles_are_scored_by_the_champions(system: System) -> None:
@@ -97,6 +72,9 @@ def test_the_page_shows_the_score(system: System) -> None:
         page.goto(f"http://{system.pod('dashboard').address}:8501", timeout=120_000)
         card = page.get_by_test_id("card-signal")
         expect(card).to_contain_text(re.compile("Buy|Sell|Hold"), timeout=180_000)
+        for tile in ("anomaly", "forecast", "risk", "signal"):  # by the registry, with the page's own login
+            expect(page.get_by_test_id(f"tile-{tile}")).to_contain_text("champion", timeout=120_000)
+        expect(page.get_by_test_id("tile-trades-s")).to_contain_text(re.compile(r"\d"), timeout=60_000)
         page.screenshot(path=str(system.node.folder / "page.png"))
         print(card.inner_text(), system.node.folder / "page.png")
         browser.close()

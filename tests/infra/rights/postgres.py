@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -101,26 +102,31 @@ def _programs() -> Path:
 
 
 @contextmanager
-def running() -> Iterator[Postgres]:
+def running(*settings: str) -> Iterator[Postgres]:
     """Run a server whose databases and roles the pod's own script has made."""
     with TemporaryDirectory(prefix="quantstream-postgres-") as name:  # pytest's own folders only root may enter
-        yield from _running(Path(name))
+        folder = Path(name)
+        first = folder / "first-password"
+        first.write_text(secret("postgres", "password"))
+        _give_away(folder)
+        words = ["--username", "postgres", "--pwfile", str(first), "--auth", "scram-sha-256"]
+        _as_nobody("initdb", "--pgdata", str(folder / "data"), *words)
+        with serving(folder, *settings) as server:
+            server.log_in(folder / "passwords", logins())
+            yield server
 
 
-def _running(folder: Path) -> Iterator[Postgres]:
+@contextmanager
+def serving(folder: Path, *settings: str) -> Iterator[Postgres]:
+    """Run a server over the files in the folder `data`, with settings of postgresql.conf written `name=value`."""
     (port,) = free_ports(1)
-    server = Postgres(port, folder)
-    data, first = folder / "data", folder / "first-password"
-    first.write_text(secret("postgres", "password"))
+    data = folder / "data"
     _give_away(folder)
-    _as_nobody(
-        "initdb", "--pgdata", str(data), "--username", "postgres", "--pwfile", str(first), "--auth", "scram-sha-256"
-    )
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    own = (f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off", *settings)
+    options = " ".join(f"-c {shlex.quote(one)}" for one in own)
     _as_nobody("pg_ctl", "start", "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options)
     try:
-        server.log_in(folder / "passwords", logins())
-        yield server
+        yield Postgres(port, folder)
     finally:
         _as_nobody("pg_ctl", "stop", "-w", "-m", "immediate", "-D", str(data))
 

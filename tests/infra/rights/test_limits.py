@@ -8,7 +8,19 @@ import pytest
 
 from quantstream.messages.stages import STAGES
 from tests.infra.manifest_checks import amount
-from tests.infra.manifests import TEMPLATED, Object, containers, named, of_kind, pod, pod_labels, render, space, title
+from tests.infra.manifests import (
+    TEMPLATED,
+    Object,
+    containers,
+    is_for_a_restore,
+    named,
+    of_kind,
+    pod,
+    pod_labels,
+    render,
+    space,
+    title,
+)
 
 Asked = dict[str, float]
 WHAT = ("requests.cpu", "requests.memory", "limits.memory")
@@ -17,7 +29,7 @@ BACKUPS = ("backup-lake", "backup-models", "backup-postgres")
 CLASSES = {
     STATE: {"kafka", "postgres", "objects"},
     STAGE: {*STAGES, "exchange"},
-    PAGE: {"dashboard", "mlflow", "airflow", "airflow-scheduler", "airflow-dag-processor"},
+    PAGE: {"dashboard", "mlflow", "postgres-logins", "airflow", "airflow-scheduler", "airflow-dag-processor"},
     TASK: {"airflow-task", "airflow-cleanup", "kafka-ca", "replay", "restore", "restore-postgres", *BACKUPS},
 }
 
@@ -50,12 +62,24 @@ def strimzis(objects: list[Object], least: Asked) -> Iterator[tuple[int, Asked]]
         yield 1, least
 
 
+def instances(objects: list[Object]) -> Iterator[tuple[int, Asked]]:
+    """Go through the pods that CloudNativePG makes, each with its sidecar for backups."""
+    (sidecar,) = [
+        of(one["spec"]["instanceSidecarConfiguration"]["resources"]) for one in of_kind(objects, "ObjectStore")
+    ]
+    for one in of_kind(objects, "Cluster"):
+        if not is_for_a_restore(one):
+            yield one["spec"]["instances"], {what: of(one["spec"]["resources"])[what] + sidecar[what] for what in WHAT}
+
+
 def quota_and_need(objects: list[Object], namespace: str) -> tuple[Asked, Asked]:
     """Return what a namespace may have together, and all that is ever there at once."""
     name = namespace.removeprefix("quantstream-")
     (limits,) = named(objects, "LimitRange", name)["spec"]["limits"]
     least = of({"requests": limits["defaultRequest"], "limits": limits["default"]})
     pods = list(strimzis(objects, least)) if namespace == "quantstream" else []
+    if of_kind(objects, "ObjectStore") and namespace == "quantstream":
+        pods += instances(objects)
     for one in of_kind(objects, *TEMPLATED):
         if space(one) == namespace:
             each = [of(container["resources"]) for container in pod(one)["containers"]]
@@ -98,6 +122,8 @@ def test_every_pod_has_the_class_of_what_it_is(system: str) -> None:
         assert name in CLASSES[pod(one)["priorityClassName"]], title(one)
     for one in of_kind(objects, "KafkaNodePool"):
         assert one["spec"]["template"]["pod"]["priorityClassName"] == STATE
+    for one in of_kind(objects, "Cluster"):
+        assert one["spec"]["priorityClassName"] == STATE
 
 
 def test_tasks_give_way_and_take_no_room_from_others() -> None:

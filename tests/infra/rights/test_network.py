@@ -19,6 +19,7 @@ PORTS = {
     **dict.fromkeys(STAGES, 8000),
 }
 AIRFLOW = {"airflow", "postgres"}
+DATABASES = {"cnpg.io/cluster": "databases"}  # the label of CloudNativePG's pods
 REACHES = {  # who talks to whom
     "ingest": {"kafka", "exchange"},
     "aggregate": {"kafka"},
@@ -29,6 +30,8 @@ REACHES = {  # who talks to whom
     "mlflow": {"objects", "postgres"},
     "objects": set[str](),
     "postgres": set[str](),
+    "postgres-logins": {"postgres"},
+    "databases": {"postgres", "objects", "kubernetes"},
     "exchange": set[str](),
     "kafka-ca": {"kubernetes"},
     "replay": {"kafka", "objects", "exchange"},
@@ -63,13 +66,22 @@ def strimzis(objects: list[Object]) -> list[Object]:
     return found
 
 
+def instance(cluster: Object) -> End:
+    """Return a pod that CloudNativePG makes."""
+    return End(space(cluster), DATABASES | cluster["spec"]["inheritedMetadata"]["labels"])
+
+
 def targets(objects: list[Object], system: str) -> dict[str, tuple[End, tuple[int, ...]]]:
     """Return whom one may want to talk to, each with its ports."""
     workloads = {name(one): one for one in of_kind(objects, *TEMPLATED)}
     kafka = 9092 if system.startswith("local") else 9093
     found: dict[str, tuple[End, tuple[int, ...]]] = {
-        each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,)) for each, port in PORTS.items()
+        each: (End(space(workloads[each]), pod_labels(workloads[each])), (port,))
+        for each, port in PORTS.items()
+        if each in workloads
     }
+    if operators := of_kind(objects, "Cluster"):
+        found["postgres"] = instance(operators[0]), (PORTS["postgres"],)
     broker = End("quantstream", {"strimzi.io/cluster": "quantstream", "app.kubernetes.io/name": "kafka"})
     found["kafka"] = broker, (kafka,)
     found["kubernetes"] = End("", is_kubernetes=True), (443, 6443, 8443)
@@ -82,22 +94,31 @@ def targets(objects: list[Object], system: str) -> dict[str, tuple[End, tuple[in
 def test_who_needs_another_reaches_it_and_nobody_else_does(system: str) -> None:
     objects = render(system)
     objects += strimzis(objects)
+    sources = {name(one): End(space(one), pod_labels(one)) for one in of_kind(objects, *TEMPLATED)}
+    sources |= {one["metadata"]["name"]: instance(one) for one in of_kind(objects, "Cluster")}
+    sources.pop("kafka", None)
     wanted, found = {}, {}
-    for one in of_kind(objects, *TEMPLATED):
-        if name(one) == "kafka":
-            continue
-        source = End(space(one), pod_labels(one))
-        wanted[name(one)] = REACHES[name(one)] - {name(one)}
-        found[name(one)] = {
+    for who, source in sources.items():
+        wanted[who] = REACHES[who] - {who}
+        found[who] = {
             each
             for each, (end, ports) in targets(objects, system).items()
-            if each != name(one) and all(lets(objects, source, end, port) for port in ports)
+            if each != who and all(lets(objects, source, end, port) for port in ports)
         }
-        if "kubernetes" in REACHES[name(one)] or "quantstream.io/needs-backups" in pod_labels(one):
-            found[name(one)].discard(
-                "exchange"
-            )  # a rule by port cannot tell Kubernetes' API or a store from other addresses
+        if "kubernetes" in REACHES[who] or "quantstream.io/needs-backups" in source.labels:
+            found[who].discard("exchange")  # a rule by port cannot tell Kubernetes' API or a store from other addresses
     assert found == wanted
+
+
+def test_the_operator_and_each_instance_reach_an_instance_where_it_says_how_it_is() -> None:
+    objects = render("prod")
+    own = instance(named(objects, "Cluster", "databases"))
+    operator = End("cnpg-system", {"app.kubernetes.io/name": "cloudnative-pg"})
+    without = [one for one in objects if space(one) != "cnpg-system"]
+    assert [lets(without, operator, own, port) for port in (8000, 5432, 9187)] == [True, True, False]
+    assert [lets(objects, own, own, port) for port in (8000, 5432)] == [True, True]
+    prometheus = End("monitoring", {"app.kubernetes.io/name": "prometheus"})
+    assert [lets(objects, prometheus, own, port) for port in (9187, 5432, 8000)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -31,13 +31,14 @@ HOLDERS = {  # namespace, secret → who holds it
     ("quantstream", "objects-mlflow"): {"mlflow"},
     ("quantstream", "objects-backup"): {"backup-lake", "backup-models", "backup-postgres"},
     ("quantstream", "objects-restore"): {"restore-", "restore-postgres-"},
+    ("quantstream", "objects-databases"): {"databases"},  # of the server's own backups, where they lie beside the lake
     ("quantstream", "postgres-backup"): {"backup-postgres"},
-    ("quantstream", "postgres-logins"): {"postgres"},
+    ("quantstream", "postgres-logins"): {"postgres-logins"},
     ("quantstream", "mlflow"): {"mlflow"},
     ("quantstream", "mlflow-logins"): {"mlflow"},
     ("quantstream", "mlflow-reader"): {"detect", "score", "dashboard"},
     ("quantstream", "mlflow-trainer"): set[str](),  # of a person who moves an alias
-    ("quantstream", "postgres"): {"postgres", "restore-postgres-"},
+    ("quantstream", "postgres"): {"databases", "postgres-logins", "restore-postgres-"},
     ("quantstream", "quantstream-cluster-ca-cert"): KAFKA | {"replay-", "kafka"},
     ("quantstream", "keda-kafka"): {"kafka"},
     ("quantstream", "kafka-operations"): {"replay-"},
@@ -59,10 +60,16 @@ HOLDERS = {  # namespace, secret → who holds it
 }
 
 
+# How CloudNativePG and its plugin are told of a secret.
+BY_OPERATOR = (".superuserSecret", ".accessKeyId", ".secretAccessKey", ".s3Credentials.region")
+
+
 def held(thing: Object) -> Iterator[str]:
     """Go through the secrets that an object refers to."""
     for path, value in walk(thing):
-        if isinstance(value, dict) and (path.endswith((".secretKeyRef", ".secret")) or ".secretTargetRef[" in path):
+        if isinstance(value, dict) and (
+            path.endswith((".secretKeyRef", ".secret", *BY_OPERATOR)) or ".secretTargetRef[" in path
+        ):
             yield value.get("name") or value["secretName"]
 
 
@@ -92,6 +99,7 @@ def test_postgres_may_be_somebody_elses(tmp_path: Path) -> None:
     assert "@db.example.com:5432/mlflow_login" in held["quantstream", "mlflow"]["basic-auth"]
     assert "@db.example.com:5432/airflow" in held["quantstream-airflow", "airflow-database"]["connection"]
     assert held["quantstream", "postgres-backup"]["host"] == "db.example.com"
+    assert held["quantstream", "postgres"]["host"] == "db.example.com"
 
 
 def opened(stage: str) -> set[str]:

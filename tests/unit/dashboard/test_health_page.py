@@ -20,9 +20,9 @@ PAGE = Path(__file__).resolve().parents[3] / "dashboard" / "views" / "health_vie
 
 
 def drawn(conditions: DayConditions, *stages: Any) -> str:
-    quiet = SimpleNamespace(trouble="")
-    tail = SimpleNamespace(trouble="", events=list, dead=list, dead_total=0)
-    processes = SimpleNamespace(trouble="", all=lambda: list(stages))
+    quiet = SimpleNamespace(trouble="", word="well")
+    tail = SimpleNamespace(trouble="", word="well", events=list, dead=list, dead_total=0)
+    processes = SimpleNamespace(trouble="", word="well", all=lambda: list(stages))
     proofs = SimpleNamespace(trouble="", latest=None)
     app = AppTest.from_file(str(PAGE), default_timeout=60)
     app.session_state["sources"] = SimpleNamespace(

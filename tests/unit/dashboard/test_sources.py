@@ -52,7 +52,7 @@ def test_an_unreadable_lake_leaves_what_was_read_before(tmp_path, candle, monkey
     lake.append("candles", candle_rows([candle(0)]))
     history = History(lake, clock=lambda: now[0])
     before = history.candles("BTCUSDT", "5m", 0)
-    monkeypatch.setattr(Lake, "candle_frame", lambda *_: (_ for _ in ()).throw(OSError("disk is gone")))
+    monkeypatch.setattr(Lake, "candle_frame", lambda *_, **__: (_ for _ in ()).throw(OSError("disk is gone")))
     now[0] = HISTORY_TTL
     assert history.candles("BTCUSDT", "5m", 0).equals(before)
     assert history.trouble == f"the lake at {tmp_path} cannot be read now: disk is gone"
@@ -95,10 +95,12 @@ def test_a_failing_turn_becomes_a_sentence_and_the_thread_goes_on(error: Excepti
             raise error
 
     source = Failing("failing", every=0.0)
+    source.trouble = "connecting"
+    assert source.word == "asking"  # nobody was asked yet, so nobody is silent
     source.start()
     assert source.twice.wait(10)
     source.close()
-    assert source.trouble == sentence
+    assert (source.trouble, source.word) == (sentence, "not answering")
 
 
 def test_the_symbols_set_come_first_then_those_the_topics_hold(tmp_path, candle) -> None:

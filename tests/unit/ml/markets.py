@@ -93,9 +93,9 @@ def write_candles(lake: Lake, symbol: str, frame: pd.DataFrame) -> None:
         "source": pa.array(["klines"] * count),
         "known_at": pa.nulls(count, TIME),
     }
-    zeros = pa.array([0] * count)
-    whole = dict.fromkeys(("trade_count", "first_trade_id", "last_trade_id", "revision"), zeros)
-    lake.append("candles", pa.table({**columns, **whole}))
+    whole = dict.fromkeys(("trade_count", "revision"), pa.array([0] * count))
+    ids = dict.fromkeys(("first_trade_id", "last_trade_id"), pa.array([-1] * count))
+    lake.append("candles", pa.table({**columns, **whole, **ids}))
 
 
 def write_trades(lake: Lake, made: list[Trade], end: pd.Timestamp) -> None:

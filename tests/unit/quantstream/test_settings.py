@@ -141,6 +141,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "commit_ms": (*NUMBERS, "0", "10001"),  # a stage that does not turn for 30 s is taken for dead
     "sink_commit_ms": (*NUMBERS, "0"),
     "history_days": (*NUMBERS, "0", "3651"),
+    "trades_days": (*NUMBERS, "7", "36501"),
     "lake": (" ", "http://host/lake", "hdfs://x", "a\nb"),
     "mlflow": (*ADDRESSES, "sqlite:///x"),
     "dask": ("remote", "http://host:8786", "tcp://host", "tcp://:8786", "tcp://a b:1"),
@@ -153,6 +154,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "endpoints.rest": (*ADDRESSES, "", "wss://host"),
     "endpoints.history_rest": (*ADDRESSES, "wss://host"),
     "endpoints.archive": (*ADDRESSES, "wss://host", ""),
+    "endpoints.archive_listing": (*ADDRESSES, "wss://host", ""),
     "endpoints.api": ("", "api", "/", "/api v3", "/api/../..\n", "/a?b=c"),
     "kafka.bootstrap": ("", "host", "host:", ":9092", "host:0", "host:70000", "a:1,,b:2", "a:1;b:2", "http://a:1"),
     "kafka.security": (*CHOICES, "SASL_PLAINTEXT", "SASL_SSL"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import mlflow
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 
 from ml.models import base
-from ml.serving.registry import CHAMPION, PREVIOUS, Registry
+from ml.serving.registry import CHAMPION, PATIENT, PREVIOUS, SHORT, Registry, wait_for_the_busy
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import ModelRejected, Unavailable
@@ -143,3 +146,36 @@ def test_a_server_that_is_away_is_said_to_be_and_not_waited_for() -> None:
     for call in (lambda: registry.alias_version("a", "b"), lambda: registry.load("a", "1"), registry.champions):
         with pytest.raises(Unavailable, match="did not answer"):
             call()
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A server that drops the first requests and then says which version serves."""
+
+    left = 2  # requests to be dropped
+
+    def do_GET(self) -> None:
+        """Drop it, or answer."""
+        if type(self).left:
+            type(self).left -= 1
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        body = json.dumps({"model_version": {"name": "a", "version": "7"}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_stage_gives_a_busy_server_up_and_a_training_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PATIENT:
+        monkeypatch.setenv(name, SHORT[name])
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        registry = Registry(f"http://127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(Unavailable):
+            registry.alias_version("a", CHAMPION)
+        Busy.left = 2
+        wait_for_the_busy()
+        assert registry.alias_version("a", CHAMPION) == "7"
+        server.shutdown()

@@ -16,9 +16,9 @@ from quantstream.binance.rest import BlockingRest
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected
 from quantstream.core.instrument import DELISTED, Instrument
-from quantstream.core.time import DAY, SECOND
+from quantstream.core.time import DAY, SECOND, utc
 from quantstream.lake.instruments import History, history, instrument_rows, note
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Fault
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from quantstream.core.candle import CORRECTION_STEP, Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected, Misconfigured
-from quantstream.core.time import HOUR, MINUTE, SECOND
+from quantstream.core.time import HOUR, MINUTE, SECOND, utc
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, candle_rows
-from quantstream.lake.store import Lake, Step, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.lake.upkeep.evolution import migrate
 
@@ -24,7 +24,7 @@ FIRST = Candle("BTCUSDT", "5m", T0, 2 * UNIT, 2 * UNIT, 2 * UNIT, 2 * UNIT, 1, 1
 REVISED = replace(FIRST, close=3 * UNIT, high=3 * UNIT, revision=1)
 CORRECTED = replace(FIRST, close=4 * UNIT, high=4 * UNIT, revision=CORRECTION_STEP, source="klines")
 SECOND_ONE = replace(FIRST, opened_at=T0 + LENGTH)
-OLD = ("candles", "scores")
+OLD, NEW = ("candles", "scores"), ("month", "known_at")
 
 
 def closes(lake: Lake, as_of: int | None = None, **how: str) -> list[float]:
@@ -35,11 +35,11 @@ def closes(lake: Lake, as_of: int | None = None, **how: str) -> list[float]:
 def old_lake(folder: Path) -> Lake:
     """Make a lake as versions before this one did, with a candle and its revision in it."""
     for name in OLD:
-        schema = pa.schema([field for field in SCHEMAS[name] if field.name != "known_at"])
+        schema = pa.schema([field for field in SCHEMAS[name] if field.name not in NEW])
         DeltaTable.create(f"{folder}/{name}", schema=schema, partition_by=PARTITIONS)
     rows = candle_rows([FIRST, REVISED])
     rows = rows.append_column("date", pa.array([utc(T0).date()] * 2))
-    names = [name for name in SCHEMAS["candles"].names if name != "known_at"]
+    names = [name for name in SCHEMAS["candles"].names if name not in NEW]
     write_deltalake(f"{folder}/candles", rows.select(names), mode="append")
     return Lake(str(folder))
 
@@ -69,14 +69,18 @@ def test_a_lake_of_before_is_read_as_it_was_and_says_what_it_does_not_know(tmp_p
 
 def test_a_writer_of_a_lake_of_before_says_what_to_do(tmp_path: Path) -> None:
     lake = old_lake(tmp_path)
-    with pytest.raises(Misconfigured, match=r"older version.* lacks known_at.*quantstream lake migrate"):
+    with pytest.raises(Misconfigured, match=r"older version.* lacks month, known_at.*quantstream lake migrate"):
         lake.append("candles", candle_rows([SECOND_ONE], known_at=[T0 + 2 * LENGTH]))
 
 
 def test_a_migrated_lake_keeps_every_row_and_knows_all_of_them_from_then_on(tmp_path: Path) -> None:
     lake = old_lake(tmp_path)
     before = lake.read("candles")
-    assert migrate(lake, T0 + HOUR) == ["candles: known_at was added", "scores: known_at was added"]
+    assert migrate(lake, T0 + HOUR) == [
+        *(f"{table}: {column} was added" for table in OLD for column in NEW),
+        "candles: 2 rows are now partitioned by symbol and month",
+        "scores: 0 rows are now partitioned by symbol and month",
+    ]
     assert migrate(lake, T0 + 9 * HOUR) == [], "a second run finds nothing to do"
     assert lake.read("candles").select(before.column_names).equals(before)
     lake.append("candles", candle_rows([SECOND_ONE], known_at=[T0 + 2 * HOUR]))

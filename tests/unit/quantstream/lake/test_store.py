@@ -17,12 +17,12 @@ from deltalake import DeltaTable
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Fenced, Unavailable
-from quantstream.core.time import MINUTE, SECOND
-from quantstream.lake import snapshots, stored_states
+from quantstream.core.time import MINUTE, SECOND, micros, utc
+from quantstream.lake import snapshots, staging, stored_states
 from quantstream.lake import store as lake_module
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
-from quantstream.lake.store import Lake, Step, micros, utc
+from quantstream.lake.store import Lake, Step
 from quantstream.lake.stored_states import BUFFER
 from quantstream.lake.upkeep import compaction
 from quantstream.lake.upkeep.compaction import compact
@@ -131,8 +131,10 @@ def test_a_writer_that_another_has_fenced_writes_nothing(lake: Lake) -> None:
     assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (2, 10)
 
 
-def test_the_comparison_is_part_of_the_commit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", [staging, lake_module])  # of a folder, and of an address
+def test_the_comparison_is_part_of_the_commit(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two writers find the same progress; the second has compared before the first commits."""
+    lake = Lake(str(tmp_path) if module is staging else f"file://{tmp_path}")
     real, begun = lake_module.write_deltalake, []
 
     def overtaken(table: DeltaTable, *args: Any, **options: Any) -> None:
@@ -141,13 +143,17 @@ def test_the_comparison_is_part_of_the_commit(lake: Lake, monkeypatch: pytest.Mo
             lake.append("candles", candle_rows([candle(2)]), {"sink/x/0": Step(None, 9)})
         real(table, *args, **options)
 
-    monkeypatch.setattr(lake_module, "write_deltalake", overtaken)
+    monkeypatch.setattr(module, "write_deltalake", overtaken)
     with pytest.raises(Fenced, match="sink/x/0 at 9 instead of None"):
         lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
     assert (lake.read("candles").num_rows, lake.progress("candles", "sink/x/0")) == (1, 9)
 
 
-def test_writers_of_different_progress_do_not_hinder_one_another(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", [staging, lake_module])
+def test_writers_of_different_progress_do_not_hinder_one_another(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(str(tmp_path) if module is staging else f"file://{tmp_path}")
     real, begun = lake_module.write_deltalake, []
 
     def beside(table: DeltaTable, *args: Any, **options: Any) -> None:
@@ -156,7 +162,7 @@ def test_writers_of_different_progress_do_not_hinder_one_another(lake: Lake, mon
             lake.append("candles", candle_rows([candle(2)]), {"sink/x/1": Step(None, 9)})
         real(table, *args, **options)
 
-    monkeypatch.setattr(lake_module, "write_deltalake", beside)
+    monkeypatch.setattr(module, "write_deltalake", beside)
     lake.append("candles", candle_rows([candle()]), {"sink/x/0": Step(None, 8)})
     assert lake.read("candles").num_rows == 2
 

@@ -56,7 +56,7 @@ def test_every_stage_may_tell_operators(stage: str) -> None:
 WATCHED = {  # where a stage that is not named is not watched, and nothing else says so
     "infra/monitor/parts/options.bash": r"^readonly STAGES='([\w,]+)'$",
     "infra/k8s/sources/services/base/kustomization.yaml": r"QUANTSTREAM_STAGES=(.*)$",
-    "infra/k8s/sources/monitoring/rules.yaml": r'up\{job=~"([\w|]+)"\} == 0',
+    "infra/k8s/sources/monitoring/rules.yaml": r'up\{job=~"(?:\(\.\+-\)\?)?\(?([\w|]+)\)?"\} == 0',
     "infra/k8s/sources/monitoring/dashboards/platform.json": r'sum\(up\{job=~\\"([\w|]+)\\"\}\)',
     "infra/k8s/sources/namespace/priorities.yaml": r"^description: ([\w, ]+); the market does not wait",
     "README.md": r"`<stage>` is one of `([\w ]+)`",

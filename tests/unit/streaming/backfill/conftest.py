@@ -15,10 +15,12 @@ import pytest
 from quantstream.binance.archive import Series
 from quantstream.binance.klines import fetch_klines
 from quantstream.binance.rest import BlockingRest
+from quantstream.core.time import micros
 from quantstream.lake.schemas import KNOWN_AT, TIME, candle_rows
-from quantstream.lake.store import Lake, micros
+from quantstream.lake.store import Lake
 from streaming.backfill import download
-from streaming.backfill.run import Order, Run, SeriesReport
+from streaming.backfill.reports import Order, SeriesReport
+from streaming.backfill.run import Run
 from streaming.exchange.clock import Clock
 from streaming.exchange.faults import Faults
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket

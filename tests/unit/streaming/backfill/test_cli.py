@@ -14,7 +14,8 @@ from quantstream.binance.archive import Series
 from quantstream.lake.store import Lake
 from streaming.backfill import cli
 from streaming.backfill.ledger import Ledger
-from tests.unit.streaming.backfill.conftest import DAYS, FIRST, Site, Sites
+from streaming.exchange.faults import Fault
+from tests.unit.streaming.backfill.conftest import AFTER, DAYS, FIRST, SYMBOLS, Site, Sites
 
 
 async def command(it: Site, *arguments: str) -> asyncio.subprocess.Process:
@@ -36,20 +37,26 @@ async def command(it: Site, *arguments: str) -> asyncio.subprocess.Process:
 
 async def test_killed_in_the_middle_and_started_again_it_repeats_nothing(site: Sites, lake: Lake) -> None:
     async with site() as it:
-        process = await command(it, "--from", str(FIRST), "--connections", "1")
+        it.faults.order(Fault(kind="archive_500", probability=0.2))  # so that it takes a while
+        asked = "--from", str(FIRST), "--to", str(AFTER), "--symbols", "BTCUSDT,BNBUSDT", "--connections", "1"
+        process = await command(it, *asked)
         series = Series("BTCUSDT", "klines", "5m")
-        while not await asyncio.to_thread(lambda: lake.progress("candles", series.application)):
+        while not await asyncio.to_thread(lambda: lake.progress("candles", series.application) is not None):
             await asyncio.sleep(0.01)
         process.kill()
         await process.wait()
-        before = Ledger(lake, "candles", series).kept
-        process = await command(it, "--from", str(FIRST), "--json")
+        assert list(Path(lake.url).parent.glob(".backfill-*"))
+        before = [Ledger(lake, "candles", Series(name, "klines", "5m")).kept for name in SYMBOLS]
+        it.faults.clear()
+        process = await command(it, *asked, "--json")
         output, complaints = await process.communicate()
         assert process.returncode == 0, complaints.decode()
-        report = json.loads(output)["BTCUSDT 5m klines"]
-        assert 0 < before.rows < DAYS * 288
-        assert (report["done_before"], report["stored"]) == (len(before.files), DAYS * 288 - before.rows)
-        assert it.stored("BTCUSDT").equals(await it.truth("BTCUSDT"))
+        for symbol, kept in zip(SYMBOLS, before, strict=True):
+            report = json.loads(output)[f"{symbol} 5m klines"]
+            assert (report["done_before"], report["stored"]) == (len(kept.files), DAYS * 288 - kept.rows)
+            assert it.stored(symbol).equals(await it.truth(symbol))
+        assert before[0].rows > 0
+        assert not list(Path(lake.url).parent.glob(".backfill-*"))
 
 
 async def test_what_it_says(site: Sites) -> None:
@@ -69,7 +76,6 @@ async def test_what_it_says(site: Sites) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "the following arguments are required: --from; see python -m streaming backfill --help"),
         (["--from", "yesterday"], "--from 'yesterday' is no day; write it like 2024-01-31"),
         (["--from", "2024-02-30"], "--from '2024-02-30' is no day; write it like 2024-01-31"),
         (["--from", "2024-02-02", "--to", "2024-02-01"], "--from 2024-02-02 does not lie before --to 2024-02-01"),
@@ -78,7 +84,8 @@ async def test_what_it_says(site: Sites) -> None:
         (["--from", "2024-01-01", "--symbols", "btc/usdt"], "'btc/usdt' is no symbol; write it as the exchange does"),
         (["--from", "2024-01-01", "--interval", "7m"], "klines have one of the intervals 1m"),
         (["--from", "2024-01-01", "--connections", "0"], "--connections 0: give 1 to 32"),
-        (["--from", "2024-01-01", "--kind", "trades", "--market", "futures/um"], "cannot be imported yet"),
+        (["--from", "2024-01-01", "--kind", "trades", "--market", "futures/um"], "a lake holds one market"),
+        (["--days"], "unrecognized arguments: --days; see python -m streaming backfill --help"),
     ],
 )
 def test_misuse_is_answered_in_a_sentence(

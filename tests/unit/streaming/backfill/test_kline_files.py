@@ -138,3 +138,15 @@ def test_every_row_is_a_candle_a_duplicate_or_refused(
     text = "\n".join([row(0), *(",".join(line) for line in lines), row(1)])
     found = read(tmp_path_factory.getbasetemp(), text)
     assert found.candles.num_rows >= 2 or "contradict" in " ".join(found.reasons)
+
+
+def test_of_coin_margined_contracts_volumes_are_coins_and_their_worth(tmp_path: Path) -> None:
+    """A row of COIN-M: 1,250 contracts of 10 USD, which were 124.9 coins."""
+    odd = row(0, volume="1250", quote="124.9", taker="500", taker_quote="49.95")
+    path = packed(tmp_path, "\n".join([odd, row(1)]))
+    found = read_klines(path, "BNBUSD_PERP", "5m", DAY0, DAY0 + DAY).candles.slice(0, 1).to_pylist()[0]
+    names = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
+    assert [float(found[name]) for name in names] == [124.9, 12_500, 49.95, 5_000]
+    assert float(found["low"]) <= float(found["quote_volume"] / found["volume"]) <= float(found["high"])
+    large = read_klines(path, "BTCUSD_250328", "5m", DAY0, DAY0 + DAY).candles
+    assert float(large["quote_volume"][0].as_py()) == 125_000

@@ -37,7 +37,11 @@ def test_a_lake_goes_and_comes_back(lake: Lake, tmp_path: Path, capsys: pytest.C
         (["backup", "lake", "--backups", "B", "--keep-days", "0"], 2, "'0' is not a number of days; write 1 to 3650"),
         (["backup", "lake"], 2, "the following arguments are required: --backups"),
         (["backup", "postgres", "--of", "not-there", "--backups", "B"], 1, "not-there cannot be opened"),
-        (["backup", "models", "--of", "empty", "--backups", "B"], 1, "there is nothing at empty to be backed up"),
+        (
+            ["backup", "models", "--of", "empty", "--backups", "B"],
+            1,
+            "there is nothing at empty to be backed up; no model was trained yet",
+        ),
         (["restore", "models", "--backups", "empty/B", "--to", "T"], 1, "cannot be opened"),
         (["restore", "models", "--backups", "empty", "--to", "T"], 2, "there is no backup of the models"),
     ],

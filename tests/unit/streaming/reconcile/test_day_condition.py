@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from quantstream.core.accounts import newest_of_each
-from quantstream.core.time import DAY, MINUTE
+from quantstream.core.time import DAY, MINUTE, utc
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.reconcile.verify import Exchange, verify
 from streaming.sink.daily_accounts import keep_accounts
 from tests.unit.streaming.lakes import (

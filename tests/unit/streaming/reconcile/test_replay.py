@@ -8,10 +8,10 @@ import pytest
 from quantstream.binance.wire import heartbeat_event, trade_event
 from quantstream.core.candle import NO_TRADE_ID, Candle
 from quantstream.core.errors import Misconfigured
+from quantstream.core.moments import moment_text, parse_moment
 from quantstream.core.time import SECOND
 from quantstream.kafka.ranges import parse_offset
 from streaming.reconcile.corrections import Known, corrected, key_of
-from streaming.reconcile.moments import moment_text, parse_moment
 from streaming.reconcile.repair import find_corrections
 from streaming.reconcile.replay import Replay, ReplayDifference
 from streaming.reconcile.replay_command import replay_lines

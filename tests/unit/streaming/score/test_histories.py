@@ -15,10 +15,10 @@ import pytest
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import Unavailable
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import MINUTE, SECOND, utc
 from quantstream.features import COLUMNS, Series
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 from streaming.score.candle_history import MOST_EDITS, ROOM, CandleHistory
 from streaming.score.histories import FIRST_RELOAD, LAST_RELOAD, SLOW, CandleHistories
 

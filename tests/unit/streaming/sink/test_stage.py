@@ -17,10 +17,10 @@ from quantstream.binance.wire import heartbeat_event, trade_event
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Misconfigured, Unavailable
-from quantstream.core.time import MINUTE, SECOND
+from quantstream.core.time import MINUTE, SECOND, micros, utc
 from quantstream.core.trade import Trade
 from quantstream.kafka import Message, Partition
-from quantstream.lake.store import Lake, micros, utc
+from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Anomaly, DeadRecord, Forecast, Score, Signal, decode, encode
 from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
 from quantstream.observability.health import Health

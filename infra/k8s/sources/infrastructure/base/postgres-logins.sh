@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes Postgres' databases, each with an owner that sees nothing of the others, and a login for backups that reads all.
-# It runs beside the server, or against a managed one, at every start and whenever a password in the folder $1 changes.
+# It runs beside the server, or against one elsewhere: at every start, whenever a password in the folder $1 changes, and every five minutes,
+# for a server may have been put back as it was before.
 # Each owner has a second login (-b), which acts as the owner: while passwords are rotated both are good.
 # The server is named by PGHOST and so on; the login must be one that may make roles.
 set -eu
@@ -50,17 +51,18 @@ SQL
 }
 
 folder=$1
-last=
+last='' waited=0
 until pg_isready --quiet; do sleep 1; done
 while :; do
   now=$(cat "$folder"/*-password | sha256sum)
-  if [ "$now" != "$last" ]; then
+  if [ "$now" != "$last" ] || [ "$waited" -ge 300 ]; then
     apply
-    last=$now
-    echo "databases and logins are there"
+    [ "$now" = "$last" ] || echo "databases and logins are there"
+    last=$now waited=0
   fi
   touch "${APPLIED:-/tmp/applied}"
   [ -z "${ONCE:-}" ] || exit 0
   sleep 5 &
   wait $!
+  waited=$((waited + 5))
 done

@@ -1,9 +1,11 @@
-"""The backfill against a small exchange over real HTTP that answers and refuses as Binance does."""
+"""What REST tells of a backfill, from a small exchange over real HTTP that answers and refuses as Binance does."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,19 +16,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import pyarrow as pa
 import pytest
 
-from ml.data.exchange_history import BackfillResult, backfill
+from quantstream.binance.archive import Series
 from quantstream.binance.klines import parse_kline
 from quantstream.binance.rate_limits import Weight
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.candle import Candle
-from quantstream.core.errors import BadRecord, DataRejected, Misconfigured, Unavailable
-from quantstream.core.time import MINUTE
+from quantstream.core.errors import BadRecord, Unavailable
+from quantstream.core.time import MINUTE, micros, utc
 from quantstream.lake.schemas import candle_rows
-from quantstream.lake.store import Lake, micros, utc
-from quantstream.settings import Endpoints, Settings
+from quantstream.lake.store import Lake
+from streaming.backfill.reports import Order, SeriesReport
+from streaming.backfill.run import Run
 
 NOW = datetime(2026, 3, 1, 12, 2, 30, tzinfo=UTC)  # in the middle of the window of 12:00
 STEP = 5 * MINUTE
@@ -107,38 +109,38 @@ def exchange() -> Iterator[tuple[Exchange, str]]:
     thread.join()
 
 
-FETCHED_AT = 1_772_400_000_000_001  # µs, our clock
-
-
 @dataclass
 class Bench:
-    """Settings for an empty lake beside the exchange, and the pauses that were taken instead of slept."""
+    """An empty lake beside the exchange, and the pauses that were taken instead of slept."""
 
-    settings: Settings
+    lake: Lake
+    base: str
+    exchange: Exchange
     pauses: list[float] = field(default_factory=list)
     at: float = 600.0  # of the clock, seconds; on a minute
 
-    def run(self, symbol: str = "BTCUSDT") -> BackfillResult:
-        """Backfill without waiting."""
+    def run(self, symbol: str = "BTCUSDT") -> SeriesReport:
+        """Backfill ten days and what is over of this one, without waiting."""
         clock = partial(getattr, self, "at")
-        weight = Weight(6000, wall=clock, monotonic=clock)
-        base = self.settings.endpoints.rest + self.settings.endpoints.api
-        return backfill(
-            symbol, self.settings, BlockingRest(base, 6, weight, self.sleep, random.Random(1)), lambda: FETCHED_AT
+        rest = BlockingRest(
+            f"{self.base}/api/v3", 6, Weight(6000, clock, monotonic=clock), self.sleep, random.Random(1)
         )
+        today = NOW.date()
+        order = Order([Series(symbol, "klines", "5m")], today - timedelta(days=10), today + timedelta(days=1))
+        (report,) = asyncio.run(Run(self.lake, "", rest, now=lambda: self.exchange.now).run(order))
+        return report
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self.at += seconds
 
-    @property
-    def lake(self) -> Lake:
-        return Lake(self.settings.lake_url)
-
 
 @pytest.fixture
 def bench(exchange: tuple[Exchange, str], tmp_path: Path) -> Bench:
-    return Bench(Settings(state=tmp_path, history_days=10, endpoints=Endpoints(rest=exchange[1])))
+    return Bench(Lake(str(tmp_path / "lake")), exchange[1], exchange[0])
+
+
+ALL = 10 * 288 + 12 * 12  # windows: ten days, and this one up to 12:00
 
 
 def opened(lake: Lake) -> list[datetime]:
@@ -146,19 +148,18 @@ def opened(lake: Lake) -> list[datetime]:
 
 
 def test_every_closed_window_of_the_history_comes_once_and_exact(bench: Bench) -> None:
-    result = bench.run()
-    first = datetime(2026, 2, 19, 12, 0, tzinfo=UTC)
-    windows = [first + i * timedelta(minutes=5) for i in range(10 * 288)]
+    report = bench.run()
+    first = datetime(2026, 2, 19, tzinfo=UTC)
+    windows = [first + i * timedelta(minutes=5) for i in range(ALL)]
     assert opened(bench.lake) == windows
     assert windows[-1] == datetime(2026, 3, 1, 11, 55, tzinfo=UTC)  # the one of 12:00 is still open
-    assert str(result) == (
-        "BTCUSDT: 2880 candles written, 0 were there already, 2026-02-19 12:00 to 2026-03-01 12:00 UTC"
-    )
+    assert (report.stored, report.present, report.is_whole) == (ALL, 0, True)
     row = bench.lake.read("candles", ["BTCUSDT"]).slice(0, 1).to_pylist()[0]
     price = 60_000 + micros(first) // STEP % 97
     assert row == {
         "symbol": "BTCUSDT",
         "date": first.date(),
+        "month": f"{first:%Y-%m}",
         "interval": "5m",
         "opened_at": first,
         "open": Decimal(price),
@@ -175,7 +176,7 @@ def test_every_closed_window_of_the_history_comes_once_and_exact(bench: Bench) -
         "is_complete": True,
         "revision": 0,
         "source": "klines",
-        "known_at": utc(FETCHED_AT),
+        "known_at": NOW,
     }
 
 
@@ -184,36 +185,18 @@ def test_running_again_asks_for_nothing_and_commits_nothing(bench: Bench, exchan
     version, rows = bench.lake.version("candles"), opened(bench.lake)
     exchange[0].asked.clear()
     again = bench.run()
-    assert exchange[0].asked == ["/api/v3/time"]
+    assert exchange[0].asked == []
     assert (bench.lake.version("candles"), opened(bench.lake)) == (version, rows)
-    assert str(again).startswith("BTCUSDT: 0 candles written, 2880 were there already")
+    assert (again.stored, again.done_before, again.present_before) == (0, 10, 1)
 
 
-def test_a_later_run_adds_only_what_has_closed_since(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+def test_a_later_run_asks_for_and_adds_only_what_has_closed_since(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     bench.run()
+    exchange[0].asked.clear()
     exchange[0].now = NOW + timedelta(minutes=10)
-    assert str(bench.run()).startswith("BTCUSDT: 2 candles written, 2878 were there already")
-    assert len(set(opened(bench.lake))) == len(opened(bench.lake)) == 2882
-
-
-def test_windows_from_the_first_live_trade_on_belong_to_the_live_path(bench: Bench) -> None:
-    trade = {
-        "symbol": "BTCUSDT",
-        "id": 9,
-        "first_trade_id": 9,
-        "last_trade_id": 9,
-        "price": Decimal(60_000),
-        "quantity": Decimal(1),
-        "traded_at": datetime(2026, 2, 28, 7, 33, tzinfo=UTC),
-        "buyer_is_maker": False,
-        "received_at": datetime(2026, 2, 28, 7, 33, tzinfo=UTC),
-        "origin": "live",
-    }
-    later = {**trade, "traded_at": datetime(2026, 3, 1, 1, 0, tzinfo=UTC)}
-    stranger = {**trade, "symbol": "ETHUSDT", "traded_at": datetime(2026, 2, 20, tzinfo=UTC)}
-    bench.lake.append("trades", pa.Table.from_pylist([later, trade, stranger]))
-    bench.run()
-    assert max(opened(bench.lake)) == datetime(2026, 2, 28, 7, 25, tzinfo=UTC)
+    assert bench.run().stored == 2
+    assert len(exchange[0].asked) == 1
+    assert len(set(opened(bench.lake))) == len(opened(bench.lake)) == ALL + 2
 
 
 def test_a_candle_that_is_there_already_is_kept(bench: Bench) -> None:
@@ -223,25 +206,28 @@ def test_a_candle_that_is_there_already_is_kept(bench: Bench) -> None:
     bench.lake.append("candles", candle_rows([live]))
     bench.run()
     rows = bench.lake.read("candles", ["BTCUSDT"]).to_pylist()
-    assert len(rows) == 2880
+    assert len(rows) == ALL
     assert [row["source"] for row in rows if micros(row["opened_at"]) == at] == ["trades"]
 
 
-def test_windows_the_exchange_does_not_have_are_counted(bench: Bench, exchange: tuple[Exchange, str]) -> None:
+def test_windows_the_exchange_does_not_have_are_named(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].absent = {micros(datetime(2026, 2, 22, 3, 5 * i, tzinfo=UTC)) for i in range(6)}
-    assert "2874 candles written, 0 were there already, 6 that the exchange does not have" in str(bench.run())
+    report = bench.run()
+    assert report.stored == ALL - 6
+    assert list(map(str, report.holes)) == ["6 candles from 2026-02-22 03:00 to 2026-02-22 03:30 UTC"]
 
 
 def test_an_exchange_without_history_gives_nothing_and_says_so(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].born = NOW + timedelta(days=1)
-    assert str(bench.run()) == ("BTCUSDT: the exchange has no history from 2026-02-19 12:00 to 2026-03-01 12:00 UTC")
+    report = bench.run()
+    assert (report.stored, len(report.absent), report.is_whole) == (0, 11, False)
     assert opened(bench.lake) == []
 
 
 def test_retry_after_is_obeyed_to_the_second_or_a_little_longer(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].refusals = [(429, {"Retry-After": "7"}, {"code": -1003, "msg": "Too many requests."})]
     bench.run()
-    assert len(opened(bench.lake)) == 2880
+    assert len(opened(bench.lake)) == ALL
     assert len(bench.pauses) == 1
     assert 7.0 <= bench.pauses[0] <= 7.7
 
@@ -256,7 +242,7 @@ def test_a_long_ban_is_left_to_a_later_try(bench: Bench, exchange: tuple[Exchang
 def test_server_errors_are_tried_again_with_growing_pauses(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].refusals = [(503, {}, {}), (502, {}, {}), (500, {}, {})]
     bench.run()
-    assert len(opened(bench.lake)) == 2880
+    assert len(opened(bench.lake)) == ALL
     bounds = [(0.25, 0.75), (0.5, 1.5), (1.0, 3.0)]
     assert [low <= pause <= high for (low, high), pause in zip(bounds, bench.pauses, strict=True)] == [True] * 3
 
@@ -270,47 +256,50 @@ def test_requests_wait_for_the_next_minute_when_others_have_used_the_weight_of_t
     assert bench.pauses == [43.0] + [60.0] * (len(exchange[0].asked) - 2)
 
 
-def test_an_exchange_that_never_answers_is_named_in_one_sentence(tmp_path: Path) -> None:
-    settings = Settings(state=tmp_path, endpoints=Endpoints(rest="http://127.0.0.1:9"))
+def test_an_exchange_that_never_answers_is_named_in_one_sentence(bench: Bench) -> None:
+    bench.base = "http://127.0.0.1:9"
     with pytest.raises(
-        Unavailable, match=r"the exchange at http://127.0.0.1:9/api/v3 did not answer /time after 6 tries"
+        Unavailable, match=r"the exchange at http://127.0.0.1:9/api/v3 did not answer /klines after 6 tries"
     ):
-        Bench(settings).run()
+        bench.run()
 
 
 def test_an_unknown_symbol_is_named_in_one_sentence(bench: Bench) -> None:
-    with pytest.raises(Misconfigured, match=r"knows no symbol NOPEUSDT .*; correct QUANTSTREAM_SYMBOLS$"):
-        bench.run("NOPEUSDT")
+    (reason,) = bench.run("NOPEUSDT").reasons
+    assert re.search(r"knows no symbol NOPEUSDT .*; correct QUANTSTREAM_SYMBOLS$", reason)
     assert bench.pauses == []
 
 
 def test_a_refusal_for_good_says_what_to_set(bench: Bench, exchange: tuple[Exchange, str]) -> None:
-    exchange[0].refusals = [(451, {}, {"code": 0, "msg": "Service unavailable from a restricted location"})]
-    with pytest.raises(Misconfigured, match=r"451 Service unavailable.*QUANTSTREAM_ENDPOINTS__REST"):
-        bench.run()
+    refusal: Answer = (451, {}, {"code": 0, "msg": "Service unavailable from a restricted location"})
+    exchange[0].refusals = [refusal]
+    (reason,) = bench.run().reasons
+    assert re.search(r"451 Service unavailable.*QUANTSTREAM_ENDPOINTS__REST", reason)
+    assert len(exchange[0].asked) == 1
 
 
 def test_a_kline_that_contradicts_itself_is_named_and_counted_and_the_rest_is_kept(
     bench: Bench, exchange: tuple[Exchange, str]
 ) -> None:
-    start = micros(datetime(2026, 2, 19, 12, 0, tzinfo=UTC))
-    rows = [kline(start + number * STEP) for number in range(1000)]
+    start = micros(datetime(2026, 2, 19, tzinfo=UTC))
+    rows = [kline(start + number * STEP) for number in range(288)]
     rows[17][3] = "999999.00000000"  # low above high
     rows[18] = ["nothing"]
     exchange[0].refusals = [(200, {}, rows)]
-    result = bench.run()
+    report = bench.run()
     found = opened(bench.lake)
-    assert len(found) == 2878
+    assert len(found) == ALL - 2
     assert utc(start + 17 * STEP) not in found
-    assert (result.written, result.missing, len(result.odd)) == (2878, 0, 2)
-    assert "left out 2 that are no klines, the first: candle of BTCUSDT" in str(result)
+    assert (report.stored, report.refused, len(report.reasons)) == (ALL - 2, 2, 2)
+    assert report.reasons[0].startswith("BTCUSDT: candle of BTCUSDT")
 
 
 def test_an_answer_that_is_no_list_of_klines_writes_nothing(bench: Bench, exchange: tuple[Exchange, str]) -> None:
     exchange[0].refusals = [(200, {}, {"klines": []})]
-    with pytest.raises(DataRejected, match=r"history of BTCUSDT is not usable: .* is no list of klines"):
-        bench.run()
-    assert opened(bench.lake) == []
+    report = bench.run()
+    assert "history of BTCUSDT is not usable" in report.failed[0]
+    assert "is no list of klines" in report.failed[0]
+    assert len(opened(bench.lake)) == ALL - 288
 
 
 @pytest.mark.parametrize("row", [[], None, [1, 2], ["x"] * 12, {"a": 1}, [0] * 12])

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import DAY, EARLIEST, HOUR, LATEST, MINUTE, SECOND
-from quantstream.lake.store import micros, utc
+from quantstream.core.time import DAY, EARLIEST, HOUR, LATEST, MINUTE, SECOND, micros, utc
 
 _AGO = re.compile(r"^(\d{1,9})([smhd])$")
 _UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}

@@ -1,0 +1,1 @@
+"""What the lake costs: reads of a year, bytes a trade, commits to a table of many files."""

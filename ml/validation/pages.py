@@ -1,0 +1,115 @@
+"""Data docs for people: what was asked of each symbol's rows, what failed on which day, and the library's own pages of that.
+
+Pages are named by table, symbol and day under `data_docs` in the state folder, the newest run's only. Nothing in them comes from
+the internet: the library's page is taken without its links to style sheets and scripts elsewhere, and styled here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from ml.validation import engine
+from quantstream.files import write_whole
+
+if TYPE_CHECKING:
+    from ml.validation.report import Report
+
+FOREIGN = re.compile(
+    r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<nav class=\"navbar navbar-expand.*?</nav>\s*</div>\s*</nav>"
+    r"|<style\b.*?</style>|<footer\b.*?</footer>",
+    re.DOTALL,
+)
+MAIN = re.compile(r'<div class="container-fluid pt-4.*(?=</body>)', re.DOTALL)
+CALLS = re.compile(r"<a\s[^>]*href=[\"']https?://[^>]*>(.*?)</a>", re.DOTALL)
+HANDLERS = re.compile(r'\son\w+="[^"]*"')
+
+
+def folder_of(state: Path, table: str, symbol: str) -> Path:
+    """Return where the pages of a symbol's table are."""
+    return state / "data_docs" / table / symbol
+
+
+def report_path(state: Path, table: str, symbol: str) -> Path:
+    """Return where the newest report of a symbol's table is, as JSON."""
+    return state / "validation" / table / f"{symbol}.json"
+
+
+def write(state: Path, report: Report, found: engine.Run) -> None:
+    """Write the report and its pages: `index.html`, a page for each held day, the library's pages of frames that failed."""
+    folder = folder_of(state, report.table, report.symbol)
+    pages = {"index": _page("symbol", report=report, asked=_asked(report), frames=_failed(found))}
+    for day in report.held:
+        pages[day] = _page("day", report=report, day=day, findings=[one for one in report.findings if day in one.days])
+    for name, result in _failed(found).items():
+        title = f"{report.table} {report.symbol}: {name}, {report.first} to {report.last}"
+        pages[name] = _page("library", title=title, body=_at_home(engine.page_of(result)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        write_whole(folder / f"{name}.html", text.encode())
+    for old in folder.glob("*.html"):
+        if old.stem not in pages:
+            old.unlink()
+    path = report_path(state, report.table, report.symbol)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(asdict(report), indent=2).encode() + b"\n")
+
+
+def write_index(state: Path) -> Path:
+    """Write the page that lists every table and symbol by their newest reports, and return where it is."""
+    reports = [json.loads(path.read_text()) for path in sorted((state / "validation").glob("*/*.json"))]
+    path = state / "data_docs" / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, _page("index", reports=reports).encode())
+    return path
+
+
+def _asked(report: Report) -> list[dict[str, Any]]:
+    """Return every expectation of the suite in words, and on how many days it failed."""
+    failed = {(one.expectation, one.column, one.severity): len(one.days) for one in report.findings}
+    rows = []
+    for one in engine.suite_of(report.table)["expectations"]:
+        key = one["type"], engine.columns_of(one["kwargs"]), one["severity"]
+        rows.append(
+            {
+                "name": one["type"],
+                "meaning": one["meta"]["notes"]["content"][0],
+                "days": failed.get(key, 0),
+                "severity": key[2],
+            }
+        )
+    return rows
+
+
+def _failed(found: engine.Run) -> Mapping[str, Any]:
+    """Return the library's results of frames that failed, by the frame's name: of the others there is nothing to see."""
+    return {name: result for name, result in found.results.items() if not result.success}
+
+
+def _at_home(page: str) -> str:
+    """Return the body of the library's page without what it would fetch from elsewhere."""
+    main = MAIN.search(FOREIGN.sub("", page))
+    return HANDLERS.sub("", CALLS.sub(r"\1", main.group(0))) if main else ""
+
+
+def _page(name: str, **values: Any) -> str:
+    return _template(name).render(**values)
+
+
+@cache
+def _template(name: str) -> Template:
+    pages = Environment(
+        loader=PackageLoader("ml.validation", "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template(f"{name}.html.jinja")

@@ -1,0 +1,85 @@
+"""What the nightly pipeline, training and the command run: the gate over the symbols and the lake of the settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from ml.validation import pages
+from ml.validation.gate import Gate
+from ml.validation.report import Report
+from ml.validation.takeover import take_over
+from quantstream.binance.klines import exchange_time
+from quantstream.binance.rest import BlockingRest
+from quantstream.core.errors import Unavailable
+from quantstream.core.time import utc
+from quantstream.lake.store import Lake
+from quantstream.settings import Endpoints, Settings
+
+log = logging.getLogger(__name__)
+FRESH = timedelta(hours=1)  # a training right after the pipeline's gate does not ask again
+RECENT = timedelta(days=7)  # of trades and scores: a symbol's years of trades are checked as they come, not every night
+CLOCK_TRIES = 2
+
+
+def gate_of(settings: Settings, run: str = "", rest: BlockingRest | None = None) -> Gate:
+    """Return a gate over the lake; files of before there was a table of the quarantine are taken over first.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    lake, at = Lake(settings.lake_url), datetime.now(UTC)
+    take_over(lake, settings.state, at)
+    skips = settings.endpoints.api != Endpoints().api  # futures
+    return Gate(lake, settings.symbols, settings.state.absolute(), _now(settings, rest), at, run, skips)
+
+
+def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[Report]:
+    """Check some symbols' rows of some tables: all candles and features, trades and scores of the last days.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    reports = []
+    for table in tables:
+        start = _midnight(utc(gate.now) - RECENT) if table in ("trades", "scores") else None
+        for symbol in symbols:
+            if gate.lake.has("candles" if table == "features" else table):
+                reports.append(gate.check(table, symbol, start))
+    pages.write_index(gate.state)
+    return reports
+
+
+def before_training(settings: Settings) -> None:
+    """Check the candles of symbols whose newest check is not fresh: whoever starts a training by hand passes the gate, too.
+
+    Raises: Misconfigured, Unavailable.
+    """
+    lake = Lake(settings.lake_url)
+    take_over(lake, settings.state, datetime.now(UTC))
+    stale = [symbol for symbol in settings.symbols if not _is_fresh(settings, symbol)]
+    if stale and lake.has("candles"):
+        validate(gate_of(settings, run="before training"), stale, ["candles"])
+
+
+def _is_fresh(settings: Settings, symbol: str) -> bool:
+    path = pages.report_path(settings.state.absolute(), "candles", symbol)
+    try:
+        checked_at = datetime.fromisoformat(json.loads(path.read_text())["checked_at"])
+    except (OSError, ValueError, KeyError):
+        return False
+    return timedelta(0) <= datetime.now(UTC) - checked_at < FRESH
+
+
+def _now(settings: Settings, rest: BlockingRest | None) -> int:
+    """Return the exchange's time in µs: a simulated market's runs ahead of ours. Where it does not tell, ours."""
+    try:
+        return exchange_time(rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api, tries=CLOCK_TRIES))
+    except Unavailable as error:
+        log.warning("the exchange does not tell its time, what is of the future goes by our clock: %s", error)
+        return time.time_ns() // 1000
+
+
+def _midnight(at: datetime) -> datetime:
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)
