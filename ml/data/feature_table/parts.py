@@ -21,11 +21,11 @@ from ml.data.feature_table.columns import BY, DATA, FACTS, LABELS, TABLE, made_b
 from ml.data.feature_table.months import bounds, months_of
 from ml.data.universe import outside
 from quantstream import features
-from quantstream.core.time import SCORED
+from quantstream.core.time import SCORED, utc
 from quantstream.lake.partition_files import Part, write_part
 from quantstream.lake.schemas import TIME
 from quantstream.lake.snapshots import Snapshot, at_version
-from quantstream.lake.store import Lake, utc
+from quantstream.lake.store import Lake
 
 Away = tuple[tuple[int, int | None], ...]
 

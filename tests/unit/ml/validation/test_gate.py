@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from ml.data import dataset
-from ml.training.train import candles_by_symbol
 from ml.validation import engine
 from ml.validation.cli import commands, hold, let_out
 from ml.validation.custom import CUSTOM
@@ -116,9 +116,9 @@ def test_no_row_to_learn_from_reaches_into_a_day_that_is_left_out(tmp_path: Path
     wild = lake_of(tmp_path / "wild", {FAULTY: loud})
     for one in (lake, wild):
         hold(one, "candles", FAULTY, BAD, "odd")
-    left, right = (dataset.build(candles_by_symbol(one, [FAULTY])) for one in (lake, wild))
+    left, right = (dataset.build({FAULTY: one.candle_frame([FAULTY])}) for one in (lake, wild))
     assert len(left.opened_at) == (DAYS - 1) * ROWS
-    assert left.features.tobytes() == right.features.tobytes()
+    assert np.asarray(left.features).tobytes() == np.asarray(right.features).tobytes()
     assert {name: values.tobytes() for name, values in left.labels.items()} == {
         name: values.tobytes() for name, values in right.labels.items()
     }

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from ml.data.universe import survivorship, while_listed
+from ml.data.universe import outside, survivorship
 from quantstream.core.errors import DataRejected, Unavailable
 from quantstream.core.instrument import Instrument
 from quantstream.core.time import DAY, micros
@@ -22,7 +23,6 @@ from streaming.backfill.imports import midnight
 from streaming.exchange.clock import Clock
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from streaming.exchange.server.http_server import Options, serve
-from tests.unit.ml.data.test_universe import frames
 from tests.unit.streaming.backfill.conftest import NOW
 
 BTC = Instrument("BTCUSDT", "TRADING", "BTC", "USDT", 1, 1)
@@ -95,9 +95,8 @@ async def test_the_dead_are_noted_once_and_count_as_listed_while_they_lived(
     assert found.at(midnight(LUNA.first))["LUNAUSDT"].quote == "USDT"
     assert found.away("OLDUSDT") == [(0, midnight(LUNA.first)), (midnight(LUNA.last) + DAY, None)]
     assert note(lake, [BTC, HALTED], micros(NOW), micros(NOW)) == []
-    at = frames("BTCUSDT")
-    at["BTCUSDT"]["opened_at"] -= timedelta(days=220)
-    assert survivorship(at, found).startswith(
+    start = micros(datetime(2025, 4, 16, tzinfo=UTC))
+    assert survivorship({"BTCUSDT"}, start, start + 4 * DAY, found).startswith(
         "of 3 symbols with the same quote that were listed on 2025-04-16, 0 are gone"
     )
 
@@ -106,7 +105,9 @@ def test_candles_of_a_halt_are_left_out() -> None:
     start = micros(datetime(2025, 11, 22, tzinfo=UTC))
     states = [(start, BTC), (start + 2 * DAY, replace(BTC, status="HALT")), (start + 3 * DAY, BTC)]
     rows = [row for at, state in states for row in instrument_rows([state], at, at, "exchangeInfo").to_pylist()]
-    assert while_listed(frames("BTCUSDT"), History(rows))["BTCUSDT"]["close"].to_list() == [0, 1, 3, 4]
+    opened_at = pd.date_range("2025-11-22", periods=5, freq="D", tz="UTC")
+    candles = pd.DataFrame({"opened_at": opened_at, "close": range(5)})
+    assert outside(candles, History(rows).away("BTCUSDT"))["close"].to_list() == [0, 1, 3, 4]
 
 
 async def test_a_store_that_is_away_or_is_none_is_named(
