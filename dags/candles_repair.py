@@ -22,7 +22,7 @@ exchange does not know; the next run does what this one left.
 @dag(
     dag_id="candles_repair",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("*/15 * * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("*/15 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles", "quality"],

@@ -42,7 +42,8 @@ into `expectations/outages.json`, a bound that is wrong into its suite. Models g
     dag_id="candles_validate",
     doc_md=DOC,
     schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable(NIGHTLY, timezone="UTC"), assets=[Asset("candles_history")]
+        timetable=CronTriggerTimetable(NIGHTLY, timezone="UTC", run_immediately=timedelta(0)),
+        assets=[Asset("candles_history")],
     ),
     catchup=False,
     max_active_runs=1,

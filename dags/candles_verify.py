@@ -29,7 +29,7 @@ again. When it only says that the exchange did not answer, run it again later.
 @dag(
     dag_id="candles_verify",
     doc_md=DOC,
-    schedule=CronTriggerTimetable(HOURLY if IS_SIMULATED else DAILY, timezone="UTC"),
+    schedule=CronTriggerTimetable(HOURLY if IS_SIMULATED else DAILY, timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     tags=["data", "candles", "quality"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, TaskID
@@ -20,9 +22,12 @@ STEPS = {
     TRAIN: "Training and judging models",
 }
 DAGS_READ_WITHIN = 120.0  # seconds until the DAG processor has read the files
-NEXT_RUN_WITHIN = 90.0  # seconds from the end of one DAG to the start of the one that its asset triggers
+ANSWERS_WITHIN = 120.0  # seconds that a busy Airflow may leave a question without an answer
+NEXT_RUN_WITHIN = 300.0  # seconds from the end of one DAG to the start of the one that its asset triggers
 PATIENCE = 1200.0  # seconds for all of it; slower machines go on without a bar
 POLL = 1.0
+FOLLOWING = "asset_triggered"
+Answer = TypeVar("Answer")
 TOO_SHORT = (
     "There is too little history to train on; the market is shown and kept all the same, "
     "and models are trained once there is enough."
@@ -50,16 +55,18 @@ def first_run(
     deadline = time.monotonic() + PATIENCE
     try:
         run_id = _trigger(api, sleep)
+        run: Run | None = None
         with bars(console) as display:
             for dag_id, text in STEPS.items():
                 task = display.add_task(text, total=None)
-                run = _next_run(api, dag_id, run_id if dag_id == HISTORY else "", sleep)
+                run = _next_run(api, dag_id, run_id, run, sleep)
                 if run is None:
                     return Outcome(False, f"{text}: not started yet; follow it in Airflow")
                 note = _follow(api, run, display, task, deadline, sleep)
                 if note:
                     return Outcome(False, f"{text}: {note}")
-                if dag_id == VALIDATE and _all_skipped(api.tasks(run.dag_id, run.run_id)):
+                run = _answer(partial(api.run, run.dag_id, run.run_id), sleep)
+                if dag_id == VALIDATE and _all_skipped(_answer(partial(api.tasks, run.dag_id, run.run_id), sleep)):
                     cause = lacking()
                     return Outcome(False, f"{TOO_SHORT} As it is, {cause}." if cause else TOO_SHORT)
     except QuantStreamError as error:
@@ -76,6 +83,18 @@ def begin(api: AirflowApi, sleep: Callable[[float], None] = time.sleep) -> Outco
     return Outcome(False)
 
 
+def _answer(ask: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer:
+    """Return what Airflow answers, asked anew while it is too busy for one. Raises: what it raised last, Unavailable."""
+    deadline = time.monotonic() + ANSWERS_WITHIN
+    while True:
+        try:
+            return ask()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            sleep(POLL)
+
+
 def _all_skipped(tasks: Sequence[Task]) -> bool:
     mapped = [task for task in tasks if task.map_index >= 0]
     return bool(mapped) and all(task.state == "skipped" for task in mapped)
@@ -84,14 +103,13 @@ def _all_skipped(tasks: Sequence[Task]) -> bool:
 def _trigger(api: AirflowApi, sleep: Callable[[float], None]) -> str:
     """Start the backfill as soon as Airflow has read it; return its run, or the one that `models_watch` asked for before."""
     deadline = time.monotonic() + DAGS_READ_WITHIN
-    while True:
-        if set(STEPS) <= set(api.dag_ids()):
-            return _under_way(api) or api.trigger(HISTORY)
+    while not set(STEPS) <= set(_answer(api.dag_ids, sleep)):
         if time.monotonic() > deadline:
             errors = api.import_errors()
             reason = f"cannot read {', '.join(errors)}" if errors else "has not read the DAGs"
             raise Unavailable(f"Airflow {reason}")
         sleep(POLL)
+    return _answer(lambda: _under_way(api) or api.trigger(HISTORY), sleep)
 
 
 def _under_way(api: AirflowApi) -> str:
@@ -101,13 +119,16 @@ def _under_way(api: AirflowApi) -> str:
     return runs[HISTORY][0].run_id if is_busy and runs[HISTORY] else ""
 
 
-def _next_run(api: AirflowApi, dag_id: str, run_id: str, sleep: Callable[[float], None]) -> Run | None:
+def _next_run(
+    api: AirflowApi, dag_id: str, first: str, before: Run | None, sleep: Callable[[float], None]
+) -> Run | None:
+    """Return the run `first`, or the one that followed from the run `before`: not one that its own hour began."""
     deadline = time.monotonic() + NEXT_RUN_WITHIN
     while time.monotonic() < deadline:
-        runs = api.runs(dag_id)
-        wanted = [run for run in runs if run_id in ("", run.run_id)]
-        if wanted:
-            return wanted[0]
+        for run in reversed(_answer(partial(api.runs, dag_id), sleep)):
+            follows = before is not None and run.kind == FOLLOWING and run.queued_at >= before.started_at
+            if follows if before else run.run_id == first:
+                return run
         sleep(POLL)
     return None
 
@@ -117,10 +138,10 @@ def _follow(
 ) -> str:
     """Move the bar until the run has ended; return what went wrong, or nothing."""
     while True:
-        tasks = api.tasks(run.dag_id, run.run_id)
+        tasks = _answer(partial(api.tasks, run.dag_id, run.run_id), sleep)
         done, total = counts(tasks)
         display.update(bar, completed=done, total=total or None)
-        now = api.run(run.dag_id, run.run_id)
+        now = _answer(partial(api.run, run.dag_id, run.run_id), sleep)
         if now.is_finished:
             if now.state == "success":
                 display.update(bar, completed=total or 1, total=total or 1)

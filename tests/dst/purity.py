@@ -39,9 +39,9 @@ FROM_TIME = {"time", "monotonic", "sleep", "time_ns", "monotonic_ns", "perf_coun
 ALLOWED = {  # what a world never reaches, or gives the stage another of
     ("quantstream.observability.health", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
     (
-        "quantstream.lake.upkeep.compaction",
+        "quantstream.lake.staging",
         "uuid.uuid4",
-    ): "names of files: a world's lake is a model, and nothing depends on a name",
+    ): "names of folders: a world's lake is a model, and nothing depends on a name",
     ("streaming.score.histories", "ThreadPoolExecutor"): "a world hands its own executor in (AtOnce)",
 }
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, field
 
+import pytest
 from rich.console import Console
 
-from infra.cli.first_run import HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
+from infra.cli.first_run import FOLLOWING, HISTORY, STEPS, TOO_SHORT, TRAIN, VALIDATE, Outcome, begin, counts, first_run
 from infra.embedded.airflow.api import Run, Task
 from ml.data.data_needs import shortfall
 from quantstream.core.errors import Unavailable
+
+BEFORE, NOW = "2026-11-28T09:39:59.000000Z", "2026-11-28T09:40:00.000000Z"
 
 
 @dataclass
@@ -20,6 +23,7 @@ class FakeAirflow:
     states: dict[str, str]
     reads_after: int = 2  # polls until the DAG files have been read
     is_under_way: bool = False  # Airflow began by itself
+    refuses: int = 0  # so many questions after runs, being busy
     triggered: list[str] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
 
@@ -35,13 +39,19 @@ class FakeAirflow:
         return f"{dag_id}-1"
 
     def runs(self, dag_id: str) -> list[Run]:
+        self.refuses -= 1
+        if self.refuses >= 0:
+            raise Unavailable("Airflow refused POST /api/v2/dags: 500 database is locked")
         has_begun = HISTORY in self.triggered or self.is_under_way
-        return [self.run(dag_id, f"{dag_id}-1")] if dag_id in self.states and has_begun else []
+        of_its_hour = [] if dag_id == HISTORY else [Run(dag_id, "of its hour", "success", "scheduled", NOW, NOW, NOW)]
+        followed_before = Run(dag_id, "before", "failed", FOLLOWING, BEFORE, NOW, NOW)
+        began = [self.run(dag_id, f"{dag_id}-1")] if dag_id in self.states and has_begun else []
+        return of_its_hour + began + ([followed_before] if of_its_hour else [])
 
     def run(self, dag_id: str, run_id: str) -> Run:
         self.asked[dag_id] = self.asked.get(dag_id, 0) + 1
         state = self.states[dag_id].replace("skipped", "success") if self.asked[dag_id] > 2 else "running"
-        return Run(dag_id, run_id, state, "manual", "", "")
+        return Run(dag_id, run_id, state, "manual" if dag_id == HISTORY else FOLLOWING, NOW, NOW, "")
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         ended = self.states[dag_id] if self.asked.get(dag_id, 0) > 1 else "running"
@@ -73,6 +83,12 @@ def test_a_backfill_that_airflow_began_by_itself_is_followed_and_none_triggered_
     assert list(api.asked) == [HISTORY, VALIDATE, TRAIN]
 
 
+def test_a_busy_airflow_is_asked_again_until_it_answers() -> None:
+    api = FakeAirflow(dict.fromkeys(STEPS, "success"), refuses=3)
+    assert follow(api) == Outcome(True)
+    assert api.triggered == [HISTORY]
+
+
 def test_training_without_enough_history_is_one_sentence_with_the_reason() -> None:
     outcome = follow(FakeAirflow({HISTORY: "success", VALIDATE: "success", TRAIN: "failed"}))
     reason = "ETHUSDT did not succeed: DataRejected: 3 candles are too few, 2,000 are needed"
@@ -96,7 +112,9 @@ def test_who_does_not_wait_has_the_backfill_triggered_all_the_same() -> None:
     assert (api.triggered, api.asked) == ([HISTORY], {})
 
 
-def test_airflow_out_of_reach_is_no_failure_of_the_start() -> None:
+def test_airflow_out_of_reach_is_no_failure_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.cli.first_run.ANSWERS_WITHIN", 0.0)
+
     class Away(FakeAirflow):
         def dag_ids(self) -> list[str]:
             raise Unavailable("Airflow does not answer at http://127.0.0.1:8080")

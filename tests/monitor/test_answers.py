@@ -41,6 +41,7 @@ def test_an_api_server_that_does_not_answer_cannot_be_told_from_and_which_questi
         "rollouts",
         "nodes",
         "kafka",
+        "databases",
         "scalers",
         "autoscalers",
         "jobs",
@@ -140,7 +141,8 @@ def test_every_answer_that_stops_in_the_middle_cannot_be_told_from(monitor: Moni
             played.texts[question] = text[: len(text) // 2]
     look = monitor.json(played, "health")
     told = {(one[1], one[3]) for one in look.troubles}
-    checks = ("namespaces", "pods", "rollouts", "nodes", "kafka", "scalers", "autoscalers", "jobs", "volumes")
+    operators = ("kafka", "databases", "scalers", "autoscalers")
+    checks = ("namespaces", "pods", "rollouts", "nodes", *operators, "jobs", "volumes")
     assert told == {(name, "Malformed") for name in checks} | {("metrics", "NobodyAsked")}
 
 

@@ -23,7 +23,8 @@ RIGHTS = {
     "image": READ | {"packages": "write", "id-token": "write", "attestations": "write"},
     "release": {"contents": "write"},
 }
-ROLES = {path.stem for path in (PROJECT / "infra" / "docker" / "locks").iterdir()}
+LOCKS = (PROJECT / "infra" / "docker" / "locks").iterdir()
+ROLES = {path.stem for path in LOCKS} - {"uv"}  # which installs the others' packages
 
 
 @pytest.fixture(scope="module")

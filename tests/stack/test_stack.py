@@ -36,6 +36,7 @@ class Cli:
 
     def __init__(self, state: Path) -> None:
         self.state = state
+        self.greeting = ""  # what the start said
 
     def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("QUANTSTREAM_")}
@@ -56,6 +57,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
         up = start(cli)
         assert up.returncode == 0, up.stdout + up.stderr
         assert "Traceback" not in up.stdout + up.stderr
+        cli.greeting = up.stdout[-2000:]
         yield cli
     finally:
         down = cli("down")
@@ -114,7 +116,7 @@ def test_the_champions_are_trained_and_score_live_candles(stack: Cli) -> None:
 
     wait_for(is_told, 60)
     status = answers[-1]
-    assert set(status["models"]) == CHAMPIONS
+    assert set(status["models"]) == CHAMPIONS, stack.greeting
     assert {model["alias"] for model in status["models"].values()} == {"champion"}
     assert {name: process["state"] for name, process in status["processes"].items()} == dict.fromkeys(
         status["processes"], "running"

@@ -26,6 +26,7 @@ class Run:
     run_id: str
     state: str
     kind: str  # manual, scheduled, asset_triggered
+    queued_at: str
     started_at: str
     ended_at: str
 
@@ -164,6 +165,7 @@ def _run(row: dict[str, Any]) -> Run:
         run_id=str(row["dag_run_id"]),
         state=str(row["state"]),
         kind=str(row["run_type"]),
+        queued_at=str(row.get("queued_at") or ""),
         started_at=str(row.get("start_date") or ""),
         ended_at=str(row.get("end_date") or ""),
     )

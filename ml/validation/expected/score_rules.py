@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -39,7 +41,7 @@ def _length(value: object) -> int:
     return len(value) if hasattr(value, "__len__") else 0
 
 
-def _is_ordered(forecasts: object) -> bool:
-    if not _length(forecasts):
+def _is_ordered(forecasts: Sequence[Mapping[str, Sequence[float]]] | None) -> bool:
+    if not _length(forecasts) or forecasts is None:
         return True
-    return all(np.all(np.diff(np.asarray(one["log_returns"], np.float64)) >= 0) for one in forecasts)  # type: ignore[attr-defined]
+    return all(bool(np.all(np.diff(np.asarray(one["log_returns"], np.float64)) >= 0)) for one in forecasts)

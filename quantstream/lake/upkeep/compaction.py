@@ -38,6 +38,7 @@ LARGE = 64 << 20  # bytes: a file of half of it is left alone, and so many small
 MOST_ROWS = 1_000_000  # of one file likewise: so many are in memory, a hundred bytes each, twice while they are sorted
 AT_ONCE = 256 << 20  # bytes of small files merged in one commit
 MOST_FILES = 5_000  # files merged in one commit
+RACES = 1_000  # that a commit may lose against writers: one that never pauses wins fifty in a row on a busy machine
 
 
 @dataclass(frozen=True)
@@ -230,7 +231,7 @@ def commit_files(table: DeltaTable, commit: Commit) -> None:
     number = (table.transaction_version(COUNTER) or 0) + 1
     progress = {COUNTER: number, **commit.progress}
     properties = CommitProperties(
-        app_transactions=[Transaction(name, reached) for name, reached in progress.items()], max_commit_retries=50
+        app_transactions=[Transaction(name, reached) for name, reached in progress.items()], max_commit_retries=RACES
     )
     try:
         table.create_write_transaction(

@@ -34,7 +34,7 @@ mount -t tmpfs -o size=6m tmpfs "$DISK" && head -c "$BALLAST" /dev/zero > "$DISK
 @pytest.mark.parametrize("left", [8, 160, 300])
 async def test_a_full_disk_is_said_and_with_room_again_all_of_it_comes(site: Sites, tmp_path: Path, left: int) -> None:
     if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare to mount a small disk with")
+        pytest.skip("FULL DISK NOT TRIED: there is no unshare to mount a small disk with")
     disk = tmp_path / "disk"
     disk.mkdir()
     async with site() as it:
@@ -50,7 +50,7 @@ async def test_a_full_disk_is_said_and_with_room_again_all_of_it_comes(site: Sit
         )
         output, said = (part.decode() for part in await process.communicate())
     if "mount" in said or "unshare" in said:
-        pytest.skip(f"no small disk can be mounted here: {said.strip()[:200]}")
+        pytest.skip(f"FULL DISK NOT TRIED: no small disk can be mounted here: {said.strip()[:200]}")
     sentence, code = [line for line in said.splitlines() if not line.endswith(" to go")]  # progress, where it is slow
     assert code == "2"
     assert sentence.startswith("backfill: ")
