@@ -26,12 +26,12 @@ from pyarrow.fs import FileSystem, PyFileSystem
 
 from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
+from quantstream.lake.commits.heads import Head
+from quantstream.lake.commits.staging import staged
 from quantstream.lake.encodings import writer_properties
-from quantstream.lake.heads import Head
 from quantstream.lake.quarantine import Partition, quarantine_of
 from quantstream.lake.reads import Reads
 from quantstream.lake.schemas import DERIVED, SCHEMAS, TIME, TIME_COLUMN, expect_columns, partitions_of
-from quantstream.lake.staging import staged
 
 UNREADABLE = (OSError, DeltaError, pa.ArrowException)  # what reading a table's files raises
 CHECKPOINT_AFTER = 500  # commits: where the compaction runs, it has summed up the log long before

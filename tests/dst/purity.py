@@ -39,7 +39,7 @@ FROM_TIME = {"time", "monotonic", "sleep", "time_ns", "monotonic_ns", "perf_coun
 ALLOWED = {  # what a world never reaches, or gives the stage another of
     ("quantstream.observability.health", "threading.Thread"): "the watchdog: a world has its own (World._watch)",
     (
-        "quantstream.lake.staging",
+        "quantstream.lake.commits.staging",
         "uuid.uuid4",
     ): "names of folders: a world's lake is a model, and nothing depends on a name",
     ("streaming.score.histories", "ThreadPoolExecutor"): "a world hands its own executor in (AtOnce)",

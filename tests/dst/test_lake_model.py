@@ -11,8 +11,8 @@ import pytest
 
 from quantstream.core.candle import Candle
 from quantstream.core.errors import Fenced
-from quantstream.lake import staging
 from quantstream.lake import store as delta
+from quantstream.lake.commits import staging
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Step
 from tests.dst import lake as model

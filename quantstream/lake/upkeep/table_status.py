@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileType
 
 from quantstream.core.errors import Unavailable
-from quantstream.lake.heads import LOG
+from quantstream.lake.commits.heads import LOG
 from quantstream.lake.schemas import SCHEMAS, TIME_COLUMN
 from quantstream.lake.store import UNREADABLE, Lake, files_at
 from quantstream.lake.upkeep.compaction import is_small

@@ -16,8 +16,8 @@ from typing import Any
 from deltalake.exceptions import CommitFailedError
 from pyarrow.fs import FileType
 
-from quantstream.lake.heads import LAST_CHECKPOINT, checkpoint_in
-from quantstream.lake.staging import STAGING
+from quantstream.lake.commits.heads import LAST_CHECKPOINT, checkpoint_in
+from quantstream.lake.commits.staging import STAGING
 from quantstream.lake.store import Lake, files_at
 
 log = logging.getLogger(__name__)

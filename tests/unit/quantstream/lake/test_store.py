@@ -18,8 +18,9 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import QUOTE_UNIT, UNIT
 from quantstream.core.errors import Broken, Fenced, Unavailable
 from quantstream.core.time import MINUTE, SECOND, micros, utc
-from quantstream.lake import snapshots, staging, stored_states
+from quantstream.lake import snapshots, stored_states
 from quantstream.lake import store as lake_module
+from quantstream.lake.commits import staging
 from quantstream.lake.schemas import SCHEMAS, candle_rows
 from quantstream.lake.snapshots import RECENT, RecentLake, snapshot
 from quantstream.lake.store import Lake, Step

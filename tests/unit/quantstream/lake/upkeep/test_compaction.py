@@ -17,8 +17,8 @@ import pytest
 from deltalake import DeltaTable
 
 from quantstream.core.time import SECOND, utc
+from quantstream.lake.commits.staging import STAGING
 from quantstream.lake.schemas import SCHEMAS
-from quantstream.lake.staging import STAGING
 from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep import compaction, tidying
 from quantstream.lake.upkeep.compaction import compact

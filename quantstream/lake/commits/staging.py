@@ -17,8 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, write_deltalake
 
+from quantstream.lake.commits.heads import commit_path
 from quantstream.lake.encodings import writer_properties
-from quantstream.lake.heads import commit_path
 
 STAGING = "_staging"  # Delta's readers and its vacuum pass by what begins so
 NO_UPKEEP = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)

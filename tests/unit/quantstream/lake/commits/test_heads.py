@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from quantstream.core.errors import Fenced, Misconfigured
 from quantstream.core.time import SECOND, utc
-from quantstream.lake import staging
 from quantstream.lake import store as lake_module
+from quantstream.lake.commits import staging
+from quantstream.lake.commits.staging import STAGING
 from quantstream.lake.schemas import SCHEMAS
-from quantstream.lake.staging import STAGING
 from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.compaction import compact
 
