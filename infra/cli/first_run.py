@@ -27,6 +27,8 @@ NEXT_RUN_WITHIN = 300.0  # seconds from the end of one DAG to the start of the o
 PATIENCE = 1200.0  # seconds for all of it; slower machines go on without a bar
 POLL = 1.0
 FOLLOWING = "asset_triggered"
+PUBLISH, REPORT = "publish", "report_failures"  # tasks: say that there is something to follow; turn the run red
+CAUSES = ("Rejected", "Unavailable", "AirflowFailException: ")
 Answer = TypeVar("Answer")
 TOO_SHORT = (
     "There is too little history to train on; the market is shown and kept all the same, "
@@ -56,6 +58,7 @@ def first_run(
     try:
         run_id = _trigger(api, sleep)
         run: Run | None = None
+        notes: list[str] = []
         with bars(console) as display:
             for dag_id, text in STEPS.items():
                 task = display.add_task(text, total=None)
@@ -64,14 +67,16 @@ def first_run(
                     return Outcome(False, f"{text}: not started yet; follow it in Airflow")
                 note = _follow(api, run, display, task, deadline, sleep)
                 if note:
-                    return Outcome(False, f"{text}: {note}")
+                    notes.append(f"{text}: {note}")
+                    if dag_id == TRAIN or not _goes_on(_answer(partial(api.tasks, run.dag_id, run.run_id), sleep)):
+                        return Outcome(False, "\n".join(notes))
                 run = _answer(partial(api.run, run.dag_id, run.run_id), sleep)
                 if dag_id == VALIDATE and _all_skipped(_answer(partial(api.tasks, run.dag_id, run.run_id), sleep)):
                     cause = lacking()
                     return Outcome(False, f"{TOO_SHORT} As it is, {cause}." if cause else TOO_SHORT)
     except QuantStreamError as error:
         return Outcome(False, f"{error}; history and training go on by themselves, follow them in Airflow")
-    return Outcome(True)
+    return Outcome(True, "\n".join(notes))
 
 
 def begin(api: AirflowApi, sleep: Callable[[float], None] = time.sleep) -> Outcome:
@@ -93,6 +98,11 @@ def _answer(ask: Callable[[], Answer], sleep: Callable[[float], None]) -> Answer
             if time.monotonic() > deadline:
                 raise
             sleep(POLL)
+
+
+def _goes_on(tasks: Sequence[Task]) -> bool:
+    """Whether what succeeded was published, so that the next DAG follows though this run is red."""
+    return any(task.task_id == PUBLISH and task.state == "success" for task in tasks)
 
 
 def _all_skipped(tasks: Sequence[Task]) -> bool:
@@ -160,12 +170,10 @@ def counts(tasks: Sequence[Task]) -> tuple[int, int]:
 
 
 def _reason(api: AirflowApi, run: Run, tasks: Sequence[Task]) -> str:
-    failed = [task for task in tasks if task.state == "failed"]
+    failed = [task for task in tasks if task.state == "failed" and task.task_id != REPORT]
     if not failed:
         return "did not succeed; see Airflow"
     names = ", ".join(task.label or task.task_id for task in failed)
     lines = [line.strip() for line in api.log(run.dag_id, run.run_id, failed[0]) if line.strip()]
-    cause = next(
-        (line for line in reversed(lines) if "Rejected" in line or "Unavailable" in line), "see its log in Airflow"
-    )
-    return f"{names} did not succeed: {cause[:300]}"
+    cause = next((line for line in reversed(lines) if any(cause in line for cause in CAUSES)), "see its log in Airflow")
+    return f"{names} did not succeed: {cause.partition(CAUSES[-1])[2] or cause}"[:400]

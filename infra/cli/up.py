@@ -132,10 +132,9 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
         note = shortfall
     elif waits:
         console.print(f"Live already: {plan.urls['dashboard']}. Models come next; stopping now loses nothing.")
-        note = (
-            first_run(api, console, lacking=lambda: stored_shortfall(plan.environment)).note
-            or "The first models are trained, judged and serving."
-        )
+        outcome = first_run(api, console, lacking=lambda: stored_shortfall(plan.environment))
+        served = "The first models are trained, judged and serving." if outcome.trained else ""
+        note = "\n".join(filter(None, (outcome.note, served)))
     else:
         note = begin(api).note or (
             "Airflow fetches history and trains models now, for a minute or two; quantstream status shows them serve."

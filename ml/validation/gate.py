@@ -7,7 +7,7 @@ again (after a repair, say) is released. A person's word stands: what one releas
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from ml.validation.other_frames import feature_frames, score_frames, trade_frame
 from ml.validation.outages import Outage, declared
 from ml.validation.report import Report
 from quantstream import features
-from quantstream.core.time import SCORED, utc
+from quantstream.core.time import LATEST, SCORED, micros, utc
 from quantstream.lake.quarantine import GATE, HELD, RELEASED, Change, Quarantine, note, quarantine_of
 from quantstream.lake.store import Lake
 
@@ -35,12 +35,16 @@ TABLES = ("candles", "trades", "features", "scores")
 
 @dataclass
 class Gate:
-    """One validation run over many symbols; `now` (µs) is the exchange's time, `at` ours."""
+    """One validation run over many symbols; `at` is our time.
+
+    `clock` tells the exchange's time (µs). Where it is not told, only what is over by ours must be there, and nothing is taken
+    for of the future.
+    """
 
     lake: Lake
     symbols: Sequence[str]  # that are known: they stand for the market
     state: Path
-    now: int
+    clock: Callable[[], int | None]
     at: datetime
     run: str = ""
     skips: bool = False  # of futures: single trades' ids have gaps
@@ -54,7 +58,7 @@ class Gate:
         """
         version = self.lake.version(table if table != "features" else "candles")
         frames = self._frames(table, symbol, start, end)
-        found = engine.run(table, frames, {"now": self.now, "features": list(features.NAMES)})
+        found = engine.run(table, frames, {"now": self.clock() or LATEST, "features": list(features.NAMES)})
         days = sorted(set(frames["rows"]["day"]))
         changes = self._changes(table, symbol, found.findings, days)
         note(self.lake, changes)
@@ -71,18 +75,23 @@ class Gate:
         if table == "features":
             frames = feature_frames(self.lake.candle_frame([symbol], SCORED, start, end))
             return {"rows": frames.rows, "days": frames.days}
+        begun = self.now()  # what was due then must be there; what came while it was read is not of the future
         stored = self.lake.read(table, [symbol], start, end)
         if table != "trades":
             stored = stored.filter(pc.field("interval") == SCORED)
         return {
-            **_named(self._frames_of(table, symbol, stored)),
+            **_named(self._frames_of(table, symbol, stored, begun)),
             "columns": column_types(self.lake, table, symbol),
         }
 
-    def _frames_of(self, table: str, symbol: str, stored: pa.Table) -> Frames:
+    def _frames_of(self, table: str, symbol: str, stored: pa.Table, now: int) -> Frames:
         if table == "candles":
-            return candle_frames(stored, symbol, self.market(), self.outages, self.now)
+            return candle_frames(stored, symbol, self.market(), self.outages, now)
         return trade_frames(stored, self.skips) if table == "trades" else score_frames(stored)
+
+    def now(self) -> int:
+        """Return the exchange's time in µs, ours where it does not tell."""
+        return self.clock() or micros(self.at)
 
     def market(self) -> Market:
         """Return the market of the symbols' candles, read once a run."""

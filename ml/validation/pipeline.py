@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ml.validation import pages
@@ -33,7 +33,7 @@ def gate_of(settings: Settings, run: str = "", rest: BlockingRest | None = None)
     lake, at = Lake(settings.lake_url), datetime.now(UTC)
     take_over(lake, settings.state, at)
     skips = settings.endpoints.api != Endpoints().api  # futures
-    return Gate(lake, settings.symbols, settings.state.absolute(), _now(settings, rest), at, run, skips)
+    return Gate(lake, settings.symbols, settings.state.absolute(), _clock(settings, rest), at, run, skips)
 
 
 def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[Report]:
@@ -43,7 +43,7 @@ def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[
     """
     reports = []
     for table in tables:
-        start = _midnight(utc(gate.now) - RECENT) if table in ("trades", "scores") else None
+        start = _midnight(utc(gate.now()) - RECENT) if table in ("trades", "scores") else None
         for symbol in symbols:
             if gate.lake.has("candles" if table == "features" else table):
                 reports.append(gate.check(table, symbol, start))
@@ -72,13 +72,29 @@ def _is_fresh(settings: Settings, symbol: str) -> bool:
     return timedelta(0) <= datetime.now(UTC) - checked_at < FRESH
 
 
-def _now(settings: Settings, rest: BlockingRest | None) -> int:
-    """Return the exchange's time in µs: a simulated market's runs ahead of ours. Where it does not tell, ours."""
-    try:
-        return exchange_time(rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api, tries=CLOCK_TRIES))
-    except Unavailable as error:
-        log.warning("the exchange does not tell its time, what is of the future goes by our clock: %s", error)
-        return time.time_ns() // 1000
+def _clock(settings: Settings, rest: BlockingRest | None) -> Callable[[], int | None]:
+    """Return what tells the exchange's time in µs: its own clock, asked once where time passes there as it does here.
+
+    A simulated market's day lasts less than an hour: it is asked each time, and None where it does not tell, as ours is behind.
+    """
+    rest = rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api, tries=CLOCK_TRIES)
+
+    def asked() -> int | None:
+        try:
+            return exchange_time(rest)
+        except Unavailable as error:
+            log.warning("the exchange does not tell its time, ours stands for it: %s", error)
+            return None
+
+    if settings.exchange == "simulated":
+        return asked
+    told = asked()
+    ahead = told - _ours() if told is not None else 0
+    return lambda: _ours() + ahead
+
+
+def _ours() -> int:
+    return time.time_ns() // 1000
 
 
 def _midnight(at: datetime) -> datetime:

@@ -50,7 +50,11 @@ class FakeAirflow:
 
     def run(self, dag_id: str, run_id: str) -> Run:
         self.asked[dag_id] = self.asked.get(dag_id, 0) + 1
-        state = self.states[dag_id].replace("skipped", "success") if self.asked[dag_id] > 2 else "running"
+        state = (
+            self.states[dag_id].replace("skipped", "success").replace("held", "failed")
+            if self.asked[dag_id] > 2
+            else "running"
+        )
         return Run(dag_id, run_id, state, "manual" if dag_id == HISTORY else FOLLOWING, NOW, NOW, "")
 
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
@@ -58,10 +62,14 @@ class FakeAirflow:
         return [
             Task("list_work", -1, "", "success", 1, 1.0),
             Task("work", 0, "BTCUSDT", "skipped" if ended == "skipped" else "success", 1, 1.0),
-            Task("work", 1, "ETHUSDT", ended, 1, 1.0),
+            Task("work", 1, "ETHUSDT", "failed" if ended == "held" else ended, 1, 1.0),
+            *([Task("publish", -1, "", "success", 1, 1.0)] if ended == "held" else []),
+            *([Task("report_failures", -1, "", "failed", 1, 1.0)] if ended in ("held", "failed") else []),
         ]
 
     def log(self, dag_id: str, run_id: str, task: Task) -> list[str]:
+        if self.states[dag_id] == "held":
+            return ["Task failed: AirflowFailException: ETHUSDT trades: 2026-11-28 is in quarantine"]
         return ["starting", "DataRejected: 3 candles are too few, 2,000 are needed", "task failed"]
 
 
@@ -93,6 +101,13 @@ def test_training_without_enough_history_is_one_sentence_with_the_reason() -> No
     outcome = follow(FakeAirflow({HISTORY: "success", VALIDATE: "success", TRAIN: "failed"}))
     reason = "ETHUSDT did not succeed: DataRejected: 3 candles are too few, 2,000 are needed"
     assert outcome == Outcome(False, f"Training and judging models: {reason}")
+
+
+def test_a_day_in_quarantine_is_said_and_the_training_that_goes_on_is_followed() -> None:
+    api = FakeAirflow({HISTORY: "success", VALIDATE: "held", TRAIN: "success"})
+    reason = "Validation of the candles: ETHUSDT did not succeed: ETHUSDT trades: 2026-11-28 is in quarantine"
+    assert follow(api) == Outcome(True, reason)
+    assert list(api.asked) == [HISTORY, VALIDATE, TRAIN]
 
 
 def test_history_too_short_to_train_on_is_said_at_once() -> None:

@@ -81,7 +81,8 @@ def rows(frame: pd.DataFrame) -> pa.Table:
 
 def gate(lake: Lake, state: Path, **given: Any) -> Gate:
     """Return a gate over the market, some hours after its last candle."""
-    return Gate(lake, SYMBOLS, state, **{"now": NOW, "at": AT, "run": "test", "outages": (), **given})
+    now = given.pop("now", NOW)
+    return Gate(lake, SYMBOLS, state, **{"clock": lambda: now, "at": AT, "run": "test", "outages": (), **given})
 
 
 def _exact(values: Any, digits: int) -> list[Decimal]:

@@ -15,6 +15,7 @@ import pytest
 from ml.validation.other_frames import feature_frames
 from ml.validation.report import Report
 from quantstream import features
+from quantstream.core.time import DAY, micros
 from quantstream.lake.quarantine import quarantine_of
 from quantstream.lake.schemas import SCHEMAS
 from quantstream.lake.store import Lake
@@ -175,3 +176,14 @@ def test_features_of_sound_candles_pass_and_infinite_ones_do_not(
     monkeypatch.setattr("ml.validation.gate.feature_frames", odd)
     found = gate(lake, tmp_path).check("features", SYMBOL)
     assert (found.newly_held, next(iter(found.held.values()))[:26]) == (("2026-02-04",), "expect_no_infinite_numbers")
+
+
+def test_what_came_while_it_was_read_is_not_of_the_future(tmp_path: Path) -> None:
+    lake, rows = Lake(str(tmp_path / "lake")), trades(2)
+    lake.append("trades", pa.Table.from_pylist(rows, pa.schema([f for f in SCHEMAS["trades"] if f.name != "date"])))
+    newest = micros(rows[-1]["traded_at"])
+    told = iter([newest - DAY // 48, newest + 1])
+    assert gate(lake, tmp_path, clock=lambda: next(told)).check("trades", SYMBOL).findings == ()
+    ahead = gate(lake, tmp_path, clock=lambda: newest - 1).check("trades", SYMBOL)
+    assert [(one.column, sum(one.days.values())) for one in ahead.findings] == [("traded_at", 1)]
+    assert gate(lake, tmp_path, clock=lambda: None).check("trades", SYMBOL).findings == ()  # nobody tells
