@@ -1,7 +1,8 @@
 """Champions, swapped while the stage runs: loaded and warmed beside the old ones, taken over between two messages.
 
-A model that does not load changes nothing and is not tried again until the alias moves; the one it would have replaced
-stays in memory for an instant rollback. Nothing ends the watching: what nobody foresaw is told, and looked at again later.
+A model that does not load changes nothing and is not tried again until the alias moves, unless it was only its files that could
+not be fetched; the one that it would have replaced stays in memory for an instant rollback. Nothing ends the watching: what
+nobody foresaw is told, and looked at again later.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from quantstream.core.errors import ModelRejected, QuantStreamError, Unavailable
+from quantstream.core.errors import ModelRejected, QuantStreamError, Unavailable, Unfetched
 
 log = logging.getLogger(__name__)
 POLL_EVERY = 2.0  # seconds between looks at the registry: a promotion is served well within 10 s
 RETRY_AFTER = (
     300.0  # seconds until a version is tried again that failed as no model of ours does: a full disk, no memory
 )
+FETCH_AGAIN_AFTER = 15.0  # seconds until a version is tried again whose files the registry could not give
 FOR_GOOD = float("inf")
 
 
@@ -49,7 +51,7 @@ class ModelSource(Protocol):
         ...
 
     def load(self, name: str, version: str) -> Model:
-        """Fetch and check a version. Raises: Unavailable, ModelRejected."""
+        """Fetch and check a version. Raises: Unavailable, Unfetched, ModelRejected."""
         ...
 
 
@@ -70,6 +72,7 @@ class HotSwap:
     current: dict[str, Model] = field(default_factory=dict)
     previous: dict[str, Model] = field(default_factory=dict)
     refused: dict[tuple[str, str], float] = field(default_factory=dict)  # until when, by `clock`
+    _refusals: dict[str, tuple[str, str]] = field(default_factory=dict)  # the last that was told, version and reason
     _stop: threading.Event = field(default_factory=threading.Event)
     _is_unreachable: bool = False
     _has_answered: threading.Event = field(default_factory=threading.Event)
@@ -130,6 +133,9 @@ class HotSwap:
         except ModelRejected as error:
             self._refuse(name, version, str(error), FOR_GOOD)
             return
+        except Unfetched as error:
+            self._refuse(name, version, str(error), self.clock() + FETCH_AGAIN_AFTER)
+            return
         except Unavailable:
             raise
         except Exception as error:
@@ -139,10 +145,14 @@ class HotSwap:
         if serving is not None:
             self.previous[name] = serving
         self.current = {**self.current, name: model}
+        self._refusals.pop(name, None)
         self._call(lambda: self.on_swap(model, serving.version if serving else ""))
 
     def _refuse(self, name: str, version: str, reason: str, until: float) -> None:
         self.refused[name, version] = until
+        if self._refusals.get(name) == (version, reason):
+            return  # told already
+        self._refusals[name] = version, reason
         self._call(lambda: self.on_refuse(name, version, reason))
 
     def _call(self, tell: Callable[[], None]) -> None:

@@ -25,7 +25,7 @@ import requests
 from ml.models import base
 from ml.serving.loaded import LoadedModel
 from quantstream import features
-from quantstream.core.errors import ModelRejected, Unavailable
+from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
 from quantstream.messages.models import MODEL_NAMES, registered_name
 
 SHORT = {
@@ -138,11 +138,14 @@ class Registry:
     def load(self, name: str, version: str) -> LoadedModel:
         """Fetch a version's files, check them and build the model.
 
-        Raises: Unavailable when the server does not answer, ModelRejected when the version is damaged or not for us.
+        Raises: Unavailable when the server does not answer, Unfetched when it does but has no files to give now, ModelRejected
+        when there is no such version or it is damaged or not for us.
         """
         with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder:
             root = self._download(name, version, folder)
             manifests = sorted(root.rglob(base.MANIFEST))
+            if not any(path.is_file() for path in root.rglob("*")):
+                raise Unfetched(f"the files of {name} {version} cannot be fetched: the store has none of them")
             if not manifests:
                 raise ModelRejected(f"{name} {version} is not one of our models: it has no {base.MANIFEST}")
             return LoadedModel(name, str(version), features.FEATURE_HASH, base.load(manifests[0].parent))
@@ -253,7 +256,7 @@ class Registry:
         except (MlflowException, requests.RequestException, OSError) as error:
             with self._talking(f"{name} {version}"):
                 self._client.get_model_version(name, version)  # it answers: the files themselves are the trouble
-            raise ModelRejected(f"the files of {name} {version} cannot be fetched: {_first_line(error)}") from error
+            raise Unfetched(f"the files of {name} {version} cannot be fetched: {_last_line(error)}") from error
 
     @contextmanager
     def _talking(self, what: str = "") -> Iterator[None]:
@@ -277,6 +280,11 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def _last_line(error: Exception) -> str:
+    """Return the cause: the library lists the files that it could not get, and what was said of the last one at the end."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
 
 
 def _reasons(tag: str) -> list[str]:

@@ -3,7 +3,8 @@
 QuantStreamError
 ├── BadRecord       dead-letter it, count it, go on
 ├── Unavailable     back off and try again
-│   └── Fenced      drop the work in hand and go on from what is committed
+│   ├── Fenced      drop the work in hand and go on from what is committed
+│   └── Unfetched   keep the champion, look after the others, and try it again
 ├── Broken          end this process; its successor goes on from what is committed
 ├── DataRejected    stop the pipeline, keep the champion
 ├── ModelRejected   keep the champion
@@ -25,6 +26,10 @@ class Unavailable(QuantStreamError):
 
 class Fenced(Unavailable):
     """Partitions, or a table, moved on to another process before this one committed: its work on them does not count."""
+
+
+class Unfetched(Unavailable):
+    """The registry answers, but a version's files cannot be had now; the one in service stays."""
 
 
 class Broken(QuantStreamError):

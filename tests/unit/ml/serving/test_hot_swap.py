@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ml.serving.hot_swap import RETRY_AFTER, HotSwap
-from quantstream.core.errors import ModelRejected, Unavailable
+from ml.serving.hot_swap import FETCH_AGAIN_AFTER, RETRY_AFTER, HotSwap
+from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
 
 
 @dataclass
@@ -30,6 +30,7 @@ class FakeRegistry:
     aliases: dict[str, str] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
     is_down: bool = False
+    withheld: set[str] = field(default_factory=set)  # versions whose files it does not give
 
     def alias_version(self, name: str, alias: str) -> str | None:
         if self.is_down:
@@ -40,6 +41,8 @@ class FakeRegistry:
 
     def load(self, name: str, version: str) -> FakeModel:
         self.loads.append(version)
+        if version in self.withheld:
+            raise Unfetched("a timeout")
         return FakeModel(name, version)
 
 
@@ -162,7 +165,24 @@ def test_an_error_that_nobody_foresaw_refuses_that_model_and_the_others_are_take
     assert watch.told == ["signal odd refused: KeyError: 'leaves'", "risk ->1", "looked", "looked"]
     watch.now = RETRY_AFTER
     watch.swap.look()  # it may have been a full disk
-    assert watch.told[4:] == ["signal odd refused: KeyError: 'leaves'", "looked"]
+    assert watch.told[4:] == ["looked"]  # what is refused for the same reason was told
+    assert watch.registry.loads.count("odd") == 2
+
+
+def test_a_version_whose_files_cannot_be_fetched_is_told_once_and_fetched_as_soon_as_they_can_be() -> None:
+    registry = FakeRegistry({"signal": "3", "risk": "1"}, withheld={"3"})
+    watch = Watch(registry)
+    watch.swap.look()
+    watch.swap.look()
+    assert watch.told == ["signal 3 refused: a timeout", "risk ->1", "looked", "looked"]
+    assert registry.loads == ["3", "1"]
+    watch.now = FETCH_AGAIN_AFTER
+    watch.swap.look()
+    assert watch.told[4:] == ["looked"]
+    registry.withheld.clear()
+    watch.now *= 2
+    watch.swap.look()
+    assert watch.told[5:] == ["signal ->3", "looked"]
 
 
 def test_an_answer_that_nobody_understands_is_told_once_and_looked_at_again() -> None:

@@ -17,7 +17,7 @@ from ml.models import base
 from ml.serving.registry import CHAMPION, PATIENT, PREVIOUS, SHORT, Registry, wait_for_the_busy
 from ml.training import train
 from quantstream import features
-from quantstream.core.errors import ModelRejected, Unavailable
+from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
 from quantstream.messages.models import MODEL_KINDS
 
 pytestmark = pytest.mark.slow
@@ -127,6 +127,10 @@ def test_a_version_with_damaged_or_missing_files_is_refused(
     manifest.unlink()
     with pytest.raises(ModelRejected):
         registry.load("quantstream-risk", version)
+    folder = manifest.parent.rename(manifest.parent.with_name("elsewhere"))
+    with pytest.raises(Unfetched, match="cannot be fetched"):  # a store that is away may come back
+        registry.load("quantstream-risk", version)
+    folder.rename(manifest.parent)
 
 
 def test_a_version_fitted_on_other_features_is_refused(
