@@ -281,6 +281,24 @@ def test_scalers_of_a_second_system_ask_for_its_own_lag(second: Path) -> None:
     }
 
 
+def test_what_a_second_system_measures_does_not_answer_for_the_live_one(second: Path) -> None:
+    monitors = read(K8S / "production" / "monitoring" / "10-monitoring.yaml")
+    scraped = named(monitors, "ServiceMonitor", "quantstream-stages")["spec"]
+    (rename,) = scraped["endpoints"][0]["metricRelabelings"]
+    renamed = dict[str, str]()
+    kept = {"": "quantstream_ingest_open_gaps", "restored-": "quantstream_beside_ingest_open_gaps"}
+    for prefix, folder in (("", "services"), ("restored-", "beside")):
+        for one in of_kind(read(second / "production" / folder / "10-stages.yaml"), "Service"):
+            job = one["metadata"].get("labels", {}).get(scraped["jobLabel"], "")
+            if job.removeprefix(prefix) in ("ingest", "aggregate", "detect", "sink", "score"):
+                found = re.fullmatch(rename["regex"], f"{job};{kept['']}")
+                renamed[job] = found.expand(rename["replacement"].replace("$", "\\")) if found else kept[""]
+    assert {
+        prefix: [name for job, name in renamed.items() if job.startswith("restored-") == bool(prefix)]
+        for prefix in kept
+    } == {prefix: [name] * 5 for prefix, name in kept.items()}
+
+
 @pytest.mark.parametrize(
     ("prefix", "told"),
     [("1-", "begins with no letter"), ("restored-from-the-backup-of-sunday-", "take 30 letters at most")],
