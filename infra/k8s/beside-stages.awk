@@ -8,7 +8,7 @@ function flush_document() {
 }
 function is_kept() {
   if (kind ~ /^(StatefulSet|Deployment|Service|PodDisruptionBudget|ScaledObject|HorizontalPodAutoscaler)$/) { sub(/-service$/, "", name); return name in stage }
-  if (kind == "NetworkPolicy") return name == "dashboard" || name == "dashboard-to-stages" || name == "stages"
+  if (kind == "NetworkPolicy") return name == "dashboard" || name == "dashboard-to-stages" || name == "stages" || name == "scaler-to-sink"
   return kind == "ConfigMap" && name == settings
 }
 # put LINE KEY BEFORE: the line with something put between a key and its value
@@ -29,6 +29,7 @@ function put(line, key, before) { sub(key, "&" before, line); return line }
   else if (/^  [a-zA-Z]/) part = $1
   if (kind == "ScaledObject" || kind == "HorizontalPodAutoscaler") {
     if (part == "scaleTargetRef:" && /^    name: /) line = put(line, "name: ", own "-")
+    if (/^ *url: http:/) line = put(line, "http://", own "-")
     if (/^ *(topic|consumerGroup): /) line = put(line, ": ", prefix)
   }
   if (/^  QUANTSTREAM_STAGES: /) for (one in stage) gsub("http://" one ":", "http://" own "-" one ":", line)

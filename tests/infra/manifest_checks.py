@@ -158,6 +158,8 @@ def bound_faults(objects: Sequence[Object]) -> Faults:
         if not 1 <= least <= most:
             yield f"{title(one)}: its bounds are {least} and {most}"
         for trigger in spec.get("triggers", ()):
+            if trigger["type"] != "kafka":
+                continue  # another address, which `address_faults` looks after
             partitions = topics.get(trigger["metadata"]["topic"])
             if partitions is None or most > partitions:
                 yield f"{title(one)}: up to {most} pods on {partitions} partitions of {trigger['metadata']['topic']}"

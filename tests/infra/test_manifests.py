@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import TOPICS
 from quantstream.observability.health import STALLED_AFTER
+from quantstream.observability.metrics import Metrics
 from quantstream.settings import Settings
 from streaming.__main__ import main
 from tests.infra.manifest_checks import (
@@ -218,7 +223,8 @@ def test_production_survives_the_loss_of_a_node() -> None:
     assert {one["spec"]["config"]["min.insync.replicas"] for one in of_kind(objects, "KafkaTopic")} == {2}
     for name in ("ingest", "aggregate", "sink", "dashboard", "mlflow"):
         (workload,) = [one for one in of_kind(objects, "Deployment", "StatefulSet") if one["metadata"]["name"] == name]
-        assert workload["spec"]["replicas"] >= 2
+        scalers = [one for one in of_kind(objects, "ScaledObject") if one["spec"]["scaleTargetRef"]["name"] == name]
+        assert (scalers[0]["spec"]["minReplicaCount"] if scalers else workload["spec"]["replicas"]) >= 2
         assert "podAntiAffinity" in pod(workload)["affinity"]
         assert named(objects, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
 
@@ -242,7 +248,22 @@ def test_the_fallback_scales_the_same_stages_within_the_same_bounds() -> None:
     for version in VERSIONS:
         assert list(schema_faults(fallback, version)) == []
     scaled = {one["metadata"]["name"] for one in of_kind(render("prod"), "ScaledObject")}
-    assert {one["metadata"]["name"] for one in fallback} == scaled == {"score", "detect"}
+    assert {one["metadata"]["name"] for one in fallback} == scaled == {"score", "detect", "sink"}
+
+
+def test_the_sink_is_scaled_on_a_number_that_each_of_its_pods_tells() -> None:
+    objects = render("prod")
+    (trigger,) = named(objects, "ScaledObject", "sink")["spec"]["triggers"]
+    asked, address = trigger["metadata"], urlsplit(trigger["metadata"]["url"])
+    told = list(text_string_to_metric_families(generate_latest(Metrics("sink").registry).decode()))
+    assert [sample.labels for one in told for sample in one.samples if sample.name == asked["valueLocation"]] == [{}]
+    service = named(objects, "Service", str(address.hostname).partition(".")[0])
+    assert (address.path, asked["format"]) == ("/metrics", "prometheus")
+    (container,) = pod(named(objects, "StatefulSet", "sink"))["containers"]
+    assert address.port in [port["containerPort"] for port in container["ports"]]  # of the pods, not of the Service
+    policy = named(objects, "NetworkPolicy", "scaler-to-sink")["spec"]
+    assert matches(policy["podSelector"], pod_labels(named(objects, "StatefulSet", "sink")))
+    assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
 
 
 def test_replay_is_a_command_that_the_program_has(capsys: pytest.CaptureFixture[str]) -> None:

@@ -274,6 +274,8 @@ def test_scalers_of_a_second_system_ask_for_its_own_lag(second: Path) -> None:
         one["spec"]["scaleTargetRef"]["name"]: [trigger["metadata"] for trigger in one["spec"]["triggers"]]
         for one in of_kind(read(second / "production" / "beside" / "10-stages.yaml"), "ScaledObject")
     }
+    (of_sink,) = asked.pop("restored-sink")
+    assert of_sink["url"] == "http://restored-sink.quantstream.svc:8000/metrics"
     named_in = {name: [(each["topic"], each["consumerGroup"]) for each in all_] for name, all_ in asked.items()}
     assert named_in == {
         "restored-score": [("restored.market.candles.v1", "restored.quantstream-score")],
