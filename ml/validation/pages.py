@@ -28,13 +28,20 @@ FOREIGN = re.compile(
     re.DOTALL,
 )
 MAIN = re.compile(r'<div class="container-fluid pt-4.*(?=</body>)', re.DOTALL)
-CALLS = re.compile(r"<a\s[^>]*href=[\"']https?://[^>]*>(.*?)</a>", re.DOTALL)
+CALLS = re.compile(  # to elsewhere, and to pages of the library's that are not written
+    r"<a\s[^>]*href=[\"'](?:https?://|[^\"'#]*\.html)[^>]*>(.*?)</a>", re.DOTALL
+)
 HANDLERS = re.compile(r'\son\w+="[^"]*"')
+
+
+def docs_folder(state: Path) -> Path:
+    """Return where all pages are."""
+    return state / "data_docs"
 
 
 def folder_of(state: Path, table: str, symbol: str) -> Path:
     """Return where the pages of a symbol's table are."""
-    return state / "data_docs" / table / symbol
+    return docs_folder(state) / table / symbol
 
 
 def report_path(state: Path, table: str, symbol: str) -> Path:
@@ -65,7 +72,7 @@ def write(state: Path, report: Report, found: engine.Run) -> None:
 def write_index(state: Path) -> Path:
     """Write the page that lists every table and symbol by their newest reports, and return where it is."""
     reports = [json.loads(path.read_text()) for path in sorted((state / "validation").glob("*/*.json"))]
-    path = state / "data_docs" / "index.html"
+    path = docs_folder(state) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _page("index", reports=reports).encode())
     return path
