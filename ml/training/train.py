@@ -18,6 +18,7 @@ import pandas as pd
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
+from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.reading import load
 from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
@@ -214,6 +215,7 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
 def _held_days(lake: Lake) -> str:
     """Return which days were left out, for whoever repeats the training: a digest of them all, and how many there are."""
     held = sorted(f"{symbol} {day}" for symbol, day in lake.held("candles"))
+    held += sorted(f"{TABLE} {symbol} {day}" for symbol, day in lake.held(TABLE))
     return f"{len(held)} {hashlib.sha256(chr(10).join(held).encode()).hexdigest()[:12]}"
 
 
