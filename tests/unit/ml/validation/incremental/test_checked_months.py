@@ -97,7 +97,7 @@ def test_merged_files_are_no_news(state: Path) -> None:
     for revision in (1, 2):
         lake.append("candles", rows(candles(SYMBOL, DAYS).iloc[:1].assign(revision=revision)))
     check(state)
-    assert compact(lake, "candles")["files_removed"] == 3
+    assert compact(lake, "candles")["files_removed"] == 2
     assert check(state).months_anew == 0
 
 
