@@ -20,6 +20,7 @@ from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
 from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.reading import load
+from ml.data.instrument_look import first_look
 from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
@@ -120,8 +121,10 @@ def train(
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
     """Bring the lake's table `features` up to the candles of the symbols that may be used, where QUANTSTREAM_DASK says.
 
-    Raises: DataRejected when there are none, Unavailable.
+    Who is listed is looked up first if nobody ever did. Raises: DataRejected when there are no candles, Unavailable.
     """
+    if sentence := first_look(settings, time.time_ns() // 1000):
+        log.info("%s", sentence)
     return build(Lake(settings.lake_url), settings.symbols, trailing, settings.dask)
 
 
