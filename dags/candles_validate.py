@@ -25,6 +25,7 @@ DOC = """
 Runs the suites `expectations/*.json` over each symbol's candles, the features made of them, and the last week's trades
 and scores, every night and when new history has arrived. A day of a symbol that fails a critical expectation comes into
 the lake's table `quarantine` and is left out of reads; the other days still teach. A day that meets it again is released.
+Months of candles that were checked and did not change since, nor what lies around them, are not read again (`all`: they are).
 
 More than a hundred symbols share tasks.
 
@@ -51,6 +52,7 @@ into `expectations/outages.json`, a bound that is wrong into its suite. Models g
     params={
         "symbols": Param([], type="array", items={"type": "string"}, description="empty: all configured symbols"),
         "tables": Param(TABLES, type="array", items={"type": "string", "enum": TABLES}, description="what to check"),
+        "all": Param(False, type="boolean", description="read everything again, also months that did not change since"),
         "tasks": Param(
             100, type="integer", minimum=1, maximum=1000, description="at most so many; more symbols share them"
         ),
@@ -85,7 +87,7 @@ def candles_validate() -> None:
 
         context = get_current_context()
         context["batch_title"] = title(batch)
-        gate = gate_of(load_settings(), context["run_id"])
+        gate = gate_of(load_settings(), context["run_id"], anew=context["params"]["all"])
         held: list[str] = []
 
         def one(symbol: str) -> str | None:

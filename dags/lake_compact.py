@@ -13,8 +13,9 @@ log = logging.getLogger(__name__)
 DOC = """
 ### Small files → large files
 The sink commits every few seconds, one small file per table and symbol; readers slow down with their number. This
-merges them and deletes what no reader has needed for a week, the log's old entries included. Rows, versions and the sink's
-recorded offsets stay as they are; writers go on meanwhile.
+merges them as far as that pays (a partition that grows is not written anew each time) and deletes what no reader has needed
+for a week, the log's old entries included. Rows, versions and the sink's recorded offsets stay as they are; writers go on
+meanwhile.
 
 `retain` then deletes trades of days older than `QUANTSTREAM_TRADES_DAYS` (by default none: they are kept for ever), of each
 symbol the oldest first, once their candles are complete and verified. A day that is not stays, with those after it, and the

@@ -14,7 +14,8 @@ MODELS = ["forecast", "signal", "risk", "anomaly"]  # as quantstream.messages.mo
 DOC = """
 ### Features → fit → judge → register, for each of the four models
 Starts by itself when validated candles arrive, or by hand: choose the models in the form. The first task brings the
-lake's table `features` up to the candles, once for all models; only months whose candles changed are made. Each other
+lake's table `features` up to the candles, once for all models; only months whose candles changed are made. Where nobody ever
+looked at the exchange's list of symbols, it does so before, so that the first results say who was listed, too. Each other
 task fits one model on that version, on a split by time, judges it out of sample against the champion and the naive
 baselines, registers the version in MLflow, and moves the alias `champion` only if it earned it. The running scorer
 takes a new champion in by itself.

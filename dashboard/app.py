@@ -51,6 +51,12 @@ def main() -> None:
         st.Page(
             FOLDER / "views" / "health_view.py", title="Health", icon=":material/monitor_heart:", url_path="health"
         ),
+        st.Page(
+            FOLDER / "views" / "data_docs_view.py",
+            title="Data docs",
+            icon=":material/fact_check:",
+            url_path="data_docs",
+        ),
     ]
     st.navigation(pages, position="top").run()
 

@@ -21,6 +21,8 @@ from dashboard.balance_cards import DayConditions
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
 from dashboard.proof_cards import Proofs
+from dashboard.quality.data_docs import DataDocs
+from dashboard.quality.quarantine_card import HeldDays
 from dashboard.stage_status import Stages
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import utc
@@ -142,6 +144,8 @@ class Sources:
     champions: Champions
     proofs: Proofs
     conditions: DayConditions
+    held: HeldDays
+    docs: DataDocs
 
     def start(self) -> None:
         """Begin reading in the background."""
@@ -150,6 +154,7 @@ class Sources:
         self.champions.start()
         self.proofs.start()
         self.conditions.start()
+        self.held.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -171,4 +176,6 @@ def connect(settings: Settings) -> Sources:
         champions=Champions(RegistryCards(settings.mlflow_url)),
         proofs=Proofs(Lake(settings.lake_url, may_create=False)),
         conditions=DayConditions(Lake(settings.lake_url, may_create=False)),
+        held=HeldDays(Lake(settings.lake_url, may_create=False)),
+        docs=DataDocs(settings.state),
     )

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from ml.data.feature_table.build import build
 from ml.data.feature_table.reading import load
+from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.time import DAY, SCORED, SCORED_LENGTH
 from quantstream.lake.schemas import PRICE, QUOTE, TIME
 from quantstream.lake.store import Lake
@@ -51,15 +52,13 @@ def fill(lake: Lake, symbol: str, days: int, seed: int) -> None:
     }
     exact = {name: _exact(one).cast(PRICE) for name, one in values.items()}
     quote = _exact(volume * close).cast(QUOTE)
-    zeros = dict.fromkeys(
-        ("trade_count", "first_trade_id", "last_trade_id", "revision"), pa.array(np.zeros(count, int))
-    )
+    same = {"trade_count": 1, "first_trade_id": NO_TRADE_ID, "last_trade_id": NO_TRADE_ID, "revision": 0}
     columns: dict[str, Any] = {
         "symbol": pa.array([symbol] * count),
         "interval": pa.array([SCORED] * count),
         "opened_at": pa.array(BEGIN + np.arange(count) * SCORED_LENGTH).cast(TIME),
         **exact,
-        **zeros,
+        **{name: pa.array(np.full(count, value)) for name, value in same.items()},
         "quote_volume": quote,
         "taker_buy_quote_volume": quote,
         "is_complete": pa.array([True] * count),

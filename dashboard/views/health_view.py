@@ -1,4 +1,4 @@
-"""How the platform itself fares: every process, every source of this page, operational events, dead letters."""
+"""How the platform itself fares: every process, every source of this page, what is proved or held, events, dead letters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dashboard import overview_tables, panels
 from dashboard.balance_cards import DayConditions, condition_body, condition_tiles, stage_balances
 from dashboard.panels import Tile
 from dashboard.proof_cards import Proofs, proof_body, proof_tiles
+from dashboard.quality.quarantine_card import HeldDays, quarantine_body, quarantine_tiles
 from dashboard.sources import Sources
 from dashboard.stage_status import Stage
 
@@ -33,6 +34,8 @@ def update(sources: Sources) -> None:
     st.html(panels.card("Proof of the candles", proof_card(sources.proofs), "the last day, field by field", "proof"))
     body = conditions_card(sources.conditions)
     st.html(panels.card("Days that are not whole", body, "the last week of the market, symbol by symbol", "conditions"))
+    aside = "days of symbols that validation or a person left out of reads"
+    st.html(panels.card("Quarantine", quarantine_card(sources.held), aside, "quarantine"))
     left, right = st.columns([1, 1], gap="small")
     left.html(panels.card("Operations", panels.event_feed(sources.tail.events()[:SHOWN]), "newest first", "events"))
     dead = sources.tail.dead()[:SHOWN]
@@ -54,6 +57,15 @@ def conditions_card(conditions: DayConditions) -> str:
         return f'<p class="qs-nothing">{escape(conditions.trouble)}</p>'
     tiles = panels.strip(condition_tiles(conditions.rows), "conditions") if conditions.rows else ""
     return tiles + condition_body(conditions.rows)
+
+
+def quarantine_card(held: HeldDays) -> str:
+    """Return which days are held, and why; what was read last stays while the lake does not answer."""
+    trouble = f'<p class="qs-nothing">{escape(held.trouble)}</p>' if held.trouble else ""
+    if held.partitions is None and trouble:
+        return trouble
+    tiles = panels.strip(quarantine_tiles(held.partitions), "quarantine") if held.partitions else ""
+    return trouble + tiles + quarantine_body(held.partitions, held.was_filled)
 
 
 def seen_from_here(stage: Stage, sources: Sources) -> Stage:

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from quantstream.binance.instrument_list import fetch_instruments
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.decimals import units_text
-from quantstream.core.errors import Misconfigured
+from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.core.instrument import Instrument
 from quantstream.core.time import micros, utc
-from quantstream.lake.instruments import history, note
+from quantstream.lake.instruments import APPLICATION, TABLE, history, note
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
 PLAIN = ("status", "base", "quote")
 EXACT = ("tick", "lot", "min_notional")
+FIRST_TRIES = 2  # what waits for the look is worth more than it
 NAMED = 20  # symbols that a sentence names
 
 
@@ -28,6 +29,22 @@ def look(settings: Settings, known_at: int, accepts_any: bool = False, rest: Blo
     at, listed = fetch_instruments(rest)
     changes = note(Lake(settings.lake_url), listed, at, known_at, accepts_any)
     return [_change(before, now) for before, now in changes]
+
+
+def first_look(settings: Settings, known_at: int, rest: BlockingRest | None = None) -> str:
+    """Look if nobody ever did, so that the first training knows who was listed; return what came of it, empty without a look.
+
+    It is asked in passing: an exchange that does not answer, or not believably, is told in the sentence and holds nobody up.
+    Raises: Unavailable when the lake does not answer.
+    """
+    lake = Lake(settings.lake_url)
+    if lake.has(TABLE) and lake.progress(TABLE, APPLICATION) is not None:
+        return ""
+    rest = rest or BlockingRest(settings.endpoints.rest + settings.endpoints.api, tries=FIRST_TRIES)
+    try:
+        return f"{len(look(settings, known_at, rest=rest))} symbols noted by the first look at the exchange's list"
+    except QuantStreamError as error:
+        return f"the exchange's list could not be noted, the pipeline instruments_watch looks again within the hour: {error}"
 
 
 def said(settings: Settings, at: str | None = None) -> str:

@@ -18,7 +18,9 @@ import pandas as pd
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
+from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.reading import load
+from ml.data.instrument_look import first_look
 from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
@@ -119,8 +121,10 @@ def train(
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
     """Bring the lake's table `features` up to the candles of the symbols that may be used, where QUANTSTREAM_DASK says.
 
-    Raises: DataRejected when there are none, Unavailable.
+    Who is listed is looked up first if nobody ever did. Raises: DataRejected when there are no candles, Unavailable.
     """
+    if sentence := first_look(settings, time.time_ns() // 1000):
+        log.info("%s", sentence)
     return build(Lake(settings.lake_url), settings.symbols, trailing, settings.dask)
 
 
@@ -214,6 +218,7 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
 def _held_days(lake: Lake) -> str:
     """Return which days were left out, for whoever repeats the training: a digest of them all, and how many there are."""
     held = sorted(f"{symbol} {day}" for symbol, day in lake.held("candles"))
+    held += sorted(f"{TABLE} {symbol} {day}" for symbol, day in lake.held(TABLE))
     return f"{len(held)} {hashlib.sha256(chr(10).join(held).encode()).hexdigest()[:12]}"
 
 

@@ -56,14 +56,16 @@ def newest_with_copies(stored: pa.Table) -> pa.Table:
     return rows.filter(pa.array(same))
 
 
-def candle_frames(stored: pa.Table, symbol: str, market: Market, outages: Sequence[Outage], now: int) -> Frames:
+def candle_frames(
+    stored: pa.Table, symbol: str, market: Market, outages: Sequence[Outage], now: int, is_first: bool = True
+) -> Frames:
     """Return the frames of one symbol's stored rows at one interval (any revisions, in any order); `now` in µs.
 
-    A column that is missing is left out of the rows, for the suite to tell.
+    A column that is missing is left out of the rows, for the suite to tell. `is_first` says that no candle is older than these.
     """
     table = newest_with_copies(stored)
     rows = _rows(table, symbol, market, outages)
-    return Frames(rows, _days(rows, symbol, market, outages, now))
+    return Frames(rows, _days(rows, symbol, market, outages, now, is_first))
 
 
 def _rows(table: pa.Table, symbol: str, market: Market, outages: Sequence[Outage]) -> pd.DataFrame:
@@ -91,14 +93,16 @@ def _rows(table: pa.Table, symbol: str, market: Market, outages: Sequence[Outage
     return pd.DataFrame(columns, index=pd.RangeIndex(len(at)))
 
 
-def _days(rows: pd.DataFrame, symbol: str, market: Market, outages: Sequence[Outage], now: int) -> pd.DataFrame:
+def _days(
+    rows: pd.DataFrame, symbol: str, market: Market, outages: Sequence[Outage], now: int, is_first: bool
+) -> pd.DataFrame:
     """Return a row for each day that has candles: what it lacks, and how it stands to market and season."""
     at = rows["opened_at"].to_numpy(np.int64)
     present = np.unique(at[at % LENGTH == 0])
     if not len(present):
         return pd.DataFrame({name: [] for name in DAY_COLUMNS})
     days = np.unique(at // DAY)
-    due = _due(present, days, now)
+    due = _due(present, days, now, is_first)
     lacking = due[~np.isin(due, present)]
     is_known = is_declared(outages, symbol, lacking, LENGTH)
     declared, lacking = lacking[is_known], lacking[~is_known]
@@ -117,7 +121,7 @@ def _days(rows: pd.DataFrame, symbol: str, market: Market, outages: Sequence[Out
     )
 
 
-def _due(present: Times, days: Times, now: int) -> Times:
+def _due(present: Times, days: Times, now: int, is_first: bool) -> Times:
     """Return the windows that should be there on some days: from the first candle on, up to the end of days that are over.
 
     Of a day that goes on, those up to its newest candle, the last hour's left to ingest and repair.
@@ -126,7 +130,7 @@ def _due(present: Times, days: Times, now: int) -> Times:
     settled = now - SETTLE
     last = present[-1]
     is_over = (grid // DAY + 1) * DAY <= settled
-    due: Times = grid[(grid >= present[0]) & (is_over | (grid <= min(last, settled)))]
+    due: Times = grid[((grid >= present[0]) | (not is_first)) & (is_over | (grid <= min(last, settled)))]
     return due
 
 

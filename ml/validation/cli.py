@@ -76,13 +76,16 @@ def commands(load: LoadSettings) -> typer.Typer:
     def check(
         symbols: Annotated[list[str] | None, typer.Argument(metavar="[SYMBOL]...", help="[default: all]")] = None,
         table: TableOption = "candles",
+        anew: Annotated[
+            bool, typer.Option("--all", help="Read everything again, also months that were checked and did not change")
+        ] = False,
         state: StateOption = None,
     ) -> None:
         """Validate now, after a repair, say: what is sound again is released, what is not is held."""
         from ml.validation.pipeline import gate_of, validate
 
         settings = load(state)
-        for report in validate(gate_of(settings, "by hand"), symbols or settings.symbols, [_known(table)]):
+        for report in validate(gate_of(settings, "by hand", anew=anew), symbols or settings.symbols, [_known(table)]):
             typer.echo(report)
 
     return app

@@ -6,6 +6,7 @@ Only the files tell.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -14,21 +15,25 @@ from pyarrow.dataset import get_partition_keys
 
 from ml.validation.candle_frames import days_of
 from quantstream.core.errors import Unavailable
+from quantstream.lake.reads import Asked
 from quantstream.lake.schemas import SCHEMAS, TEXTS, TIME_COLUMN
 from quantstream.lake.store import UNREADABLE, Lake
 
 
-def column_types(lake: Lake, name: str, symbol: str) -> pd.DataFrame:
+def column_types(
+    lake: Lake, name: str, symbol: str, start: datetime | None = None, end: datetime | None = None
+) -> pd.DataFrame:
     """Return a row for each column of a symbol's files that is not as declared, and one for each day that is.
 
-    Columns: `day`, `column`, `found` and `wanted` type.
+    Only of files with days of `[start, end]` where these are said. Columns: `day`, `column`, `found` and `wanted` type.
 
     Raises: Unavailable.
     """
     table = lake.table(name)
     rows: dict[tuple[str, str], tuple[str, str]] = {}
     try:
-        for fragment in table.to_pyarrow_dataset(file_pruning_predicate=[("symbol", "in", [symbol])]).get_fragments():
+        files = Asked([symbol], start, end).files(table.metadata().partition_columns)
+        for fragment in table.to_pyarrow_dataset(file_pruning_predicate=files).get_fragments():
             schema = fragment.physical_schema
             wrong = {field.name: str(field.type) for field in schema if not _is_right(name, field)}
             for day in _days(fragment, name):

@@ -63,6 +63,11 @@ def market_of(closes: Mapping[str, tuple[Times, Floats]], length: int) -> Market
     return Market(tuple(closes), times, returns)
 
 
+def references(symbols: Sequence[str]) -> Sequence[str]:
+    """Return the symbols that stand for the market."""
+    return symbols[:: max(1, -(-len(symbols) // REFERENCES))]
+
+
 def read_market(
     lake: Lake, symbols: Sequence[str], length: int, start: datetime | None = None, end: datetime | None = None
 ) -> Market:
@@ -70,9 +75,8 @@ def read_market(
 
     Quarantined days are in it: the median of several does not follow one. Raises: Unavailable.
     """
-    step = max(1, -(-len(symbols) // REFERENCES))
     closes = {}
-    for symbol in symbols[::step]:
+    for symbol in references(symbols):
         rows = lake.read("candles", [symbol], start, end, columns=COLUMNS)
         rows = newest_revisions(rows.filter(pc.field("interval") == SCORED))
         if rows.num_rows:

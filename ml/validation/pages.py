@@ -22,19 +22,27 @@ from quantstream.files import write_whole
 if TYPE_CHECKING:
     from ml.validation.report import Report
 
+FRAMES = ("rows", "days", "columns")  # that a suite looks at
 FOREIGN = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<nav class=\"navbar navbar-expand.*?</nav>\s*</div>\s*</nav>"
     r"|<style\b.*?</style>|<footer\b.*?</footer>",
     re.DOTALL,
 )
 MAIN = re.compile(r'<div class="container-fluid pt-4.*(?=</body>)', re.DOTALL)
-CALLS = re.compile(r"<a\s[^>]*href=[\"']https?://[^>]*>(.*?)</a>", re.DOTALL)
+CALLS = re.compile(  # to elsewhere, and to pages of the library's that are not written
+    r"<a\s[^>]*href=[\"'](?:https?://|[^\"'#]*\.html)[^>]*>(.*?)</a>", re.DOTALL
+)
 HANDLERS = re.compile(r'\son\w+="[^"]*"')
+
+
+def docs_folder(state: Path) -> Path:
+    """Return where all pages are."""
+    return state / "data_docs"
 
 
 def folder_of(state: Path, table: str, symbol: str) -> Path:
     """Return where the pages of a symbol's table are."""
-    return state / "data_docs" / table / symbol
+    return docs_folder(state) / table / symbol
 
 
 def report_path(state: Path, table: str, symbol: str) -> Path:
@@ -42,20 +50,24 @@ def report_path(state: Path, table: str, symbol: str) -> Path:
     return state / "validation" / table / f"{symbol}.json"
 
 
-def write(state: Path, report: Report, found: engine.Run) -> None:
-    """Write the report and its pages: `index.html`, a page for each held day, the library's pages of frames that failed."""
-    folder = folder_of(state, report.table, report.symbol)
-    pages = {"index": _page("symbol", report=report, asked=_asked(report), frames=_failed(found))}
+def write(state: Path, report: Report, results: Mapping[str, Any], keeps: bool = False) -> None:
+    """Write the report and its pages: `index.html`, a page for each held day, the library's `results` of frames that failed.
+
+    The library's pages of before stay if it `keeps` them: what they are of was not looked at anew.
+    """
+    folder, failed = folder_of(state, report.table, report.symbol), _failed(results)
+    kept = {path.stem for path in folder.glob("*.html") if path.stem in FRAMES} - failed.keys() if keeps else set()
+    pages = {"index": _page("symbol", report=report, asked=_asked(report), frames=sorted({*failed, *kept}))}
     for day in report.held:
         pages[day] = _page("day", report=report, day=day, findings=[one for one in report.findings if day in one.days])
-    for name, result in _failed(found).items():
+    for name, result in failed.items():
         title = f"{report.table} {report.symbol}: {name}, {report.first} to {report.last}"
         pages[name] = _page("library", title=title, body=_at_home(engine.page_of(result)))
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
         write_whole(folder / f"{name}.html", text.encode())
     for old in folder.glob("*.html"):
-        if old.stem not in pages:
+        if old.stem not in pages and old.stem not in kept:
             old.unlink()
     path = report_path(state, report.table, report.symbol)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +77,7 @@ def write(state: Path, report: Report, found: engine.Run) -> None:
 def write_index(state: Path) -> Path:
     """Write the page that lists every table and symbol by their newest reports, and return where it is."""
     reports = [json.loads(path.read_text()) for path in sorted((state / "validation").glob("*/*.json"))]
-    path = state / "data_docs" / "index.html"
+    path = docs_folder(state) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _page("index", reports=reports).encode())
     return path
@@ -88,9 +100,9 @@ def _asked(report: Report) -> list[dict[str, Any]]:
     return rows
 
 
-def _failed(found: engine.Run) -> Mapping[str, Any]:
+def _failed(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the library's results of frames that failed, by the frame's name: of the others there is nothing to see."""
-    return {name: result for name, result in found.results.items() if not result.success}
+    return {name: result for name, result in results.items() if not result.success}
 
 
 def _at_home(page: str) -> str:

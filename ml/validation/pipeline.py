@@ -25,19 +25,21 @@ RECENT = timedelta(days=7)  # of trades and scores: a symbol's years of trades a
 CLOCK_TRIES = 2
 
 
-def gate_of(settings: Settings, run: str = "", rest: BlockingRest | None = None) -> Gate:
+def gate_of(settings: Settings, run: str = "", rest: BlockingRest | None = None, anew: bool = False) -> Gate:
     """Return a gate over the lake; files of before there was a table of the quarantine are taken over first.
+
+    `anew` reads all months again, also those that were checked and have not changed since.
 
     Raises: Misconfigured, Unavailable.
     """
     lake, at = Lake(settings.lake_url), datetime.now(UTC)
     take_over(lake, settings.state, at)
     skips = settings.endpoints.api != Endpoints().api  # futures
-    return Gate(lake, settings.symbols, settings.state.absolute(), _clock(settings, rest), at, run, skips)
+    return Gate(lake, settings.symbols, settings.state.absolute(), _clock(settings, rest), at, run, skips, anew=anew)
 
 
 def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[Report]:
-    """Check some symbols' rows of some tables: all candles and features, trades and scores of the last days.
+    """Check some symbols' rows of some tables: candles and features where something changed, trades and scores of the last days.
 
     Raises: Misconfigured, Unavailable.
     """

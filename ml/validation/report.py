@@ -34,6 +34,8 @@ class Report:
     released: tuple[str, ...]
     outages: Mapping[str, int]  # of each day with a declared outage, how many windows it lacks for that
     data_docs: str
+    months: int = 0  # of the history, where what was checked before and has not changed since counts
+    months_anew: int = 0  # of them, those that were read by this run
 
     def __str__(self) -> str:
         """Say it in one sentence."""
@@ -46,7 +48,9 @@ class Report:
             return f"{what}: {self.usable_rows} rows are too few to learn from, nothing is wrong with them"
         held = f", {len(self.held)} days of them in quarantine" if self.held else ""
         let_out = f", {len(self.released)} released" if self.released else ""
-        known = f", {sum(self.outages.values())} windows within declared outages" if self.outages else ""
+        outages = f", {sum(self.outages.values())} windows within declared outages" if self.outages else ""
+        known = f", {self.months_anew} of {self.months} months read anew" if self.months_anew < self.months else ""
         warned = sum(not one.is_critical for one in self.findings)
         warnings = f", {warned} warnings" if warned else ""
-        return f"{what}: {self.rows} rows of {self.days} days{held}{let_out}{known}, {self.expectations} expectations{warnings}"
+        asked = f"{self.expectations} expectations{warnings}"
+        return f"{what}: {self.rows} rows of {self.days} days{held}{let_out}{outages}{known}, {asked}"

@@ -162,6 +162,24 @@ class Reads(ABC):
         rows = ordered("trades", self._rows("trades", self.table_at("trades", version), asked))
         return rows if with_quarantined else without(rows, "trades", self.held("trades"))
 
+    def scores(
+        self,
+        symbols: Iterable[str] | None = None,
+        interval: str = "5m",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        version: int | None = None,
+        as_of: datetime | None = None,
+        with_quarantined: bool = False,
+    ) -> pa.Table:
+        """Return the scores of candles opened in `[start, end)`, by symbol and time, days in quarantine left out as of candles.
+
+        With `as_of` only those that were made by then.
+        """
+        asked = Asked(None if symbols is None else list(symbols), start, end, interval, as_of)
+        rows = ordered("scores", self._rows("scores", self.table_at("scores", version), asked))
+        return rows if with_quarantined else without(rows, "scores", self.held("scores", as_of))
+
     def batches(
         self, name: str, asked: Asked, version: int | None = None, with_quarantined: bool = False
     ) -> pa.RecordBatchReader:

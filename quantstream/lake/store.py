@@ -202,6 +202,14 @@ class Lake(Reads):
         with self._reading(name):
             return stored_states.kept(self._files(name), application, reached)
 
+    def newest_state(self, name: str, application: str) -> int | None:
+        """Return the newest progress that an application kept a state for, committed or not: asked without opening the table.
+
+        Raises: Unavailable.
+        """
+        with self._reading(name):
+            return stored_states.newest(self._files(name), application)
+
     def states(self, name: str, table: DeltaTable | None = None) -> dict[str, bytes | None]:
         """Return what each application kept beside the progress that a table says it reached; of `table` if that is open.
 

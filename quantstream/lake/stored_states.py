@@ -36,6 +36,13 @@ def applications(files: FileSystem) -> list[str]:
     return [unquote(folder.base_name) for folder in folders]
 
 
+def newest(files: FileSystem, application: str) -> int | None:
+    """Return the newest progress that a state was written for, whether or not a commit reached it; None for none."""
+    folder = posixpath.dirname(state_path(application, 0))
+    found = files.get_file_info(FileSelector(folder, allow_not_found=True))
+    return max((int(info.base_name.split(".")[0]) for info in found), default=None)
+
+
 def drop_before(files: FileSystem, application: str, expected: int | None, reached: int) -> None:
     """Delete states older than the one that a reader of the progress before, `expected`, may still ask for."""
     folder = posixpath.dirname(state_path(application, 0))

@@ -2,7 +2,7 @@
 
 Rows go in portions, so a month of a busy symbol needs no more memory than a quiet day. Candles are written first and the file's
 entry with its last rows: a run that was killed in between finds its candles and rows, and adds only what is missing. Nothing of a
-file is written before it is known that its rows are in order; those that are not are sorted.
+file, or of what REST answers, is written before it is known that its rows are in order; of a file those that are not are sorted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streaming.backfill.download import Fetched
 from streaming.backfill.imports import Done, absent_candles, dated, midnight
 from streaming.backfill.ledger import Ledger
 from streaming.backfill.stored_ids import StoredIds
-from streaming.backfill.trade_sources import SCHEMA, Item, Stretch, items_of, over_rest, table_of
+from streaming.backfill.trade_sources import SCHEMA, Item, Stretch, items_of, kept_pages, over_rest, table_of
 from streaming.offline.ordered_trades import Disorder, OrderedSymbol
 
 PORTION = 500_000  # rows of a commit
@@ -98,20 +98,25 @@ class TradeImport:
         if found.end <= found.start:
             return 0, []
         pages = over_rest(self.rest, self.history, file.series, found.start, min(found.end, found.cut))
-        first = next(pages, None)
-        if first is None:
-            return None
+        with kept_pages(pages, self.folder) as told:
+            if next(told(), None) is None:
+                return None
 
-        def items() -> Iterator[Item]:
-            for page in (first, *pages):
-                found.account.rows += len(page)
-                yield from items_of(page)
+            def items() -> Iterator[Item]:
+                for page in told():
+                    found.account.rows += len(page)
+                    yield from items_of(page)
 
-        try:
-            return self._import(file, found, items(), "", at)
-        except Disorder:
-            self._builder = None
-            raise DataRejected(f"{file.name}: REST tells its trades in another order than that of their ids") from None
+            def again() -> Iterator[Item]:
+                return (item for page in told() for item in items_of(page))
+
+            try:
+                return self._import(file, found, items(), "", at, again)
+            except Disorder:
+                self._builder = None
+                raise DataRejected(
+                    f"{file.name}: REST tells its trades in another order than that of their ids; nothing was written"
+                ) from None
 
     def _stretch(self, file: ArchiveFile, end: int, at: int) -> Stretch:
         return Stretch(file.name, file.series.symbol, midnight(file.first), end, self._cut(at), self.folder)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -113,6 +116,24 @@ class Stretch:
                 yield columns_of(rows[begin:end])
             else:
                 yield from (trade_of(row, self.symbol) for row in rows[begin:end])
+
+
+@contextmanager
+def kept_pages(pages: Iterable[Sequence[Trade]], folder: Path) -> Iterator[Callable[[], Iterator[list[Trade]]]]:
+    """Give what reads pages of trades as often as one likes: they are kept on disk meanwhile, for REST is asked once."""
+    with tempfile.TemporaryFile(dir=folder, prefix="answers-") as file:
+        for page in pages:
+            file.write(json.dumps([msgspec.structs.astuple(trade) for trade in page]).encode() + b"\n")
+
+        def read() -> Iterator[list[Trade]]:
+            file.seek(0)
+            at = 0
+            while line := file.readline():
+                at = file.tell()
+                yield [Trade(*fields) for fields in json.loads(line)]
+                file.seek(at)  # another reader may have gone on meanwhile
+
+        yield read
 
 
 def over_rest(rest: BlockingRest, history: BlockingRest, series: Series, start: int, end: int) -> Iterator[list[Trade]]:

@@ -41,6 +41,7 @@ from quantstream.lake.store import Lake
 from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
+from streaming.sink.deleted_days import OF_A_DELETED_DAY, DeletedDays
 from streaming.sink.stored_progress import TABLES, StoredProgress
 from streaming.sink.symbol_state import Kept, stored_rows
 from streaming.sink.table_rows import row_of, table_of
@@ -81,7 +82,7 @@ class SinkStage(PartitionedStage):
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.progress = StoredProgress(lake, topic_prefix, self.gone)
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds
-        self.parser = Parser()
+        self.parser, self.deleted = Parser(), DeletedDays(lake)
         self.id_index = TradeIdIndex(self.parser.symbols.names)
         self.tally = Tally(self.parser.symbols)
         self.books = Accounts[Partition]()
@@ -106,7 +107,7 @@ class SinkStage(PartitionedStage):
     def is_due(self) -> bool:
         """Tell whether the interval is over, longer where commits take long, or much is waiting."""
         pause = max(self.commit_s, min(PAUSES * self.took, LONGEST_PAUSE)) if self.commit_s else 0.0
-        if time.monotonic() - self.committed_at < pause and self._waiting_rows() < MAX_ROWS:
+        if time.monotonic() - self.committed_at < pause and sum(map(self._waiting, TABLES.values())) < MAX_ROWS:
             return False
         self.committed_at = time.monotonic()
         return True
@@ -158,6 +159,7 @@ class SinkStage(PartitionedStage):
             tables = {name: self.lake.table(name) for name in sorted({TABLES[topic] for topic, _ in partitions})}
             stored = stored_rows(self.lake, tables["trades"]) if "trades" in tables else None
             if stored is not None:
+                self.deleted.open(tables["trades"])
                 self.progress.tell_of_other_logs(self.lake.states("trades", tables["trades"]))
         for part in partitions:
             self.health.beat()
@@ -253,6 +255,8 @@ class SinkStage(PartitionedStage):
         """Keep the new trades; aggregate writes dead letters for unreadable records of their topic."""
         names, refused = self.parser.symbols.names, list[int]()
         is_new = self.id_index.find_new(columns, refused)
+        late = self.deleted.rows(columns, is_new, names)
+        is_new[late] = False
         table = trade_rows(columns, is_new, names, messages)
         rows = np.flatnonzero(is_new)
         self.tally.add("waiting", columns.partition[rows], columns.code[rows], keys, rows)
@@ -263,10 +267,12 @@ class SinkStage(PartitionedStage):
             else:
                 outcome = "dead" if isinstance(item, BadRecord) else "passed"
                 self.tally.add_one(outcome, int(columns.partition[row]), key)
-        for row in refused:
-            self._dead_letter(messages[row], messages[row].value() or b"", REFUSED)
-        self.refused.inc(len(refused))
-        self.duplicates.inc(trades - table.num_rows - len(refused))
+        for row in late:
+            self.tally.add_one("dead", int(columns.partition[row]), columns.item(row, names)[0])
+        for row, why in [*((row, REFUSED) for row in refused), *((row, OF_A_DELETED_DAY) for row in late)]:
+            self._dead_letter(messages[row], messages[row].value() or b"", why)
+        self.refused.inc(len(refused) + len(late))
+        self.duplicates.inc(trades - table.num_rows - len(refused) - len(late))
         if table.num_rows:
             self.trades.append(table)
 
@@ -288,9 +294,6 @@ class SinkStage(PartitionedStage):
 
     def _waiting(self, table: str) -> int:
         return sum(part.num_rows for part in self.trades) if table == "trades" else len(self.rows[table])
-
-    def _waiting_rows(self) -> int:
-        return sum(map(self._waiting, TABLES.values()))
 
 
 def _topic(table: str) -> str:

@@ -105,6 +105,11 @@ class Lake:
         self._ask("read state", (name, application, reached))
         return self.kept.get((name, application, reached))
 
+    def newest_state(self, name: str, application: str) -> int | None:
+        """Return the newest progress that an application kept a state for."""
+        self._ask("list states", (name, application))
+        return max((key[2] for key in self.kept if key[:2] == (name, application)), default=None)
+
     def states(self, name: str, table: Snapshot | None = None) -> dict[str, bytes | None]:
         """Return what every application kept beside its progress."""
         table, found = table if table is not None else self.table(name), dict[str, bytes | None]()

@@ -10,15 +10,18 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from ml.data.feature_table.columns import BY, TABLE, precision_for, schema
 from ml.data.feature_table.months import bounds, month_at, span_of, stretches
 from ml.data.feature_table.parts import Months, Source, Stretch, make
 from quantstream import engine, features
 from quantstream.core.errors import DataRejected, Fenced
+from quantstream.core.time import utc
 from quantstream.lake import partition_files
 from quantstream.lake.instruments import history
 from quantstream.lake.partition_files import Key, Made, Part
+from quantstream.lake.quarantine import Partition, quarantine_of
 from quantstream.lake.snapshots import at_version
 from quantstream.lake.store import Lake
 from quantstream.lake.table_facts import contents
@@ -88,20 +91,25 @@ def plan(lake: Lake, symbols: Sequence[str], trailing: int = features.MONTH) -> 
     precision = precision_for(sum(rows for parts in candles.values() for rows, _ in parts.values()))
     source = Source(lake.url, tuple(sorted((lake.storage_options or {}).items())), version, trailing, precision)
     base = partition_files.begin(lake, TABLE, BY, schema(precision))
-    listings, by, held = history(lake), source.made_by, _held(lake)
+    listings, by, quarantine = history(lake), source.made_by, quarantine_of(lake)
+    held_candles, held_features = (_by_symbol(quarantine.partitions(name)) for name in ("candles", TABLE))
     wanted, found = set[Key](), list[Stretch]()
     for symbol in candles:
         away, pieces = tuple(listings.away(symbol)), {span_of(name): rows for name, rows in candles[symbol].items()}
+        held, muted = (days.get(symbol, ()) for days in (held_candles, held_features))
         stale: dict[str, tuple[str, str]] = {}
         for month in sorted({month_at(start) for start, _ in pieces}):
             wanted.add((symbol, month))
-            part, seen = base.parts.get((symbol, month)), _seen(pieces, month, source.back, (away, held))
+            part, seen = (
+                base.parts.get((symbol, month)),
+                _seen(pieces, month, source.back, (away, _left_out(month, source.back, held, muted))),
+            )
             is_ours = part is not None and part.facts["made_by"] == by
             if part is None or not is_ours or part.facts["seen"] != seen:
                 stale[month] = seen, part.facts["made_of"] if part is not None and is_ours else ""
         for months in stretches(stale):
             seen_of, before = zip(*(stale[month] for month in months), strict=True)
-            found.append(Stretch(source, symbol, months, seen_of, min(pieces)[0], away, before))
+            found.append(Stretch(source, symbol, months, seen_of, min(pieces)[0], away, before, held, muted))
     return Plan(source, base, frozenset(wanted), tuple(found))
 
 
@@ -174,9 +182,19 @@ def _seen(pieces: Mapping[tuple[int, int], tuple[int, int]], month: str, back: i
     return hashlib.blake2b(repr((min(pieces)[0] < start, facts, rest)).encode(), digest_size=16).hexdigest()
 
 
-def _held(lake: Lake) -> int:
-    """The version of the table that says which days are in quarantine, and so are not read."""
-    return lake.version("quarantine") if lake.has("quarantine") else 0
+def _by_symbol(partitions: Iterable[Partition]) -> dict[str, tuple[date, ...]]:
+    found: dict[str, list[date]] = {}
+    for symbol, day in sorted(partitions):
+        found.setdefault(symbol, []).append(day)
+    return {symbol: tuple(days) for symbol, days in found.items()}
+
+
+def _left_out(month: str, back: int, held: Sequence[date], muted: Sequence[date]) -> object:
+    """Return which days in quarantine a month's rows depend on: of candles all that it reads, of features its own; 0 for none."""
+    start, end = bounds(month)
+    first, last = utc(start - back).date(), utc(end + features.HOUR * features.STEP_US).date()
+    found = [str(day) for day in held if first <= day <= last], [str(day) for day in muted if f"{day:%Y-%m}" == month]
+    return found if any(found) else 0
 
 
 def _portions(done: Iterable[engine.Done[Stretch, Months]]) -> Iterator[list[engine.Done[Stretch, Months]]]:

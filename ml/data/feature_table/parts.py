@@ -7,12 +7,14 @@ does not depend on where the reading began: a month made alone is the same bytes
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -21,8 +23,10 @@ from ml.data.feature_table.columns import BY, DATA, FACTS, LABELS, TABLE, made_b
 from ml.data.feature_table.months import bounds, months_of
 from ml.data.universe import outside
 from quantstream import features
-from quantstream.core.time import SCORED, utc
+from quantstream.core.time import DAY, SCORED, utc
 from quantstream.lake.partition_files import Part, write_part
+from quantstream.lake.quarantine import without
+from quantstream.lake.reads import float_frame
 from quantstream.lake.schemas import TIME
 from quantstream.lake.snapshots import Snapshot, at_version
 from quantstream.lake.store import Lake
@@ -67,6 +71,8 @@ class Stretch:
     first: int  # µs: no candle of the symbol is older
     away: Away = ()  # when it was not listed
     before: tuple[str, ...] = ()  # of each month, `made_of` of what is there: equal means nothing to do
+    held: tuple[date, ...] = ()  # days whose candles are in quarantine: as if they were not there
+    muted: tuple[date, ...] = ()  # days whose features are: they are left out, what looks back on them is not
 
     def __str__(self) -> str:
         """Name it."""
@@ -87,18 +93,18 @@ def make(stretch: Stretch) -> Months:
     Raises: DataRejected for candles that cannot be, Unavailable.
     """
     candles, source = read(stretch), stretch.source
-    made_of = {month: _made_of(candles, month, source.back) for month in stretch.months}
+    made_of = {month: _made_of(candles, month, source.back, stretch.muted) for month in stretch.months}
     before = dict(zip(stretch.months, stretch.before or stretch.months, strict=True))
     wanted = [month for month, checksum in made_of.items() if checksum not in ("", before[month])]
     empty = tuple(month for month, checksum in made_of.items() if not checksum)
     if not wanted:
         return Months((), empty)
-    rows = rows_of(candles, source)
-    month_of_row = months_of(features.opened_at_us(candles))
+    rows, opened_at = rows_of(candles, source), features.opened_at_us(candles)
+    month_of_row, is_muted = months_of(opened_at), _is_of(opened_at, stretch.muted)
     seen = dict(zip(stretch.months, stretch.seen, strict=True))
     parts = []
     for month in wanted:
-        part = rows.filter(pa.array(month_of_row == month))
+        part = rows.filter(pa.array((month_of_row == month) & ~is_muted))
         facts = {
             "seen": seen[month],
             "made_by": source.made_by,
@@ -112,14 +118,14 @@ def make(stretch: Stretch) -> Months:
 
 
 def read(stretch: Stretch) -> pd.DataFrame:
-    """Return the candles that the months are made of, those apart during which the symbol was not listed."""
+    """Return the candles that the months are made of, but those of days that are held or on which the symbol was not listed."""
     source = stretch.source
     start = bounds(stretch.months[0])[0] - source.back
     end = bounds(stretch.months[-1])[1] + features.HOUR * features.STEP_US
     lake = _pinned(source)
-    frame = outside(_candles(lake, stretch.symbol, start, end), stretch.away)
+    frame = _usable(lake, stretch, start, end)
     is_cut = stretch.first < start and not (len(frame) and features.opened_at_us(frame)[0] == start)
-    if is_cut and len(outside(_candles(lake, stretch.symbol, stretch.first, start), stretch.away)):
+    if is_cut and len(_usable(lake, stretch, stretch.first, start)):
         frame = pd.concat([_missing(start), frame], ignore_index=True)
     return frame
 
@@ -148,8 +154,16 @@ def rows_hash(rows: pa.Table) -> str:
     return found.hexdigest()
 
 
-def _candles(lake: Lake, symbol: str, start: int, end: int) -> pd.DataFrame:
-    return lake.candle_frame([symbol], SCORED, utc(start), utc(end))
+def _usable(lake: Lake, stretch: Stretch, start: int, end: int) -> pd.DataFrame:
+    """Return the candles of a time but those left out, by what the plan knew of them and not by what is held by now."""
+    rows = lake.candles([stretch.symbol], SCORED, utc(start), utc(end), with_quarantined=True)
+    kept = without(rows, "candles", [(stretch.symbol, day) for day in stretch.held])
+    return outside(float_frame(kept), stretch.away)
+
+
+def _is_of(opened_at: npt.NDArray[np.int64], days: Sequence[date]) -> npt.NDArray[np.bool_]:
+    """Tell of each time (µs) whether it is of one of these days."""
+    return np.isin(opened_at // DAY, [(day - date(1970, 1, 1)).days for day in days])
 
 
 def _missing(at: int) -> pd.DataFrame:
@@ -163,11 +177,11 @@ def _missing(at: int) -> pd.DataFrame:
     )
 
 
-def _made_of(candles: pd.DataFrame, month: str, back: int) -> str:
-    """A checksum of the candles that a month's rows depend on, whatever else was read; empty where the month has none."""
+def _made_of(candles: pd.DataFrame, month: str, back: int, muted: Sequence[date] = ()) -> str:
+    """A checksum of what a month's rows depend on, whatever else was read; empty where the month has none."""
     at = features.opened_at_us(candles) if len(candles) else np.zeros(0, np.int64)
     start, end = bounds(month)
-    if not ((at >= start) & (at < end)).any():
+    if not ((at >= start) & (at < end) & ~_is_of(at, muted)).any():
         return ""
     first, last = np.searchsorted(at, (start - back, end + features.HOUR * features.STEP_US))
     part = candles.iloc[int(first) : int(last)]
@@ -177,6 +191,9 @@ def _made_of(candles: pd.DataFrame, month: str, back: int) -> str:
     for name in features.COLUMNS:
         if name in part.columns:
             found.update(part[name].to_numpy(dtype=np.float64, na_value=np.nan).tobytes())
+    for day in sorted(muted):
+        if str(day).startswith(month):
+            found.update(str(day).encode())
     return found.hexdigest()
 
 

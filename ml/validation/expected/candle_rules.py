@@ -19,10 +19,13 @@ from ml.validation.expected.decimals import NO_UNITS, floats
 from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.decimals import DECIMALS
 from quantstream.core.rolling import Floats
+from quantstream.core.time import WEEK
 
 Truth = npt.NDArray[np.bool_]
 CLOSE_TO_A_BOUND = 1e-9  # relative: nearer than that floats do not decide
 KLINE_UNIT = 1e-8  # the exchange cuts each trade's quote volume off after eight digits
+WAY_BACK = 2016  # windows, a week: what is farther from a row than weeks says nothing of it, and need not be read again
+AROUND = 4 * WEEK  # µs
 PRICES = ("open", "high", "low", "close")
 
 
@@ -81,15 +84,20 @@ def no_copy(frame: pd.DataFrame) -> Truth:
 def not_stuck(frame: pd.DataFrame, longest: int, longest_silence: int, quiet_share: float) -> Truth:
     """Whether fewer than `longest` candles in a row are alike (price and volume), and no silence is out of character.
 
-    A silence is `longest_silence` windows without a trade; a symbol of which more than `quiet_share` of all windows are without
-    is one that is quiet at times. Declared outages are no silence. Columns: open, high, low, close, volume, is_outage.
+    A silence is `longest_silence` windows without a trade; a symbol of which more than `quiet_share` of the other windows four
+    weeks around are without is one that is quiet at times. Declared outages are no silence. Columns: opened_at, open, high, low,
+    close, volume, is_outage.
     """
     volume = frame["volume"].to_numpy(np.float64)
     is_silent = (volume == 0) & ~frame["is_outage"].to_numpy(np.bool_)
     is_alike = _run_lengths(_same_as_before(frame) & (volume != 0)) >= longest
     silence = np.zeros(len(frame), np.bool_)
-    if len(frame) and is_silent.mean() <= quiet_share:
-        silence = is_silent & (_run_lengths(_after_silence(is_silent)) >= longest_silence)
+    counts, at = np.concatenate([[0], np.cumsum(is_silent)]), frame["opened_at"].to_numpy(np.int64)
+    for begin, end in _runs(is_silent):
+        low, high = np.searchsorted(at, (at[begin] - AROUND, at[end - 1] + AROUND + 1))
+        others = (high - low) - (end - begin)
+        if end - begin >= longest_silence and others:
+            silence[begin:end] = counts[high] - counts[low] - (end - begin) <= quiet_share * others
     return ~(is_alike | silence)
 
 
@@ -97,8 +105,8 @@ def jumps_shared(frame: pd.DataFrame, alone: float, ever: float, shared: float) 
     """Whether no price moves by more than `alone` (log) unless the market does `shared` of it, and never by more than `ever`.
 
     After windows that are not there a price may have gone farther, by the root of their number. Rows between a jump and the way
-    back are the ones that are wrong; so is one whose high or low is farther than `ever` from both closes around it. Columns:
-    high, low, close, steps (windows since the candle before), market_move.
+    back within a week are the ones that are wrong; so is one whose high or low is farther than `ever` from both closes around
+    it. Columns: high, low, close, steps (windows since the candle before), market_move.
     """
     high, low, close = (
         np.log(frame[name].where(frame[name] > 0).to_numpy(np.float64)) for name in ("high", "low", "close")
@@ -111,7 +119,10 @@ def jumps_shared(frame: pd.DataFrame, alone: float, ever: float, shared: float) 
             _is_jump(moved / steps, frame["market_move"].to_numpy(np.float64), alone, ever, shared), moved, 0.0
         )
         is_beyond = (high - np.fmax(close, before) > ever) | (np.fmin(close, before) - low > ever)
-    return np.asarray(~_between_jumps(np.nan_to_num(jumps), alone) & ~is_beyond, np.bool_)
+    return np.asarray(
+        ~_between_jumps(np.nan_to_num(jumps), alone, np.cumsum(frame["steps"].to_numpy(np.float64))) & ~is_beyond,
+        np.bool_,
+    )
 
 
 def on_the_tick(frame: pd.DataFrame, finer: int, share: float) -> Truth:
@@ -164,10 +175,10 @@ def _same_as_before(frame: pd.DataFrame) -> Truth:
     return same
 
 
-def _after_silence(is_silent: Truth) -> Truth:
-    after = np.zeros(len(is_silent), np.bool_)
-    after[1:] = is_silent[1:] & is_silent[:-1]
-    return after
+def _runs(is_true: Truth) -> list[tuple[int, int]]:
+    """Return where each run of rows that are true begins and ends."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], is_true.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _run_lengths(follows: Truth) -> npt.NDArray[np.intp]:
@@ -182,14 +193,18 @@ def _is_jump(moved: Floats, market: Floats, alone: float, ever: float, shared: f
     return np.asarray((size > ever) | ((size > alone) & ~is_shared), np.bool_)
 
 
-def _between_jumps(jumps: Floats, alone: float) -> Truth:
-    """Mark the rows between a jump and the one that undoes it; of a jump that nothing undoes, its own row."""
+def _between_jumps(jumps: Floats, alone: float, place_of: Floats) -> Truth:
+    """Mark the rows between a jump and the one that undoes it; of a jump that nothing undoes in time, its own row.
+
+    `place_of` tells windows: a level that lasts longer than `WAY_BACK` of them is the market's, or nobody can tell.
+    """
     marked = np.zeros(len(jumps), np.bool_)
     rows = np.flatnonzero(jumps)
     place = 0
     while place < len(rows):
         row, back = rows[place], rows[place + 1] if place + 1 < len(rows) else None
-        if back is not None and abs(jumps[row] + jumps[back]) < alone:
+        is_undone = back is not None and abs(jumps[row] + jumps[back]) < alone
+        if is_undone and place_of[back] - place_of[row] <= WAY_BACK:
             marked[row:back] = True
             place += 2
         else:

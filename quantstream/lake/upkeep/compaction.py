@@ -3,6 +3,10 @@
 The library's own compaction does not notice another one: two at once (deltalake 1.6, seen) leave every merged row in the table
 twice. Here each commit takes the next number of a counter in the table's transactions, which a second compaction from the
 same version cannot take as well, and is made only when as many rows were written as the log says there were.
+
+A partition that grows (the month's candles, all month long) is not written anew each time: files merge when the small ones
+together are a good part of the next larger one. So a row is written again only into a file half as large again, a logarithm of
+times in all, and the files left each are twice all smaller ones together, a handful. What has stood still for a day becomes one.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ LARGE = 64 << 20  # bytes: a file of half of it is left alone, and so many small
 MOST_ROWS = 1_000_000  # of one file likewise: so many are in memory, a hundred bytes each, twice while they are sorted
 AT_ONCE = 256 << 20  # bytes of small files merged in one commit
 MOST_FILES = 5_000  # files merged in one commit
+SHARE = 2  # a file is merged with smaller ones that have at least one part in so many of its rows
+STILL_MS = 86_400_000  # a partition without a new file for so long is done: all its small files become one
 RACES = 1_000  # that a commit may lose against writers: one that never pauses wins fifty in a row on a busy machine
 
 
@@ -102,15 +108,31 @@ def _due(table: DeltaTable) -> Iterator[_Merge]:
     for file in log_entries(table):
         if is_small(file):
             folders.setdefault(posixpath.dirname(file["path"]), []).append(file)
+    now = _now_ms()
     for folder, small in sorted(folders.items()):
-        small.sort(key=lambda file: (file["modification_time"], file["path"]))
-        for some in _portioned(small):
+        for some in _portioned(paying(small, now)):
             if len(some) > 1:
                 yield _Merge(folder, _partition(table, some[0]), some)
 
 
+def paying(small: Sequence[dict[str, Any]], now: int) -> list[dict[str, Any]]:
+    """Return the files of a partition that are worth to be merged, the oldest first; `now` in ms.
+
+    Of files in order of size those up to the last that has at most `SHARE` times the rows of all before it; all of a partition
+    that has stood still.
+    """
+    ordered = sorted(small, key=lambda file: (file["num_records"], file["path"]))
+    count, rows = 0, 0
+    is_still = all(file["modification_time"] < now - STILL_MS for file in small)
+    for number, file in enumerate(ordered, 1):
+        if is_still or file["num_records"] <= SHARE * rows:
+            count = number
+        rows += file["num_records"]
+    return sorted(ordered[:count], key=lambda file: (file["modification_time"], file["path"]))
+
+
 def is_small(file: Mapping[str, Any]) -> bool:
-    """Tell whether a file of the log is one that is merged with others, as soon as there are others in its partition."""
+    """Tell whether a file of the log is one that is merged with others once that pays."""
     return bool(file["size_bytes"] < LARGE // 2 and file["num_records"] < MOST_ROWS // 2)
 
 

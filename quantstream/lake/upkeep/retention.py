@@ -2,7 +2,8 @@
 
 Of each symbol days go in order, the oldest first. A day whose candles are not complete, verified and still there stays, and so
 do the days after it, and a sentence says why: what is deleted can never be compared again. What writers know (their progress, the
-ids seen) is not touched, so a duplicate of a deleted trade is told as ever.
+ids seen) is not touched, so a duplicate of a deleted trade is told as ever;
+a late one that was never there, the sink refuses.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class TableStatus(msgspec.Struct, frozen=True):
     table: str
     rows: int
     files: int
-    small_files: int  # of them, those that a compaction would merge
+    small_files: int  # of them, those that a compaction merges once that pays
     bytes: int
     version: int
     log_bytes: int

@@ -16,7 +16,7 @@ from quantstream.observability import logs
 APP = Path(__file__).resolve().parents[3] / "dashboard" / "app.py"
 
 
-def test_four_pages_are_offered_under_the_addresses_people_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_pages_are_offered_under_the_addresses_people_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     offered: list[Any] = []
 
     def navigation(pages: list[Any], **_: object) -> SimpleNamespace:
@@ -33,4 +33,5 @@ def test_four_pages_are_offered_under_the_addresses_people_keep(monkeypatch: pyt
         ("Risk & anomalies", "overview"),
         ("Models", "models"),
         ("Health", "health"),
+        ("Data docs", "data_docs"),
     ]

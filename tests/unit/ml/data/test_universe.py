@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 
-from ml.data.instrument_look import look, said
+from ml.data.instrument_look import first_look, look, said
 from ml.data.universe import NOT_NOTED, outside, survivorship
 from ml.evaluation import evaluation_report
+from ml.training import train
 from quantstream.binance.rest import BlockingRest
-from quantstream.core.errors import Misconfigured
+from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
 from quantstream.core.instrument import DELISTED, Instrument
 from quantstream.core.time import DAY, SECOND
-from quantstream.lake.instruments import History, instrument_rows
+from quantstream.lake.instruments import History, history, instrument_rows
+from quantstream.lake.store import Lake
 from quantstream.settings import Settings
 
 T0 = 1_763_769_600 * SECOND  # 2025-11-22
@@ -102,3 +104,34 @@ def test_a_look_says_what_changed_and_later_who_was_listed_then(tmp_path: Path) 
     assert "nobody looked" in said(settings, "2025-11-21")
     with pytest.raises(Misconfigured, match="is no time; write it like"):
         said(settings, "noon")
+
+
+def test_the_first_training_looks_at_the_list_if_nobody_did_and_only_then(tmp_path: Path) -> None:
+    settings, exchange = Settings(state=tmp_path), Listing("BTCUSDT", "ETHUSDT")
+    assert first_look(settings, T0, exchange) == "2 symbols noted by the first look at the exchange's list"
+    found = survivorship({"BTCUSDT"}, T0 - DAY, T0, history(Lake(settings.lake_url)))
+    assert found != NOT_NOTED
+    assert "of 2 symbols with the same quote" in found
+    exchange.symbols = ("BTCUSDT", "ETHUSDT", "NEWUSDT")
+    assert first_look(settings, T0, exchange) == ""
+    (new,) = look(settings, T0 + DAY, rest=exchange)
+    assert new.startswith("NEWUSDT is new: TRADING")
+
+
+def test_an_exchange_that_is_away_holds_up_no_training(tmp_path: Path) -> None:
+    class Away(BlockingRest):
+        def get(self, path: str, query: object = None) -> object:
+            raise Unavailable("the exchange is away")
+
+    said_of_it = first_look(Settings(state=tmp_path), T0, Away("http://exchange"))
+    assert said_of_it.endswith("instruments_watch looks again within the hour: the exchange is away")
+    assert first_look(Settings(state=tmp_path), T0, Away("http://exchange")) == said_of_it
+
+
+def test_features_are_made_after_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Settings] = []
+    monkeypatch.setattr(train, "first_look", lambda settings, _: asked.append(settings) or "")
+    settings = Settings(state=tmp_path)
+    with pytest.raises(DataRejected):
+        train.build_features(settings)
+    assert asked == [settings]

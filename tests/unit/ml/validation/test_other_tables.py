@@ -173,7 +173,7 @@ def test_features_of_sound_candles_pass_and_infinite_ones_do_not(
         frames.rows.loc[3 * 288 + 7, features.NAMES[0]] = np.inf
         return frames
 
-    monkeypatch.setattr("ml.validation.gate.feature_frames", odd)
+    monkeypatch.setattr("ml.validation.incremental.stretches.feature_frames", odd)
     found = gate(lake, tmp_path).check("features", SYMBOL)
     assert (found.newly_held, next(iter(found.held.values()))[:26]) == (("2026-02-04",), "expect_no_infinite_numbers")
 

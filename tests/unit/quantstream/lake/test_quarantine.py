@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from quantstream.lake.quarantine import HELD, RELEASED, Change, note, quarantine_of
+from quantstream.lake.schemas import SCHEMAS
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake
 from quantstream.lake.trades import StoredTrades
@@ -124,3 +125,21 @@ def test_trades_of_a_held_day_are_not_sampled(tmp_path: Path) -> None:
     assert [one.id for one in StoredTrades(lake, ["AAA"], DAYS[0], DAYS[2]).sample(9, 1)] == [0, 2]
     everything = StoredTrades(lake, ["AAA"], DAYS[0], DAYS[2], with_quarantined=True)
     assert [one.id for one in everything.sample(9, 1)] == [0, 1, 2]
+
+
+def test_held_days_of_scores_are_left_out_and_seen_on_request(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    names = [field for field in SCHEMAS["scores"] if field.name != "date"]
+    rows = [
+        {"symbol": "AAA", "interval": "5m", "opened_at": FIRST + timedelta(days=day), "revision": 0, "known_at": NOW}
+        for day in range(3)
+    ]
+    lake.append("scores", pa.Table.from_pylist(rows, pa.schema(names)))
+    note(lake, [change(DAYS[1], table="scores"), change(DAYS[2], table="candles")])
+    assert days_of(lake.scores(["AAA"]), "AAA") == [DAYS[0], DAYS[2]]
+    assert days_of(lake.scores(with_quarantined=True), "AAA") == DAYS
+    assert days_of(lake.scores(start=FIRST + timedelta(days=1)), "AAA") == [DAYS[2]]
+    assert days_of(lake.scores(interval="1h"), "AAA") == []
+    before = NOW - timedelta(hours=1)
+    assert days_of(lake.scores(as_of=before), "AAA") == []
+    assert days_of(lake.scores(as_of=NOW + timedelta(hours=1)), "AAA") == [DAYS[0], DAYS[2]]

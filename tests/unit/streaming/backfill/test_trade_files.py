@@ -16,8 +16,9 @@ import pytest
 from quantstream.binance.archive import ArchiveFile, Series
 from quantstream.binance.rest import BlockingRest, open_session
 from quantstream.core.candle_builder import CandleBuilder
-from quantstream.core.errors import QuantStreamError
+from quantstream.core.errors import DataRejected, QuantStreamError
 from quantstream.core.time import micros
+from quantstream.core.trade import Trade
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
 from quantstream.lake.trades import trades_of
@@ -223,6 +224,31 @@ async def test_of_rows_that_contradict_each_other_in_a_file_out_of_order_none_is
     assert (entry.rows, entry.stored, entry.duplicates, entry.refused) == (len(rows) + 2, len(rows) - 1, 1, 2)
     assert sum("tells otherwise" in reason for reason in done.reasons) == 2
     assert int(first[0]) not in lake.read("trades")["id"].to_pylist()
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_of_answers_that_turn_out_of_order_midway_no_row_is_written(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    price = 10**19 if is_large else 5 * 10**8  # more than a column takes
+    at = midnight(FIRST)
+    told = [Trade("BNBUSDT", n, n, n, price, 10**8, at + n * 1_000_000, False) for n in range(1, 2001)]
+    pages = [told[first : first + 100] for first in range(0, 2000, 100)]
+    monkeypatch.setattr(trade_files, "PORTION", 500)
+    monkeypatch.setattr(trade_files, "over_rest", lambda *_: iter([*pages[:15], pages[3], *pages[15:]]))
+    series, rest = Series("BNBUSDT", "trades"), BlockingRest("http://nowhere")
+    ledgers = Ledger(lake, "trades", series), Ledger(lake, "candles", series)
+    importer = TradeImport(lake, *ledgers, ("1m", "5m"), 500_000, rest, rest, tmp_path)
+    day = ArchiveFile(series, FIRST, FIRST + timedelta(days=1))
+    with pytest.raises(DataRejected, match="another order than that of their ids; nothing was written"):
+        importer.add_answers(day, micros(NOW))
+    assert lake.read("trades").num_rows == 0
+    assert lake.read("candles").num_rows == 0
+    monkeypatch.setattr(trade_files, "over_rest", lambda *_: iter(pages))
+    found = importer.add_answers(day, micros(NOW))
+    assert found is not None
+    assert found[0] == lake.read("trades").num_rows == 2000
+    assert lake.candles(["BNBUSDT"], "5m").num_rows == 288
 
 
 @pytest.mark.parametrize("kind", ["trades", "aggTrades"])

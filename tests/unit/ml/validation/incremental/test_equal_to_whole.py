@@ -1,0 +1,147 @@
+"""A law: whatever comes, month by month, the quarantine is what one check of everything would make it."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from ml.validation.cli import hold, let_out
+from ml.validation.report import Report
+from quantstream.core.time import micros
+from quantstream.lake.quarantine import GATE, quarantine_of
+from quantstream.lake.store import Lake
+from tests.unit.ml.validation.markets import AT, FIRST, ROWS, SYMBOLS, candles, gate, rows
+
+DAYS = 195  # February to August 14th
+BEGUN = 150  # days that are there when the first check is made
+OTHERS = SYMBOLS[:4]
+CHECKED = SYMBOLS[1]
+
+
+@pytest.fixture(scope="module")
+def market() -> dict[str, pa.Table]:
+    """Candles of half a year, in order."""
+    return {symbol: rows(candles(symbol, DAYS)) for symbol in OTHERS}
+
+
+class World:
+    """Two lakes that get the same rows: one is checked by what changed, the other as a whole each time."""
+
+    def __init__(self, market: dict[str, pa.Table], folder: Path, seed: int) -> None:
+        self.market, self.draw, self.days, self.step = market, random.Random(seed), 0, 0
+        self.lakes = {name: Lake(str(folder / name)) for name in ("by_month", "whole")}
+        self.folder, self.revision, self.dropped = folder, 0, list[pa.Table]()
+        self.go_on(BEGUN)
+
+    def put(self, table: pa.Table) -> None:
+        for lake in self.lakes.values():
+            lake.append("candles", table)
+
+    def go_on(self, days: int, hole: bool = False) -> None:
+        begin, self.days = self.days, min(self.days + days, DAYS)
+        for symbol, table in self.market.items():
+            some = table.slice(begin * ROWS, (self.days - begin) * ROWS)
+            if hole and symbol == CHECKED and some.num_rows > 20:
+                place = self.draw.randrange(some.num_rows - 20)
+                self.dropped.append(some.slice(place, 3))
+                some = pa.concat_tables([some.slice(0, place), some.slice(place + 3)])
+            self.put(some)
+
+    def correct(self, symbol: str, change: Any, first: int, count: int) -> None:
+        """Append revisions of some candles, as corrections do."""
+        self.revision += 1
+        some = self.market[symbol].slice(first, count).to_pylist()
+        for row in some:
+            change(row)
+            row["revision"] = self.revision
+        self.put(pa.Table.from_pylist(some, self.market[symbol].schema))
+
+    def happen(self) -> None:
+        """Let something happen to rows of any month."""
+        first, kind = self.draw.randrange(self.days * ROWS - 700), self.draw.randrange(7)
+        if kind == 0:
+            self.go_on(self.draw.randrange(1, 12), hole=True)
+        elif kind == 1 and self.dropped:
+            self.put(self.dropped.pop(0))
+        elif kind == 2:
+            self.correct(CHECKED, times(Decimal(10)), first, self.draw.choice((1, 40, 600)))
+        elif kind == 3:
+            self.correct(CHECKED, silent, first, self.draw.choice((5, 13, 200)))
+        elif kind == 4:  # the market moves, or no longer moves, along
+            for symbol in OTHERS:
+                self.correct(symbol, times(Decimal("1.6")), first, 100)
+        elif kind == 5:
+            self.correct(CHECKED, times(Decimal(1)), max(0, first - 600), 600)  # what was wrong there is right again
+        else:
+            self.decide(first)
+
+    def decide(self, first: int) -> None:
+        """A person holds a day, or lets one out."""
+        for lake in self.lakes.values():
+            if held := quarantine_of(lake).held("candles", CHECKED):
+                let_out(lake, "candles", CHECKED, held[0].day, "known")
+            else:
+                hold(lake, "candles", CHECKED, (FIRST + timedelta(days=first // ROWS)).date(), "odd")
+
+    def checked(self) -> dict[str, list[Report]]:
+        self.step += 1
+        now = micros(FIRST + timedelta(days=self.days, hours=2))
+        at = AT + timedelta(days=400 + self.step)
+        found = {}
+        for name, lake in self.lakes.items():
+            state = self.folder / f"{name}_state"
+            asked = gate(lake, state, now=now, at=at, anew=name == "whole")
+            asked.symbols = OTHERS
+            found[name] = [asked.check(table, CHECKED) for table in ("candles", "features")]
+        return found
+
+    def held(self, name: str) -> list[tuple[object, ...]]:
+        return [
+            (one.table, one.day, one.expectation, one.reason, one.rows if one.by == GATE else 0)
+            for one in quarantine_of(self.lakes[name]).held()
+        ]
+
+
+def times(factor: Decimal) -> Any:
+    def change(row: dict[str, Any]) -> None:
+        for name in ("open", "high", "low", "close", "quote_volume"):
+            row[name] = row[name] * factor
+
+    return change
+
+
+def silent(row: dict[str, Any]) -> None:
+    for name in ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume"):
+        row[name] = Decimal(0)
+    row["trade_count"], row["first_trade_id"], row["last_trade_id"] = 0, -1, -1
+
+
+def said(report: Report) -> tuple[object, ...]:
+    """What a report says, but for how much was read for it."""
+    found = [(one.expectation, one.column, one.severity, dict(one.days), dict(one.firsts)) for one in report.findings]
+    return (report.rows, report.days, report.usable_rows, report.first, report.last, report.held, report.outages, found)
+
+
+@pytest.mark.parametrize(
+    ("seed", "steps"), [(1, 5), *(pytest.param(seed, 12, marks=pytest.mark.slow) for seed in range(2, 8))]
+)
+def test_checks_of_what_changed_come_to_what_a_check_of_everything_does(
+    market: dict[str, pa.Table], tmp_path: Path, seed: int, steps: int
+) -> None:
+    world = World(market, tmp_path, seed)
+    read = []
+    for _ in range(steps):
+        found = world.checked()
+        assert [said(one) for one in found["by_month"]] == [said(one) for one in found["whole"]]
+        assert world.held("by_month") == world.held("whole")
+        read.append(found["by_month"][0].months_anew)
+        for _ in range(2):
+            world.happen()
+    assert read[0] == 5
+    assert min(read) < 5
