@@ -136,10 +136,14 @@ def tune(
     trials: Annotated[int, typer.Option(help="how many settings are tried")] = 20,
     minutes: Annotated[float, typer.Option(help="stop after so long")] = 30.0,
 ) -> None:
-    """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing."""
+    """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing.
+
+    Where QUANTSTREAM_STUDIES names a database, all who search with the same candles take turns at one study's trials.
+    """
     from ml.training import tuning
 
-    typer.echo(json.dumps(tuning.search(train, kind, trials, minutes), indent=1))
+    storage = load_settings().studies.get_secret_value()
+    typer.echo(json.dumps(tuning.search(train, kind, trials, minutes, storage), indent=1))
 
 
 @app.command()
