@@ -90,11 +90,14 @@ def commands(step: str, symbols: Sequence[str], days: int, folder: Path) -> list
 
 def validate() -> dict[str, Any]:
     """Check all tables of all symbols in this process or where QUANTSTREAM_DASK says, as `candles_validate` does."""
-    from ml.validation.pipeline import gate_of, validate
+    from ml.validation.pipeline import validate_each
     from quantstream.settings_loader import load_settings
 
-    settings = load_settings()
-    reports = validate(gate_of(settings, "bench"), settings.symbols, ("candles", "features", "trades"))
+    settings, reports = load_settings(), []
+    for done in validate_each(settings, settings.symbols, ("candles", "features", "trades"), "bench"):
+        if done.error is not None:
+            raise done.error
+        reports += done.result or []
     return {"checked": len(reports), "held_days": sum(len(one.newly_held) for one in reports)}
 
 

@@ -110,7 +110,8 @@ def _proof(settings: Settings, given: argparse.Namespace) -> Proof:
     start, end = (None if text is None else parse_moment(text, clock) for text in (given.start, given.end))
     if given.keep and start is not None:
         start = window_start(start, DAY)  # a day's condition is that of the whole day
-    return verify(lake, Exchange(rest), chosen(settings, given.symbols), settings.intervals, start, end)
+    symbols = chosen(settings, given.symbols)
+    return verify(lake, Exchange(rest), symbols, settings.intervals, start, end, settings.dask)
 
 
 def _repair(settings: Settings, given: argparse.Namespace) -> tuple[list[str], int]:

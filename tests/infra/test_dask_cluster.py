@@ -31,7 +31,7 @@ AIRFLOW = "quantstream-airflow"
 def made(cluster: Object) -> list[Object]:
     """Return what the operator makes of a cluster with all its workers: as its controller (2026.3.0) puts them together."""
     name, space = cluster["metadata"]["name"], cluster["metadata"]["namespace"]
-    found = []
+    found = list[Object]()
     for component, labels in (("scheduler", {}), ("worker", {"dask.org/workergroup-name": f"{name}-default"})):
         given = cluster["spec"][component]
         own = {"dask.org/cluster-name": name, "dask.org/component": component, "sidecar.istio.io/inject": "false"}
