@@ -38,11 +38,13 @@ def train(
 ) -> None:
     """Train models on the lake's features, register them, and promote those that earned it; one JSON line each."""
     from ml.training import train as training
+    from ml.validation.pipeline import before_training
 
     settings = load_settings()
     for kind in kinds or MODEL_KINDS:
         training.check_kind(kind)
     if features_version is None:
+        before_training(settings)
         features_version = training.build_features(settings).version
     for kind in kinds or MODEL_KINDS:
         result = training.train(kind, settings, features_version=features_version)
