@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -153,8 +154,11 @@ def run(command: Sequence[str], variables: dict[str, str], log: Path) -> dict[st
     with log.open("w+") as said, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=said, env={**os.environ, **variables})
         peak = Peak(process.pid)
-        code = process.wait()
-        peak.stop()
+        try:
+            code = process.wait()
+        finally:
+            process.kill()
+            peak.stop()
         output.seek(0)
         lines = output.read().splitlines()
     if code:
@@ -217,6 +221,7 @@ def main() -> int:
         sys.stdout.write(json.dumps(validate()) + "\n")
         return 0
     rows = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended, too
     with tempfile.TemporaryDirectory() as temporary:
         for count in given.symbols:
             place = (given.folder or Path(temporary)).absolute() / str(count)
