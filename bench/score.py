@@ -177,11 +177,11 @@ def make_scorer(models: Any, symbols: int, to_come: int) -> Scorer:
     names = [f"SYM{number:04d}USDT" for number in range(symbols)]
     scorer = Scorer(histories, models, Memory(), market, dict.fromkeys(names, 0))
     scorer.judge(scorer.close(names[:1]))  # builds the memory from the history: half a second
-    scorer.memory.copy(names[0], {symbol: series for symbol, series in scorer.histories.newest() if symbol != names[0]})
     for symbol in names[1:]:
         for candle in scorer.close([symbol]):
             histories.add(candle)
             histories.series(candle)
+    scorer.memory.copy(names[0], {symbol: series for symbol, series in histories.newest() if symbol != names[0]})
     return scorer
 
 

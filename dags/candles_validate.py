@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from airflow.sdk import (
     Asset,
@@ -16,6 +17,9 @@ from airflow.sdk import (
     get_current_context,
     task,
 )
+
+if TYPE_CHECKING:
+    from ml.validation.report import Report
 
 log = logging.getLogger(__name__)
 TABLES = ["candles", "features", "trades", "scores"]
@@ -81,21 +85,20 @@ def candles_validate() -> None:
         """Check a batch of symbols; what is held now is final, another try would find the same."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-        from ml.data.symbol_batches import in_turn, title
-        from ml.validation.pipeline import gate_of, validate
+        from ml.data.symbol_batches import outcomes_of, title
+        from ml.validation.pipeline import validate_each
         from quantstream.settings_loader import load_settings
 
         context = get_current_context()
-        context["batch_title"] = title(batch)
-        gate = gate_of(load_settings(), context["run_id"], anew=context["params"]["all"])
+        context["batch_title"], params = title(batch), context["params"]
         held: list[str] = []
 
-        def one(symbol: str) -> str | None:
-            reports = validate(gate, [symbol], context["params"]["tables"])
+        def said(reports: list[Report]) -> str | None:
             held.extend(str(report) for report in reports if report.newly_held)
             return next((str(report) for report in reports if report.table == "candles" and report.is_enough), None)
 
-        outcomes = in_turn(batch, one)
+        checked = validate_each(load_settings(), batch, params["tables"], context["run_id"], anew=params["all"])
+        outcomes = outcomes_of(checked, said)
         if held or outcomes.refused:
             context["ti"].xcom_push("return_value", outcomes.done)  # what is sound counts, though the task is red
             for reason in (*held, *outcomes.refused.values()):

@@ -51,7 +51,8 @@ def lake_compact() -> None:
         from quantstream.settings_loader import load_settings
 
         get_current_context()["table"] = table
-        done = merged(Lake(load_settings().lake_url), table)
+        settings = load_settings()
+        done = merged(Lake(settings.lake_url), table, dask=settings.dask)
         log.info(
             f"{table}: {done['files_removed']} files merged into {done['files_added']}, {done['files_deleted']} deleted"
         )

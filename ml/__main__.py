@@ -38,11 +38,13 @@ def train(
 ) -> None:
     """Train models on the lake's features, register them, and promote those that earned it; one JSON line each."""
     from ml.training import train as training
+    from ml.validation.pipeline import before_training
 
     settings = load_settings()
     for kind in kinds or MODEL_KINDS:
         training.check_kind(kind)
     if features_version is None:
+        before_training(settings)
         features_version = training.build_features(settings).version
     for kind in kinds or MODEL_KINDS:
         result = training.train(kind, settings, features_version=features_version)
@@ -136,10 +138,14 @@ def tune(
     trials: Annotated[int, typer.Option(help="how many settings are tried")] = 20,
     minutes: Annotated[float, typer.Option(help="stop after so long")] = 30.0,
 ) -> None:
-    """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing."""
+    """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing.
+
+    Where QUANTSTREAM_STUDIES names a database, all who search with the same candles take turns at one study's trials.
+    """
     from ml.training import tuning
 
-    typer.echo(json.dumps(tuning.search(train, kind, trials, minutes), indent=1))
+    storage = load_settings().studies.get_secret_value()
+    typer.echo(json.dumps(tuning.search(train, kind, trials, minutes, storage), indent=1))
 
 
 @app.command()

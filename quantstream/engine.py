@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from quantstream.core.errors import Misconfigured, Unavailable
 
@@ -51,6 +51,17 @@ def spread(work: Callable[[Item], Result], items: Iterable[Item], dask: str = ""
         return
     with _client(dask) as client:
         yield from _submitted(client, work, iter(items))
+
+
+def each(work: Callable[[Item], Result], items: Iterable[Item], dask: str = "") -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, as `spread` does, where one that fails ends them all.
+
+    Raises: the error of the first item that fails; what is under way is given up. Misconfigured, Unavailable as `spread`.
+    """
+    for done in spread(work, items, dask):
+        if done.error is not None:
+            raise done.error
+        yield done.item, cast("Result", done.result)
 
 
 def _tried(work: Callable[[Item], Result], item: Item) -> Done[Item, Result]:

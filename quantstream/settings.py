@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from quantstream.core.day_condition import LEAST_TRADES_DAYS
@@ -27,6 +27,7 @@ MOST_SYMBOLS = 10_000  # five times what the exchange trades
 STORES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "file", "memory")  # what the lake's library opens
 BY_INSTANCE = "instance"  # in the place of a share's number: pods of a StatefulSet are numbered from 0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # what Kafka takes as an id, with room for ours before it
+_DATABASE = re.compile(r"postgresql(\+[a-z0-9]+)?://[^\s/]+(:[0-9]+)?/[^\s/]+|sqlite:///[^\s?#]+")
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 
 
@@ -71,8 +72,11 @@ class Settings(BaseSettings):
         ""  # tracking address; empty means the local server's
     )
     dask: str = (
-        ""  # where features are computed: empty in the process itself, local in two of its own, or a Dask scheduler
+        ""  # where many symbols are worked on: empty the process itself, local two of its own, or a Dask scheduler
     )
+    studies: SecretStr = SecretStr(
+        ""
+    )  # database that searches for settings share (postgresql://USER:PASSWORD@HOST/DATABASE); empty: each is its own
     stages: str = (
         ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
     )
@@ -161,6 +165,15 @@ class Settings(BaseSettings):
         if value not in ("", "local") and not re.fullmatch(r"(tcp|tls)://[^\s/:]+:[0-9]{1,5}", value):
             raise ValueError(
                 f"{value!r} is no Dask cluster; write local for one of this machine, or a scheduler's tcp://HOST:PORT"
+            )
+        return value
+
+    @field_validator("studies")
+    @classmethod
+    def _studies(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _DATABASE.fullmatch(value.get_secret_value()):
+            raise ValueError(
+                "it names no database; write it like postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"
             )
         return value
 

@@ -57,6 +57,16 @@ def fresh_broker(tmp_path: Path) -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
+def dask_cluster() -> Iterator[str]:
+    """The scheduler's address of a real Dask cluster of two workers, one for the session."""
+    from distributed import LocalCluster
+
+    options: dict[str, Any] = {"dashboard_address": None, "silence_logs": "ERROR"}
+    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real market data (`QUANTSTREAM_TEST_DATA`, else `../shared/data`); without it the test is skipped.
 

@@ -6,6 +6,7 @@ the next part begins, and the first rows after a boundary are left out.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -173,6 +174,24 @@ def split_at(data: Dataset, rows: Rows, label: str, first: int, second: int) -> 
         data.forget()
     fit, calibrate, judge = (np.concatenate(part) for part in parts)
     return Split(fit, calibrate, judge)
+
+
+def some_symbols(data: Dataset, rows: Rows, most: int) -> Rows:
+    """Return the rows, in order, of as many symbols as have `most` of them together, one at least; of each symbol all.
+
+    Which ones their names decide, so it is the same for every model, and hardly another as symbols come and go.
+    """
+    if len(rows) <= most:
+        return rows
+    edges = np.searchsorted(rows, [start for start, _ in data.spans] + [len(data.opened_at)])
+    by_name = sorted(range(len(data.symbols)), key=lambda i: hashlib.blake2b(data.symbols[i].encode()).digest())
+    chosen, total = list[int](), 0
+    for i in by_name:
+        total += int(edges[i + 1] - edges[i])
+        if chosen and total > most:
+            break
+        chosen += [i] if edges[i] < edges[i + 1] else []
+    return np.concatenate([rows[edges[i] : edges[i + 1]] for i in sorted(chosen)])
 
 
 def blocks(rows: Rows, size: int = BLOCK) -> Iterator[Rows]:

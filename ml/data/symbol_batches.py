@@ -6,13 +6,16 @@ In a batch one symbol's trouble stays its own: the others are done all the same,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TypeVar, cast
 
 from quantstream.core.errors import DataRejected, Misconfigured
+from quantstream.engine import Done
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 MOST_TASKS = 100  # so many symbols have a task each; more share them
 
 
@@ -36,23 +39,21 @@ def title(batch: Sequence[str]) -> str:
     return batch[0] if len(batch) == 1 else f"{batch[0]} … {batch[-1]} ({len(batch)})"
 
 
-def in_turn(batch: Sequence[str], work: Callable[[str], str | None]) -> Outcomes:
-    """Do one symbol after the other; `work` returns a sentence, or None where there was nothing to do.
+def outcomes_of(checked: Iterable[Done[str, Result]], said: Callable[[Result], str | None]) -> Outcomes:
+    """Return what became of a batch; `said` makes a sentence of a symbol's result, or None where there was nothing to do.
 
     Raises: the first error that another try may fix, after every other symbol was done.
     """
     outcomes, later = Outcomes(), None
-    for symbol in batch:
-        try:
-            result = work(symbol)
-        except (DataRejected, Misconfigured) as error:
-            outcomes.refused[symbol] = str(error)
-            log.warning("%s is refused: %s", symbol, error)  # an error below would take the outcomes with it
-        except Exception as error:  # raised below, after the others; another try finds them done
-            later = later or error
-            log.exception("%s failed", symbol)
-        else:
-            outcomes.done += [result] if result is not None else []
+    for one in checked:
+        if isinstance(one.error, (DataRejected, Misconfigured)):
+            outcomes.refused[one.item] = str(one.error)
+            log.warning("%s is refused: %s", one.item, one.error)  # an error below would take the outcomes with it
+        elif one.error is not None:  # raised below, after the others; another try finds them done
+            later = later or one.error
+            log.error("%s failed", one.item, exc_info=one.error)
+        elif (sentence := said(cast("Result", one.result))) is not None:
+            outcomes.done.append(sentence)
     if later is not None:
         raise later
     return outcomes

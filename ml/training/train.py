@@ -9,10 +9,11 @@ import hashlib
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ml.data import dataset, trade_features
@@ -41,6 +42,7 @@ FEWEST_TRADES = 2_000  # below this a forest has not seen an ordinary hour
 MOST_TRADES = 200_000  # an even share of each symbol and day, each a block of its own
 TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
+MOST_JUDGED = 500_000  # rows: more symbols say nothing more of a model, for what bounds say goes by days
 SCRATCH = "scratch"  # folder in the state's: what does not fit memory lies there while it is learnt from
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
 
@@ -100,7 +102,7 @@ def train(
     judgement = judge(task, model)
     champion, note = champion_figures(registry, task)
     decision = promotion.decide(kind, judgement.metrics, champion)
-    reasons = [*decision.reasons, *note, universe]
+    reasons = [*decision.reasons, *note, *_judged(task), universe]
     shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
     tags = {**lineage.tags(), "feature_hash": features.FEATURE_HASH, "held_days": _held_days(lake)}
@@ -143,7 +145,9 @@ def prepare(kind: str, data: Dataset, trades: Sequence[Trade] = ()) -> Task:
     Raises: DataRejected when they are too few.
     """
     rows, label = usable_rows(kind, data)
-    return Task(kind, data, dataset.split(data, rows, label), trades)
+    parts = dataset.split(data, rows, label)
+    judged = dataset.some_symbols(data, parts.judge, MOST_JUDGED)
+    return Task(kind, data, replace(parts, judge=judged), trades)
 
 
 def usable_rows(kind: str, data: Dataset) -> tuple[dataset.Rows, str]:
@@ -198,6 +202,14 @@ def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] |
         return judge(task, registry.load(name, version).model).metrics, []
     except ModelRejected as error:
         return None, [f"the champion, version {version}, cannot be compared: {error}"]
+
+
+def _judged(task: Task) -> list[str]:
+    """Say of whom a model was judged where that is not everybody."""
+    found = [name for name, (start, end) in zip(task.data.symbols, task.data.spans, strict=True) if start < end]
+    low, high = (np.searchsorted(task.split.judge, edge) for edge in zip(*task.data.spans, strict=True))
+    judged = int((low < high).sum())
+    return [] if judged == len(found) else [f"judged on {judged} of {len(found)} symbols, which their names chose"]
 
 
 def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:

@@ -2,17 +2,29 @@
 
 The folds lie inside the folder that is given, each fitted on what comes before it, purged and embargoed, so that nothing of
 what is reported later has been looked at. The sampler's seed is fixed: as many trials on the same candles find the same.
+
+With a database several workers search one study, that of a kind, its candles and its folds: each learns from what the others
+tried, and together they make as many trials as are asked for. What they find depends on who was when.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.study import MaxTrialsCallback
+from optuna.trial import TrialState
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from ml import measures
 from ml.data import dataset
@@ -20,19 +32,22 @@ from ml.data.dataset import Dataset, Split
 from ml.models import risk, signal
 from ml.models.base import Model
 from ml.training import train, trial
-from quantstream.core.errors import Misconfigured
+from quantstream import features
+from quantstream.core.errors import Misconfigured, Unavailable
 from quantstream.core.rolling import Floats
 
 FOLDS = ((0.55, 0.62, 0.8), (0.75, 0.82, 1.0))  # shares of the time: fitted before, calibrated before, judged before
 ROWS = 60_000  # of a fit and of a judgement: enough to tell settings apart
 SEED = 23
+BEAT = 30  # seconds between two signs of life of who tries: a trial of one that was killed is another's to make
 Loss = Callable[[dict[str, Any]], float]
 
 
-def search(folder: Path, kind: str, trials: int, minutes: float) -> dict[str, Any]:
+def search(folder: Path, kind: str, trials: int, minutes: float, storage: str = "") -> dict[str, Any]:
     """Return the best settings of one kind, their mean loss over the folds and that of the defaults.
 
-    Raises: Misconfigured for another kind or a folder without candles, DataRejected for too few.
+    `trials` are those of all that share the study in the database `storage`. Raises: Misconfigured for another kind, a folder
+    without candles or a database that is none, DataRejected for too few candles, Unavailable when the database does not answer.
     """
     if kind not in ("risk", "signal"):
         raise Misconfigured(f"{kind!r} cannot be tuned; choose risk or signal")
@@ -50,16 +65,56 @@ def search(folder: Path, kind: str, trials: int, minutes: float) -> dict[str, An
         return float(np.mean([_loss(kind, data, split, settings) for split in splits]))
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=SEED))
-    study.optimize(objective, n_trials=trials, timeout=minutes * 60)
+    with _told(storage):
+        study = _study(storage, kind, data)
+        if _done(study) < trials:
+            enough = MaxTrialsCallback(trials, states=(TrialState.COMPLETE,))
+            study.optimize(objective, n_trials=trials, timeout=minutes * 60, callbacks=[enough])
     defaults = float(np.mean([_loss(kind, data, split, {}) for split in splits]))
     return {
         "kind": kind,
         "best": study.best_params,
         "loss": study.best_value,
         "default_loss": defaults,
-        "trials": len(study.trials),
+        "trials": _done(study),
     }
+
+
+def _study(storage: str, kind: str, data: Dataset) -> optuna.Study:
+    """Return a study of one's own, or the one that all share who search with the same candles."""
+    if not storage:
+        return optuna.create_study(sampler=TPESampler(seed=SEED))
+    seen = hashlib.blake2b(repr((FOLDS, ROWS, features.FEATURE_HASH, data.symbols)).encode(), digest_size=8)
+    for part in (data.opened_at, data.close):
+        seen.update(np.ascontiguousarray(part).tobytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of signs of life, which have been so since 2021
+        database = RDBStorage(storage, {"pool_pre_ping": True}, heartbeat_interval=BEAT)
+    return optuna.create_study(
+        study_name=f"{kind} {seen.hexdigest()}",
+        storage=database,
+        sampler=TPESampler(
+            constant_liar=True
+        ),  # a seed would have all try the same; what others try now counts as tried
+        load_if_exists=True,
+    )
+
+
+def _done(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+
+
+@contextmanager
+def _told(storage: str) -> Iterator[None]:
+    """Say in a sentence, without the password, what is wrong with a database."""
+    place = storage.rpartition("@")[2].rpartition("://")[2].removeprefix("/")
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise Misconfigured(f"QUANTSTREAM_STUDIES cannot be opened here: {error}") from None
+    except (StorageInternalError, SQLAlchemyError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise Unavailable(f"the database of studies at {place} does not answer: {reason}") from None
 
 
 def _lines_setting(kind: str, asked: optuna.Trial) -> dict[str, float]:

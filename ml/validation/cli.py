@@ -82,11 +82,14 @@ def commands(load: LoadSettings) -> typer.Typer:
         state: StateOption = None,
     ) -> None:
         """Validate now, after a repair, say: what is sound again is released, what is not is held."""
-        from ml.validation.pipeline import gate_of, validate
+        from ml.validation.pipeline import validate_each
 
         settings = load(state)
-        for report in validate(gate_of(settings, "by hand", anew=anew), symbols or settings.symbols, [_known(table)]):
-            typer.echo(report)
+        for done in validate_each(settings, symbols or settings.symbols, [_known(table)], "by hand", anew=anew):
+            if done.error is not None:
+                raise done.error
+            for report in done.result or ():
+                typer.echo(report)
 
     return app
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
+
+from pydantic import SecretStr
 
 from ml.validation import pages
 from ml.validation.gate import Gate
 from ml.validation.report import Report
 from ml.validation.takeover import take_over
+from quantstream import engine
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import utc
+from quantstream.engine import Done
 from quantstream.lake.store import Lake
-from quantstream.settings import Endpoints, Settings
+from quantstream.settings import Endpoints, Kafka, Settings
 
 log = logging.getLogger(__name__)
 FRESH = timedelta(hours=1)  # a training right after the pipeline's gate does not ask again
@@ -25,14 +31,20 @@ RECENT = timedelta(days=7)  # of trades and scores: a symbol's years of trades a
 CLOCK_TRIES = 2
 
 
-def gate_of(settings: Settings, run: str = "", rest: BlockingRest | None = None, anew: bool = False) -> Gate:
+def gate_of(
+    settings: Settings,
+    run: str = "",
+    rest: BlockingRest | None = None,
+    at: datetime | None = None,
+    anew: bool = False,
+) -> Gate:
     """Return a gate over the lake; files of before there was a table of the quarantine are taken over first.
 
-    `anew` reads all months again, also those that were checked and have not changed since.
+    `at` is our time [now]. `anew` reads all months again, also those that were checked and have not changed since.
 
     Raises: Misconfigured, Unavailable.
     """
-    lake, at = Lake(settings.lake_url), datetime.now(UTC)
+    lake, at = Lake(settings.lake_url), at or datetime.now(UTC)
     take_over(lake, settings.state, at)
     skips = settings.endpoints.api != Endpoints().api  # futures
     return Gate(lake, settings.symbols, settings.state.absolute(), _clock(settings, rest), at, run, skips, anew=anew)
@@ -49,8 +61,42 @@ def validate(gate: Gate, symbols: Sequence[str], tables: Sequence[str]) -> list[
         for symbol in symbols:
             if gate.lake.has("candles" if table == "features" else table):
                 reports.append(gate.check(table, symbol, start))
-    pages.write_index(gate.state)
     return reports
+
+
+def validate_each(
+    settings: Settings, symbols: Sequence[str], tables: Sequence[str], run: str = "", anew: bool = False
+) -> Iterator[Done[str, list[Report]]]:
+    """Check many symbols where QUANTSTREAM_DASK says, and yield each with its reports or what it ended in, as they are ready.
+
+    Workers of a cluster reach the lake, and the state folder under the same path: reports and pages are written there.
+    Raises: Misconfigured or Unavailable for a cluster that is none.
+    """
+    place = settings.model_copy(update={"kafka": Kafka(), "studies": SecretStr("")})  # passwords stay here
+    work = partial(_validated, _Order(place, tuple(tables), run, datetime.now(UTC), anew))
+    yield from engine.spread(work, symbols, settings.dask)
+    pages.write_index(settings.state.absolute())
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the symbols of one run have in common."""
+
+    settings: Settings
+    tables: tuple[str, ...]
+    run: str
+    at: datetime
+    anew: bool
+
+
+def _validated(order: _Order, symbol: str) -> list[Report]:
+    return validate(_gate(order), [symbol], order.tables)
+
+
+@lru_cache(maxsize=1)
+def _gate(order: _Order) -> Gate:
+    """Return one gate for all symbols that this process is asked of a run: it reads the market once."""
+    return gate_of(order.settings, order.run, at=order.at, anew=order.anew)
 
 
 def before_training(settings: Settings) -> None:
@@ -62,7 +108,9 @@ def before_training(settings: Settings) -> None:
     take_over(lake, settings.state, datetime.now(UTC))
     stale = [symbol for symbol in settings.symbols if not _is_fresh(settings, symbol)]
     if stale and lake.has("candles"):
-        validate(gate_of(settings, run="before training"), stale, ["candles"])
+        for done in validate_each(settings, stale, ["candles"], "before training"):
+            if done.error is not None:
+                raise done.error
 
 
 def _is_fresh(settings: Settings, symbol: str) -> bool:

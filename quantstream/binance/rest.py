@@ -161,7 +161,7 @@ class BlockingRest:
         """`address` has its path, such as `/api/v3`. With `weight`, `sleep` and `rng` of its own a test waits for nothing."""
         self.address = address.rstrip("/")
         self._weight = weight or Weight(market_of(self.address).limit_at(self.address))
-        self._tries, self._sleep, self._rng = tries, sleep, rng or random.Random()
+        self.tries, self._sleep, self._rng = tries, sleep, rng or random.Random()
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON answer of one GET.
@@ -185,7 +185,7 @@ class BlockingRest:
                 session,
                 self.address,
                 self._weight,
-                self._tries,
+                self.tries,
                 BATCH_SPARE,
                 BATCH_LONGEST_WAIT,
                 tell=log.warning,

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pyarrow.dataset import Dataset
@@ -32,6 +33,11 @@ class Snapshot(Lake):
     _listed: dict[str, TableFiles] = field(default_factory=dict)
     _readings: Counter[str] = field(default_factory=Counter)
     _held: dict[tuple[str, datetime | None], frozenset[Partition]] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what another process opens the same tables by, at the same versions: once for all that it is asked."""
+        versions = tuple((name, table.version()) for name, table in self.opened.items())
+        return _opened, (self.url, tuple(sorted((self.storage_options or {}).items())), self.may_create, versions)
 
     def table(self, name: str) -> Any:
         """Return a table as it was, or as it is if it was not opened then."""
@@ -66,13 +72,27 @@ def at_version(lake: Lake, name: str, version: int) -> Snapshot:
 
     Raises: Misconfigured when the version is not there any more, Unavailable.
     """
+    return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: _table_at(lake, name, version)})
+
+
+def _table_at(lake: Lake, name: str, version: int) -> Any:
     table = lake.table(name)
     if table.version() != version:
         try:
             table.load_as_version(version)
         except UNREADABLE as error:
             raise Misconfigured(f"the lake table {name} at {lake.url} has no version {version}: {error}") from error
-    return Snapshot(lake.url, lake.storage_options, lake.may_create, {name: table})
+    return table
+
+
+@lru_cache(maxsize=2)
+def _opened(
+    url: str, options: tuple[tuple[str, str], ...], may_create: bool, versions: tuple[tuple[str, int], ...]
+) -> Snapshot:
+    lake = Lake(url, dict(options) or None, may_create)
+    return Snapshot(
+        url, lake.storage_options, may_create, {name: _table_at(lake, name, version) for name, version in versions}
+    )
 
 
 class RecentLake:

@@ -9,11 +9,15 @@ import argparse
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from quantstream import engine
 from quantstream.binance.archive import BEGINNING, KINDS, MARKETS, ArchiveFile, Series, is_archived, market_of_api
 from quantstream.binance.klines import exchange_time
 from quantstream.binance.rest import BlockingRest
@@ -23,13 +27,14 @@ from quantstream.lake.store import Lake
 from quantstream.settings import Endpoints, Settings
 from quantstream.settings_loader import load_settings
 from streaming.backfill.folder import folder_beside
-from streaming.backfill.reports import Order, SeriesReport
+from streaming.backfill.reports import SAID_EVERY, Order, SeriesReport
 from streaming.backfill.run import Run
 
 TEXT = "Bring years of the exchange's public archive into the lake: checked, and never twice; exit 0 only if all of it is there."
 NOT_WHOLE = 3
 MOST_CONNECTIONS = 32
 CLOCK_TRIES = 2
+OF_A_WORKER = 2  # connections: one file is fetched while another is imported
 SHOWN = 20  # sentences of a kind about a series
 SettingsOf = Callable[[Path | None], Settings]
 
@@ -51,14 +56,20 @@ def main(
     try:
         given = _parser(program).parse_args(argv)
         settings = settings_of(given.state)
-        rest = BlockingRest(settings.endpoints.rest + settings.endpoints.api)
-        now = _clock(rest)
-        order = _order(given, settings, now().date())
-        lateness, folder = settings.lateness_ms * 1000, folder_beside(settings.lake_url, settings.state)
-        archive, lake = _archive(settings.endpoints, given.kind), Lake(settings.lake_url)
-        history = BlockingRest((settings.endpoints.history_rest or settings.endpoints.rest) + settings.endpoints.api)
-        run = Run(lake, archive, rest, settings.intervals, lateness, _say, now, folder, history)
-        reports = asyncio.run(run.run(order))
+        rest = settings.endpoints.rest + settings.endpoints.api
+        ahead = _ahead(rest)
+        order = _order(given, settings, (datetime.now(UTC) + ahead).date())
+        place = _Place(
+            lake=settings.lake_url,
+            archive=_archive(settings.endpoints, given.kind),
+            rest=rest,
+            history=(settings.endpoints.history_rest or settings.endpoints.rest) + settings.endpoints.api,
+            intervals=settings.intervals,
+            lateness=settings.lateness_ms * 1000,
+            folder=folder_beside(settings.lake_url, settings.state),
+            ahead=ahead,
+        )
+        reports = _spread(place, order, settings.dask) if settings.dask else _run(place, order)
     except QuantStreamError as error:
         sys.stderr.write(f"{speaker}: {error}\n")
         return 2
@@ -67,6 +78,46 @@ def main(
         return 130
     sys.stdout.write("\n".join([json.dumps(_plain(reports))] if given.json else _lines(reports)) + "\n")
     return 0 if all(report.is_whole for report in reports) else NOT_WHOLE
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where from and where to: what all series have in common, wherever they are imported."""
+
+    lake: str
+    archive: str
+    rest: str
+    history: str
+    intervals: tuple[str, ...]
+    lateness: int  # µs
+    folder: Path
+    ahead: timedelta  # of the exchange's clock to ours
+
+
+def _run(place: _Place, order: Order) -> list[SeriesReport]:
+    """Import series in this process, one after the other."""
+    rests = BlockingRest(place.rest), BlockingRest(place.history)
+    run = Run(
+        *(Lake(place.lake), place.archive, rests[0], place.intervals, place.lateness, _say),
+        *(lambda: datetime.now(UTC) + place.ahead, place.folder, rests[1]),
+    )
+    return asyncio.run(run.run(order))
+
+
+def _spread(place: _Place, order: Order, dask: str) -> list[SeriesReport]:
+    """Import series on a cluster, each by one worker, for its files follow one another; some connections of a worker's own."""
+    given = replace(order, connections=min(order.connections, OF_A_WORKER))
+    reports, said = dict[Series, SeriesReport](), time.monotonic()
+    for series, report in engine.each(partial(_one, place, given), order.series, dask):
+        reports[series] = report
+        if time.monotonic() - said >= SAID_EVERY:
+            _say(f"{series}: {len(reports):,} of {len(order.series):,} series are done")
+            said = time.monotonic()
+    return [reports[series] for series in order.series]
+
+
+def _one(place: _Place, order: Order, series: Series) -> SeriesReport:
+    return _run(place, replace(order, series=[series]))[0]
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -124,14 +175,13 @@ def _archive(endpoints: Endpoints, kind: str) -> str:
     return ""
 
 
-def _clock(rest: BlockingRest) -> Callable[[], datetime]:
-    """Return the exchange's clock, or ours when the exchange does not answer: the archive may be reached all the same."""
+def _ahead(rest: str) -> timedelta:
+    """Return by how much the exchange's clock is ahead of ours, nothing when it does not answer: the archive may all the same."""
     try:
-        ahead = utc(exchange_time(BlockingRest(rest.address, tries=CLOCK_TRIES))) - datetime.now(UTC)
+        return utc(exchange_time(BlockingRest(rest, tries=CLOCK_TRIES))) - datetime.now(UTC)
     except Unavailable as error:
         _say(f"by this machine's clock, for {error}")
-        ahead = timedelta()
-    return lambda: datetime.now(UTC) + ahead
+        return timedelta()
 
 
 def _say(text: str) -> None:

@@ -110,19 +110,20 @@ def _proof(settings: Settings, given: argparse.Namespace) -> Proof:
     start, end = (None if text is None else parse_moment(text, clock) for text in (given.start, given.end))
     if given.keep and start is not None:
         start = window_start(start, DAY)  # a day's condition is that of the whole day
-    return verify(lake, Exchange(rest), chosen(settings, given.symbols), settings.intervals, start, end)
+    symbols = chosen(settings, given.symbols)
+    return verify(lake, Exchange(rest), symbols, settings.intervals, start, end, settings.dask)
 
 
 def _repair(settings: Settings, given: argparse.Namespace) -> tuple[list[str], int]:
+    from streaming.reconcile.commands.repair_command import repair_lines, run_repair
     from streaming.reconcile.proof_report import NOT_COMPARED
-    from streaming.reconcile.repair_command import repair_lines, run_repair
 
     corrections, troubles = run_repair(settings, given.start, given.symbols)
     return repair_lines(corrections, troubles), NOT_COMPARED if troubles else 0
 
 
 def _replay(settings: Settings, given: argparse.Namespace) -> tuple[list[str], int]:
-    from streaming.reconcile.replay_command import replay_lines, run_replay
+    from streaming.reconcile.commands.replay_command import replay_lines, run_replay
 
     found = run_replay(settings, given.from_offset, given.start, given.end, given.symbols, given.publish)
     return [found.as_json()] if given.json else replay_lines(found, given.publish), found.exit_code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from quantstream.binance.klines import exchange_time, fetch_klines
 from quantstream.binance.rest import BlockingRest
@@ -17,6 +19,11 @@ class Exchange:
     rest: BlockingRest | None
     trouble: str = ""
     at: int | None = None  # its clock when it was first asked, µs
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what a worker process makes one of its own by: all that it is asked shares one, its trouble too."""
+        address, tries = (self.rest.address, self.rest.tries) if self.rest is not None else ("", 0)
+        return _exchange_at, (address, tries, self.trouble, self.at)
 
     def klines(self, symbol: str, interval: str, start: int, end: int) -> dict[int, Candle] | None:
         """Return the candles that open in `[start, end)` by opening time, None when they cannot be had."""
@@ -37,3 +44,8 @@ class Exchange:
         except (Unavailable, Misconfigured) as error:
             self.trouble = f"the exchange's klines, for {error}"
         return self.at
+
+
+@lru_cache(maxsize=2)
+def _exchange_at(address: str, tries: int, trouble: str, at: int | None) -> Exchange:
+    return Exchange(BlockingRest(address, tries) if address else None, trouble, at)

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -30,6 +31,7 @@ from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from pyarrow.fs import FileSystem, PyFileSystem
 
+from quantstream import engine
 from quantstream.core.errors import Broken, Fenced, Unavailable
 from quantstream.lake.encodings import merged_file_options
 from quantstream.lake.schemas import SCHEMAS, TIME_COLUMN, partitions_of
@@ -64,16 +66,17 @@ class _Merge:
         return sum(file["num_records"] for file in self.files)
 
 
-def compact(lake: Lake, name: str, keep: timedelta = timedelta(days=7)) -> dict[str, int]:
+def compact(lake: Lake, name: str, keep: timedelta = timedelta(days=7), dask: str = "") -> dict[str, int]:
     """Merge a table's small files into larger ones and delete files no reader needs for `keep`; writers go on meanwhile.
 
+    `dask` says where files are merged, as `quantstream.engine.spread` has it; they are committed here.
     A second compaction at the same time leaves the rest to the first. Raises: Broken when rows would be lost or doubled,
     before anything is changed; Unavailable.
     """
     table, added, gone = lake.table(name), 0, 0
     options = dict(lake.storage_options) if lake.storage_options else None
     try:
-        added, gone = compact_files(table, order_of(name), options)
+        added, gone = compact_files(table, order_of(name), options, dask)
         deleted = tidy_up(lake, name, table, keep)
     except Fenced as error:
         log.info("compaction left to another", extra={"table": name, "reason": str(error)})
@@ -89,16 +92,19 @@ def order_of(name: str) -> list[str]:
     return [column for column in wanted if column in SCHEMAS[name].names and column not in partitions_of(name)]
 
 
-def compact_files(table: DeltaTable, order: Sequence[str], options: dict[str, str] | None = None) -> tuple[int, int]:
+def compact_files(
+    table: DeltaTable, order: Sequence[str], options: dict[str, str] | None = None, dask: str = ""
+) -> tuple[int, int]:
     """Merge the small files of each partition, rows sorted by the columns `order`; return how many files came and went.
 
     Writers may append meanwhile. Raises: Fenced when another compaction of the table is at work; Broken when the rows written
     are not as many as those read, before anything is changed.
     """
-    files = PyFileSystem(DeltaStorageHandler(table.table_uri, options))
     added = removed = 0
-    for merges in _portions(_due(table)):
-        _commit(table, [_merge(files, merge, order) for merge in merges], merges)
+    work = partial(_merge, table.table_uri, tuple(sorted((options or {}).items())), tuple(order))
+    for done in _portions(engine.each(work, _due(table), dask)):
+        merges = [merge for merge, _ in done]
+        _commit(table, [add for _, add in done], merges)
         added, removed = added + len(merges), removed + sum(len(merge.files) for merge in merges)
     return added, removed
 
@@ -157,13 +163,14 @@ def _sum(files: Iterable[dict[str, Any]], what: str) -> int:
     return sum(file[what] for file in files)
 
 
-def _portions(merges: Iterable[_Merge]) -> Iterator[list[_Merge]]:
-    portion: list[_Merge] = []
-    for merge in merges:
-        some = [*portion, merge]
-        if portion and (sum(m.size for m in some) > AT_ONCE or sum(len(m.files) for m in some) > MOST_FILES):
+def _portions(merged: Iterable[tuple[_Merge, AddAction]]) -> Iterator[list[tuple[_Merge, AddAction]]]:
+    """Yield what is committed together, as soon as it is written."""
+    portion: list[tuple[_Merge, AddAction]] = []
+    for one in merged:
+        some = [*portion, one]
+        if portion and (sum(m.size for m, _ in some) > AT_ONCE or sum(len(m.files) for m, _ in some) > MOST_FILES):
             yield portion
-            some = [merge]
+            some = [one]
         portion = some
     if portion:
         yield portion
@@ -174,12 +181,12 @@ def _partition(table: DeltaTable, file: dict[str, Any]) -> dict[str, str | None]
     return {name: None if value is None else str(value) for name, value in values.items()}
 
 
-def _merge(files: FileSystem, merge: _Merge, order: Sequence[str]) -> AddAction:
+def _merge(uri: str, options: tuple[tuple[str, str], ...], order: Sequence[str], merge: _Merge) -> AddAction:
     """Write one file of the rows of many and return what the log is to say of it.
 
     Raises: Broken.
     """
-    parts = []
+    parts, files = [], _files(uri, options)
     for file in merge.files:
         with files.open_input_file(file["path"]) as source:
             parts.append(pq.ParquetFile(source).read())
@@ -195,6 +202,11 @@ def _merge(files: FileSystem, merge: _Merge, order: Sequence[str]) -> AddAction:
     if count != merge.rows:
         raise Broken(f"{merge.folder}: {count} rows written where there were {merge.rows}; nothing was changed")
     return AddAction(path, size, merge.partition, _now_ms(), False, json.dumps(_statistics(merge, rows.schema)))
+
+
+@lru_cache(maxsize=4)
+def _files(uri: str, options: tuple[tuple[str, str], ...]) -> FileSystem:
+    return PyFileSystem(DeltaStorageHandler(uri, dict(options) or None))
 
 
 def _statistics(merge: _Merge, schema: pa.Schema) -> dict[str, Any]:

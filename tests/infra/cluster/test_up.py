@@ -50,6 +50,7 @@ KINDS = {
     "cnpg": ("Cluster", "ScheduledBackup"),
     "cnpg-backups": ("ObjectStore",),
     "keda": ("ScaledObject", "TriggerAuthentication"),
+    "dask": ("DaskCluster", "DaskAutoscaler"),
     "monitoring": ("ServiceMonitor", "PodMonitor", "PrometheusRule"),
 }
 
@@ -207,6 +208,16 @@ def test_a_managed_postgres_needs_no_operator_and_a_way_out_to_it(
     }
     assert ("to-postgres-elsewhere" in policies, "databases" in policies) == (True, False)
     assert "create Deployment postgres-logins" in cluster.changes
+
+
+def test_a_dask_cluster_brings_its_operator(cluster: Cluster, up: Up, asked: Path, rented: Path) -> None:
+    conf = rented / "versions.conf"
+    conf.write_text(re.sub(r"^DASK_WORKERS=\S+", "DASK_WORKERS=4", conf.read_text(), flags=re.MULTILINE))
+    subprocess.run([rented / "render"], check=True, capture_output=True)
+    done = up("--prod", script=rented / "up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert asked.read_text().splitlines()[-1] == "helm upgrade --install dask dask-kubernetes-operator"
+    assert {"create DaskCluster engine", "create DaskAutoscaler engine"} <= set(cluster.changes)
 
 
 def test_without_a_registry_of_ones_own_nothing_is_touched(cluster: Cluster, up: Up) -> None:

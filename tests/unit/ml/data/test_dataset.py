@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ml.data import dataset, labels
 from quantstream import features
@@ -73,6 +75,32 @@ def test_thinning_is_repeatable_and_keeps_order() -> None:
     assert (np.diff(kept) > 0).all()
     assert np.array_equal(kept, dataset.thin(rows, 100, seed=1))
     assert dataset.thin(rows, 1000, seed=1) is rows
+
+
+@given(most=st.integers(0, 4000), known=st.lists(st.booleans(), min_size=2990, max_size=2990))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+def test_of_some_symbols_all_rows_stay_and_of_the_others_none(
+    data: dataset.Dataset, most: int, known: list[bool]
+) -> None:
+    rows = np.flatnonzero(known)
+    kept = dataset.some_symbols(data, rows, most)
+    assert len(kept) <= max(most, int(np.bincount(data.symbol[rows], minlength=2).max(initial=0)))
+    symbols = np.unique(data.symbol[kept])
+    assert np.array_equal(kept, rows[np.isin(data.symbol[rows], symbols)])
+    assert len(symbols) > 0 or not len(rows)
+
+
+def test_which_symbols_are_judged_hardly_changes_as_others_come() -> None:
+    def chosen(count: int) -> set[str]:
+        symbols = tuple(f"S{number:03d}" for number in range(count))
+        empty = np.zeros(count * 10)
+        at = np.arange(count * 10, dtype=np.int64)
+        many = dataset.Dataset(symbols, np.repeat(np.arange(count), 10), at, empty, empty[:, None], {})
+        return {symbols[i // 10] for i in dataset.some_symbols(many, np.arange(count * 10), 50).tolist()}
+
+    few, more = chosen(100), chosen(101)
+    assert len(few) == len(more) == 5
+    assert len(few & more) >= 4
 
 
 def test_a_calibration_part_that_knows_too_little_of_a_class_is_helped_out_by_what_was_fitted_on() -> None:

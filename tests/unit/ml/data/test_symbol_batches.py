@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml.data.symbol_batches import MOST_TASKS, Outcomes, batches, in_turn, title
+from ml.data.symbol_batches import MOST_TASKS, Outcomes, batches, outcomes_of, title
 from quantstream.core.errors import DataRejected, Misconfigured, Unavailable
+from quantstream.engine import spread
 from quantstream.settings import MOST_SYMBOLS
 
 AIRFLOWS_BOUND = 1_024  # core.max_map_length
@@ -39,7 +40,7 @@ def test_what_is_refused_is_named_and_the_others_are_done() -> None:
             raise Misconfigured("no such symbol")
         return None if symbol == "NEW" else f"{symbol} is fit"
 
-    assert in_turn(["A", "BAD", "NEW", "NOPE", "B"], work) == Outcomes(
+    assert outcomes_of(spread(work, ["A", "BAD", "NEW", "NOPE", "B"]), lambda sentence: sentence) == Outcomes(
         ["A is fit", "B is fit"], {"BAD": "high is below open", "NOPE": "no such symbol"}
     )
 
@@ -54,5 +55,5 @@ def test_what_another_try_may_correct_is_raised_after_the_others_were_done() -> 
         return symbol
 
     with pytest.raises(Unavailable, match="does not answer"):
-        in_turn(["A", "B", "C"], work)
+        outcomes_of(spread(work, ["A", "B", "C"]), str)
     assert done == ["B", "C"]

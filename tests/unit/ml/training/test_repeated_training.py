@@ -75,6 +75,20 @@ def test_a_judgement_on_disk_is_the_one_in_memory_where_baselines_see_all_rows(
     assert json.dumps(disk.fields()) == json.dumps(memory.fields())  # as text, for figures that are NaN
 
 
+def test_of_many_symbols_some_are_judged_and_it_is_said_which(
+    lake: Lake, version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(lake, tmp_path, version)[0]
+    whole = train.prepare("risk", data)
+    assert train._judged(whole) == []
+    monkeypatch.setattr(train, "MOST_JUDGED", 1)
+    task = train.prepare("risk", data)
+    (judged,) = np.unique(data.symbol[task.split.judge])
+    assert np.array_equal(task.split.judge, whole.split.judge[data.symbol[whole.split.judge] == judged])
+    assert np.array_equal(task.split.fit, whole.split.fit)
+    assert train._judged(task) == [f"judged on 1 of {len(data.symbols)} symbols, which their names chose"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_that_learnt_from_float32_says_the_same_of_the_live_scorers_float64(
     kind: str, lake: Lake, version: int, tmp_path: Path

@@ -11,10 +11,10 @@ from quantstream.core.errors import Misconfigured
 from quantstream.core.moments import moment_text, parse_moment
 from quantstream.core.time import SECOND
 from quantstream.kafka.ranges import parse_offset
+from streaming.reconcile.commands.replay_command import replay_lines
 from streaming.reconcile.corrections import Known, corrected, key_of
 from streaming.reconcile.repair import find_corrections
 from streaming.reconcile.replay import Replay, ReplayDifference
-from streaming.reconcile.replay_command import replay_lines
 from tests.unit.streaming.lakes import MIDNIGHT, STEP, SYMBOL, T0, live_candles, walk
 
 TRADES = walk()

@@ -1,0 +1,1 @@
+"""`repair` and `replay` as commands: what they look at, and what they say."""
