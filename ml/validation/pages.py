@@ -61,7 +61,7 @@ def write(state: Path, report: Report, results: Mapping[str, Any], keeps: bool =
     for day in report.held:
         pages[day] = _page("day", report=report, day=day, findings=[one for one in report.findings if day in one.days])
     for name, result in failed.items():
-        title = f"{report.table} {report.symbol}: {name}, {report.first} to {report.last}"
+        title = f"{report.table} {report.symbol}: {name} that were read, checked {report.checked_at}"
         pages[name] = _page("library", title=title, body=_at_home(engine.page_of(result)))
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():

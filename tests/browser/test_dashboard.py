@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import LocatorAssertions, Page, expect
 
+from ml.validation import pages
+from quantstream.lake.quarantine import note, quarantine_of
+from quantstream.lake.store import Lake
+from tests.unit.ml.validation.markets import BAD, ROWS, gate, lake_of
+
 pytestmark = [pytest.mark.browser, pytest.mark.broker]
 WAIT_MS = 30_000
 
@@ -170,6 +175,35 @@ def test_live_metrics_come_from_the_stages(site, tab) -> None:
     site.metrics["ingest"].open_gaps.set(2)
     tile(page, "open-gaps").to_have_text("2", timeout=WAIT_MS)
     site.metrics["ingest"].open_gaps.set(0)
+
+
+def test_a_held_day_leads_from_the_health_page_to_what_failed_and_back_to_all(site, tab, tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", {"BBBUSDT": lambda frame: frame.drop(index=range(3 * ROWS + 5, 3 * ROWS + 9))})
+    gate(lake, site.state).check("candles", "BBBUSDT")
+    pages.write_index(site.state)
+    note(Lake(str(site.state / "lake")), quarantine_of(lake).held())
+    page = tab.open(site.url)
+    page.get_by_role("link", name="Health").click()
+    held = page.get_by_test_id("table-quarantine")
+    expect(held).to_contain_text("BBBUSDT", timeout=2 * WAIT_MS)  # the lake is read every 30 s
+    expect(page.get_by_test_id("card-quarantine").get_by_test_id("tile-candles")).to_contain_text("1")
+    page.screenshot(path=str(tmp_path / "health.png"), full_page=True)
+    held.get_by_role("link", name=str(BAD)).click()
+    doc = page.get_by_test_id("data-doc")
+    expect(doc).to_contain_text("expect_day_to_be_whole", timeout=WAIT_MS)
+    expect(doc).to_contain_text(f"quantstream quarantine release BBBUSDT {BAD}")
+    page.screenshot(path=str(tmp_path / "day.png"), full_page=True)
+    doc.get_by_role("link", name="candles BBBUSDT").click()
+    expect(doc).to_contain_text("What was asked", timeout=WAIT_MS)
+    doc.get_by_role("link", name="days", exact=True).click()
+    expect(doc).to_contain_text("Expectation Validation Result", timeout=WAIT_MS)
+    page.screenshot(path=str(tmp_path / "library.png"), full_page=True)
+    page.goto(f"{site.url}/data_docs?page=../stack")
+    expect(page.get_by_test_id("trouble")).to_contain_text("there is no data doc ../stack", timeout=WAIT_MS)
+    missed = (
+        "the server responded with a status of 404"  # Streamlit looks for its server beside a page's own address first
+    )
+    assert [error for error in tab.errors if missed not in error] == []
 
 
 def test_every_other_page_opens_and_says_what_it_should(site, tab, tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def said(report: Report) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize(
-    ("seed", "steps"), [(1, 5), *(pytest.param(seed, 12, marks=pytest.mark.slow) for seed in range(2, 8))]
+    ("seed", "steps"), [(1, 3), *(pytest.param(seed, 12, marks=pytest.mark.slow) for seed in range(1, 7))]
 )
 def test_checks_of_what_changed_come_to_what_a_check_of_everything_does(
     market: dict[str, pa.Table], tmp_path: Path, seed: int, steps: int
@@ -145,3 +145,54 @@ def test_checks_of_what_changed_come_to_what_a_check_of_everything_does(
             world.happen()
     assert read[0] == 5
     assert min(read) < 5
+
+
+CONTEXT_FROM = 54  # days: where the reading of May and what follows begins, 35 days before
+BEFORE_MAY = 82
+
+
+@pytest.mark.parametrize(
+    ("change", "day", "count"),
+    [
+        (times(Decimal(3)), CONTEXT_FROM + 1, 1),
+        pytest.param(silent, BEFORE_MAY, 9 * ROWS, marks=pytest.mark.slow),
+        pytest.param(times(Decimal("1.4")), CONTEXT_FROM + 2, 100, marks=pytest.mark.slow),
+    ],
+)
+def test_what_goes_on_for_longer_than_a_part_shows_is_read_as_a_whole(
+    market: dict[str, pa.Table], tmp_path: Path, change: Any, day: int, count: int
+) -> None:
+    world = World(market, tmp_path, 0)
+    world.correct(CHECKED, change, day * ROWS, count)
+    world.checked()
+    world.go_on(3)  # July: May and June look at it
+    found = world.checked()
+    assert [said(one) for one in found["by_month"]] == [said(one) for one in found["whole"]]
+    assert world.held("by_month") == world.held("whole")
+    assert found["by_month"][0].months_anew == found["by_month"][0].months == 6
+
+
+@pytest.mark.slow
+def test_after_a_pause_of_months_the_candle_before_it_counts(market: dict[str, pa.Table], tmp_path: Path) -> None:
+    """The candles of March and April are missing, and those of May are ten times as dear as February's."""
+    world = World({symbol: table.slice(0, 0) for symbol, table in market.items()}, tmp_path, 0)
+    world.days = DAYS
+    for symbol, table in market.items():
+        if symbol != CHECKED:
+            world.put(table)
+    own = market[CHECKED]
+    later = own.slice(89 * ROWS, 61 * ROWS).to_pylist()
+    for row in later:
+        times(Decimal(10))(row)
+    world.put(own.slice(0, 27 * ROWS))
+    world.put(pa.Table.from_pylist(later, own.schema))
+    first = world.checked()
+    last = own.slice(150 * ROWS, 3 * ROWS).to_pylist()
+    for row in last:
+        times(Decimal(10))(row)
+    world.put(pa.Table.from_pylist(last, own.schema))
+    found = world.checked()
+    for one in (first, found):
+        assert [said(report) for report in one["by_month"]] == [said(report) for report in one["whole"]]
+    assert world.held("by_month") == world.held("whole")
+    assert 0 < found["by_month"][0].months_anew < found["by_month"][0].months
