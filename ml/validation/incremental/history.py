@@ -58,8 +58,9 @@ class History:
         """Return a digest of what the check of a month depends on; `held` are the days whose candles are in quarantine."""
         pieces, near = self.pieces[symbol], around(month)
         mine = [(period, *facts) for period, facts in sorted(pieces.items()) if period[:MONTH] in near]
-        first = min(pieces)
-        before = max((period for period in pieces if period[:MONTH] < min(near)), default=first)
+        first = before = min(pieces)
+        if not any(min(near) <= period[:MONTH] < month for period in pieces):  # a pause: the candle before it counts
+            before = max((period for period in pieces if period[:MONTH] < month), default=first)
         edges = [(period, *pieces[period]) for period in (first, before)]
         code = code_of(table), repr(self.outages), self.lake.opened["candles"].metadata().id
         others: object = [day for day in held if day[:MONTH] <= month]
