@@ -18,7 +18,7 @@ def test_a_bad_day_is_held_before_a_training_by_hand_reads_it(tmp_path: Path, mo
     monkeypatch.setenv("QUANTSTREAM_SYMBOLS", "BTCUSDT")
     monkeypatch.setenv("QUANTSTREAM_ENDPOINTS__REST", "http://127.0.0.1:9")
     lake, frame = Lake(str(tmp_path / "lake")), markets.candles(900)
-    frame.loc[400, "high"] = frame.loc[400, "low"] / 2
+    frame["high"] = frame["high"].where(frame.index != 400, frame["low"] / 2)
     markets.write_candles(lake, "BTCUSDT", frame)
     with pytest.raises(DataRejected):
         train(["risk"], None)
