@@ -23,15 +23,15 @@ class Home:
     path: Path
     environment: Mapping[str, str]
 
-    def python(self, code: str, **extra: str) -> Any:
-        """Run a program with Airflow's environment and return the JSON of its last line."""
+    def python(self, code: str, within: float = 240, **extra: str) -> Any:
+        """Run a program with Airflow's environment for so many seconds at most and return the JSON of its last line."""
         known = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "QUANTSTREAM_"))}
         done = subprocess.run(
             [sys.executable, "-c", code],
             env={**known, **self.environment, **extra},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=within,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

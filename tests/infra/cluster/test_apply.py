@@ -30,6 +30,8 @@ PLURALS = {
     "ServiceMonitor": "servicemonitors",
     "PodMonitor": "podmonitors",
     "PrometheusRule": "prometheusrules",
+    "DaskCluster": "daskclusters",
+    "DaskAutoscaler": "daskautoscalers",
 }
 
 
