@@ -27,6 +27,7 @@ WAITING = (
     3  # items that each thread of the cluster has or will have next: enough that none is idle, few that none is memory
 )
 CONNECT = 30  # seconds until a scheduler that does not answer is given up
+PATIENT = {"distributed.comm.timeouts.connect": "300s"}  # a local cluster starts on a machine that may be busy
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -62,6 +63,13 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], dask: str = "") 
         if done.error is not None:
             raise done.error
         yield done.item, cast("Result", done.result)
+
+
+def _cause(error: BaseException) -> str:
+    """Return what is behind an error that only says that something failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def _tried(work: Callable[[Item], Result], item: Item) -> Done[Item, Result]:
@@ -100,13 +108,19 @@ def _result_of(future: Future, _: object) -> Any:
 @contextmanager
 def _client(dask: str) -> Iterator[Client]:
     try:
+        from dask import config
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise Misconfigured(f"QUANTSTREAM_DASK={dask} needs the packages dask and distributed: {error}") from error
 
     options: dict[str, Any] = {"dashboard_address": None, "silence_logs": logging.ERROR}
     if dask == LOCAL:
-        with LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
+        try:
+            with config.set(PATIENT):  # the workers read it, too
+                cluster = LocalCluster(n_workers=WORKERS, threads_per_worker=1, **options)
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(f"no Dask cluster could be started on this machine: {_cause(error)}") from error
+        with cluster, Client(cluster) as client:
             yield client
         return
     try:

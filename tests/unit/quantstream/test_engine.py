@@ -45,6 +45,15 @@ def test_no_more_items_are_taken_than_there_are_hands_for(dask: str) -> None:
     assert most <= engine.WORKERS * engine.WAITING
 
 
+def test_a_cluster_that_cannot_start_here_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(**_: object) -> None:
+        raise RuntimeError("Nanny failed to start.") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr("distributed.LocalCluster", fails)
+    with pytest.raises(Unavailable, match=r"no Dask cluster could be started on this machine: OSError: .*No space left"):
+        list(engine.spread(square, range(3), "local"))
+
+
 def test_a_scheduler_that_does_not_answer_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CONNECT", 1)
     with pytest.raises(Unavailable, match=r"the Dask scheduler at tcp://127\.0\.0\.1:1 does not answer"):
