@@ -40,7 +40,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     state.write(Stack(**{**asdict(Stack({}, "", {}, "", {})), "settings": addresses}))
     monkeypatch.setattr("quantstream.binance.rest.FIRST_PAUSE", 0.01)
     for command in ("replay", "repair"):
-        monkeypatch.setattr(f"streaming.reconcile.{command}_command.BROKER_PATIENCE", 0.5)
+        monkeypatch.setattr(f"streaming.reconcile.commands.{command}_command.BROKER_PATIENCE", 0.5)
 
     def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(app, [*arguments, "--state", str(tmp_path)])

@@ -126,7 +126,7 @@ def test_the_operator_and_each_instance_reach_an_instance_where_it_says_how_it_i
     [
         ("ingress-nginx", {"dashboard", "airflow"}),
         ("monitoring", set(STAGES)),
-        ("keda", {"kafka"}),
+        ("keda", {"kafka", "sink"}),
         ("somebody-elses", set[str]()),
         ("quantstream-airflow", set[str]()),  # a pod without the labels of a task
     ],
@@ -142,7 +142,7 @@ def test_from_other_namespaces_only_who_is_meant_enters(system: str, namespace: 
         for each, (end, ports) in targets(objects, system).items()
         if end.namespace not in ("", namespace) and all(lets(without, stranger, end, port) for port in ports)
     }
-    assert found == enters - (set() if system == "prod" else {"kafka"})  # nothing is scaled on one machine
+    assert found == (set() if (system, namespace) == ("local", "keda") else enters)  # nothing is scaled on one machine
 
 
 def test_the_component_of_an_ingress_leads_to_the_page_that_its_policy_opens() -> None:
