@@ -50,7 +50,9 @@ def test_a_cluster_that_cannot_start_here_is_said_in_a_sentence(monkeypatch: pyt
         raise RuntimeError("Nanny failed to start.") from OSError(28, "No space left on device")
 
     monkeypatch.setattr("distributed.LocalCluster", fails)
-    with pytest.raises(Unavailable, match=r"no Dask cluster could be started on this machine: OSError: .*No space left"):
+    with pytest.raises(
+        Unavailable, match=r"no Dask cluster could be started on this machine: OSError: .*No space left"
+    ):
         list(engine.spread(square, range(3), "local"))
 
 
