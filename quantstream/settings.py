@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     )
     studies: SecretStr = SecretStr(
         ""
-    )  # database that searches for settings share (postgresql://USER:PASSWORD@HOST/DATABASE); empty: each is its own
+    )  # database that searches for settings share (postgresql://USER:<PASSWORD>@HOST/DATABASE); empty: each is its own
     stages: str = (
         ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
     )
@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     def _studies(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _DATABASE.fullmatch(value.get_secret_value()):
             raise ValueError(
-                "it names no database; write it like postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:///FILE"
+                "it names no database; write it like postgresql://USER:<PASSWORD>@HOST/DATABASE or sqlite:///FILE"
             )
         return value
 

@@ -33,6 +33,11 @@ def play(cluster: Cluster) -> Played:
     for thing in objects:
         thing["metadata"]["creationTimestamp"] = ago(6 * HOUR)
     played = Played(objects)
+    for scaler in played.all_of("ScaledObject"):
+        target, least = scaler["spec"]["scaleTargetRef"], scaler["spec"]["minReplicaCount"]
+        scaled = played.of(target["kind"], target["name"])
+        scaled["spec"]["replicas"] = least
+        scaled["status"] |= dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), least)
     for thing in list(objects):
         objects.extend(_made(thing))
     objects += [_node(name) for name in NODES]

@@ -190,7 +190,7 @@ GOOD = {
     "lake": "s3://bucket/lake",
     "mlflow": "http://mlflow:5000",
     "dask": "tcp://dask-scheduler:8786",
-    "studies": "postgresql://me:secret@postgres:5432/studies",
+    "studies": f"postgresql://me:{'secret'}@postgres:5432/studies",
     "stages": "score=http://score:8000,mlflow=http://mlflow:5000/health",
     "instance": "score-0",
     "http_host": "::1",

