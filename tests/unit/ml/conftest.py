@@ -79,8 +79,9 @@ def serving(folder: Path, artifacts: Path, *options: str, **variables: str) -> I
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     command += ["--artifacts-destination", str(artifacts), *options]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | variables  # as the platform runs it
     with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | variables, cwd=folder)
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(server, url, folder / "server.log")
