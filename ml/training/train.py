@@ -125,9 +125,10 @@ def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
 
     Who is listed is looked up first if nobody ever did. Raises: DataRejected when there are no candles, Unavailable.
     """
-    if sentence := first_look(settings, time.time_ns() // 1000):
+    lake = Lake(settings.lake_url)
+    if lake.has("candles") and (sentence := first_look(settings, time.time_ns() // 1000)):
         log.info("%s", sentence)
-    return build(Lake(settings.lake_url), settings.symbols, trailing, settings.dask)
+    return build(lake, settings.symbols, trailing, settings.dask)
 
 
 def check_kind(kind: str) -> None:

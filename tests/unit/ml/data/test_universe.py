@@ -134,4 +134,8 @@ def test_features_are_made_after_the_first_look(tmp_path: Path, monkeypatch: pyt
     settings = Settings(state=tmp_path)
     with pytest.raises(DataRejected):
         train.build_features(settings)
+    assert asked == []  # where there are no candles nobody need look
+    Lake(settings.lake_url).table("candles")
+    with pytest.raises(DataRejected):
+        train.build_features(settings)
     assert asked == [settings]
