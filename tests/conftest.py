@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Before numpy is loaded: two threads of linear algebra on a busy machine wait for each other more than they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -54,6 +55,14 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 def fresh_broker(tmp_path: Path) -> Iterator[Kafka]:
     """A broker of the test's own, for tests that need the declared topics empty (about 3 s)."""
     yield from _broker(tmp_path / "broker")
+
+
+@pytest.fixture(autouse=True)
+def main_stays() -> Iterator[None]:
+    """Put the main module back: Streamlit's tests leave their script there, which a process that is spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

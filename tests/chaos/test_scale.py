@@ -58,6 +58,7 @@ def test_a_run_is_right_only_if_all_of_it_is(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.broker
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # a busy machine takes minutes to come to rest
 def test_dozens_of_symbols_come_through_the_whole_path_and_equal_the_exchange(tmp_path: Path) -> None:
     output: list[str] = []
     report = scale.run(tmp_path / "state", 60, minutes=0.3, speed=40, busiest=1.5, seed=2, say=output.append)
