@@ -220,6 +220,14 @@ class Registry:
         with self._talking(f"{name} {version}"):
             self._client.set_registered_model_alias(name, alias, version)
 
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Let an alias point nowhere.
+
+        Raises: Unavailable, ModelRejected when there is no such model.
+        """
+        with self._talking(name):
+            self._client.delete_registered_model_alias(name, alias)
+
     def promote(self, name: str, version: str) -> None:
         """Make a version the champion; the one it replaces becomes `previous`.
 

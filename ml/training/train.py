@@ -25,8 +25,9 @@ from ml.data.instrument_look import first_look
 from ml.data.universe import survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
+from ml.promotion import rules
+from ml.promotion.moves import Moves
 from ml.serving.registry import CHAMPION, Registry
-from ml.training import promotion
 from ml.validation.pipeline import before_training
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
@@ -79,12 +80,17 @@ class Task:
 
 
 def train(
-    kind: str, settings: Settings, options: Options = Options(), features_version: int | None = None
+    kind: str,
+    settings: Settings,
+    options: Options = Options(),
+    features_version: int | None = None,
+    by: str = "a training by hand",
 ) -> TrainResult:
     """Train, judge and register one model on the lake's features, days in quarantine left out; promote it if it earned it.
 
     Without `features_version` the table is first brought up to the newest candles of the symbols that may be used; with one,
-    what is read is that version, and nothing else is looked at but, for the anomaly model, trades. Raises: Misconfigured for an
+    what is read is that version, and nothing else is looked at but, for the anomaly model, trades. `by` says who trains, for the
+    table `decisions`. Raises: Misconfigured for an
     unknown kind or version, DataRejected for too little data, Unavailable when the registry or the lake does not answer.
     """
     check_kind(kind)
@@ -101,7 +107,7 @@ def train(
     seconds = time.monotonic() - began
     judgement = judge(task, model)
     champion, note = champion_figures(registry, task)
-    decision = promotion.decide(kind, judgement.metrics, champion)
+    decision = rules.decide(kind, judgement.metrics, champion)
     reasons = [*decision.reasons, *note, *_judged(task), universe]
     shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
@@ -114,10 +120,15 @@ def train(
     )
     name = registered_name(kind)
     registry.explain(name, number, reasons, decision.promoted)
-    if decision.promoted:
-        registry.promote(name, number)
+    _act(Moves(registry, lake, by), name, number, decision.promoted, reasons, judgement.metrics)
     log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
     return TrainResult(name, number, decision.promoted, reasons, metrics)
+
+
+def _act(moves: Moves, name: str, number: str, promoted: bool, reasons: list[str], metrics: dict[str, float]) -> None:
+    """Do what was decided, on the record."""
+    act = moves.promote if promoted else moves.refuse
+    act(name, number, "; ".join(reasons), {key: value for key, value in metrics.items() if np.isfinite(value)})
 
 
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:

@@ -171,6 +171,37 @@ SCHEMAS[QUARANTINE] = pa.schema(
         ("rows", pa.int64()),  # that broke it; 0 where it is about the whole day
     ]
 )
+SHADOW_SCORES, OUTCOMES, DECISIONS = "shadow_scores", "outcomes", "decisions"
+SCHEMAS[SHADOW_SCORES] = SCHEMAS["scores"]  # of challengers: recorded, and never shown as advice
+SCHEMAS[OUTCOMES] = pa.schema(
+    [
+        *_KEY_BY_MONTH,
+        ("interval", pa.string()),
+        ("opened_at", TIME),  # of the candle that was scored
+        ("revision", pa.int32()),  # of that candle, as it was scored
+        ("scored_at", TIME),
+        ("model", pa.string()),  # registered name
+        ("version", pa.string()),
+        ("role", pa.string()),  # champion, challenger
+        ("actual", pa.map_(pa.string(), pa.float64())),  # by label: what came
+        ("measures", pa.map_(pa.string(), pa.float64())),  # by name of the measure: how far the score was right
+        ("loss", pa.float64()),  # the one that promotions and rollbacks go by; lower is better
+        (KNOWN_AT, TIME),  # when score and outcome were joined
+    ]
+)
+SCHEMAS[DECISIONS] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("decided_at", TIME),  # our clock
+        ("model", pa.string()),  # registered name
+        ("version", pa.string()),  # that is decided on
+        ("change", pa.string()),  # as `ml.promotion.decisions.Change` has them
+        ("before", pa.string()),  # the version that served until then; empty where none did
+        ("by", pa.string()),  # a pipeline's run, or who
+        ("why", pa.string()),
+        ("evidence", pa.string()),  # JSON
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -180,6 +211,9 @@ TIME_COLUMN = {
     "accounts": "day",
     "instruments": "changed_at",
     QUARANTINE: "changed_at",
+    SHADOW_SCORES: "opened_at",
+    OUTCOMES: "opened_at",
+    DECISIONS: "decided_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
@@ -188,9 +222,9 @@ TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold th
 
 def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
-    if name in ("candles", "scores"):
+    if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE) else PARTITIONS
+    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS) else PARTITIONS
 
 
 def candle_rows(

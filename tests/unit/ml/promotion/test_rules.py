@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ml.training.promotion import decide
+from ml.promotion.rules import decide
 
 RISK = {"brier": 0.07, "brier_har": 0.075, "brier_base": 0.1, "ece": 0.01}
 FORECAST = {"pinball_1h_bp": 10.0, "pinball_skill_1h": 0.01} | {f"coverage_90_{h}": 0.9 for h in ("5m", "15m", "1h")}

@@ -1,0 +1,120 @@
+"""The only way an alias moves: the version says why, the alias points to it, the lake records it, and the live side is told.
+
+In this order, so that whoever dies on the way leaves nothing unsaid: `settle` finishes the record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ml.promotion import decisions
+from ml.promotion.decisions import Change, Decision
+from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from quantstream.core.errors import ModelRejected
+from quantstream.messages.models import MODEL_NAMES
+
+log = logging.getLogger(__name__)
+DECISION = "decision"  # tag of a version: the last that was decided of it
+Announce = Callable[[Decision], None]  # to the live stages and to operators; never raises
+
+
+def _nobody(decision: Decision) -> None:
+    """Announce to nobody: the live stages look at the registry every few seconds anyway."""
+
+
+@dataclass
+class Moves:
+    """Moves of aliases at one registry, recorded in one lake. All methods raise Unavailable and ModelRejected."""
+
+    registry: Registry
+    lake: decisions.Tables
+    by: str  # a pipeline's run, or who
+    announce: Announce = _nobody
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def refuse(self, name: str, version: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """Record that the gate refused a version; no alias moves."""
+        return self._decide(name, version, Change.REFUSED, why, evidence)
+
+    def challenge(self, name: str, version: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """Let a version score in the champion's shadow; a challenger that was there before has expired."""
+        before = self.registry.alias_version(name, CHALLENGER)
+        if before is not None and before != version:
+            self._decide(name, before, Change.EXPIRED, f"version {version} took its place in the shadow")
+        return self._decide(name, version, Change.CHALLENGER, why, evidence)
+
+    def promote(self, name: str, version: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """Make a version the champion; the one it replaces becomes `previous`, and it is a challenger no more."""
+        return self._decide(name, version, Change.PROMOTED, why, evidence)
+
+    def expire(self, name: str, version: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """End a challenger's time in the shadow."""
+        return self._decide(name, version, Change.EXPIRED, why, evidence)
+
+    def roll_back(self, name: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """Let the version that served before serve again.
+
+        Raises: ModelRejected when there is none, too.
+        """
+        version = self.registry.alias_version(name, PREVIOUS)
+        champion = self.registry.alias_version(name, CHAMPION)
+        if version is None or version == champion:
+            raise ModelRejected(f"{name} has no previous version to go back to; promote one by its number")
+        return self._decide(name, version, Change.ROLLED_BACK, why, evidence)
+
+    def settle(self) -> list[Decision]:
+        """Write what the registry says and the lake does not: decisions whose writer died, and aliases moved by other means."""
+        tagged = [one for tags in self.registry.all_tags() if (one := decisions.decoded(tags.get(DECISION, "")))]
+        lacking = decisions.unwritten(self.lake, tagged)
+        decisions.write(self.lake, lacking)
+        return lacking + [found for name in MODEL_NAMES if (found := self._found(name))]
+
+    def _found(self, name: str) -> Decision | None:
+        """A champion that no decision made one."""
+        champion = self.registry.alias_version(name, CHAMPION)
+        serving = [one for one in decisions.decisions_of(self.lake, name) if one.change in SERVES]
+        known = serving[-1].version if serving else ""
+        if champion is None or champion == known:
+            return None
+        why = "the alias champion was moved by other means than QuantStream's; `quantstream models` records a reason"
+        found = Decision(self.now(), name, champion, Change.FOUND, known, self.by, why)
+        decisions.write(self.lake, [found])
+        return found
+
+    def _decide(
+        self, name: str, version: str, change: Change, why: str, evidence: Mapping[str, Any] | None = None
+    ) -> Decision:
+        champion = self.registry.alias_version(name, CHAMPION) or ""
+        decision = Decision(
+            self.now(), name, str(version), change, champion, self.by, why, json.dumps(dict(evidence or {}))
+        )
+        self.registry.tag(name, decision.version, DECISION, decisions.encoded(decision))
+        self._move(decision, champion)
+        decisions.write(self.lake, [decision])
+        log.info("%s", decision)
+        self.announce(decision)
+        return decision
+
+    def _move(self, decision: Decision, champion: str) -> None:
+        """Each step may be repeated; `previous` is set before the champion moves, so that there is a way back at any instant."""
+        name, version = decision.model, decision.version
+        if decision.change is Change.CHALLENGER:
+            self.registry.set_alias(name, CHALLENGER, version)
+        if decision.change in (Change.PROMOTED, Change.ROLLED_BACK) and champion != version:
+            if champion:
+                self.registry.set_alias(name, PREVIOUS, champion)
+            self.registry.set_alias(name, CHAMPION, version)
+        if decision.change in (Change.PROMOTED, Change.EXPIRED):
+            self._leave_the_shadow(name, version)
+
+    def _leave_the_shadow(self, name: str, version: str) -> None:
+        if self.registry.alias_version(name, CHALLENGER) == version:
+            self.registry.remove_alias(name, CHALLENGER)
+
+
+SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)

@@ -1,0 +1,124 @@
+"""Aliases move on the record: against a registry in memory and a real lake."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.promotion import decisions
+from ml.promotion.decisions import Change, Decision
+from ml.promotion.moves import Moves
+from quantstream.core.errors import ModelRejected, Unavailable
+from quantstream.lake.store import Lake
+
+RISK = "quantstream-risk"
+
+
+class FakeRegistry:
+    """Aliases and tags of versions, and a call after which it is away."""
+
+    def __init__(self) -> None:
+        self.aliases: dict[tuple[str, str], str] = {}
+        self.tags: dict[tuple[str, str], dict[str, str]] = {}
+
+    def alias_version(self, name: str, alias: str) -> str | None:
+        return self.aliases.get((name, alias))
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        self.aliases[name, alias] = version
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        del self.aliases[name, alias]
+
+    def tag(self, name: str, version: str, key: str, value: str) -> None:
+        self.tags.setdefault((name, version), {})[key] = value
+
+    def all_tags(self) -> list[dict[str, str]]:
+        return list(self.tags.values())
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+def moves(registry: FakeRegistry, lake: Any, told: list[Decision] | None = None) -> Moves:
+    """Moves by one person whose clock goes by seconds."""
+    seconds = iter(range(1000))
+    start = datetime(2026, 11, 28, tzinfo=UTC)
+    announce = (told if told is not None else []).append
+    return Moves(registry, lake, "a test", announce, lambda: start + timedelta(seconds=next(seconds)))  # type: ignore[arg-type]
+
+
+def changes(lake: Lake) -> list[tuple[Change, str, str]]:
+    return [(one.change, one.version, one.before) for one in decisions.decisions_of(lake)]
+
+
+def test_a_version_goes_from_the_shadow_to_service_and_back_on_the_record(registry: FakeRegistry, lake: Lake) -> None:
+    told: list[Decision] = []
+    mover = moves(registry, lake, told)
+    mover.promote(RISK, "1", "first sane model")
+    mover.challenge(RISK, "2", "passed the gate", {"brier": 0.1})
+    assert registry.aliases == {(RISK, "champion"): "1", (RISK, "challenger"): "2"}
+    mover.promote(RISK, "2", "no worse over 288 candles")
+    assert registry.aliases == {(RISK, "champion"): "2", (RISK, "previous"): "1"}
+    mover.roll_back(RISK, "live loss above what was promised")
+    assert registry.aliases == {(RISK, "champion"): "1", (RISK, "previous"): "2"}
+    assert changes(lake) == [
+        (Change.PROMOTED, "1", ""),
+        (Change.CHALLENGER, "2", "1"),
+        (Change.PROMOTED, "2", "1"),
+        (Change.ROLLED_BACK, "1", "2"),
+    ]
+    assert [one.change for one in told] == [one.change for one in decisions.decisions_of(lake)]
+
+
+def test_a_newer_challenger_takes_the_place_of_the_one_before(registry: FakeRegistry, lake: Lake) -> None:
+    mover = moves(registry, lake)
+    mover.challenge(RISK, "2", "passed the gate")
+    mover.challenge(RISK, "3", "passed the gate")
+    assert registry.aliases == {(RISK, "challenger"): "3"}
+    assert (Change.EXPIRED, "2", "") in changes(lake)
+
+
+def test_without_a_version_before_there_is_no_way_back(registry: FakeRegistry, lake: Lake) -> None:
+    mover = moves(registry, lake)
+    mover.promote(RISK, "1", "first sane model")
+    with pytest.raises(ModelRejected, match="no previous version"):
+        mover.roll_back(RISK, "why not")
+
+
+def test_what_a_writer_that_died_left_unsaid_is_written_once(registry: FakeRegistry, lake: Lake) -> None:
+    class Away:
+        def has(self, name: str) -> bool:
+            return lake.has(name)
+
+        def read(self, name: str) -> Any:
+            return lake.read(name)
+
+        def append(self, name: str, rows: Any) -> None:
+            raise Unavailable("the lake is away")
+
+    with pytest.raises(Unavailable):
+        moves(registry, Away()).promote(RISK, "1", "first sane model")
+    assert registry.aliases == {(RISK, "champion"): "1"}
+    assert [one.why for one in moves(registry, lake).settle()] == ["first sane model"]
+    assert moves(registry, lake).settle() == []
+    assert changes(lake) == [(Change.PROMOTED, "1", "")]
+
+
+def test_an_alias_moved_by_other_means_is_found_and_said_once(registry: FakeRegistry, lake: Lake) -> None:
+    mover = moves(registry, lake)
+    mover.promote(RISK, "1", "first sane model")
+    registry.set_alias(RISK, "champion", "7")
+    (found,) = mover.settle()
+    assert (found.change, found.version, found.before) == (Change.FOUND, "7", "1")
+    assert mover.settle() == []
