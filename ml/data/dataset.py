@@ -33,7 +33,7 @@ FEWEST_TO_CALIBRATE = 100  # rows of each class: rows overlap, so some eight hou
 class Dataset:
     """Rows of all symbols, ordered by symbol and time; `features` is (rows, len(features.NAMES)), in memory or on disk.
 
-    Of what lies on disk all columns do: what comes out of it are the rows that are asked for, and never all.
+    Where they are on disk all other columns are, too: what comes out of it are the rows that are asked for, and never all.
     """
 
     symbols: tuple[str, ...]

@@ -1,6 +1,8 @@
-"""Rows of features on disk, taken out by number: what does not fit memory is looked at through a small window.
+"""Rows of features that do not fit memory, taken out by number from the files that they were written into.
 
-The files are scratch: they have no name once they are open, so that whatever ends a process, their space comes back.
+Only those that are asked for are read, and no copy of the others is made: models learn from an even share of the rows. What every
+row is asked for (its time, its labels, which features it has) is copied to scratch: files that have no name once they are open, so
+that whatever ends a process, their space comes back.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import mmap
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -18,32 +21,31 @@ import numpy.typing as npt
 from quantstream.core.errors import Unavailable
 from quantstream.core.rolling import Floats
 
-WINDOW = 16_384  # rows looked at together: some megabytes, a whole number of memory pages whatever a row's width
-SPARSE = 16  # where fewer than one row in so many is wanted, the disk is not to read ahead
+Columns = npt.NDArray[np.intp]
+ReadPart = Callable[[int, Columns], Sequence[npt.NDArray[np.floating[Any]]]]
 BITS = 64
 
 
 @dataclass(frozen=True)
 class DiskRows:
-    """A matrix of floats on disk, (rows, width), and beside it which values are finite, a bit each."""
+    """A matrix of floats in parts, (rows, width), and beside it which values are finite, a bit each."""
 
-    file: IO[bytes]
-    shape: tuple[int, int]
-    kind: np.dtype[Any]
+    edges: npt.NDArray[np.intp]  # the first row of each part and the one after the last part's last
+    read: ReadPart  # some columns of a part, by its number: (rows of the part,) each
     finite: npt.NDArray[np.uint64]  # (rows, words), on disk too
 
-    def take(self, rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Floats:
+    def take(self, rows: npt.NDArray[np.intp], columns: Columns) -> Floats:
         """Return some rows, in any order, as (rows, columns) in memory."""
         found = np.empty((len(rows), len(columns)))
         order = np.argsort(rows, kind="stable")
-        edges = np.arange(0, self.shape[0] + WINDOW, WINDOW)
-        starts = np.searchsorted(rows, edges, sorter=order)
+        starts = np.searchsorted(rows, self.edges, sorter=order)
         for number in np.flatnonzero(np.diff(starts)).tolist():
             some = order[starts[number] : starts[number + 1]]
-            self._window(number, rows[some] - edges[number], columns, found, some)
+            places = rows[some] - self.edges[number]
+            found[some] = np.stack([column[places] for column in self.read(number, columns)], axis=1)
         return found
 
-    def known(self, start: int, end: int, columns: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    def known(self, start: int, end: int, columns: Columns) -> npt.NDArray[np.bool_]:
         """Return which of the rows `[start, end)` are finite in all these columns."""
         result = np.ones(end - start, dtype=np.bool_)
         for word in range(self.finite.shape[1]):
@@ -51,25 +53,6 @@ class DiskRows:
             mask = np.bitwise_or.reduce(np.left_shift(np.uint64(1), inside.astype(np.uint64)), initial=np.uint64(0))
             result &= (self.finite[start:end, word] & mask) == mask
         return result
-
-    def _window(
-        self,
-        number: int,
-        places: npt.NDArray[np.intp],
-        columns: npt.NDArray[np.intp],
-        found: Floats,
-        into: npt.NDArray[np.intp],
-    ) -> None:
-        width = self.shape[1]
-        count = min(WINDOW, self.shape[0] - number * WINDOW)
-        size = width * self.kind.itemsize
-        view = mmap.mmap(self.file.fileno(), count * size, access=mmap.ACCESS_READ, offset=number * WINDOW * size)
-        if len(places) * SPARSE < count and hasattr(mmap, "MADV_RANDOM"):
-            view.madvise(mmap.MADV_RANDOM)
-        matrix = np.frombuffer(view, dtype=self.kind).reshape(count, width)
-        found[into] = matrix[places][:, columns]
-        del matrix
-        view.close()
 
 
 def forget(*arrays: npt.NDArray[Any]) -> None:
@@ -111,12 +94,8 @@ class Scratch:
             self._files[name] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  open as long as its rows are read
         self._files[name].write(np.ascontiguousarray(values).data)
 
-    def file(self, name: str) -> IO[bytes]:
-        """Return a column's file, whole."""
-        self._files[name].flush()
-        return self._files[name]
-
     def array(self, name: str, kind: npt.DTypeLike, width: int = 0) -> npt.NDArray[Any]:
         """Return a column as an array on disk, (rows,) or (rows, width)."""
-        flat = np.memmap(self.file(name), dtype=kind, mode="r")
+        self._files[name].flush()
+        flat = np.memmap(self._files[name], dtype=kind, mode="r")
         return flat.reshape(-1, width) if width else flat

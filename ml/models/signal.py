@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ml.data import labels
-from ml.data.dataset import Dataset, Rows, Split, calibrating, thin
+from ml.data.dataset import Dataset, Rows, Split, blocks, calibrating, thin
 from ml.models import explanations, online_correction
 from ml.models.base import Model
 from ml.models.parts import blend, trees
@@ -162,10 +162,15 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
     later = data.matrix(held, NAMES)
     early = _ensemble(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
-    later = data.matrix(split.calibrate, NAMES)
-    needed = margin(expected(later, chosen.probabilities(_inputs(later))), data.labels["return_1h"][split.calibrate])
+    edge = np.concatenate([_edge(data, chosen, rows) for rows in blocks(split.calibrate)])
+    needed = margin(edge, data.labels["return_1h"][split.calibrate])
     both = np.concatenate([split.fit, split.calibrate])
     return SignalModel(blend.settle(chosen, lambda: _ensemble(data, both, options)), needed)
+
+
+def _edge(data: Dataset, chosen: blend.Blend, rows: Rows) -> Floats:
+    found = data.matrix(rows, NAMES)
+    return expected(found, chosen.probabilities(_inputs(found)))
 
 
 def _inputs(rows: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""A version of the table `features` as a dataset, with its lineage: small ones in memory, large ones as files beside it.
+"""A version of the table `features` as a dataset, with its lineage: small ones in memory, of large ones what is asked for.
 
 Every part's rows are held against the checksum that it was written with, so that what is read is what was made, or nothing is.
 """
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ml.data.dataset import Dataset
-from ml.data.disk_rows import DiskRows, Scratch, bits_of
+from ml.data.disk_rows import Columns, DiskRows, Scratch, bits_of
 from ml.data.feature_table.columns import DATA, EXACT, IN_MEMORY, INDEX, LABELS, TABLE, made_by
 from ml.data.feature_table.parts import rows_hash
 from quantstream import features
@@ -63,7 +64,8 @@ class Lineage:
 def load(
     lake: Lake, scratch: Path, version: int | None = None, trailing: int = features.MONTH, most: int = IN_MEMORY
 ) -> tuple[Dataset, Lineage]:
-    """Return the rows of a version, the newest without one, and where they come from; more than `most` rows go to `scratch`.
+    """Return the rows of a version, the newest without one, and where they come from; of more than `most` rows
+    features are read as they are asked for, and `scratch` holds the rest.
 
     Raises: DataRejected when there are none, Misconfigured for a version that is gone or was made by other definitions, Broken
     for rows that are not those that were written, Unavailable.
@@ -84,7 +86,7 @@ def load(
     symbols = tuple(lineage.parts)
     if lineage.rows <= most:
         return _in_memory(lake, parts, symbols), lineage
-    return _on_disk(lake, parts, symbols, scratch, precision), lineage
+    return _on_disk(lake, parts, symbols, scratch), lineage
 
 
 def _lineage(lake: Lake, made: Made, parts: Sequence[Part]) -> Lineage:
@@ -119,21 +121,29 @@ def _in_memory(lake: Lake, parts: Sequence[Part], symbols: tuple[str, ...]) -> D
     return _dataset(symbols, whole, matrix)
 
 
-def _on_disk(lake: Lake, parts: Sequence[Part], symbols: tuple[str, ...], folder: Path, precision: str) -> Dataset:
-    kind, words = np.dtype(precision), bits_of(np.zeros((1, WIDTH))).shape[1]
-    count, size = sum(part.rows for part in parts), sum(one.itemsize for one in KINDS.values())
-    scratch = Scratch(folder, count * (size + WIDTH * kind.itemsize + words * 8))
+def _on_disk(lake: Lake, parts: Sequence[Part], symbols: tuple[str, ...], folder: Path) -> Dataset:
+    """What is asked of every row is copied to scratch; features stay where they are until rows of theirs are asked for."""
+    words = bits_of(np.zeros((1, WIDTH))).shape[1]
+    edges = np.cumsum([0, *(part.rows for part in parts)], dtype=np.intp)
+    scratch = Scratch(folder, int(edges[-1]) * (sum(one.itemsize for one in KINDS.values()) + words * 8))
     numbers = {symbol: i for i, symbol in enumerate(symbols)}
     for part in parts:
         rows = _rows(lake, part)
         for name, values in _index(rows, numbers[part.key[0]]).items():
             scratch.append(name, values)
-        matrix = _matrix(rows)
-        scratch.append("features", matrix)
-        scratch.append("finite", bits_of(matrix))
+        scratch.append("finite", bits_of(_matrix(rows)))
     whole = {name: scratch.array(name, one) for name, one in KINDS.items()}
-    finite = scratch.array("finite", np.uint64, words)
-    return _dataset(symbols, whole, DiskRows(scratch.file("features"), (count, WIDTH), kind, finite))
+
+    def read(number: int, places: Columns) -> list[npt.NDArray[np.floating[Any]]]:
+        return _columns(lake, parts[number], places)
+
+    return _dataset(symbols, whole, DiskRows(edges, read, scratch.array("finite", np.uint64, words)))
+
+
+def _columns(lake: Lake, part: Part, places: Columns) -> list[npt.NDArray[np.floating[Any]]]:
+    names = [features.NAMES[place] for place in places]
+    rows = partition_files.read_part(lake, TABLE, part, names)
+    return [rows[name].to_numpy() for name in names]
 
 
 def _dataset(symbols: tuple[str, ...], columns: dict[str, Any], matrix: Any) -> Dataset:

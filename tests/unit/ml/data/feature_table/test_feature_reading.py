@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from ml.data.feature_table.reading import Lineage, load
 from ml.models import anomaly, forecast, risk, signal
 from quantstream import features
 from quantstream.core.errors import Unavailable
+from quantstream.lake import partition_files
 from quantstream.lake.store import Lake
 from tests.unit.ml import markets
 
@@ -85,18 +88,39 @@ def test_splits_are_the_same_whatever_the_blocks(
     places=st.lists(st.integers(0, 30_978), min_size=0, max_size=60),
     names=st.lists(st.sampled_from(features.NAMES), min_size=1, unique=True),
     length=st.integers(1, 16),
-    window=st.sampled_from([4_096, 16_384]),
 )
 def test_any_rows_in_any_order_are_the_same_in_memory_and_on_disk(
-    both: tuple[dataset.Dataset, dataset.Dataset], places: list[int], names: list[str], length: int, window: int
+    both: tuple[dataset.Dataset, dataset.Dataset], places: list[int], names: list[str], length: int
 ) -> None:
     memory, disk = both
     rows = np.array(places, dtype=np.intp)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(disk_rows, "WINDOW", window)
-        np.testing.assert_array_equal(disk.matrix(rows, names), memory.matrix(rows, names))
-        rows = rows[rows >= length]
-        np.testing.assert_array_equal(disk.sequences(rows, names, length), memory.sequences(rows, names, length))
+    np.testing.assert_array_equal(disk.matrix(rows, names), memory.matrix(rows, names))
+    rows = rows[rows >= length]
+    np.testing.assert_array_equal(disk.sequences(rows, names, length), memory.sequences(rows, names, length))
+
+
+def test_scratch_takes_less_than_a_third_of_what_the_features_of_all_rows_would(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features_alone = 30_979 * len(features.NAMES) * 4  # as float32
+    usage = disk_rows.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(disk_rows.shutil, "disk_usage", lambda _: usage._replace(free=features_alone // 3))
+    assert load(lake, tmp_path, None, MONTH, most=0)[0].is_on_disk
+
+
+def test_only_parts_and_columns_that_are_asked_for_are_read(
+    both: tuple[dataset.Dataset, dataset.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[tuple[str, tuple[str, ...]]]()
+    read = partition_files.read_part
+
+    def watched(lake: Lake, name: str, part: partition_files.Part, columns: Sequence[str] | None = None) -> pa.Table:
+        asked.append((part.key[1], tuple(columns or ())))
+        return read(lake, name, part, columns)
+
+    monkeypatch.setattr(partition_files, "read_part", watched)
+    both[1].matrix(np.array([18_900, 18_800, 3]), ("momentum_5m", "hour_sin"))
+    assert asked == [(month, ("momentum_5m", "hour_sin")) for month in ("2024-01", "2024-03")]
 
 
 def test_scratch_leaves_nothing_behind_and_says_when_the_disk_is_too_small(
