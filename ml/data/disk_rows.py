@@ -1,8 +1,8 @@
 """Rows of features that do not fit memory, taken out by number from the files that they were written into.
 
-Only those that are asked for are read, and no copy of the others is made: models learn from an even share of the rows. What every
-row is asked for (its time, its labels, which features it has) is copied to scratch: files that have no name once they are open, so
-that whatever ends a process, their space comes back.
+Only those that are asked for are read, and no copy of the others is made: models learn from an even share of the rows. What each
+row is asked for (its time, its labels, which features it has) is copied to scratch: files that have no name once they are open,
+so that whatever ends a process, their space comes back.
 """
 
 from __future__ import annotations
