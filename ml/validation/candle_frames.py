@@ -26,6 +26,9 @@ SETTLE = HOUR  # repair comes every quarter of an hour: what is still missing th
 LAGS = range(
     -14 * HOUR // LENGTH, 14 * HOUR // LENGTH + 1, 30 * MINUTE // LENGTH
 )  # of the world's time zones, in windows
+FEWEST = 50  # windows of a day in which both moved, before their correlation is looked at
+OUTERMOST = 2.0  # times the day's median move, beyond which a move counts no more
+SURE = 8.0  # standard errors from none: of a million days, with 57 lags each, chance gets so far on none
 WEEKS = 4  # on each side, of the same hour of the week: a season that follows the market's level
 AVERAGED = ("low", "high", "volume", "quote_volume", "trade_count", "source")
 FLOATS = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
@@ -153,38 +156,49 @@ def _on_grid(rows: pd.DataFrame, grid: Times, name: str) -> Floats:
     return found
 
 
-def _clock_lags(close: Floats, market: Floats, needed: int = 200, poor: float = 0.2, good: float = 0.5) -> Floats:
+def _clock_lags(close: Floats, market: Floats, poor: float = 0.2, good: float = 0.5) -> Floats:
     """Return of each day by how many minutes its moves come after the market's, 0 where they go with it or nothing is clear.
 
-    Clear is a correlation of `good` at another whole half-hour where that with the market now is `poor`.
+    Clear is a correlation of `good` at another whole half-hour where that with the market now is `poor`. On a quiet day, of few
+    windows in which both moved, it must be higher: so many lags are tried that chance alone would find one.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.diff(np.log(np.where(close > 0, close, np.nan)), prepend=np.nan).reshape(-1, DAY // LENGTH)
     best, lag_of = np.full(len(own), good), np.zeros(len(own))
-    suspects = _correlations(own, market.reshape(own.shape), needed) < poor
+    now, _ = _correlations(own, market.reshape(own.shape))
+    suspects = now < poor
     if not suspects.any():
         return lag_of
     for lag in LAGS:
         moved = np.full(len(market), np.nan)
         moved[max(0, lag) : len(market) + min(0, lag)] = market[max(0, -lag) : len(market) - max(0, lag)]
-        found = _correlations(own[suspects], moved.reshape(own.shape)[suspects], needed)
-        is_better = found > best[suspects]
+        found, chance = _correlations(own[suspects], moved.reshape(own.shape)[suspects])
+        is_better = (found > best[suspects]) & (found > chance)
         rows = np.flatnonzero(suspects)[is_better]
         best[rows], lag_of[rows] = found[is_better], lag * LENGTH / MINUTE
     return lag_of
 
 
-def _correlations(one: Floats, other: Floats, needed: int) -> Floats:
-    """Return the correlation of each pair of rows over what both know, NaN where that is less than `needed`."""
-    known = np.isfinite(one) & np.isfinite(other)
-    count = known.sum(axis=1)
+def _correlations(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Return the correlation of each pair of rows over the windows in which both moved, and what chance may come to at most.
+
+    Moves count up to `OUTERMOST` usual ones, so that a correlation is of many windows and never of the one with the largest.
+    NaN where there are fewer than `FEWEST`.
+    """
+    both = np.isfinite(one) & np.isfinite(other) & (one != 0) & (other != 0)
+    count = both.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = (
-            np.where(known, values - np.where(known, values, 0.0).sum(axis=1, keepdims=True) / count[:, None], 0.0)
-            for values in (one, other)
-        )
+        left, right = (_centred(values, both, count) for values in (one, other))
         found: Floats = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    return np.where(count >= needed, found, np.nan)
+    chance = np.tanh(SURE / np.sqrt(np.maximum(count - 3, 1)))  # Fisher's transformation
+    return np.where(count >= FEWEST, found, np.nan), chance
+
+
+def _centred(values: Floats, known: npt.NDArray[np.bool_], count: npt.NDArray[np.int64]) -> Floats:
+    """Return what is known of each row, cut at `OUTERMOST` usual sizes, less its mean; 0 elsewhere."""
+    reach = OUTERMOST * pd.DataFrame(np.where(known, np.abs(values), np.nan)).median(axis=1).to_numpy()[:, None]
+    cut = np.where(known, np.clip(values, -reach, reach), 0.0)
+    return np.where(known, cut - cut.sum(axis=1, keepdims=True) / count[:, None], 0.0)
 
 
 def _season(volume: Floats, grid: Times) -> Floats:
