@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ml.data.feature_table.columns import BY, TABLE, precision_for, schema
+from ml.data.feature_table.looked_at import looked_at, remember
 from ml.data.feature_table.months import bounds, month_at, span_of, stretches
 from ml.data.feature_table.parts import Months, Source, Stretch, make
 from quantstream import engine, features
@@ -62,6 +63,7 @@ class Plan:
     base: Made
     wanted: frozenset[Key]
     stretches: tuple[Stretch, ...]
+    looked: Mapping[Key, str] = field(default_factory=dict)  # months that were read again and found as they were
 
     @property
     def gone(self) -> list[Part]:
@@ -91,6 +93,7 @@ def plan(lake: Lake, symbols: Sequence[str], trailing: int = features.MONTH) -> 
     precision = precision_for(sum(rows for parts in candles.values() for rows, _ in parts.values()))
     source = Source(lake.url, tuple(sorted((lake.storage_options or {}).items())), version, trailing, precision)
     base = partition_files.begin(lake, TABLE, BY, schema(precision))
+    looked = looked_at(lake, base)
     listings, by, quarantine = history(lake), source.made_by, quarantine_of(lake)
     held_candles, held_features = (_by_symbol(quarantine.partitions(name)) for name in ("candles", TABLE))
     wanted, found = set[Key](), list[Stretch]()
@@ -105,12 +108,12 @@ def plan(lake: Lake, symbols: Sequence[str], trailing: int = features.MONTH) -> 
                 _seen(pieces, month, source.back, (away, _left_out(month, source.back, held, muted))),
             )
             is_ours = part is not None and part.facts["made_by"] == by
-            if part is None or not is_ours or part.facts["seen"] != seen:
+            if part is None or not is_ours or seen not in (part.facts["seen"], looked.get((symbol, month))):
                 stale[month] = seen, part.facts["made_of"] if part is not None and is_ours else ""
         for months in stretches(stale):
             seen_of, before = zip(*(stale[month] for month in months), strict=True)
             found.append(Stretch(source, symbol, months, seen_of, min(pieces)[0], away, before, held, muted))
-    return Plan(source, base, frozenset(wanted), tuple(found))
+    return Plan(source, base, frozenset(wanted), tuple(found), looked)
 
 
 def _built(lake: Lake, symbols: Sequence[str], trailing: int, dask: str) -> Built:
@@ -123,6 +126,8 @@ def _built(lake: Lake, symbols: Sequence[str], trailing: int, dask: str) -> Buil
     if work.later is not None:
         raise work.later
     work.replace([], planned.gone)
+    if work.looked:
+        remember(lake, work.at, {**planned.looked, **work.looked})
     if not work.at.parts:
         raise DataRejected(
             f"no candles could be made into features: {next(iter(work.refused.values()), 'none is listed')}"
@@ -145,6 +150,7 @@ class _Work:
     removed: int = 0
     unchanged: int = 0
     refused: dict[str, str] = field(default_factory=dict)
+    looked: dict[Key, str] = field(default_factory=dict)  # of months that are unchanged
     later: Exception | None = None  # the first error that another try may mend
 
     def take(self, some: Sequence[engine.Done[Stretch, Months]]) -> None:
@@ -155,7 +161,11 @@ class _Work:
             if done.result is not None:
                 adds += done.result.parts
                 emptied |= {(symbol, month) for month in done.result.empty}
-                self.unchanged += len(months) - len(done.result.parts) - len(done.result.empty)
+                other = {part.key[1] for part in done.result.parts} | {*done.result.empty}
+                seen = {
+                    (symbol, name): said for name, said in zip(months, done.item.seen, strict=True) if name not in other
+                }
+                self.unchanged, self.looked = self.unchanged + len(seen), self.looked | seen
             elif isinstance(done.error, DataRejected):
                 self.refused[str(done.item)] = str(done.error)
                 log.warning("left out of the features", extra={"months": str(done.item), "reason": str(done.error)})

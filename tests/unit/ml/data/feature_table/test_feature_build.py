@@ -51,6 +51,17 @@ def whole(lake: Lake, *symbols: str) -> dataset.Dataset:
     return dataset.build({str(name): part.reset_index(drop=True) for name, part in candles.groupby("symbol")}, MONTH)
 
 
+def correct(lake: Lake, row: int) -> None:
+    """Append a later revision of a candle that closes at its high."""
+    correction = lake.read("candles").sort_by([("opened_at", "ascending"), ("revision", "ascending")]).slice(row, 1)
+    for name in ("close", "high"):
+        place = correction.column_names.index(name)
+        correction = correction.set_column(place, name, correction["high"])
+    place = correction.column_names.index("revision")
+    correction = correction.set_column(place, "revision", [[1]]).cast(correction.schema)
+    lake.append("candles", correction)
+
+
 def test_months_made_apart_are_what_one_reading_of_all_candles_gives(lake: Lake, tmp_path: Path) -> None:
     holed = frame(22_000).drop(index=[*range(700, 760), *range(8_890, 8_960), 17_000])  # one lies over a month's end
     markets.write_candles(lake, "BTCUSDT", holed)
@@ -104,19 +115,44 @@ def test_the_hour_after_a_months_end_completes_the_labels_of_its_last_rows(lake:
 def test_a_corrected_candle_makes_the_months_that_look_back_on_it_anew(lake: Lake, tmp_path: Path) -> None:
     markets.write_candles(lake, "BTCUSDT", frame(30_000))
     build(lake, ["BTCUSDT"], MONTH)
-    correction = lake.read("candles").slice(3_000, 1)  # of 11 January: February looks back on it, March does not
-    for name in ("close", "high"):
-        place = correction.column_names.index(name)
-        correction = correction.set_column(place, name, correction["high"])
-    correction = correction.set_column(correction.column_names.index("revision"), "revision", [[1]]).cast(
-        correction.schema
-    )
-    lake.append("candles", correction)
+    correct(lake, 3_000)  # of 11 January: February looks back on it, March does not
     assert build(lake, ["BTCUSDT"], MONTH).made == 2
     same(read(lake, tmp_path), whole(lake, "BTCUSDT"))
     made = partition_files.made(lake, TABLE)
     assert made is not None
     assert [made.parts["BTCUSDT", month].facts["revision"] for month in ("2024-01", "2024-02")] == [1, 0]
+
+
+def test_months_that_were_read_again_and_found_as_they_were_are_not_read_a_third_time(
+    lake: Lake, tmp_path: Path
+) -> None:
+    markets.write_candles(lake, "BTCUSDT", frame(18_000))
+    first = build(lake, ["BTCUSDT"], MONTH)
+    correct(lake, 3_000)  # of 11 January: the log of what March may look back on says something else, its rows do not
+    second = build(lake, ["BTCUSDT"], MONTH)
+    assert (second.made, second.unchanged) == (2, 1)
+    third = build(lake, ["BTCUSDT"], MONTH)
+    assert (third.version, third.made, third.unchanged) == (second.version, 0, 0)
+    correct(lake, 9_500)  # of 2 February, on which March looks back
+    fourth = build(lake, ["BTCUSDT"], MONTH)
+    assert (fourth.made, fourth.unchanged) == (2, 1)  # January's labels end before
+    same(read(lake, tmp_path), whole(lake, "BTCUSDT"))
+    same(read(lake, tmp_path, third.version), read(lake, tmp_path, second.version))
+    assert len(read(lake, tmp_path, first.version).close) == 18_000
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[1]", b'{"BTCUSDT/2024-03": 3}'])
+def test_what_was_found_as_it_was_is_read_again_where_nobody_remembers(
+    lake: Lake, tmp_path: Path, damaged: bytes
+) -> None:
+    markets.write_candles(lake, "BTCUSDT", frame(18_000))
+    build(lake, ["BTCUSDT"], MONTH)
+    correct(lake, 3_000)
+    build(lake, ["BTCUSDT"], MONTH)
+    (memory,) = (tmp_path / "lake" / TABLE / "_state").rglob("*.json")
+    memory.write_bytes(damaged)
+    assert build(lake, ["BTCUSDT"], MONTH).unchanged == 1
+    assert build(lake, ["BTCUSDT"], MONTH).unchanged == 0
 
 
 def test_a_symbol_that_is_asked_for_no_more_is_not_in_the_new_version(lake: Lake, tmp_path: Path) -> None:
