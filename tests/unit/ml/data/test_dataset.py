@@ -26,7 +26,7 @@ def data() -> dataset.Dataset:
 def test_rows_are_pooled_by_symbol_and_time(data: dataset.Dataset) -> None:
     assert data.symbols == ("A", "B")
     assert np.bincount(data.symbol).tolist() == [1500, 1490]
-    assert np.shape(data.features) == (2990, len(features.NAMES))
+    assert np.asarray(data.features).shape == (2990, len(features.NAMES))
 
 
 @pytest.mark.parametrize("label", ["return_5m", "action", "abnormal"])
