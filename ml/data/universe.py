@@ -1,7 +1,8 @@
 """Who was listed then: candles of a symbol count only while it was, and what survivorship costs a result is said beside it.
 
 Symbols that are chosen today have survived. A model that is judged on them alone is judged on the lucky: how many of those that
-were listed when the data begin are gone, and how many of these are in the data, the lake's table `instruments` tells.
+were listed when the data begin are gone, and how many of these are in the data, the lake's table `instruments` tells. Where some
+are, the difference that they make is a figure.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from ml.data.dataset import Dataset
+from quantstream.core.time import DAY
 from quantstream.lake.instruments import History
 
+MONTH = 30 * DAY  # µs
 UNKNOWN = (
     "who was listed when is not known: results are of symbols that were chosen afterwards, so of survivors, and flatter by as "
     "much as the dead would have cost"
@@ -50,6 +54,27 @@ def survivorship(symbols: Collection[str], start: int, end: int, listings: Histo
     return (
         f"{before}of {len(peers)} symbols with the same quote that were listed on {_day(at)}, {len(gone)} are gone on "
         f"{_day(max(end, at))}, {held} of these are in the data{cost}"
+    )
+
+
+def flattery(data: Dataset, listings: History) -> str:
+    """Say by how much the symbols that are listed at the end of the data did otherwise than all; empty where none is gone.
+
+    A month of a symbol counts as one: held from its first candle to its last, mean log return.
+    """
+    alive = listings.listed(int(data.opened_at.max()))
+    held = [(name, *span) for name, span in zip(data.symbols, data.spans, strict=True) if span[1] - span[0] > 1]
+    gone = [name for name, *_ in held if name not in alive]
+    data.forget()
+    if not gone or len(gone) == len(held):
+        return ""
+    returns = np.array([np.log(data.close[end - 1] / data.close[start]) for _, start, end in held])
+    months = np.array([data.opened_at[end - 1] - data.opened_at[start] for _, start, end in held]) / MONTH
+    lives = np.array([name in alive for name, *_ in held])
+    every, lucky = (100 * returns[some].sum() / months[some].sum() for some in (np.ones_like(lives), lives))
+    return (
+        f"; held for a month, one of all {len(held)} symbols in the data made {every:+.2f} % (mean log return), one of the "
+        f"{lives.sum()} that are still listed {lucky:+.2f} %: survivors alone flatter by {lucky - every:+.2f} points a month"
     )
 
 

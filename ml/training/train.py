@@ -22,7 +22,7 @@ from ml.data.feature_table.build import Built, build
 from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.reading import load
 from ml.data.instrument_look import first_look
-from ml.data.universe import survivorship
+from ml.data.universe import flattery, survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.promotion import rules
@@ -99,7 +99,9 @@ def train(
         before_training(settings)
         features_version = build_features(settings, options.trailing).version
     data, lineage = load(lake, settings.state.absolute() / SCRATCH, features_version, options.trailing)
-    universe = survivorship(data.symbols, int(data.opened_at.min()), int(data.opened_at.max()), history(lake))
+    listings = history(lake)
+    universe = survivorship(data.symbols, int(data.opened_at.min()), int(data.opened_at.max()), listings)
+    universe += flattery(data, listings)
     trades = read_trades(lake, data.symbols, data) if kind == "anomaly" else ()
     task = prepare(kind, data, trades)
     began = time.monotonic()

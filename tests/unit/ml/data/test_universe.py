@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from msgspec.structs import replace
 
+from ml.data import dataset
 from ml.data.instrument_look import first_look, look, said
-from ml.data.universe import NOT_NOTED, outside, survivorship
+from ml.data.universe import NOT_NOTED, flattery, outside, survivorship
 from ml.evaluation import evaluation_report
 from ml.training import train
 from quantstream.binance.rest import BlockingRest
@@ -20,6 +22,7 @@ from quantstream.core.time import DAY, SECOND
 from quantstream.lake.instruments import History, history, instrument_rows
 from quantstream.lake.store import Lake
 from quantstream.settings import Settings
+from tests.unit.ml import markets
 
 T0 = 1_763_769_600 * SECOND  # 2025-11-22
 NAMES = ("BTCUSDT", "ETHUSDT", "LUNAUSDT", "ETHBTC")
@@ -57,6 +60,23 @@ def test_the_gone_of_the_same_quote_are_counted_and_so_are_those_in_the_data() -
         "results are of survivors, and flatter by as much as the others cost"
     )
     assert told({"BTCUSDT", "LUNAUSDT"}, listings()).endswith("1 of these are in the data")
+
+
+def test_what_survivors_flatter_by_is_a_figure_where_the_gone_are_in_the_data() -> None:
+    def falling(days: int, total: float) -> pd.DataFrame:
+        frame = markets.candles(days * 288 + 1, 1)
+        frame["opened_at"] = pd.date_range("2025-11-22", periods=len(frame), freq="5min", tz="UTC")
+        level = np.exp(np.linspace(0, total, len(frame)))
+        return frame.assign(**{name: frame[name] / frame["close"] * level for name in ("open", "high", "low", "close")})
+
+    data = dataset.build({"BTCUSDT": falling(4, 0.04), "LUNAUSDT": falling(2, -0.64)}, trailing=300)
+    assert flattery(data, listings()) == (
+        "; held for a month, one of all 2 symbols in the data made -300.00 % (mean log return), one of the 1 that are still "
+        "listed +30.00 %: survivors alone flatter by +330.00 points a month"
+    )
+    alive = dataset.build({"BTCUSDT": falling(4, 0.04), "ETHUSDT": falling(4, 0.01)}, trailing=300)
+    assert flattery(alive, listings()) == ""
+    assert flattery(dataset.build({"LUNAUSDT": falling(4, -1.0)}, trailing=300), listings()) == ""
 
 
 def test_what_is_not_known_of_the_past_is_said() -> None:
