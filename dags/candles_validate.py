@@ -36,9 +36,9 @@ More than a hundred symbols share tasks.
 **Outcomes per symbol.** *Success*: training may use it. *Skipped*: too few candles yet, nothing wrong. *Failed*: days came into
 quarantine just now; the log names the expectation, the day and the first row. The next run is green unless there are more.
 
-**When it is red.** `quantstream quarantine list` or the data docs (`data_docs/index.html` in the state folder; the log's
-last line names the page). If the data are wrong, correct them (`quantstream repair`, `backfill`) and run this again; if
-they are right, release the day: `quantstream quarantine release SYMBOL DAY --why …`; an outage of the exchange belongs
+**When it is red.** `quantstream quarantine list` or the data docs (`data_docs/index.html` in the state folder, with a
+lake on object storage in its `_checks`; the log's last line names the page). If the data are wrong, correct them (`quantstream
+repair`, `backfill`) and run this again; if they are right, release the day: `quantstream quarantine release SYMBOL DAY --why …`; an outage of the exchange belongs
 into `expectations/outages.json`, a bound that is wrong into its suite. Models go on training meanwhile.
 """
 

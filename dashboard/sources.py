@@ -24,6 +24,7 @@ from dashboard.proof_cards import Proofs
 from dashboard.quality.data_docs import DataDocs
 from dashboard.quality.quarantine_card import HeldDays
 from dashboard.stage_status import Stages
+from ml.validation.shelf import Shelf
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import utc
 from quantstream.lake.store import Lake
@@ -177,5 +178,5 @@ def connect(settings: Settings) -> Sources:
         proofs=Proofs(Lake(settings.lake_url, may_create=False)),
         conditions=DayConditions(Lake(settings.lake_url, may_create=False)),
         held=HeldDays(Lake(settings.lake_url, may_create=False)),
-        docs=DataDocs(settings.state),
+        docs=DataDocs(Shelf.of(Lake(settings.lake_url, may_create=False), settings.state.absolute())),
     )

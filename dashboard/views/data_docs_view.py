@@ -23,7 +23,7 @@ def main(sources: Sources) -> None:
             st.html('<p><a href="data_docs" target="_self">all tables and symbols</a></p>')
         return
     st.html(f'<div class="qs-docs" data-testid="data-doc">{body}</div>')
-    st.html(f'<p class="qs-origin">{escape(f"{sources.docs.folder}/{name}.html")}</p>')
+    st.html(f'<p class="qs-origin">{escape(sources.docs.where(name))}</p>')
 
 
 main(st.session_state["sources"])

@@ -31,6 +31,7 @@ from ml.validation.market import NO_MARKET, Market, read_market, references
 from ml.validation.other_frames import feature_frames, score_frames, trade_frames
 from ml.validation.outages import Outage, declared
 from ml.validation.report import Report
+from ml.validation.shelf import Shelf
 from quantstream import features
 from quantstream.core.time import DAY, LATEST, SCORED, micros, utc
 from quantstream.lake.quarantine import GATE, HELD, RELEASED, Change, Quarantine, note, quarantine_of
@@ -91,7 +92,7 @@ class Gate:
             remember(self.lake, table, symbol, looked.checked)
         held = _why_held(quarantine_of(self.lake), table, symbol)
         report = self._report(table, symbol, looked, changes, held)
-        pages.write(self.state, report, looked.results, looked.keeps)
+        pages.write(self.shelf, report, looked.results, looked.keeps)
         for finding in found.findings:
             if not finding.is_critical:
                 log.warning("%s %s: %s", symbol, table, finding.on(min(finding.days)))
@@ -171,6 +172,11 @@ class Gate:
             self._history = at, History.at(self.lake, self.now, references(self.symbols), self.outages)
         return self._history[1]
 
+    @property
+    def shelf(self) -> Shelf:
+        """Where reports and data docs lie."""
+        return Shelf.of(self.lake, self.state)
+
     def now(self) -> int:
         """Return the exchange's time in µs, ours where it does not tell."""
         return self.clock() or micros(self.at)
@@ -237,7 +243,7 @@ class Gate:
             newly_held=new,
             released=released,
             outages=found.outages,
-            data_docs=str(pages.folder_of(self.state, table, symbol) / "index.html"),
+            data_docs=self.shelf.where(f"{pages.folder_of(table, symbol)}/index.html"),
             months=looked.months,
             months_anew=looked.months_anew,
         )

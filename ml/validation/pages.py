@@ -1,7 +1,7 @@
 """Data docs for people: what was asked of each symbol's rows, what failed on which day, and the library's own pages of that.
 
-Pages are named by table, symbol and day under `data_docs` in the state folder, the newest run's only. Nothing in them comes from
-the internet: the library's page is taken without its links to style sheets and scripts elsewhere, and styled here.
+Pages are named by table, symbol and day, the newest run's only, under `data_docs` on the shelf. Nothing in them comes from the
+internet: the library's page is taken without its links to style sheets and scripts elsewhere, and styled here.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from ml.validation import engine
-from quantstream.files import write_whole
+from ml.validation.shelf import Shelf
 
 if TYPE_CHECKING:
     from ml.validation.report import Report
 
+DOCS, REPORTS, SUFFIX = "data_docs", "validation", ".html"
+INDEX = f"{DOCS}/index{SUFFIX}"
 FRAMES = ("rows", "days", "columns")  # that a suite looks at
 FOREIGN = re.compile(
     r"<script\b.*?</script>|<link\b[^>]*>|<img\b[^>]*>|<nav class=\"navbar navbar-expand.*?</nav>\s*</div>\s*</nav>"
@@ -35,52 +37,41 @@ CALLS = re.compile(  # to elsewhere, and to pages of the library's that are not 
 HANDLERS = re.compile(r'\son\w+="[^"]*"')
 
 
-def docs_folder(state: Path) -> Path:
-    """Return where all pages are."""
-    return state / "data_docs"
+def folder_of(table: str, symbol: str) -> str:
+    """Return where on the shelf the pages of a symbol's table are."""
+    return f"{DOCS}/{table}/{symbol}"
 
 
-def folder_of(state: Path, table: str, symbol: str) -> Path:
-    """Return where the pages of a symbol's table are."""
-    return docs_folder(state) / table / symbol
+def report_path(table: str, symbol: str) -> str:
+    """Return where on the shelf the newest report of a symbol's table is, as JSON."""
+    return f"{REPORTS}/{table}/{symbol}.json"
 
 
-def report_path(state: Path, table: str, symbol: str) -> Path:
-    """Return where the newest report of a symbol's table is, as JSON."""
-    return state / "validation" / table / f"{symbol}.json"
-
-
-def write(state: Path, report: Report, results: Mapping[str, Any], keeps: bool = False) -> None:
+def write(shelf: Shelf, report: Report, results: Mapping[str, Any], keeps: bool = False) -> None:
     """Write the report and its pages: `index.html`, a page for each held day, the library's `results` of frames that failed.
 
-    The library's pages of before stay if it `keeps` them: what they are of was not looked at anew.
+    The library's pages of before stay if it `keeps` them: what they are of was not looked at anew. Raises: Unavailable.
     """
-    folder, failed = folder_of(state, report.table, report.symbol), _failed(results)
-    kept = {path.stem for path in folder.glob("*.html") if path.stem in FRAMES} - failed.keys() if keeps else set()
+    folder, failed = folder_of(report.table, report.symbol), _failed(results)
+    there = {PurePosixPath(name).stem: name for name in shelf.names(folder) if name.endswith(SUFFIX)}
+    kept = {name for name in there if name in FRAMES} - failed.keys() if keeps else set()
     pages = {"index": _page("symbol", report=report, asked=_asked(report), frames=sorted({*failed, *kept}))}
     for day in report.held:
         pages[day] = _page("day", report=report, day=day, findings=[one for one in report.findings if day in one.days])
     for name, result in failed.items():
         title = f"{report.table} {report.symbol}: {name} that were read, checked {report.checked_at}"
         pages[name] = _page("library", title=title, body=_at_home(engine.page_of(result)))
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
-        write_whole(folder / f"{name}.html", text.encode())
-    for old in folder.glob("*.html"):
-        if old.stem not in pages and old.stem not in kept:
-            old.unlink()
-    path = report_path(state, report.table, report.symbol)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, json.dumps(asdict(report), indent=2).encode() + b"\n")
+        shelf.write(f"{folder}/{name}{SUFFIX}", text.encode())
+    for name in there.keys() - pages.keys() - kept:
+        shelf.remove(there[name])
+    shelf.write(report_path(report.table, report.symbol), json.dumps(asdict(report), indent=2).encode() + b"\n")
 
 
-def write_index(state: Path) -> Path:
-    """Write the page that lists every table and symbol by their newest reports, and return where it is."""
-    reports = [json.loads(path.read_text()) for path in sorted((state / "validation").glob("*/*.json"))]
-    path = docs_folder(state) / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, _page("index", reports=reports).encode())
-    return path
+def write_index(shelf: Shelf) -> None:
+    """Write the page that lists every table and symbol by their newest reports. Raises: Unavailable."""
+    reports = [json.loads(shelf.read(name) or b"{}") for name in shelf.names(REPORTS) if name.endswith(".json")]
+    shelf.write(INDEX, _page("index", reports=reports).encode())
 
 
 def _asked(report: Report) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from ml.validation import pages
 from ml.validation.gate import Gate
 from ml.validation.report import Report
+from ml.validation.shelf import Shelf
 from ml.validation.takeover import take_over
 from quantstream import engine
 from quantstream.binance.klines import exchange_time
@@ -69,13 +70,13 @@ def validate_each(
 ) -> Iterator[Done[str, list[Report]]]:
     """Check many symbols where QUANTSTREAM_DASK says, and yield each with its reports or what it ended in, as they are ready.
 
-    Workers of a cluster reach the lake, and the state folder under the same path: reports and pages are written there.
+    Workers of a cluster reach the lake, and where that is a folder the state folder under the same path, for reports and pages.
     Raises: Misconfigured or Unavailable for a cluster that is none.
     """
     place = settings.model_copy(update={"kafka": Kafka(), "studies": SecretStr("")})  # passwords stay here
     work = partial(_validated, _Order(place, tuple(tables), run, datetime.now(UTC), anew))
     yield from engine.spread(work, symbols, settings.dask)
-    pages.write_index(settings.state.absolute())
+    pages.write_index(_shelf(settings))
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,16 @@ def before_training(settings: Settings) -> None:
 
 
 def _is_fresh(settings: Settings, symbol: str) -> bool:
-    path = pages.report_path(settings.state.absolute(), "candles", symbol)
+    found = _shelf(settings).read(pages.report_path("candles", symbol))
     try:
-        checked_at = datetime.fromisoformat(json.loads(path.read_text())["checked_at"])
-    except (OSError, ValueError, KeyError):
+        checked_at = datetime.fromisoformat(json.loads(found or b"{}")["checked_at"])
+    except (ValueError, KeyError):
         return False
     return timedelta(0) <= datetime.now(UTC) - checked_at < FRESH
+
+
+def _shelf(settings: Settings) -> Shelf:
+    return Shelf.of(Lake(settings.lake_url), settings.state.absolute())
 
 
 def _clock(settings: Settings, rest: BlockingRest | None) -> Callable[[], int | None]:

@@ -17,8 +17,13 @@ def state_path(application: str, reached: int) -> str:
 
 def keep(files: FileSystem, application: str, reached: int, state: bytes) -> None:
     """Write the state that belongs to a progress."""
-    with files.open_output_stream(state_path(application, reached), buffer_size=max(BUFFER, len(state) + 1)) as stream:
-        stream.write(state)
+    put(files, state_path(application, reached), state)
+
+
+def put(files: FileSystem, path: str, content: bytes) -> None:
+    """Write a file, whole."""
+    with files.open_output_stream(path, buffer_size=max(BUFFER, len(content) + 1)) as stream:
+        stream.write(content)
 
 
 def kept(files: FileSystem, application: str, reached: int) -> bytes | None:

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import LocatorAssertions, Page, expect
 
 from ml.validation import pages
+from ml.validation.shelf import Shelf
 from quantstream.lake.quarantine import note, quarantine_of
 from quantstream.lake.store import Lake
 from tests.unit.ml.validation.markets import BAD, ROWS, gate, lake_of
@@ -180,7 +181,7 @@ def test_live_metrics_come_from_the_stages(site, tab) -> None:
 def test_a_held_day_leads_from_the_health_page_to_what_failed_and_back_to_all(site, tab, tmp_path: Path) -> None:
     lake = lake_of(tmp_path / "lake", {"BBBUSDT": lambda frame: frame.drop(index=range(3 * ROWS + 5, 3 * ROWS + 9))})
     gate(lake, site.state).check("candles", "BBBUSDT")
-    pages.write_index(site.state)
+    pages.write_index(Shelf(str(site.state)))
     note(Lake(str(site.state / "lake")), quarantine_of(lake).held())
     page = tab.open(site.url)
     page.get_by_role("link", name="Health").click()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ml.validation import pages
+from ml.validation.shelf import Shelf
 from tests.unit.ml.validation.markets import AT, BAD, ROWS, SYMBOLS, gate, lake_of
 
 FAULTY = SYMBOLS[1]
@@ -23,7 +24,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lake = lake_of(folder / "lake", {FAULTY: lambda frame: frame.drop(index=range(3 * ROWS + 5, 3 * ROWS + 9))})
     for symbol in (FAULTY, SYMBOLS[0]):
         gate(lake, folder).check("candles", symbol)
-    pages.write_index(folder)
+    pages.write_index(Shelf(str(folder)))
     return folder
 
 
@@ -58,7 +59,7 @@ def test_the_pages_say_what_failed_where_and_what_to_do(state: Path) -> None:
 def test_a_page_of_a_day_goes_when_the_day_is_released(tmp_path: Path) -> None:
     lake = lake_of(tmp_path / "lake", {FAULTY: lambda frame: frame.drop(index=[3 * ROWS + 5])})
     gate(lake, tmp_path).check("candles", FAULTY)
-    folder = pages.folder_of(tmp_path, "candles", FAULTY)
+    folder = tmp_path / pages.folder_of("candles", FAULTY)
     assert (folder / f"{BAD}.html").exists()
     (tmp_path / "lake" / "candles").rename(tmp_path / "old")
     lake_of(tmp_path / "new")

@@ -49,15 +49,15 @@ def check(state: Path, table: str = "candles", **given: Any) -> Report:
 
 
 def test_a_second_check_reads_nothing_and_says_the_same(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = json.loads(pages.report_path(state, "candles", SYMBOL).read_text())
-    library = (pages.folder_of(state, "candles", SYMBOL) / "days.html").read_text()
+    before = json.loads((state / pages.report_path("candles", SYMBOL)).read_text())
+    library = (state / pages.folder_of("candles", SYMBOL) / "days.html").read_text()
 
     def run(*_: Any) -> engine.Run:
         raise AssertionError("nothing is to be checked")
 
     monkeypatch.setattr(engine, "run", run)
     report = check(state)
-    after = json.loads(pages.report_path(state, "candles", SYMBOL).read_text())
+    after = json.loads((state / pages.report_path("candles", SYMBOL)).read_text())
     assert (report.months, report.months_anew, report.newly_held) == (4, 0, ())
     assert list(report.held) == ["2026-03-13"]
     assert "0 of 4 months read anew" in str(report)
@@ -66,7 +66,7 @@ def test_a_second_check_reads_nothing_and_says_the_same(state: Path, monkeypatch
         name: value for name, value in before.items() if name not in new
     }
     assert (
-        pages.folder_of(state, "candles", SYMBOL) / "days.html"
+        state / pages.folder_of("candles", SYMBOL) / "days.html"
     ).read_text() == library  # what failed is still shown
 
 
