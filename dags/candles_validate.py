@@ -38,8 +38,9 @@ quarantine just now; the log names the expectation, the day and the first row. T
 
 **When it is red.** `quantstream quarantine list` or the data docs (`data_docs/index.html` in the state folder, with a
 lake on object storage in its `_checks`; the log's last line names the page). If the data are wrong, correct them (`quantstream
-repair`, `backfill`) and run this again; if they are right, release the day: `quantstream quarantine release SYMBOL DAY --why …`; an outage of the exchange belongs
-into `expectations/outages.json`, a bound that is wrong into its suite. Models go on training meanwhile.
+repair`, `backfill`) and run this again; if they are right, release the day: `quantstream quarantine release SYMBOL DAY
+--why …`; an outage of the exchange belongs into `expectations/outages.json`, a bound that is wrong into its suite. Models go
+on training meanwhile.
 """
 
 
