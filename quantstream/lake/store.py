@@ -27,6 +27,7 @@ from pyarrow.fs import FileSystem, PyFileSystem
 from quantstream.core.errors import DataRejected, Fenced, Unavailable
 from quantstream.lake import stored_states, table_facts
 from quantstream.lake.commits.heads import Head
+from quantstream.lake.commits.open_tables import OpenTables
 from quantstream.lake.commits.staging import staged
 from quantstream.lake.encodings import writer_properties
 from quantstream.lake.quarantine import Partition, quarantine_of
@@ -57,6 +58,7 @@ class Lake(Reads):
     storage_options: Mapping[str, str] | None = None
     may_create: bool = True
     _heads: dict[str, Head] = field(default_factory=dict, compare=False, repr=False, kw_only=True)
+    _open: OpenTables = field(default_factory=OpenTables, compare=False, repr=False, init=False)
 
     def table(self, name: str) -> DeltaTable:
         """Open a table at its newest version, making it empty when it is not there; who may not sees an empty one.
@@ -148,7 +150,7 @@ class Lake(Reads):
             self._check_point(name)
 
     def _commit_remote(self, name: str, rows: pa.Table, steps: Steps, states: States, properties: Any) -> None:
-        table = self.table(name)
+        table = self._open.take(name, self.table)
         expect_columns(name, table)
         self._expect(name, table.transaction_version, steps)
         self._keep(name, steps, states)
@@ -159,6 +161,7 @@ class Lake(Reads):
         except (DeltaError, OSError):
             self._expect(name, self.table(name).transaction_version, steps)
             raise
+        self._open.put_back(name, table)
 
     def _expected_head(self, name: str, steps: Steps) -> Head:
         """Return the end of a table's log as it is now, at which all progress stands as said.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,13 @@ def ids(lake: Lake) -> list[int]:
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake"))
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Lake:
+    """A lake that is reached by an address, as object storage is."""
+    (tmp_path / "away").mkdir()
+    return Lake(f"file://{tmp_path}/away")
 
 
 @pytest.fixture
@@ -170,3 +178,46 @@ def test_whoever_writes_in_whatever_order_rows_and_progress_are_those_that_were_
                 compact(lakes[0], "trades")
         assert ids(lakes[0]) == taken
         assert {one: lakes[0].progress("trades", one) for one in progress} == progress
+
+
+def test_a_table_on_object_storage_is_opened_once_and_then_advanced(away: Lake, opened: list[str]) -> None:
+    other = Lake(away.url)
+    for number in range(0, 10, 2):
+        away.append("trades", trades(number), {APPLICATION: Step(number - 1 if number else None, number)})
+        other.append("trades", trades(number + 1), {APPLICATION: Step(number, number + 1)})
+    assert opened == ["trades", "trades"]
+    assert ids(away) == list(range(10))
+    with pytest.raises(Fenced, match="at 9 instead of 3"):
+        away.append("trades", trades(99), {APPLICATION: Step(3, 99)})
+    assert ids(away) == list(range(10))
+
+
+@pytest.mark.parametrize("what", ["compacted", "summed up and cleaned away", "made anew"])
+def test_a_table_that_is_kept_open_survives_what_is_done_to_it_meanwhile(away: Lake, what: str) -> None:
+    for number in range(4):
+        away.append("trades", trades(number), {APPLICATION: Step(number - 1 if number else None, number)})
+    folder, kept = Path(away.url.removeprefix("file://")) / "trades", list(range(4))
+    other = Lake(away.url)
+    if what == "compacted":
+        compact(other, "trades")
+    elif what == "made anew":
+        shutil.rmtree(folder)
+        kept = []
+        other.append("trades", trades(3), {APPLICATION: Step(None, 3)})
+        kept = [3]
+    else:
+        for number in range(50, 60):
+            other.append("trades", trades(number))
+        other.table("trades").create_checkpoint()
+        kept += range(50, 60)
+        for path in sorted((folder / "_delta_log").glob("*.json"))[:-1]:
+            path.unlink()
+    away.append("trades", trades(100), {APPLICATION: Step(3, 4)})
+    assert ids(Lake(away.url)) == [*kept, 100]
+
+
+def test_a_lake_is_told_to_another_process_without_its_open_tables(away: Lake) -> None:
+    away.append("trades", trades(0))
+    told = pickle.loads(pickle.dumps(away))
+    told.append("trades", trades(1))
+    assert (told == away, ids(away)) == (True, [0, 1])
