@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     mlflow: Annotated[str, base_address("http", "https", may_be_empty=True)] = (
         ""  # tracking address; empty means the local server's
     )
+    shadow_candles: int = Field(
+        default=0, ge=0, le=100_000
+    )  # closed candles that a model which passed the gate scores beside the champion before it may serve; 0: it serves at once
     dask: str = (
         ""  # where many symbols are worked on: empty the process itself, local two of its own, or a Dask scheduler
     )
