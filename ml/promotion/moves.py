@@ -70,7 +70,11 @@ class Moves:
     def settle(self) -> list[Decision]:
         """Write what the registry says and the lake does not: decisions whose writer died, and aliases moved by other means."""
         lacking = self._write_tagged()
-        return lacking + [one for name in MODEL_NAMES for one in self._found(name)]
+        found = lacking + [one for name in MODEL_NAMES for one in self._found(name)]
+        for name in MODEL_NAMES:  # of a promotion whose writer died after the champion's alias had moved
+            if (champion := self.registry.alias_version(name, CHAMPION)) is not None:
+                self._leave_the_shadow(name, champion)
+        return found
 
     def _write_tagged(self) -> list[Decision]:
         """Write the decisions that versions carry and the table lacks; announce those that moved an alias."""
