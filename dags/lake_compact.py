@@ -7,7 +7,10 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
-TABLES = ["trades", "candles", "scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"]
+TABLES = [
+    *("trades", "candles", "scores", "shadow_scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"),
+    *("outcomes", "decisions"),
+]
 
 log = logging.getLogger(__name__)
 DOC = """

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ml.promotion import cli as promotion
 from quantstream.core.errors import Misconfigured, QuantStreamError
-from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES
+from quantstream.messages.models import MODEL_KINDS
 from quantstream.observability.logs import set_up_logs
 from quantstream.settings_loader import load_settings
 
@@ -24,6 +25,7 @@ Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet;
 features = typer.Typer(no_args_is_help=False)
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(features, name="features")
+app.add_typer(promotion.commands(lambda state: load_settings(state=state)), name="models")
 
 
 @app.command()
@@ -146,16 +148,6 @@ def tune(
 
     storage = load_settings().studies.get_secret_value()
     typer.echo(json.dumps(tuning.search(train, kind, trials, minutes, storage), indent=1))
-
-
-@app.command()
-def champions() -> None:
-    """Print which version serves and why, as JSON."""
-    from ml.serving.registry import Registry
-
-    registry = Registry(load_settings().mlflow_url)
-    cards = {name: registry.card(name) for name in MODEL_NAMES}
-    typer.echo(json.dumps({name: card.__dict__ if card else None for name, card in cards.items()}, indent=1))
 
 
 def main() -> int:

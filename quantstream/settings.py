@@ -71,6 +71,15 @@ class Settings(BaseSettings):
     mlflow: Annotated[str, base_address("http", "https", may_be_empty=True)] = (
         ""  # tracking address; empty means the local server's
     )
+    shadow_candles: int = Field(
+        default=0, ge=0, le=100_000
+    )  # closed candles that a model which passed the gate scores beside the champion before it may serve; 0: it serves at once
+    shadow_days: int = Field(
+        default=7, ge=1, le=365
+    )  # that it may take to show that it is no worse than the champion; then it leaves the shadow
+    ask_before_promotion: bool = (
+        False  # whether a person says yes, in Airflow, before a model leaves the shadow to serve
+    )
     dask: str = (
         ""  # where many symbols are worked on: empty the process itself, local two of its own, or a Dask scheduler
     )

@@ -101,10 +101,17 @@ def tell_of_balance(settings: Settings, stage: str, balance: BalanceSheet) -> No
     balance.tell = lambda text, symbol: operators().tell(EventKind.BALANCE_OFF, text, symbol)
 
 
-def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators) -> Any:
-    """Return the watcher of the registry, already started; swaps and refusals are operational events."""
+def _hot_swap(
+    settings: Settings, metrics: Metrics, names: tuple[str, ...], operators: Operators, challengers: Any = None
+) -> Any:
+    """Return the watcher of the registry, already started; swaps and refusals are operational events.
+
+    It looks at once when an alias is said to have moved, and every few seconds anyway. `challengers` are looked at beside.
+    """
     from ml.serving.hot_swap import HotSwap, Model
     from ml.serving.registry import Registry
+    from quantstream.kafka.news import News
+    from quantstream.messages.topics import MODELS
 
     swaps = metrics.counter("model_swaps_total", "champions taken over or refused", "outcome")
     versions = metrics.gauge("model_version", "version of the champion in service", "model")
@@ -128,8 +135,23 @@ def _hot_swap(settings: Settings, metrics: Metrics, names: tuple[str, ...], oper
 
     registry = Registry(settings.mlflow_url)
     swap = HotSwap(registry, names, on_swap, on_refuse, last_look.set_to_current_time, on_trouble)
+    swap.beside, swap.wait_for_news = challengers, News(settings.kafka, MODELS).wait
     swap.start()
     return swap
+
+
+def _challengers(settings: Settings, names: tuple[str, ...], operators: Operators) -> Any:
+    """Return what holds the challengers in memory, to be looked at beside the champions."""
+    from ml.serving.hot_swap import CHALLENGER, HotSwap, Model
+    from ml.serving.registry import Registry
+
+    def on_swap(model: Model, before: str) -> None:
+        log.info("a challenger is scored in the shadow", extra={"model": model.name, "version": model.version})
+
+    def on_refuse(name: str, version: str, reason: str) -> None:
+        operators.tell(EventKind.MODEL_REFUSED, f"{name} {version} was not taken into the shadow: {reason}")
+
+    return HotSwap(Registry(settings.mlflow_url), names, on_swap, on_refuse, alias=CHALLENGER, is_left=True)
 
 
 def _wait_for_champions(swap: Any, settings: Settings, health: Health, stop: threading.Event) -> None:
@@ -162,15 +184,18 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
 def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
+    from ml.serving.shadowing import Shadowing
     from ml.serving.warming import Warming
     from quantstream.core.time import utc
     from quantstream.lake.snapshots import RecentLake
     from quantstream.lake.store import Lake
     from streaming.score.histories import CandleHistories
+    from streaming.score.shadow import Shadow
     from streaming.score.stage import ScoreStage
 
     operators = operators_of(settings, SCORE.name)
-    swap = _hot_swap(settings, metrics, MODEL_NAMES, operators)
+    challengers = _challengers(settings, MODEL_NAMES, operators)
+    swap = _hot_swap(settings, metrics, MODEL_NAMES, operators, challengers)
     _wait_for_champions(swap, settings, health, stop)
     recent, memory = RecentLake(Lake(settings.lake_url, may_create=False), ["candles"]), Memory(health.beat)
 
@@ -187,15 +212,17 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         current = swap.current
         return ModelSet(**{kind: current.get(registered_name(kind)) for kind in MODEL_KINDS})
 
+    histories = CandleHistories(
+        SCORED,
+        HISTORY,
+        lambda symbol, start, end: recent.now().candle_frame([symbol], SCORED, utc(start), utc(end)),
+        on_lake=on_lake,
+    )
+    asked = Shadowing(champions, lambda: challengers.current, wall_clock)
     return ScoreStage(
         Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
-        CandleHistories(
-            SCORED,
-            HISTORY,
-            lambda symbol, start, end: recent.now().candle_frame([symbol], SCORED, utc(start), utc(end)),
-            on_lake=on_lake,
-        ),
+        histories,
         lambda frames: score(champions(), frames, wall_clock(), memory),
         Warming(champions, memory),
         metrics,
@@ -203,6 +230,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         settings.commit_ms / 1000,
         wall_clock,
         operators.tell,
+        Shadow(asked, histories, Writer(settings.kafka), operators.tell, metrics),
     )
 
 

@@ -1,4 +1,4 @@
-"""`quantstream lake …`: what is done to the lake; `quarantine`: which days are left out; `sql`, `export`: what is asked of it."""
+"""`quantstream lake …`: what is done to the lake; `quarantine`: which days are left out; `models`; `sql`, `export`: questions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.proof_commands import stack_settings
+from ml.promotion.cli import commands as model_commands
 from ml.validation.cli import commands as quarantine_commands
 from quantstream.core.errors import Misconfigured
 from quantstream.settings import Settings
@@ -38,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(lake, name="lake")
     app.add_typer(quarantine_commands(stack_settings), name="quarantine")
+    app.add_typer(model_commands(stack_settings), name="models")
     app.command()(sql)
     app.command()(export)
 

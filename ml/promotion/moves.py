@@ -19,8 +19,8 @@ from quantstream.core.errors import ModelRejected
 from quantstream.messages.models import MODEL_NAMES
 
 log = logging.getLogger(__name__)
-DECISION = "decision"  # tag of a version: the last that was decided of it
-Announce = Callable[[Decision], None]  # to the live stages and to operators; never raises
+DECISION = "decision"  # tags of a version, `decision.promoted` …: the last of each change that was decided of it
+Announce = Callable[[Decision], None]  # of what moved an alias, to the live stages and to operators; never raises
 
 
 def _nobody(decision: Decision) -> None:
@@ -69,22 +69,50 @@ class Moves:
 
     def settle(self) -> list[Decision]:
         """Write what the registry says and the lake does not: decisions whose writer died, and aliases moved by other means."""
-        tagged = [one for tags in self.registry.all_tags() if (one := decisions.decoded(tags.get(DECISION, "")))]
+        lacking = self._write_tagged()
+        found = lacking + [one for name in MODEL_NAMES for one in self._found(name)]
+        for name in MODEL_NAMES:  # of a promotion whose writer died after the champion's alias had moved
+            if (champion := self.registry.alias_version(name, CHAMPION)) is not None:
+                self._leave_the_shadow(name, champion)
+        return found
+
+    def _write_tagged(self) -> list[Decision]:
+        """Write the decisions that versions carry and the table lacks; announce those that moved an alias."""
+        tagged = [
+            one
+            for tags in self.registry.all_tags()
+            for key, text in tags.items()
+            if key.startswith(DECISION) and (one := decisions.decoded(text))
+        ]
         lacking = decisions.unwritten(self.lake, tagged)
         decisions.write(self.lake, lacking)
-        return lacking + [found for name in MODEL_NAMES if (found := self._found(name))]
+        for one in lacking:
+            self._announce(one)
+        return lacking
 
-    def _found(self, name: str) -> Decision | None:
-        """A champion that no decision made one."""
-        champion = self.registry.alias_version(name, CHAMPION)
-        serving = [one for one in decisions.decisions_of(self.lake, name) if one.change in SERVES]
-        known = serving[-1].version if serving else ""
+    def _found(self, name: str) -> list[Decision]:
+        """What shows that no decision made a champion one; another process may be about to write one that did."""
+        champion, known = self._serving(name)
+        if champion in (None, known):
+            return []
+        late = [one for one in self._write_tagged() if one.model == name]
+        champion, known = self._serving(name)
         if champion is None or champion == known:
-            return None
+            return late
         why = "the alias champion was moved by other means than QuantStream's; `quantstream models` records a reason"
         found = Decision(self.now(), name, champion, Change.FOUND, known, self.by, why)
         decisions.write(self.lake, [found])
-        return found
+        self._announce(found)
+        return [*late, found]
+
+    def _serving(self, name: str) -> tuple[str | None, str]:
+        """Return the version that serves by the registry, and by the decisions."""
+        serving = [one for one in decisions.decisions_of(self.lake, name) if one.change in SERVES]
+        return self.registry.alias_version(name, CHAMPION), serving[-1].version if serving else ""
+
+    def _announce(self, decision: Decision) -> None:
+        if decision.change is not Change.REFUSED:
+            self.announce(decision)
 
     def _decide(
         self, name: str, version: str, change: Change, why: str, evidence: Mapping[str, Any] | None = None
@@ -93,11 +121,13 @@ class Moves:
         decision = Decision(
             self.now(), name, str(version), change, champion, self.by, why, json.dumps(dict(evidence or {}))
         )
-        self.registry.tag(name, decision.version, DECISION, decisions.encoded(decision))
+        self.registry.tag(name, decision.version, f"{DECISION}.{change.name.lower()}", decisions.encoded(decision))
         self._move(decision, champion)
-        decisions.write(self.lake, [decision])
         log.info("%s", decision)
-        self.announce(decision)
+        try:
+            decisions.write(self.lake, [decision])
+        finally:
+            self._announce(decision)  # the alias has moved, whether the lake takes the record now or `settle` brings it
         return decision
 
     def _move(self, decision: Decision, champion: str) -> None:

@@ -3,6 +3,8 @@
 A model that does not load changes nothing and is not tried again until the alias moves, unless it was only its files that could
 not be fetched; the one that it would have replaced stays in memory for an instant rollback. Nothing ends the watching: what
 nobody foresaw is told, and looked at again later.
+
+Challengers are kept up the same way, in the same thread, after the champions: a promotion then finds its model in memory.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ RETRY_AFTER = (
 )
 FETCH_AGAIN_AFTER = 15.0  # seconds until a version is tried again whose files the registry could not give
 FOR_GOOD = float("inf")
+CHAMPION, CHALLENGER = "champion", "challenger"  # as the registry has them, which is slow to import
 
 
 class Model(Protocol):
@@ -57,7 +60,7 @@ class ModelSource(Protocol):
 
 @dataclass
 class HotSwap:
-    """Keeps `current` at the champions of the registry. Reading it is one reference: no lock, never half swapped."""
+    """Keeps `current` at the versions behind an alias. Reading it is one reference: no lock, never half swapped."""
 
     source: ModelSource
     names: Sequence[str]
@@ -69,6 +72,12 @@ class HotSwap:
     )  # when a look failed as nobody foresaw; once until one succeeds
     clock: Callable[[], float] = time.monotonic
     poll_every: float = POLL_EVERY
+    alias: str = CHAMPION
+    is_left: bool = False  # whether an alias that points nowhere takes its model out of `current`
+    beside: HotSwap | None = None  # looked at by the same thread, after this one; its models need no second load here
+    wait_for_news: Callable[[float], object] | None = (
+        None  # at most so many seconds, less when there is a reason to look
+    )
     current: dict[str, Model] = field(default_factory=dict)
     previous: dict[str, Model] = field(default_factory=dict)
     refused: dict[tuple[str, str], float] = field(default_factory=dict)  # until when, by `clock`
@@ -102,9 +111,11 @@ class HotSwap:
         is_whole = True
         for name in self.names:
             try:
-                version = self.source.alias_version(name, "champion")
+                version = self.source.alias_version(name, self.alias)
                 self._note_reachable()
-                if version is not None and self._is_news(name, version):
+                if version is None:
+                    self._leave(name)
+                elif self._is_news(name, version):
                     self._swap(name, version)
             except Unavailable as error:
                 if not self._is_unreachable:
@@ -125,10 +136,21 @@ class HotSwap:
             return False
         return self.clock() >= self.refused.get((name, version), float("-inf"))
 
+    def _leave(self, name: str) -> None:
+        if self.is_left and name in self.current:
+            self.current = {other: model for other, model in self.current.items() if other != name}
+            self.previous.pop(name, None)
+
+    def _kept(self, name: str, version: str) -> Model | None:
+        """Return a version that is in memory already: the one before, or one that was scored in the shadow."""
+        beside = self.beside.current.get(name) if self.beside is not None else None
+        found = [one for one in (self.previous.get(name), beside) if one is not None and one.version == version]
+        return found[0] if found else None
+
     def _swap(self, name: str, version: str) -> None:
-        serving, kept = self.current.get(name), self.previous.get(name)
+        serving = self.current.get(name)
         try:
-            model = kept if kept is not None and kept.version == version else self.source.load(name, version)
+            model = self._kept(name, version) or self.source.load(name, version)
             model.warm()
         except ModelRejected as error:
             self._refuse(name, version, str(error), FOR_GOOD)
@@ -142,7 +164,7 @@ class HotSwap:
             log.exception("a model failed to load as nobody foresaw", extra={"model": name, "version": version})
             self._refuse(name, version, _reason(error), self.clock() + RETRY_AFTER)
             return
-        if serving is not None:
+        if serving is not None and not self.is_left:  # a challenger that has left does not come back
             self.previous[name] = serving
         self.current = {**self.current, name: model}
         self._refusals.pop(name, None)
@@ -180,7 +202,9 @@ class HotSwap:
     def _watch(self) -> None:
         while not self._stop.is_set():
             self.look()
-            self._stop.wait(self.poll_every)
+            if self.beside is not None:
+                self.beside.look()
+            (self.wait_for_news or self._stop.wait)(self.poll_every)
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ nobody else's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -48,6 +48,19 @@ class ModelSet:
         return max((loaded.model.length for _, loaded in self if loaded is not None), default=1)
 
 
+class Watcher:
+    """Sees the models at work: which one judges, and what it cannot judge though it has all it reads. This one looks away."""
+
+    def judges(self, loaded: LoadedModel | None) -> None:
+        """A model begins, and the one before has ended; None after the last."""
+
+    def failed(self, loaded: LoadedModel, reason: str) -> None:
+        """A model raised, or gave something that is not a number."""
+
+
+NOBODY = Watcher()
+
+
 @dataclass
 class _Draft:
     """A score in the making."""
@@ -65,19 +78,26 @@ def score(
     histories: Mapping[str, features.Series | pd.DataFrame],
     now_us: int,
     memory: Memory | None = None,
+    kinds: Collection[str] = MODEL_KINDS,
+    watcher: Watcher = NOBODY,
 ) -> list[payloads.Score]:
     """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
-    no score, for there is no candle to judge. With a memory each output is corrected by the outcomes of the last ones.
+    no score, for there is no candle to judge. With a memory each output is corrected by the outcomes of the last ones. Kinds that
+    are not named are neither judged nor missed.
     """
     drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
     for kind, loaded in models:
+        if kind not in kinds:
+            continue
         if loaded is None:
             for draft in drafts:
                 draft.why_not.append(f"no {kind} model yet")
             continue
-        _judge(kind, loaded, drafts, memory)
+        watcher.judges(loaded)
+        _judge(kind, loaded, drafts, memory, watcher)
+    watcher.judges(None)
     return [_score(draft, now_us) for draft in drafts]
 
 
@@ -116,6 +136,7 @@ def _judge(
     loaded: LoadedModel,
     drafts: list[_Draft],
     memory: Memory | None,
+    watcher: Watcher,
 ) -> None:
     """Add one model's part to the drafts whose features it can read, all in one call."""
     if not drafts:
@@ -130,24 +151,28 @@ def _judge(
             lacking = model.names[int(np.argmin(columns))]
             draft.why_not.append(f"{kind}: the history is too short or has gaps for {lacking}")
     if able:
-        _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory)
+        _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory, watcher)
 
 
-def _judge_able(kind: str, loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None) -> None:
+def _judge_able(
+    kind: str, loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None, watcher: Watcher
+) -> None:
     """Judge all at once; where that raises, each by itself, so that only the one it raises for abstains."""
     try:
         outputs, why = _outputs(loaded, able, windows, memory)
     except Exception as error:
         log.exception("a model failed", extra={"model": loaded.name, "version": loaded.version, "symbols": len(able)})
         if len(able) == 1:
+            watcher.failed(loaded, f"{type(error).__name__}: {error}")
             able[0].why_not.append(f"{kind}: {loaded.name} {loaded.version} failed: {type(error).__name__}: {error}")
             return
         for i, draft in enumerate(able):
-            _judge_able(kind, loaded, [draft], windows[i : i + 1], memory)
+            _judge_able(kind, loaded, [draft], windows[i : i + 1], memory, watcher)
         return
     for i, draft in enumerate(able):
         if not np.isfinite(outputs[i]).all():
             draft.why_not.append(f"{kind}: the model's output is not a number")
+            watcher.failed(loaded, "its output is not a number")
             continue
         draft.parts[kind] = outputs[i]
         draft.parts[f"{kind}_reasons"] = why[i]

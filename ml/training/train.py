@@ -26,6 +26,7 @@ from ml.data.universe import flattery, survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.promotion import rules
+from ml.promotion.announcements import moves_of
 from ml.promotion.moves import Moves
 from ml.serving.registry import CHAMPION, Registry
 from ml.validation.pipeline import before_training
@@ -122,7 +123,7 @@ def train(
     )
     name = registered_name(kind)
     registry.explain(name, number, reasons, decision.promoted)
-    _act(Moves(registry, lake, by), name, number, decision.promoted, reasons, judgement.metrics)
+    _act(moves_of(settings, by, registry), name, number, decision.promoted, reasons, judgement.metrics)
     log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
     return TrainResult(name, number, decision.promoted, reasons, metrics)
 

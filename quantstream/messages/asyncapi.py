@@ -19,7 +19,7 @@ from quantstream.core.candle_json import QUOTE_FIELDS, UNIT_FIELDS
 from quantstream.core.decimals import DECIMALS, QUOTE_DECIMALS
 from quantstream.core.time import INTERVALS
 from quantstream.messages import topics
-from quantstream.messages.payloads import Anomaly, DeadRecord, Event, EventKind, OpenCandles, Score
+from quantstream.messages.payloads import Anomaly, DeadRecord, Event, EventKind, ModelMove, OpenCandles, Score
 from quantstream.messages.stages import STAGES
 from quantstream.messages.topics import Topic
 from quantstream.settings import Kafka
@@ -97,11 +97,17 @@ PAYLOADS: dict[str, dict[str, type[msgspec.Struct]]] = {
     topics.CANDLES.name: {"candle": Candle},
     topics.OPEN_CANDLES.name: {"openCandles": OpenCandles},
     topics.SCORES.name: {"score": Score},
+    topics.SHADOW_SCORES.name: {"score": Score},
     topics.ANOMALIES.name: {"anomaly": Anomaly},
     topics.DEAD.name: {"deadRecord": DeadRecord},
     topics.EVENTS.name: {"event": Event},
+    topics.MODELS.name: {"modelMove": ModelMove},
 }
-WRITERS_BESIDE = {"corrections": (topics.CANDLES,), "verify": (topics.EVENTS,)}  # commands, not stages
+WRITERS_BESIDE = {  # commands and pipelines, not stages
+    "corrections": (topics.CANDLES,),
+    "verify": (topics.EVENTS,),
+    "models": (topics.MODELS, topics.EVENTS),
+}
 
 
 def document() -> Json:
@@ -194,7 +200,7 @@ def _trade_headers(kind: str) -> Json:
 
 def _operations() -> Iterable[tuple[str, Json]]:
     for stage in STAGES.values():
-        for topic in stage.reads:
+        for topic in (*stage.reads, *stage.watches):
             yield f"{stage.name}_receives_{_slug(topic)}", _operation("receive", topic)
         for topic in stage.writes:
             yield f"{stage.name}_sends_{_slug(topic)}", _operation("send", topic)

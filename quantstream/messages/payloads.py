@@ -76,6 +76,18 @@ class DeadRecord(msgspec.Struct, frozen=True):
     at: int  # µs, wall clock
 
 
+class ModelMove(msgspec.Struct, frozen=True):
+    """An alias of a registered model moved: whoever holds versions of it should look at the registry now."""
+
+    model: str  # registered name
+    version: str  # that was decided on
+    change: str  # as `ml.promotion.decisions.Change` has them
+    before: str  # the version that served until then, empty where none did
+    by: str  # a pipeline's run, or who
+    why: str
+    at: int  # µs, wall clock
+
+
 class EventKind(StrEnum):
     """Everything that operators are told of in `ops.events.v1`: what emits one, colours one or explains one goes by this."""
 
@@ -93,6 +105,14 @@ class EventKind(StrEnum):
     CANDLES_DIFFER = "candles_differ"  # the proof found stored candles, trades and klines apart
     MODEL_SWAPPED = "model_swapped"
     MODEL_REFUSED = "model_refused"  # a champion that does not load or predict; the one before stays
+    MODEL_IN_SHADOW = "model_in_shadow"  # it passed the gate, and is scored beside the champion
+    MODEL_PROMOTED = "model_promoted"
+    MODEL_EXPIRED = "model_expired"  # a challenger that did not earn its promotion
+    MODEL_ROLLED_BACK = "model_rolled_back"  # the version before serves again
+    MODEL_FOUND = "model_found"  # an alias was moved by other means than ours
+    SHADOW_STOPPED = (
+        "shadow_stopped"  # a challenger raised, gave no number or took too long; the champion is not touched
+    )
     CHAMPIONS_UNWATCHED = "champions_unwatched"  # a look at the registry failed in a way nobody foresaw
     LAKE_AWAY = "lake_away"  # score goes on with what it has in memory
     LAKE_BACK = "lake_back"
@@ -111,6 +131,9 @@ GRAVE = frozenset(
         EventKind.GAP_GIVEN_UP,
         EventKind.CANDLES_DIFFER,
         EventKind.MODEL_REFUSED,
+        EventKind.MODEL_ROLLED_BACK,
+        EventKind.MODEL_FOUND,
+        EventKind.SHADOW_STOPPED,
         EventKind.CHAMPIONS_UNWATCHED,
         EventKind.LAKE_AWAY,
         EventKind.SYMBOL_NOT_SCORED,

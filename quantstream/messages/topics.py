@@ -16,7 +16,7 @@ class Topic:
     """What the broker must know of a topic. `key` is what the record is partitioned by."""
 
     name: str
-    key: Literal["symbol", "source"]
+    key: Literal["symbol", "source", "model"]
     writer: str
     partitions: int = PARTITIONS
     cleanup: Literal["delete", "compact"] = "delete"
@@ -43,10 +43,14 @@ OPEN_CANDLES = Topic(
     },  # a restart reads O(symbols), not a day of snapshots
 )
 SCORES = Topic("market.scores.v1", "symbol", "score", retention_ms=90 * DAY_MS)
+SHADOW_SCORES = Topic("market.scores.shadow.v1", "symbol", "score", retention_ms=90 * DAY_MS)  # challengers'
 ANOMALIES = Topic("market.anomalies.v1", "symbol", "detect", retention_ms=90 * DAY_MS)
 DEAD = Topic("market.dead.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
 EVENTS = Topic("ops.events.v1", "source", "any", partitions=1, retention_ms=30 * DAY_MS)
-TOPICS = (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES, DEAD, EVENTS)
+MODELS = Topic(
+    "ops.models.v1", "model", "any", partitions=1, cleanup="compact"
+)  # the last decision that moved an alias
+TOPICS = (TRADES, CANDLES, OPEN_CANDLES, SCORES, SHADOW_SCORES, ANOMALIES, DEAD, EVENTS, MODELS)
 CO_PARTITIONED = (
     TRADES,
     CANDLES,

@@ -15,12 +15,13 @@ from quantstream.features import Series
 from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer, sent_at
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
-from quantstream.messages.payloads import Score, decode, encode
+from quantstream.messages.payloads import EventKind, Score, decode, encode
 from quantstream.messages.topics import CANDLES, SCORES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.score.histories import CandleHistories
 from streaming.score.judging import Judging, ScoreCandles
+from streaming.score.shadow import Shadow
 
 log = logging.getLogger(__name__)
 LINGER = 0.01  # seconds to collect the candles that closed with the first one: they are scored in one pass
@@ -43,11 +44,12 @@ class ScoreStage(PartitionedStage):
         commit_s: float,
         now: Callable[[], int],
         tell: Tell = lambda kind, text, symbol: None,
+        shadow: Shadow | None = None,
     ) -> None:
         """`score` judges the newest candle of each history with the champions of that moment; `now` in µs.
 
         `prepare` does for a symbol what its next candle would have to wait for, and tells whether there was anything to do.
-        `tell` tells the operators.
+        `tell` tells the operators; `shadow` has challengers score what the champions have scored.
         """
         super().__init__(reader, [CANDLES], commit_s, metrics, health)
         self.writer, self.histories = writer, histories
@@ -56,6 +58,8 @@ class ScoreStage(PartitionedStage):
         self.symbols: dict[Partition, set[str]] = {}  # whose histories come from a partition
         self.offsets: dict[Partition, int] = {}
         self.batch: dict[str, Candle] = {}  # to be judged
+        self.judged: list[Candle] = []
+        self.shadow, self.tell = shadow, tell
         self.books = Accounts[Partition]()
         self.scores: list[Score] = []
         self.dead: list[tuple[Message, str]] = []
@@ -83,6 +87,7 @@ class ScoreStage(PartitionedStage):
         """Prepare one symbol for its next candle while none waits."""
         if not self.histories.refresh():
             any(self.prepare(symbol, series) for symbol, series in self.histories.newest())
+        self._beside(lambda shadow: shadow.turn())
 
     def take(self, messages: list[Message]) -> None:
         """Add candles to the histories, and note which are to be scored."""
@@ -130,6 +135,7 @@ class ScoreStage(PartitionedStage):
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
         self._settle()
+        self._beside(lambda shadow: shadow.add(self.judged))
         abstained = sum(bool(score.abstained) for score in self.scores)
         self.abstained.inc(abstained)
         self.scored.inc(len(self.scores) - abstained)
@@ -163,7 +169,17 @@ class ScoreStage(PartitionedStage):
             self.books.forget(part)
             for symbol in self.symbols.pop(part, ()):
                 self.histories.forget(symbol)
+                if self.shadow is not None:
+                    self.shadow.forget(symbol)
                 self.metrics.candle_closed_at.values.pop(symbol, None)
+
+    def stop(self) -> None:
+        """Leave the group, and let the challengers' last scores go.
+
+        Raises: Unavailable.
+        """
+        super().stop()
+        self._beside(lambda shadow: shadow.close())
 
     def _settle(self) -> None:
         """Count as stored the candles that waited for their score: one for each score that was sent."""
@@ -182,11 +198,25 @@ class ScoreStage(PartitionedStage):
         self.scores += self.judging(self.batch, self.begun) if self.batch else ()
         for candle in self.batch.values():
             self.metrics.candle_closed_at.values[candle.symbol] = candle.closed_at / SECOND
+        self.judged += self.batch.values()
         self.batch.clear()
+
+    def _beside(self, act: Callable[[Shadow], None]) -> None:
+        """Do something for the challengers; whatever fails there is told and ends them, not the scores of the champions."""
+        if self.shadow is None:
+            return
+        try:
+            act(self.shadow)
+        except Exception as error:
+            log.exception("challengers are not scored any more")
+            self.shadow = None
+            why = f"{type(error).__name__}: {error}"
+            self.tell(EventKind.SHADOW_STOPPED, f"no challenger is scored until this process starts anew: {why}", "")
 
     def _clear(self) -> None:
         self.offsets.clear()
         self.batch.clear()
+        self.judged.clear()
         self.scores.clear()
         self.dead.clear()
         self.awaiting.clear()

@@ -38,7 +38,7 @@ from quantstream.kafka import (
 )
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.lake.store import Lake
-from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
+from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, SHADOW_SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.sink.deleted_days import OF_A_DELETED_DAY, DeletedDays
@@ -78,7 +78,9 @@ class SinkStage(PartitionedStage):
 
         With a `topic_prefix` the progress in the tables is that in the log of this name: another log's says nothing of it.
         """
-        super().__init__(reader, [TRADES, CANDLES, SCORES, ANOMALIES], min(commit_s, POLL), metrics, health)
+        super().__init__(
+            reader, [TRADES, CANDLES, SCORES, SHADOW_SCORES, ANOMALIES], min(commit_s, POLL), metrics, health
+        )
         self.lake, self.writer, self.commit_s, self.now = lake, writer, commit_s, now
         self.progress = StoredProgress(lake, topic_prefix, self.gone)
         self.committed_at, self.took = time.monotonic(), 0.0  # seconds

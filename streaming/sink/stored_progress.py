@@ -14,13 +14,20 @@ from prometheus_client import Counter
 
 from quantstream.core.errors import Misconfigured
 from quantstream.kafka import Partition
+from quantstream.lake.schemas import SHADOW_SCORES as SHADOW_TABLE
 from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.deleted_trades import APPLICATION
-from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES
+from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, SHADOW_SCORES, TRADES
 from streaming.sink.symbol_state import Kept, decoder
 
 log = logging.getLogger(__name__)
-TABLES = {TRADES.name: "trades", CANDLES.name: "candles", SCORES.name: "scores", ANOMALIES.name: "anomalies"}
+TABLES = {
+    TRADES.name: "trades",
+    CANDLES.name: "candles",
+    SCORES.name: "scores",
+    SHADOW_SCORES.name: SHADOW_TABLE,
+    ANOMALIES.name: "anomalies",
+}
 
 
 class StoredProgress:

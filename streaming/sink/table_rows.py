@@ -10,10 +10,15 @@ import pyarrow as pa
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord
-from quantstream.lake.schemas import DERIVED, KNOWN_AT, PRICE, SCHEMAS, candle_rows
+from quantstream.lake.schemas import DERIVED, KNOWN_AT, PRICE, SCHEMAS, SHADOW_SCORES, candle_rows
 from quantstream.messages.payloads import Anomaly, Score, decode
 
-KINDS: dict[str, type[Candle | Score | Anomaly]] = {"candles": Candle, "scores": Score, "anomalies": Anomaly}
+KINDS: dict[str, type[Candle | Score | Anomaly]] = {
+    "candles": Candle,
+    "scores": Score,
+    SHADOW_SCORES: Score,
+    "anomalies": Anomaly,
+}
 Row = dict[str, Any]
 
 

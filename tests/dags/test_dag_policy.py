@@ -89,6 +89,7 @@ def test_the_dags_are_these(dags: dict[str, Any]) -> None:
         "history_backfill",
         "instruments_watch",
         "lake_compact",
+        "models_promote",
         "models_train",
         "models_watch",
     ]

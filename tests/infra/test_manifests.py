@@ -209,9 +209,10 @@ def test_a_stages_login_may_do_what_the_pipeline_says(name: str) -> None:
 
     looks_back = {"ingest": {"market.trades.v1"}, "aggregate": {"market.candles.open.v1"}}.get(name, set())
     assert topics("Write") == {topic.name for topic in STAGES[name].writes}
-    assert topics("Read") == {topic.name for topic in STAGES[name].reads} | looks_back
+    assert topics("Read") == {topic.name for topic in (*STAGES[name].reads, *STAGES[name].watches)} | looks_back
     groups = {one["resource"]["name"] for one in acls if one["resource"]["type"] == "group"}
     assert STAGES[name].group in groups or not STAGES[name].reads
+    assert "quantstream-reader" in groups or not (looks_back or STAGES[name].watches)  # of readers without a group
 
 
 def test_production_survives_the_loss_of_a_node() -> None:

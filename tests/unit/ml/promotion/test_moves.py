@@ -37,7 +37,7 @@ class FakeRegistry:
         self.tags.setdefault((name, version), {})[key] = value
 
     def all_tags(self) -> list[dict[str, str]]:
-        return list(self.tags.values())
+        return [dict(tags) for tags in self.tags.values()]
 
 
 @pytest.fixture
@@ -112,6 +112,43 @@ def test_what_a_writer_that_died_left_unsaid_is_written_once(registry: FakeRegis
     assert registry.aliases == {(RISK, "champion"): "1"}
     assert [one.why for one in moves(registry, lake).settle()] == ["first sane model"]
     assert moves(registry, lake).settle() == []
+    assert changes(lake) == [(Change.PROMOTED, "1", "")]
+
+
+def test_what_the_lake_did_not_take_is_announced_all_the_same_and_none_of_it_is_lost(
+    registry: FakeRegistry, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(lake: Lake, name: str, rows: Any) -> None:
+        raise Unavailable("the lake is away")
+
+    told: list[Decision] = []
+    mover = moves(registry, lake, told)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "append", away)
+        for act in (mover.challenge, mover.promote):
+            with pytest.raises(Unavailable):
+                act(RISK, "1", "it earned it")
+        with pytest.raises(Unavailable):
+            mover.refuse(RISK, "2", "not sane")
+    assert [one.change for one in told] == [Change.CHALLENGER, Change.PROMOTED]  # what moved no alias is told to nobody
+    mover.settle()
+    assert changes(lake) == [(Change.CHALLENGER, "1", ""), (Change.PROMOTED, "1", ""), (Change.REFUSED, "2", "1")]
+
+
+def test_a_promotion_that_another_process_is_about_to_write_is_not_taken_for_a_foreign_one(
+    registry: FakeRegistry, lake: Lake
+) -> None:
+    mover, other = moves(registry, lake), moves(registry, lake)
+    asked = iter([lambda: other.promote(RISK, "1", "first sane model")])
+    tags = registry.all_tags
+
+    def all_tags() -> list[dict[str, str]]:
+        found = tags()
+        next(asked, lambda: None)()  # right after the first look
+        return found
+
+    registry.all_tags = all_tags  # type: ignore[method-assign]
+    mover.settle()
     assert changes(lake) == [(Change.PROMOTED, "1", "")]
 
 

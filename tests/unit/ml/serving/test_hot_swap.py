@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
 
-from ml.serving.hot_swap import FETCH_AGAIN_AFTER, RETRY_AFTER, HotSwap
+from ml.serving.hot_swap import CHALLENGER, FETCH_AGAIN_AFTER, RETRY_AFTER, HotSwap
 from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
 
 
@@ -230,3 +232,73 @@ def test_the_watching_thread_outlives_whatever_happens_in_a_look() -> None:
     watch.swap.start()
     assert ended.wait(30)
     assert watch.swap.current["signal"].version == "2"
+
+
+class TwoAliases(FakeRegistry):
+    """A registry with challengers, too."""
+
+    challengers: dict[str, str]
+
+    def alias_version(self, name: str, alias: str) -> str | None:
+        return self.challengers.get(name) if alias == CHALLENGER else super().alias_version(name, alias)
+
+
+def pair(champion: str, challenger: str) -> tuple[TwoAliases, HotSwap, HotSwap]:
+    registry = TwoAliases({"signal": champion})
+    registry.challengers = {"signal": challenger}
+    beside = HotSwap(registry, ("signal",), lambda *_: None, lambda *_: None, alias=CHALLENGER, is_left=True)
+    swap, _ = make(registry)
+    swap.beside = beside
+    swap.look()
+    beside.look()
+    return registry, swap, beside
+
+
+def test_a_challenger_that_is_promoted_is_loaded_once_and_leaves_the_shadow() -> None:
+    registry, swap, beside = pair("1", "2")
+    assert (swap.current["signal"].version, beside.current["signal"].version) == ("1", "2")
+    registry.aliases["signal"] = "2"
+    del registry.challengers["signal"]
+    swap.look()
+    beside.look()
+    assert (swap.current["signal"].version, beside.current) == ("2", {})
+    assert registry.loads == ["1", "2"]
+
+
+def test_a_champion_whose_alias_is_gone_goes_on_serving() -> None:
+    registry, swap, _ = pair("1", "2")
+    registry.aliases.clear()
+    swap.look()
+    assert swap.current["signal"].version == "1"
+
+
+def test_news_make_it_look_at_once() -> None:
+    registry, swap, beside = pair("1", "2")
+    seen: list[tuple[str, str]] = []
+    heard = threading.Event()
+
+    def wait_for_news(seconds: float) -> None:
+        seen.append((swap.current["signal"].version, beside.current["signal"].version))
+        registry.aliases["signal"], registry.challengers["signal"] = "3", "4"
+        if len(seen) == 2:
+            swap.stop()
+            heard.set()
+
+    swap.wait_for_news = wait_for_news
+    swap.start()
+    assert heard.wait(30)
+    assert seen == [("1", "2"), ("3", "4")]
+
+
+def test_after_fifty_swaps_only_two_models_are_left_in_memory() -> None:
+    registry, swap, beside = pair("1", "2")
+    alive: list[weakref.ref[object]] = []
+    for number in range(3, 53):
+        alive += [weakref.ref(swap.current["signal"]), weakref.ref(beside.current["signal"])]
+        registry.aliases["signal"], registry.challengers["signal"] = registry.challengers["signal"], str(number)
+        swap.look()
+        beside.look()
+    gc.collect()
+    held = {id(one) for one in (*swap.current.values(), *swap.previous.values(), *beside.current.values())}
+    assert {id(one()) for one in alive if one() is not None} <= held
+    assert len(held) == 3

@@ -24,6 +24,7 @@ from quantstream.messages.payloads import (
     Event,
     EventKind,
     Forecast,
+    ModelMove,
     OpenCandles,
     Score,
     Signal,
@@ -99,6 +100,7 @@ WRITTEN: dict[str, list[bytes]] = {
         ),
     ],
     "anomaly": [encode(Anomaly("BTCUSDT", 7, AT, UNIT, UNIT, True, 0.9, ["price"], "quantstream-anomaly/2", AT + 1))],
+    "modelMove": [encode(ModelMove("quantstream-risk", "7", "promoted", "6", "alice", "no worse over a day", AT))],
     "deadRecord": [encode(DeadRecord("aggregate market.trades.v1-0@3", "not a trade event", "{", AT))],
     "event": [
         encode(Event("ingest", EventKind.GAP_FOUND, "3 trades are missing", AT, "BTCUSDT", {"first": 7, "share": 0.5})),
@@ -171,7 +173,7 @@ def test_every_stage_receives_and_sends_what_it_reads_and_writes() -> None:
     }
     for stage in STAGES.values():
         assert {topic for name, action, topic in operations if (name, action) == (stage.name, "receive")} == {
-            topic.name for topic in stage.reads
+            topic.name for topic in (*stage.reads, *stage.watches)
         }
         assert {topic for name, action, topic in operations if (name, action) == (stage.name, "send")} == {
             topic.name for topic in stage.writes

@@ -22,7 +22,7 @@ from quantstream.core.trade import Trade
 from quantstream.kafka import Message, Partition
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Anomaly, DeadRecord, Forecast, Score, Signal, decode, encode
-from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, TRADES
+from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, SCORES, SHADOW_SCORES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.sink import stage as module
@@ -31,7 +31,7 @@ from tests.unit.streaming.memory_broker import MemoryBroker, MemoryReader, Memor
 
 T0 = 1_754_006_400 * SECOND
 PARTS: list[Partition] = [(TRADES.name, 0), (TRADES.name, 1)]
-ALL: list[Partition] = [(topic.name, 0) for topic in (TRADES, CANDLES, SCORES, ANOMALIES)]
+ALL: list[Partition] = [(topic.name, 0) for topic in (TRADES, CANDLES, SCORES, SHADOW_SCORES, ANOMALIES)]
 
 
 class NotingLake(Lake):
@@ -301,7 +301,11 @@ def test_candles_scores_and_anomalies_come_into_their_tables_as_exact_rows(scene
     mute = Score("BTCUSDT", "5m", T0 + 5 * MINUTE, 0, 3.0, T0 + 9, "hash", abstained="no model")
     strange = Anomaly("BTCUSDT", 7, T0, 3 * UNIT // 2, UNIT // 8, True, 0.9, ["large"], "rule/1", T0 + 9)
     stage = scene.sink(ALL)
-    for topic, value in ((CANDLES, candle()), (SCORES, score), (SCORES, mute), (ANOMALIES, strange)):
+    shadow = msgspec.structs.replace(score, models={"quantstream-risk": "5"})
+    for topic, value in (
+        *((CANDLES, candle()), (SCORES, score), (SCORES, mute)),
+        *((SHADOW_SCORES, shadow), (ANOMALIES, strange)),
+    ):
         scene.broker.append(topic, "BTCUSDT", encode(value), 0)
     stage.turn()
     (stored,) = rows(scene, "candles")
@@ -310,6 +314,7 @@ def test_candles_scores_and_anomalies_come_into_their_tables_as_exact_rows(scene
     assert (first["action"], first["buy"], first["models"]) == ("Buy", 0.6, [("quantstream-risk", "4")])
     assert first["forecasts"] == [{"horizon": "5m", "levels": [0.5], "log_returns": [0.01], "targets": [3.03]}]
     assert (second["action"], second["buy"], second["abstained"]) == (None, None, "no model")
+    assert [row["models"] for row in rows(scene, "shadow_scores")] == [[("quantstream-risk", "5")]]
     (odd,) = rows(scene, "anomalies")
     assert (odd["price"], odd["quantity"], odd["reasons"]) == (Decimal("1.5"), Decimal("0.125"), ["large"])
 
