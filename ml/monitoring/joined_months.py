@@ -1,7 +1,7 @@
 """Which months of a symbol's scores were joined with what came, and up to where: what need not be read again.
 
-It is no truth of its own: each month stands under a digest of what the tables' logs say of all that its rows depend on, and counts
-only while that is the same. Who loses it joins everything once more, which writes nothing that is there already.
+It is no truth of its own: each month stands under a digest of what the tables' logs say of all that its rows depend on, and
+counts only while that is the same. Who loses it joins everything once more, which writes nothing that is there already.
 """
 
 from __future__ import annotations

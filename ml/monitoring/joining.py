@@ -1,8 +1,8 @@
 """The table `outcomes` brought up to the scores and candles of the lake: symbol by symbol and month by month, nothing twice.
 
-Labels are those that models learn from (`ml.data.labels`), on the newest revisions of the candles. Each run reads what is new since
-the last; a month whose candles were corrected, held or released is joined anew, and once a day every month that grew at all,
-for a gap may have been filled in its midst. Where that changes an outcome, a new row says so: readers take the newest (`newest`).
+Labels are those that models learn from (`ml.data.labels`), on the newest revisions of the candles. Each run reads what is new
+since the last; a month whose candles were corrected, held or released is joined anew, and once a day every month that grew, for a
+gap may have been filled in its midst. Where that changes an outcome, a new row says so: readers take the newest (`newest`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ READ = [
 ]
 BACK = (features.MONTH + features.HOUR) * features.STEP_US  # how far labels look back
 AHEAD = features.HOUR * features.STEP_US
+MICRO = timedelta(microseconds=1)
 AT_ONCE = 50_000  # rows of a commit
 
 
@@ -189,4 +190,4 @@ def _commit(lake: Lake, pending: list[pa.Table], reached: dict[str, dict[str, Jo
 
 
 def _micros(at: datetime) -> int:
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1_000_000
+    return int((at - datetime(1970, 1, 1, tzinfo=UTC)) / MICRO)

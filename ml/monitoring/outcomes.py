@@ -64,7 +64,7 @@ def of_signal(said: Floats, came: Floats, action: npt.NDArray[np.str_] | None = 
 
 
 def of_risk(said: Floats, came: Floats) -> Measured:
-    """Return the measures of the probability of an abnormal hour, (rows,), against whether it came: `brier` (the loss), `log_loss`."""
+    """Return the measures of the probability of an abnormal hour, (rows,), against 0 or 1: `brier` (the loss), `log_loss`."""
     actual = came[:, 0]
     brier = (said - actual) ** 2
     return {"brier": brier, "log_loss": measures.surprise(actual.astype(np.intp), np.stack([1 - said, said], 1))}, brier
