@@ -51,14 +51,24 @@ class Reference:
     @classmethod
     def of(cls, names: Sequence[str], at: Times, values: Floats) -> Reference:
         """Return the reference of (rows, names) values at some times (µs); NaN counts nowhere."""
-        day = at // DAY
-        return cls(tuple(names), np.stack([quantiles(values[day == one]) for one in np.unique(day)]))
+        blocks, of_row = whole_blocks(at, DAY)
+        return cls(tuple(names), np.stack([quantiles(values[of_row == one]) for one in blocks.tolist()]))
+
+
+def whole_blocks(at: Times, length: int) -> tuple[Times, Times]:
+    """Return the blocks of time (µs) of which rows are there, but those that are cut short, and each row's block."""
+    of_row = at // length
+    blocks, counts = np.unique(of_row, return_counts=True)
+    return blocks[counts >= counts.max(initial=0) / 2], of_row
 
 
 def quantiles(values: Floats) -> Floats:
     """Return the distribution of each column of (rows, names) values: (names, LEVELS), NaN where nothing is known."""
     found = np.full((values.shape[1], len(LEVELS)), np.nan)
-    for i in range(values.shape[1]):
+    whole = np.isfinite(values).all(axis=0)
+    if len(values) and whole.any():
+        found[whole] = np.quantile(values[:, whole], LEVELS, axis=0).T
+    for i in np.flatnonzero(~whole):
         known = values[np.isfinite(values[:, i]), i]
         if len(known):
             found[i] = np.quantile(known, LEVELS)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ml.monitoring.joined_months import Joined, Stored
 from ml.monitoring.outcomes import COLUMNS, KEY, LABELS, joined
 from quantstream import features
 from quantstream.core.errors import DataRejected
-from quantstream.core.time import SCORED, utc
+from quantstream.core.time import SCORED, micros, utc
 from quantstream.lake.quarantine import without
 from quantstream.lake.reads import month_bounds
 from quantstream.lake.schemas import OUTCOMES, SHADOW_SCORES
@@ -39,7 +39,6 @@ READ = [
 ]
 BACK = (features.MONTH + features.HOUR) * features.STEP_US  # how far labels look back
 AHEAD = features.HOUR * features.STEP_US
-MICRO = timedelta(microseconds=1)
 AT_ONCE = 50_000  # rows of a commit
 
 
@@ -145,7 +144,7 @@ def _mark(month: _Month, until: int, before: Mapping[str, Joined], now: datetime
 def _join(there: Snapshot, tables: Sequence[str], month: _Month, now: datetime) -> tuple[pa.Table, int]:
     """Return the rows of a month that are not stored yet, and up to where (µs) no later candle will add any."""
     end = month_bounds(month.name)[1]
-    start, stop = _micros(month.start), _micros(end)
+    start, stop = micros(month.start), micros(end)
     candles = there.candle_frame([month.symbol], SCORED, utc(start - BACK), utc(stop + AHEAD))
     at = features.opened_at_us(candles) if len(candles) else np.zeros(0, dtype=np.int64)
     count = int((at >= start).sum())
@@ -179,7 +178,7 @@ def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _commit(lake: Lake, pending: list[pa.Table], reached: dict[str, dict[str, Joined]]) -> int:
-    rows = sum(part.num_rows for part in pending)
+    rows: int = sum(part.num_rows for part in pending)
     if rows:
         lake.append(OUTCOMES, pa.concat_tables(pending))
     for symbol, months in reached.items():
@@ -187,7 +186,3 @@ def _commit(lake: Lake, pending: list[pa.Table], reached: dict[str, dict[str, Jo
     pending.clear()
     reached.clear()
     return rows
-
-
-def _micros(at: datetime) -> int:
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)) / MICRO)

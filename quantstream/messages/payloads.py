@@ -93,6 +93,8 @@ class EventKind(StrEnum):
     CANDLES_DIFFER = "candles_differ"  # the proof found stored candles, trades and klines apart
     MODEL_SWAPPED = "model_swapped"
     MODEL_REFUSED = "model_refused"  # a champion that does not load or predict; the one before stays
+    MODEL_WORSE = "model_worse"  # a champion's live loss is significantly above what it promised
+    MODEL_DRIFT = "model_drift"  # features or a model's outputs are distributed otherwise than when it was fitted
     CHAMPIONS_UNWATCHED = "champions_unwatched"  # a look at the registry failed in a way nobody foresaw
     LAKE_AWAY = "lake_away"  # score goes on with what it has in memory
     LAKE_BACK = "lake_back"
@@ -111,6 +113,8 @@ GRAVE = frozenset(
         EventKind.GAP_GIVEN_UP,
         EventKind.CANDLES_DIFFER,
         EventKind.MODEL_REFUSED,
+        EventKind.MODEL_WORSE,
+        EventKind.MODEL_DRIFT,
         EventKind.CHAMPIONS_UNWATCHED,
         EventKind.LAKE_AWAY,
         EventKind.SYMBOL_NOT_SCORED,
