@@ -109,7 +109,7 @@ class Watch:
         outputs: list[Shift] = []
         if promise is not None and live.candles >= FEWEST:
             outputs = output_shifts(self.lake, name, version, promise, day.until)
-        asked = [one.decided_at for one in history if one.change is Change.WANTED]
+        asked = [one.decided_at for one in history if was_asked(one, is_worse(figures))]
         known = Known(
             name,
             version,
@@ -181,6 +181,13 @@ def serves_since(history: Sequence[Decision], version: str) -> datetime | None:
     return serving[-1].decided_at if serving and serving[-1].version == version else None
 
 
+def was_asked(decision: Decision, for_its_loss: bool) -> bool:
+    """Tell whether a decision asked for a training; one that drift alone asked for says nothing of a loss that came after it."""
+    if decision.change is not Change.WANTED:
+        return False
+    return not for_its_loss or bool(json.loads(decision.evidence).get("worse"))
+
+
 def figures_of(live: Live, promise: Promise | None) -> Figures | None:
     """Return a champion's figures beside what it promised."""
     if not live.rows:
@@ -203,6 +210,7 @@ def evidence_of(known: Known, live: Live) -> dict[str, Any]:
     """Return the figures that a decision stands on, as JSON values."""
     figures, better = known.figures, known.previous
     return {
+        "worse": is_worse(figures),
         "live": {**(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
         "previous": better.__dict__ if better else None,
         "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.signal import lfilter
+from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 from ml.monitoring.drift import Reference, quantiles, shifts
 from quantstream.core.rolling import Floats

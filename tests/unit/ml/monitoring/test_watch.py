@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,12 @@ from tests.unit.ml.conftest import SMALL
 from tests.unit.ml.monitoring import watched
 from tests.unit.ml.monitoring.registries import FakeRegistry
 
-RISK = "quantstream-risk"
+RISK, FORECAST = "quantstream-risk", "quantstream-forecast"
+SIZE = 0.0012  # of the returns that the forecast expects
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 LEARNT = 13_200  # candles that the version knew: 45 days
 CALM = 300  # candles after them that are as before
 CHANGED = 312  # candles after the change within which it is found and answered
-VERSION = {RISK: "1"}
-NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 def market(seed: int, price: float) -> pd.DataFrame:
@@ -76,7 +75,7 @@ class World:
                 self.said[symbol][self.written : until] * 100 if risk is None else np.full(until - self.written, risk)
             )
             scores = [
-                watched.score(symbol, int(at), versions={RISK: version}, risk=float(one))
+                watched.score(symbol, int(at), SIZE, {RISK: version, FORECAST: "1"}, risk=float(one))
                 for at, one in zip(opened_at_us(frame)[part], shown, strict=True)
             ]
             watched.write_scores(self.lake, scores)
@@ -88,6 +87,10 @@ class World:
         return self.frames["BTCUSDT"]["opened_at"].iloc[LEARNT + self.written - 1].to_pydatetime() + timedelta(
             minutes=5
         )
+
+    def began(self, after: int) -> datetime:
+        """When the candle opened that is so many after those that the version knew."""
+        return self.frames["BTCUSDT"]["opened_at"].iloc[LEARNT + after].to_pydatetime()
 
     def look(self) -> Watched:
         registry: Any = self.registry
@@ -127,32 +130,35 @@ def world(learnt: Any, tmp_path: Path) -> World:
     shutil.copytree(folder, tmp_path / "lake")
     registry = FakeRegistry()
     registry.put(RISK, "1", model, tags, json.loads(json.dumps(reports)))
-    registry.set_alias(RISK, "champion", "1")
+    registry.put(FORECAST, "1", watched.SteadyForecast(SIZE), tags, json.loads(json.dumps(reports)))
+    registry.aliases = {(RISK, "champion"): "1", (FORECAST, "champion"): "1"}
     return World(Lake(str(tmp_path / "lake")), registry, frames, said)
 
 
 def test_a_change_of_regime_is_found_and_a_training_wanted_within_the_stated_candles(world: World) -> None:
     world.live(CALM)
     calm = world.look()
-    assert (calm.verdicts[RISK].act, world.told) == (Act.NOTHING, [])
-    found = None
+    assert ({one.act for one in calm.verdicts.values()}, world.told) == ({Act.NOTHING}, [])
     for after in (96, 192, 288, CHANGED):
         world.live(CALM + after)
-        looked = world.look()
-        if looked.verdicts[RISK].act is not Act.NOTHING:
-            found = found or (after, looked)
-        print(after, looked.sentences[RISK])
-    assert found is not None
-    after, looked = found
-    print(after, looked.sentences[RISK])
-    assert after <= CHANGED
-    assert looked.wanted.startswith(f"{RISK}: ")
-    (asked,) = decisions.decisions_of(world.lake, RISK)  # and not once an hour
-    assert (asked.change, asked.version, asked.by) == (Change.WANTED, "1", "models_monitor")
-    last = world.look()
-    assert last.verdicts[RISK].worse
-    assert last.verdicts[RISK].drifted
-    assert {event.kind for event in world.told} >= {"model_drift"}
+        world.look()
+    story = decisions.decisions_of(world.lake, FORECAST)
+    assert {(one.change, one.version, one.by) for one in story} == {(Change.WANTED, "1", "models_monitor")}
+    assert [json.loads(one.evidence)["worse"] for one in story] == [
+        False,
+        True,
+    ]  # drift first, then the loss; each once
+    assert story[0].decided_at - world.began(CALM) == timedelta(minutes=5 * 96)
+    assert "drift of " in story[0].why
+    live = json.loads(story[1].evidence)["live"]
+    assert live["loss"] > 2 * live["promised"]
+    assert live["loss"] > live["bound"]
+    assert [event.kind for event in world.told if event.text.startswith(FORECAST)] == [
+        "model_drift",
+        "model_worse",
+        "model_drift",
+    ]
+    assert world.look().wanted == ""
 
 
 def test_a_model_that_breaks_gives_way_to_the_one_before_and_does_not_come_back(world: World) -> None:
@@ -161,7 +167,7 @@ def test_a_model_that_breaks_gives_way_to_the_one_before_and_does_not_come_back(
     world.live(CALM, version="2", risk=95.0)
     looked = world.look()
     assert looked.verdicts[RISK].act is Act.ROLL_BACK, looked.sentences
-    assert world.registry.champions() == {RISK: "1"}
+    assert world.registry.champions()[RISK] == "1"
     (back,) = decisions.decisions_of(world.lake, RISK)
     assert (back.change, back.version, back.before) == (Change.ROLLED_BACK, "1", "2")
     assert json.loads(back.evidence)["previous"]["low"] > 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ml.models.base import Model
 from quantstream import features
 from quantstream.core.rolling import Floats
 from quantstream.features import opened_at_us
@@ -19,6 +22,27 @@ from streaming.sink.table_rows import score_row, table_of
 SPREAD = np.array([-1.645, -0.674, 0.0, 0.674, 1.645])  # of a normal distribution, at our levels
 STEPS = np.sqrt([1, 3, 12])  # of the horizons
 VERSIONS = {"quantstream-forecast": "1", "quantstream-signal": "1", "quantstream-risk": "1"}
+
+
+class SteadyForecast(Model):
+    """Expects returns of the same size for ever: right in the market that it knew, too narrow in a wilder one."""
+
+    kind: ClassVar[str] = "forecast"
+    outcomes: ClassVar[tuple[str, ...]] = tuple(f"return_{horizon}" for horizon in HORIZONS)
+    names = ("log_rms_1h",)
+
+    def __init__(self, size: float) -> None:
+        self.size = size
+
+    def predict(self, windows: Floats) -> Floats:
+        return np.tile(self.size * STEPS[:, None] * SPREAD[None, :], (len(windows), 1, 1))
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        return {"size": self.size}
+
+    @classmethod
+    def read(cls, folder: Path, state: dict[str, Any]) -> SteadyForecast:
+        return cls(state["size"])
 
 
 def score(
