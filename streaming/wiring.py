@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import SCORED, SECOND
+from quantstream.core.time import DAY, SCORED, SECOND
 from quantstream.kafka import Reader, Writer
 from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES, registered_name
 from quantstream.messages.payloads import EventKind
@@ -196,7 +196,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
             lambda symbol, start, end: recent.now().candle_frame([symbol], SCORED, utc(start), utc(end)),
             on_lake=on_lake,
         ),
-        lambda frames: score(champions(), frames, wall_clock(), memory),
+        lambda frames: score(champions(), frames, wall_clock(), memory, settings.model_age_days * DAY),
         Warming(champions, memory),
         metrics,
         health,

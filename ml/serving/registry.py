@@ -183,7 +183,10 @@ class Registry:
                 raise Unfetched(f"the files of {name} {version} cannot be fetched: the store has none of them")
             if not manifests:
                 raise ModelRejected(f"{name} {version} is not one of our models: it has no {base.MANIFEST}")
-            return LoadedModel(name, str(version), features.FEATURE_HASH, base.load(manifests[0].parent))
+            model = base.load(manifests[0].parent)
+        with self._talking(f"{name} {version}"):
+            registered_at = int(self._client.get_model_version(name, version).creation_timestamp) * 1000
+        return LoadedModel(name, str(version), features.FEATURE_HASH, model, registered_at)
 
     def register(
         self,

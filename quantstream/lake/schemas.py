@@ -99,6 +99,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("abstained", pa.string()),
             ("elapsed_ms", pa.float64()),
             (KNOWN_AT, TIME),
+            ("stale", pa.list_(pa.string())),
         ]
     ),
     "anomalies": pa.schema(

@@ -101,7 +101,11 @@ PAYLOADS: dict[str, dict[str, type[msgspec.Struct]]] = {
     topics.DEAD.name: {"deadRecord": DeadRecord},
     topics.EVENTS.name: {"event": Event},
 }
-WRITERS_BESIDE = {"corrections": (topics.CANDLES,), "verify": (topics.EVENTS,), "monitor": (topics.EVENTS,)}  # commands, not stages
+WRITERS_BESIDE = {
+    "corrections": (topics.CANDLES,),
+    "verify": (topics.EVENTS,),
+    "monitor": (topics.EVENTS,),
+}  # commands, not stages
 
 
 def document() -> Json:

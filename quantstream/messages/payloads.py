@@ -50,6 +50,7 @@ class Score(msgspec.Struct, frozen=True):
     models: dict[str, str] = {}  # registered name → version that made this score
     abstained: str = ""
     elapsed_ms: float = 0.0  # from candle received to score made
+    stale: list[str] = []  # of `models` those past their age limit: they serve until a newer one does
 
 
 class Anomaly(msgspec.Struct, frozen=True):
