@@ -16,6 +16,7 @@ from ml.monitoring import joining
 from ml.monitoring.comparison import previous_on_the_same
 from ml.monitoring.drift import Shift
 from ml.monitoring.feature_drift import READ_BY, feature_shifts
+from ml.monitoring.figures_table import keep
 from ml.monitoring.live_metrics import Day, Live, Version, alarm_rate, newest_day
 from ml.monitoring.output_drift import output_shifts
 from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
@@ -97,11 +98,12 @@ class Watch:
         }
         day = newest_day(self.lake, since)
         if day is not None:
-            for name in [name for name in MODEL_NAMES if name in champions]:
-                self._judge(watched, day, name, champions[name], history[name])
+            ours = [name for name in MODEL_NAMES if name in champions]
+            known = [self._judge(watched, day, name, champions[name], history[name]) for name in ours]
+            keep(self.lake, self.now(), day, known, watched.sentences)
         return watched
 
-    def _judge(self, watched: Watched, day: Day, name: str, version: str, history: Sequence[Decision]) -> None:
+    def _judge(self, watched: Watched, day: Day, name: str, version: str, history: Sequence[Decision]) -> Known:
         notes: list[str] = []
         live = day.versions.get(Version(name, version, "champion"), Live())
         promise = self._try(notes, lambda: promise_of(self.lake, self.registry, name, version)) if live.rows else None
@@ -125,6 +127,7 @@ class Watch:
         watched.sentences[name] = sentence(known, found, notes)
         log.info("%s", watched.sentences[name])
         self._act(known, found, evidence_of(known, live))
+        return known
 
     def _act(self, known: Known, found: Verdict, evidence: Mapping[str, Any]) -> None:
         """Say what was found, then do what follows of it: people hear of it even if the registry goes away in between."""
