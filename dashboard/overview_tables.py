@@ -11,6 +11,7 @@ from dashboard import formats
 from dashboard.charts import Day
 from dashboard.panels import NOVEL, RISK_TONES, TONES
 from dashboard.stage_status import Stage
+from quantstream.messages.models import registered_name
 from quantstream.messages.payloads import DeadRecord, Score
 
 DOTS = {"ready": "up", "not ready": "warn", "down": "down", "unasked": "flat"}
@@ -76,7 +77,8 @@ def _signal(score: Score | None) -> list[str]:
         return [f'<span class="flat">{why}</span>', *[formats.MISSING] * 3]
     signal = score.signal
     shares = [formats.percent(share, 0, signed=False) for share in (signal.buy, signal.hold, signal.sell)]
-    return [f'<b class="{TONES[signal.action]}">{signal.action}</b>', *shares]
+    stale = ' <span class="warn">stale</span>' if registered_name("signal") in score.stale else ""
+    return [f'<b class="{TONES[signal.action]}">{signal.action}</b>{stale}', *shares]
 
 
 def _risk(score: Score | None) -> str:

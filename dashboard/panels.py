@@ -8,6 +8,7 @@ from html import escape
 
 from dashboard import formats
 from quantstream.core.decimals import UNIT
+from quantstream.messages.models import registered_name
 from quantstream.messages.payloads import GRAVE, Anomaly, Event, Forecast, Score, Signal
 
 TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
@@ -61,7 +62,16 @@ def signal_card(score: Score | None) -> str:
     aside = f"candle {formats.clock(score.opened_at)[:5]} UTC"
     if score.signal is None:
         return card("Signal", _nothing(score.abstained or "the signal model abstains"), aside, "signal")
-    return card("Signal", _signal(score.signal) + _reasons(score.reasons), aside, "signal")
+    body = _signal(score.signal) + _stale(score, "signal") + _reasons(score.reasons)
+    return card("Signal", body, aside, "signal")
+
+
+def _stale(score: Score, kind: str) -> str:
+    """Return what is to be known of advice whose model is past its age limit, empty where it is not."""
+    if registered_name(kind) not in score.stale:
+        return ""
+    text = f"stale: the {kind} model is past its age limit, and no newer one has earned its place"
+    return f'<div class="qs-trouble" data-testid="stale-{kind}">{text}</div>'
 
 
 def _signal(signal: Signal) -> str:
@@ -96,7 +106,8 @@ def forecast_card(score: Score | None, decimals: int) -> str:
     low, high = (formats.percent(level, 0, signed=False) for level in (levels[0], levels[-1]))
     head = f"<tr><th></th><th>median</th><th>change</th><th>{low}</th><th>{high}</th></tr>"
     aside = f"from {formats.price(score.close, decimals)}"
-    return card("Forecast", f'<table class="qs-table">{head}{rows}</table>', aside, "forecast")
+    body = f'<table class="qs-table">{head}{rows}</table>{_stale(score, "forecast")}'
+    return card("Forecast", body, aside, "forecast")
 
 
 def _target(forecast: Forecast, close: float, decimals: int) -> str:
@@ -119,7 +130,7 @@ def risk_card(score: Score | None) -> str:
     word = formats.risk_word(score.risk)
     body = (
         f'<div class="qs-gauge">{_gauge(score.risk)}<div class="qs-gauge-text"><b data-testid="risk">{score.risk:.0f}</b>'
-        f'<span class="{RISK_TONES[word]}">{word}</span></div></div>{_novelty(score)}'
+        f'<span class="{RISK_TONES[word]}">{word}</span></div></div>{_novelty(score)}{_stale(score, "risk")}'
     )
     hint = "probability of an abnormal move, ×100"
     return card("Risk, next hour", body, hint, "risk")

@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     history_days: int = Field(
         default=45, ge=1, le=3_650
     )  # klines to backfill: 30 for the risk threshold's window and 15 to learn from
+    model_age_days: int = Field(
+        default=30, ge=1, le=3_650
+    )  # age past which a model still serves and its scores are marked stale
     trades_days: int = Field(
         default=0, ge=0, le=36_500
     )  # days that trades are kept in the lake once their candles are verified, 8 at least; 0 keeps them for ever

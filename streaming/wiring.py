@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import SCORED, SECOND
+from quantstream.core.time import DAY, SCORED, SECOND
 from quantstream.kafka import Reader, Writer
 from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES, registered_name
 from quantstream.messages.payloads import EventKind
@@ -69,6 +69,7 @@ def _aggregate(settings: Settings, metrics: Metrics, health: Health, _: threadin
 def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Event) -> Turning:
     from quantstream.lake.store import Lake
     from quantstream.lake.upkeep.evolution import migrate
+    from streaming.sink.live_models import LiveModels
     from streaming.sink.proof_age import ProofAge
     from streaming.sink.stage import SinkStage
 
@@ -76,6 +77,7 @@ def _sink(settings: Settings, metrics: Metrics, health: Health, _: threading.Eve
     for sentence in migrate(lake, wall_clock(), health.beat):  # what came with this version
         log.warning("the lake of an older version was migrated", extra={"change": sentence})
     ProofAge(lake, settings.symbols, metrics).start()
+    LiveModels(lake, metrics).start()
     return SinkStage(
         lake,
         Reader(settings.kafka, SINK.group, settings.instance),
@@ -223,7 +225,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
         histories,
-        lambda frames: score(champions(), frames, wall_clock(), memory),
+        lambda frames: score(champions(), frames, wall_clock(), memory, limit_us=settings.model_age_days * DAY),
         Warming(champions, memory),
         metrics,
         health,

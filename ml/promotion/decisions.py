@@ -26,6 +26,7 @@ class Change(StrEnum):
     PROMOTED = "promoted"  # it serves
     EXPIRED = "expired"  # a challenger that did not earn it in time
     ROLLED_BACK = "rolled back"  # it serves again; `before` was worse than promised
+    WANTED = "training wanted"  # its loss, its inputs or its outputs are not what they were: another one is asked for
     FOUND = "found"  # an alias pointed to it that no decision here had moved
 
 

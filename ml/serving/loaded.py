@@ -20,6 +20,11 @@ class LoadedModel:
     version: str
     feature_hash: str
     model: Model
+    registered_at: int = 0  # µs, the registry's clock; 0 where it is not known
+
+    def is_stale(self, now_us: int, limit_us: int) -> bool:
+        """Tell whether it is older than it should be; of one whose age is not known nothing is said."""
+        return 0 < self.registered_at < now_us - limit_us
 
     def warm(self) -> None:
         """Predict once on made-up input.

@@ -135,6 +135,41 @@ class Registry:
                 token = page.token or ""
         return found
 
+    def tags(self, name: str, version: str) -> dict[str, str]:
+        """Return a version's tags.
+
+        Raises: Unavailable, ModelRejected when there is no such version.
+        """
+        with self._talking(f"{name} {version}"):
+            return dict(self._client.get_model_version(name, version).tags)
+
+    def evidence(self, name: str, version: str, title: str) -> dict[str, Any] | None:
+        """Return a report of a version by its title, as `register` and `add_evidence` take them; None when it has none such.
+
+        Raises: Unavailable, ModelRejected when there is no such version.
+        """
+        with self._talking(f"{name} {version}"):
+            run = self._client.get_model_version(name, version).run_id
+        with self._talking(), tempfile.TemporaryDirectory(prefix="quantstream-report-") as folder:
+            if not run or f"{title}.json" not in [one.path for one in self._client.list_artifacts(run)]:
+                return None
+            try:
+                file = self._client.download_artifacts(run, f"{title}.json", folder)
+                found: dict[str, Any] = json.loads(Path(file).read_text())
+            except (OSError, ValueError) as error:
+                raise Unavailable(f"the report {title} of {name} {version} cannot be read: {error}") from error
+        return found
+
+    def add_evidence(self, name: str, version: str, title: str, report: Mapping[str, Any]) -> None:
+        """Put a report beside a version that is registered already.
+
+        Raises: Unavailable, ModelRejected when there is no such version.
+        """
+        with self._talking(f"{name} {version}"):
+            run = self._client.get_model_version(name, version).run_id
+        with self._talking():
+            self._client.log_dict(str(run), dict(report), f"{title}.json")
+
     def load(self, name: str, version: str) -> LoadedModel:
         """Fetch a version's files, check them and build the model.
 
@@ -148,7 +183,10 @@ class Registry:
                 raise Unfetched(f"the files of {name} {version} cannot be fetched: the store has none of them")
             if not manifests:
                 raise ModelRejected(f"{name} {version} is not one of our models: it has no {base.MANIFEST}")
-            return LoadedModel(name, str(version), features.FEATURE_HASH, base.load(manifests[0].parent))
+            model = base.load(manifests[0].parent)
+        with self._talking(f"{name} {version}"):
+            registered_at = int(self._client.get_model_version(name, version).creation_timestamp) * 1000
+        return LoadedModel(name, str(version), features.FEATURE_HASH, model, registered_at)
 
     def register(
         self,

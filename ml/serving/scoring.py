@@ -27,6 +27,7 @@ from quantstream.messages import payloads
 from quantstream.messages.models import HORIZONS, LEVELS, MODEL_KINDS
 
 log = logging.getLogger(__name__)
+NEVER = 1 << 62  # µs: no model grows so old
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class ModelSet:
     def __iter__(self) -> Iterator[tuple[str, LoadedModel | None]]:
         """Yield each kind and its model."""
         return iter([(kind, getattr(self, kind)) for kind in MODEL_KINDS])
+
+    def stale(self, now_us: int, limit_us: int) -> list[str]:
+        """Return the registered names of the models past their age limit: they serve on, and what they say is marked."""
+        return [one.name for _, one in self if one is not None and one.is_stale(now_us, limit_us)]
 
     @property
     def length(self) -> int:
@@ -80,12 +85,13 @@ def score(
     memory: Memory | None = None,
     kinds: Collection[str] = MODEL_KINDS,
     watcher: Watcher = NOBODY,
+    limit_us: int = NEVER,
 ) -> list[payloads.Score]:
     """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
     no score, for there is no candle to judge. With a memory each output is corrected by the outcomes of the last ones. Kinds that
-    are not named are neither judged nor missed.
+    are not named are neither judged nor missed. What models older than `limit_us` say is marked as stale.
     """
     drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
     for kind, loaded in models:
@@ -98,7 +104,8 @@ def score(
         watcher.judges(loaded)
         _judge(kind, loaded, drafts, memory, watcher)
     watcher.judges(None)
-    return [_score(draft, now_us) for draft in drafts]
+    stale = models.stale(now_us, limit_us)
+    return [_score(draft, now_us, stale) for draft in drafts]
 
 
 def _drafts(histories: Mapping[str, features.Series | pd.DataFrame], length: int, inputs: Inputs) -> list[_Draft]:
@@ -198,7 +205,7 @@ def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]
     return list(zip(actions, model.reasons(windows, actions), strict=True))
 
 
-def _score(draft: _Draft, now_us: int) -> payloads.Score:
+def _score(draft: _Draft, now_us: int, stale: list[str]) -> payloads.Score:
     parts = draft.parts
     action, reasons = parts.get("signal_reasons", ("Hold", []))
     if action != "Hold" and novelty.is_novel(parts.get("anomaly")):
@@ -221,6 +228,7 @@ def _score(draft: _Draft, now_us: int) -> payloads.Score:
         reasons=list(reasons),
         models=draft.models,
         abstained="; ".join(draft.why_not),
+        stale=[name for name in stale if name in draft.models],
     )
 
 

@@ -99,6 +99,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("abstained", pa.string()),
             ("elapsed_ms", pa.float64()),
             (KNOWN_AT, TIME),
+            ("stale", pa.list_(pa.string())),
         ]
     ),
     "anomalies": pa.schema(
@@ -202,6 +203,29 @@ SCHEMAS[DECISIONS] = pa.schema(
         ("evidence", pa.string()),  # JSON
     ]
 )
+LIVE_FIGURES = "live_figures"
+SCHEMAS[LIVE_FIGURES] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("looked_at", TIME),  # our clock
+        ("model", pa.string()),  # registered name
+        ("version", pa.string()),
+        ("role", pa.string()),  # champion, challenger
+        ("until", TIME),  # end of the day of candles that the figures are of, market time
+        ("candles", pa.int64()),
+        ("rows", pa.int64()),
+        ("loss", pa.float64()),  # mean, as `outcomes` has it, with its 95 % bounds
+        ("loss_low", pa.float64()),
+        ("loss_high", pa.float64()),
+        ("promised", pa.float64()),  # the mean loss on what it was judged on; null where nobody knows
+        ("bound", pa.float64()),  # what a day as promised comes to at most, by chance
+        ("drifted", pa.list_(pa.string())),  # features and outputs that are not distributed as they were
+        ("alarms_per_100k", pa.float64()),  # of the anomaly model: trades that it called strange
+        ("measures", pa.map_(pa.string(), pa.float64())),
+        ("by_symbol", pa.map_(pa.string(), pa.float64())),  # mean loss
+        ("verdict", pa.string()),  # what was found and done, in a sentence
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -214,6 +238,7 @@ TIME_COLUMN = {
     SHADOW_SCORES: "opened_at",
     OUTCOMES: "opened_at",
     DECISIONS: "decided_at",
+    LIVE_FIGURES: "looked_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
@@ -224,7 +249,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS) else PARTITIONS
+    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES) else PARTITIONS
 
 
 def candle_rows(

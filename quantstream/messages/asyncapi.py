@@ -106,6 +106,7 @@ PAYLOADS: dict[str, dict[str, type[msgspec.Struct]]] = {
 WRITERS_BESIDE = {  # commands and pipelines, not stages
     "corrections": (topics.CANDLES,),
     "verify": (topics.EVENTS,),
+    "monitor": (topics.EVENTS,),
     "models": (topics.MODELS, topics.EVENTS),
 }
 

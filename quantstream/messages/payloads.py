@@ -50,6 +50,7 @@ class Score(msgspec.Struct, frozen=True):
     models: dict[str, str] = {}  # registered name → version that made this score
     abstained: str = ""
     elapsed_ms: float = 0.0  # from candle received to score made
+    stale: list[str] = []  # of `models` those past their age limit: they serve until a newer one does
 
 
 class Anomaly(msgspec.Struct, frozen=True):
@@ -113,6 +114,8 @@ class EventKind(StrEnum):
     SHADOW_STOPPED = (
         "shadow_stopped"  # a challenger raised, gave no number or took too long; the champion is not touched
     )
+    MODEL_WORSE = "model_worse"  # a champion's live loss is significantly above what it promised
+    MODEL_DRIFT = "model_drift"  # features or a model's outputs are distributed otherwise than when it was fitted
     CHAMPIONS_UNWATCHED = "champions_unwatched"  # a look at the registry failed in a way nobody foresaw
     LAKE_AWAY = "lake_away"  # score goes on with what it has in memory
     LAKE_BACK = "lake_back"
@@ -134,6 +137,8 @@ GRAVE = frozenset(
         EventKind.MODEL_ROLLED_BACK,
         EventKind.MODEL_FOUND,
         EventKind.SHADOW_STOPPED,
+        EventKind.MODEL_WORSE,
+        EventKind.MODEL_DRIFT,
         EventKind.CHAMPIONS_UNWATCHED,
         EventKind.LAKE_AWAY,
         EventKind.SYMBOL_NOT_SCORED,

@@ -1,46 +1,30 @@
 """How old the last proof is, as a number that somebody is alarmed by: a proof runs for minutes a day and is gone when asked.
 
-The sink tells it, because the proof's rows are in the lake that it serves, and it is always there. Looking is a thread's work:
-a lake that is slow to answer holds no record up.
+The sink tells it, because the proof's rows are in the lake that it serves, and it is always there.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from quantstream.core.errors import Unavailable
 from quantstream.lake.store import Lake
 from quantstream.observability.metrics import Metrics
+from streaming.sink.lake_look import LakeLook
 
-log = logging.getLogger(__name__)
-EVERY = 300.0  # seconds between two looks
 LOOK_BACK = timedelta(days=14)  # a symbol whose last proof is older counts as never proved
 
 
-class ProofAge(threading.Thread):
+class ProofAge(LakeLook):
     """Keeps `proved_at_seconds` at the moment up to which every symbol that is followed was proved; 0 while one never was."""
 
     def __init__(self, lake: Lake, symbols: Sequence[str], metrics: Metrics) -> None:
-        super().__init__(name="proof-age", daemon=True)
+        super().__init__("proof-age")
         self.lake, self.symbols = lake, tuple(symbols)
         self.proved_at = metrics.gauge(
             "proved_at_seconds",
             "when the symbol proved longest ago was last compared with the exchange; 0: one never was",
         )
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        """Look again and again until closed; a lake that is away leaves the number to grow old."""
-        while True:
-            try:
-                self.look(datetime.now(UTC))
-            except (Unavailable, OSError) as error:
-                log.warning("the age of the last proof is not known", extra={"reason": str(error)})
-            if self._stopping.wait(EVERY):
-                return
 
     def look(self, now: datetime) -> None:
         """Read the newest proofs once.
@@ -54,7 +38,3 @@ class ProofAge(threading.Thread):
             if not row["not_compared"]:  # a proof that could not ask the exchange proves nothing
                 newest[row["symbol"]] = max(newest[row["symbol"]], row["verified_at"].timestamp())
         self.proved_at.set(min(newest.values()))
-
-    def close(self) -> None:
-        """Stop before the next look."""
-        self._stopping.set()

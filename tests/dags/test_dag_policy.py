@@ -89,6 +89,7 @@ def test_the_dags_are_these(dags: dict[str, Any]) -> None:
         "history_backfill",
         "instruments_watch",
         "lake_compact",
+        "models_monitor",
         "models_promote",
         "models_train",
         "models_watch",
@@ -123,6 +124,7 @@ def test_a_want_of_models_leads_to_history_leads_to_validation_leads_to_training
         dag_id: (dag["inlets"], dag["outlets"]) for dag_id, dag in dags.items() if dag["inlets"] or dag["outlets"]
     } == {
         "models_watch": ([], ["models_wanted"]),
+        "models_monitor": ([], ["models_wanted"]),
         "history_backfill": (["models_wanted"], ["candles_history"]),
         "candles_validate": (["candles_history"], ["candles_validated"]),
         "models_train": (["candles_validated"], []),
@@ -134,8 +136,9 @@ def test_a_new_airflow_looks_for_models_at_once_and_does_the_rest_at_its_time(da
 
 
 def test_the_chain_that_is_watched_is_the_chain_that_there_is(dags: dict[str, Any]) -> None:
-    chain = [dag_id for dag_id in dags if f'"{dag_id}"' in (DAGS / "models_watch.py").read_text()]
-    assert sorted(chain) == sorted({dag_id for dag_id, dag in dags.items() if dag["inlets"]} | {"models_watch"})
+    for asker in ("models_watch", "models_monitor"):
+        chain = [dag_id for dag_id in dags if f'"{dag_id}"' in (DAGS / f"{asker}.py").read_text()]
+        assert sorted(chain) == sorted({dag_id for dag_id, dag in dags.items() if dag["inlets"]} | {asker})
 
 
 def test_the_models_offered_are_those_that_can_be_trained() -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from ml.data.dataset import Dataset
 from ml.data.disk_rows import Columns, DiskRows, Scratch, bits_of
 from ml.data.feature_table.columns import DATA, EXACT, IN_MEMORY, INDEX, LABELS, TABLE, made_by
+from ml.data.feature_table.months import month_at
 from ml.data.feature_table.parts import rows_hash
 from quantstream import features
 from quantstream.core.errors import Broken, DataRejected, Misconfigured
@@ -87,6 +88,20 @@ def load(
     if lineage.rows <= most:
         return _in_memory(lake, parts, symbols), lineage
     return _on_disk(lake, parts, symbols, scratch), lineage
+
+
+def load_some(lake: Lake, version: int, symbols: Sequence[str], start: int, end: int) -> Dataset:
+    """Return a version's rows of some symbols, of the months that reach into `[start, end)` (µs), in memory.
+
+    Raises: DataRejected when there are none, Misconfigured for a version that is gone, Broken as `load` does, Unavailable.
+    """
+    made = partition_files.made(lake, TABLE, version)
+    first, last = month_at(start), month_at(end - 1)
+    found = sorted(made.parts) if made is not None else []
+    keys = [key for key in found if key[0] in symbols and first <= key[1] <= last]
+    if made is None or not keys:
+        raise DataRejected(f"features version {version} has no rows of {', '.join(symbols)} in {first} to {last}")
+    return _in_memory(lake, [made.parts[key] for key in keys], tuple(dict.fromkeys(key[0] for key in keys)))
 
 
 def _lineage(lake: Lake, made: Made, parts: Sequence[Part]) -> Lineage:

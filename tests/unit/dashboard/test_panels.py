@@ -117,3 +117,12 @@ def test_metrics_are_in_order_of_name() -> None:
     html = overview_tables.metrics({"pinball": 0.00123456, "auc": 0.71})
     assert html.index("auc") < html.index("pinball")
     assert "0.001235" in html
+
+
+def test_advice_of_a_model_past_its_age_limit_says_so_and_that_of_others_does_not(score) -> None:
+    old = score(stale=["quantstream-signal"])
+    assert "stale: the signal model is past its age limit" in panels.signal_card(old)
+    assert "stale" not in panels.forecast_card(old, 2) + panels.risk_card(old) + panels.signal_card(score())
+    assert "stale: the risk model" in panels.risk_card(score(stale=["quantstream-risk"]))
+    assert "stale: the forecast model" in panels.forecast_card(score(stale=["quantstream-forecast"]), 2)
+    assert ">stale<" in overview_tables.symbols([SymbolLine("BTCUSDT", None, 2, old, 0)])

@@ -141,6 +141,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "commit_ms": (*NUMBERS, "0", "10001"),  # a stage that does not turn for 30 s is taken for dead
     "sink_commit_ms": (*NUMBERS, "0"),
     "history_days": (*NUMBERS, "0", "3651"),
+    "model_age_days": (*NUMBERS, "0", "3651"),
     "trades_days": (*NUMBERS, "7", "36501"),
     "lake": (" ", "http://host/lake", "hdfs://x", "a\nb"),
     "mlflow": (*ADDRESSES, "sqlite:///x"),

@@ -1,0 +1,127 @@
+"""What is to be done of a model that serves, from what is known of it: nothing, a way back, a new training. Pure.
+
+The rule. A champion whose loss over the newest day is beyond what a day may come to by chance, after what it promised at its
+registration, is *worse than promised*. The version that served before takes its place if it would have been significantly
+better on the same candles, loads here, and was not itself taken out of service; otherwise the market is another one, and a new
+training is asked for. Drift of features or of the model's outputs asks for one, too, and so does an alarm rate beyond the gate's
+bound. Nothing is asked for again within a day of candles, and a version is judged by what it scored since it came to serve: so
+neither a way back nor a training follows itself for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import isfinite
+
+from ml.monitoring.drift import Shift
+from ml.promotion.decisions import Change, Decision
+
+FEWEST = 260  # candles since it came to serve, or since a training was asked for: a day, but for gaps
+ALARMS = 500.0  # of 100,000 trades: as the gate's own bound
+SHOWN = 3  # features that a sentence names
+
+
+class Act(StrEnum):
+    """What is to be done."""
+
+    NOTHING = "nothing"
+    ROLL_BACK = "roll back"
+    TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A champion's loss over the newest day, its lower bound, and what it promised: the loss, and what a day may come to."""
+
+    candles: int
+    loss: float
+    low: float
+    promised: float
+    bound: float
+
+
+@dataclass(frozen=True)
+class Better:
+    """By how much the previous version's loss would have been lower on the same candles, with its lower bound."""
+
+    version: str
+    gain: float
+    low: float
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that is known of one model that serves; None and empty where it is not."""
+
+    model: str
+    version: str
+    figures: Figures | None = None
+    previous: Better | None = None
+    drifted: Sequence[Shift] = ()
+    alarms: float = float("nan")  # of 100,000 trades
+    since_asked: int | None = None  # candles that were scored since a training was last asked for; None: it never was
+    decisions: Sequence[Decision] = ()  # on this model, the oldest first
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be done, and why, in sentences; `worse` and `drifted` say what was found, done or not."""
+
+    act: Act
+    why: str
+    worse: bool = False
+    drifted: bool = False
+
+
+def is_worse(figures: Figures | None) -> bool:
+    """Tell whether a champion is significantly worse than it promised."""
+    if figures is None or figures.candles < FEWEST or not isfinite(figures.bound):
+        return False
+    return figures.loss > figures.bound and figures.low > figures.promised
+
+
+def was_taken_out(decisions: Sequence[Decision], version: str) -> bool:
+    """Tell whether a version was rolled back from since it was last promoted: it is known to be no better."""
+    last = [one for one in decisions if one.change in (Change.PROMOTED, Change.FOUND) and one.version == version]
+    since = last[-1].decided_at if last else None
+    out = [one for one in decisions if one.change is Change.ROLLED_BACK and one.before == version]
+    return any(since is None or one.decided_at > since for one in out)
+
+
+def verdict(known: Known) -> Verdict:
+    """Return what is to be done."""
+    found = [text for text in (_loss(known.figures), _drift(known.drifted), _alarms(known.alarms)) if text]
+    worse, drifted = is_worse(known.figures), bool(known.drifted)
+    if not found:
+        return Verdict(Act.NOTHING, "")
+    why = "; ".join(found)
+    previous = known.previous
+    if worse and previous is not None and previous.low > 0 and not was_taken_out(known.decisions, previous.version):
+        back = f"version {previous.version} would have lost {previous.gain:.3g} less on the same candles"
+        return Verdict(Act.ROLL_BACK, f"{why}; {back}", worse, drifted)
+    if known.since_asked is not None and known.since_asked < FEWEST:
+        waits = f"a training was asked for {known.since_asked} candles ago, the next at the earliest {FEWEST} after it"
+        return Verdict(Act.NOTHING, f"{why}; {waits}", worse, drifted)
+    return Verdict(Act.TRAIN, why, worse, drifted)
+
+
+def _loss(figures: Figures | None) -> str:
+    if figures is None or not is_worse(figures):
+        return ""
+    return (
+        f"live loss {figures.loss:.4g} over {figures.candles} candles, {figures.promised:.4g} was promised and "
+        f"{figures.bound:.4g} may come of a day by chance"
+    )
+
+
+def _drift(drifted: Sequence[Shift]) -> str:
+    if not drifted:
+        return ""
+    more = f" and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
+    return f"drift of {', '.join(map(str, drifted[:SHOWN]))}{more}"
+
+
+def _alarms(rate: float) -> str:
+    return f"{rate:.0f} alarms in 100,000 trades, {ALARMS:.0f} are bearable" if rate > ALARMS else ""

@@ -1,0 +1,220 @@
+"""One look at the models that serve: outcomes joined, figures, drift, and what follows, on the record.
+
+What cannot be known of one model (a version without a promise, features that are gone) is said and holds no other up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ml.monitoring import joining
+from ml.monitoring.comparison import previous_on_the_same
+from ml.monitoring.drift import Shift
+from ml.monitoring.feature_drift import READ_BY, feature_shifts
+from ml.monitoring.figures_table import keep
+from ml.monitoring.live_metrics import Day, Live, Version, alarm_rate, newest_day
+from ml.monitoring.output_drift import output_shifts
+from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
+from ml.monitoring.rescoring import some
+from ml.monitoring.verdict import FEWEST, Act, Figures, Known, Verdict, is_worse, verdict
+from ml.promotion import decisions
+from ml.promotion.decisions import Change, Decision
+from ml.promotion.moves import SERVES, Moves
+from ml.serving.registry import PREVIOUS, Registry
+from quantstream.core.errors import DataRejected, ModelRejected
+from quantstream.kafka import Writer
+from quantstream.lake.store import Lake
+from quantstream.messages.models import MODEL_NAMES
+from quantstream.messages.payloads import Event, EventKind, encode
+from quantstream.messages.topics import EVENTS
+from quantstream.settings import Kafka, Settings
+
+log = logging.getLogger(__name__)
+SOURCE = "monitor"
+Tell = Callable[[Sequence[Event]], None]
+
+
+@dataclass
+class Watched:
+    """What a look found: of each model a sentence and a verdict, and why a training is wanted, if one is."""
+
+    joined: joining.Done
+    sentences: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> str:
+        """Why a training is wanted, empty where none is."""
+        asked = [f"{name}: {one.why}" for name, one in self.verdicts.items() if one.act is Act.TRAIN]
+        return "; ".join(asked)
+
+
+def watch(settings: Settings, by: str = "a look by hand") -> Watched:
+    """Look once, at the lake, registry and broker of some settings.
+
+    Raises: Unavailable when one of them does not answer; what was done until then stays done.
+    """
+    lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
+    return Watch(lake, registry, Moves(registry, lake, by), lambda events: tell(settings.kafka, events)).look()
+
+
+def tell(kafka: Kafka, events: Sequence[Event]) -> None:
+    """Tell the operators. Raises: Unavailable."""
+    writer = Writer(kafka)
+    for event in events:
+        writer.send(EVENTS, SOURCE, encode(event))
+    writer.flush()
+
+
+@dataclass
+class Watch:
+    """A look at one lake and one registry."""
+
+    lake: Lake
+    registry: Registry
+    moves: Moves
+    tell: Tell
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _drifts: dict[str, list[Shift]] = field(default_factory=dict)  # by version of features
+
+    def look(self) -> Watched:
+        """Join, judge and act.
+
+        Raises: Unavailable.
+        """
+        watched = Watched(joining.join(self.lake, self.now()))
+        log.info("%s", watched.joined)
+        champions = self.registry.champions()
+        history = {name: decisions.decisions_of(self.lake, name) for name in champions}
+        since = {
+            Version(name, one, "champion"): at
+            for name, one in champions.items()
+            if (at := serves_since(history[name], one))
+        }
+        day = newest_day(self.lake, since)
+        if day is not None:
+            ours = [name for name in MODEL_NAMES if name in champions]
+            known = [self._judge(watched, day, name, champions[name], history[name]) for name in ours]
+            keep(self.lake, self.now(), day, known, watched.sentences)
+        return watched
+
+    def _judge(self, watched: Watched, day: Day, name: str, version: str, history: Sequence[Decision]) -> Known:
+        notes: list[str] = []
+        live = day.versions.get(Version(name, version, "champion"), Live())
+        promise = self._try(notes, lambda: promise_of(self.lake, self.registry, name, version)) if live.rows else None
+        figures = figures_of(live, promise)
+        outputs: list[Shift] = []
+        if promise is not None and live.candles >= FEWEST:
+            outputs = output_shifts(self.lake, name, version, promise, day.until)
+        asked = [one.decided_at for one in history if was_asked(one, is_worse(figures))]
+        known = Known(
+            name,
+            version,
+            figures,
+            self._previous(notes, day, name, version) if is_worse(figures) else None,
+            [*self._feature_drift(notes, day, name, version), *outputs],
+            alarm_rate(self.lake, day.until - timedelta(days=1)) if name not in KINDS_WITH_LOSS else float("nan"),
+            day.candles_since(asked[-1]) if asked else None,
+            history,
+        )
+        found = verdict(known)
+        watched.verdicts[name] = found
+        watched.sentences[name] = sentence(known, found, notes)
+        log.info("%s", watched.sentences[name])
+        self._act(known, found, evidence_of(known, live))
+        return known
+
+    def _act(self, known: Known, found: Verdict, evidence: Mapping[str, Any]) -> None:
+        """Say what was found, then do what follows of it: people hear of it even if the registry goes away in between."""
+        if found.act is Act.NOTHING:
+            return
+        at, text = self.now(), f"{known.model} {known.version}: {found.why}"
+        kinds = [EventKind.MODEL_WORSE] * found.worse + [EventKind.MODEL_DRIFT] * found.drifted
+        if kinds:
+            self.tell([Event(SOURCE, kind, text, int(at.timestamp() * 1e6)) for kind in kinds])
+        if found.act is Act.ROLL_BACK:
+            self.moves.roll_back(known.model, found.why, evidence)
+        else:
+            asked = Decision(
+                at, known.model, known.version, Change.WANTED, "", self.moves.by, found.why, json.dumps(evidence)
+            )
+            decisions.write(self.lake, [asked])
+
+    def _previous(self, notes: list[str], day: Day, name: str, version: str) -> Any:
+        previous = self.registry.alias_version(name, PREVIOUS)
+        if previous is None or previous == version:
+            return None
+        return self._try(
+            notes, lambda: previous_on_the_same(self.lake, self.registry, name, version, previous, day.until)
+        )
+
+    def _feature_drift(self, notes: list[str], day: Day, name: str, version: str) -> list[Shift]:
+        number = self.registry.tags(name, version).get("features_version", "")
+        judged = self.registry.evidence(name, version, JUDGED) or {}
+        if not number.isdecimal() or not judged.get("judged_to_us"):
+            notes.append("it does not say which features it was fitted on, so drift cannot be told")
+            return []
+        if number not in self._drifts:
+            scored = some(self.lake.rows("outcomes"))
+            found = self._try(
+                notes, lambda: feature_shifts(self.lake, int(number), scored, int(judged["judged_to_us"]), day.until)
+            )
+            self._drifts[number] = found or []
+        return [one for one in self._drifts[number] if one.name in READ_BY[KINDS[name]]]
+
+    def _try(self, notes: list[str], work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except (DataRejected, ModelRejected) as error:
+            notes.append(str(error))
+            return None
+
+
+KINDS_WITH_LOSS = {name for name, kind in KINDS.items() if kind != "anomaly"}
+
+
+def serves_since(history: Sequence[Decision], version: str) -> datetime | None:
+    """Return when a champion came to serve, as the decisions have it (our clock); None where they do not."""
+    serving = [one for one in history if one.change in SERVES]
+    return serving[-1].decided_at if serving and serving[-1].version == version else None
+
+
+def was_asked(decision: Decision, for_its_loss: bool) -> bool:
+    """Tell whether a decision asked for a training; one that drift alone asked for says nothing of a loss that came after it."""
+    if decision.change is not Change.WANTED:
+        return False
+    return not for_its_loss or bool(json.loads(decision.evidence).get("worse"))
+
+
+def figures_of(live: Live, promise: Promise | None) -> Figures | None:
+    """Return a champion's figures beside what it promised."""
+    if not live.rows:
+        return None
+    promised, bound = (promise.loss, promise.bound) if promise is not None else (float("nan"), float("nan"))
+    return Figures(live.candles, live.loss, live.bounds[0], promised, bound)
+
+
+def sentence(known: Known, found: Verdict, notes: Sequence[str]) -> str:
+    """Say of one model what is known and done."""
+    said, figures = f"{known.model} {known.version}", known.figures
+    if figures is not None:
+        said += f": loss {figures.loss:.4g} over {figures.candles} candles, promised {figures.promised:.4g}"
+        said += f" and at most {figures.bound:.4g} on a day"
+    done = {Act.NOTHING: "nothing is to be done", Act.ROLL_BACK: "rolled back", Act.TRAIN: "a training is wanted"}
+    return "; ".join([said, *notes, *([found.why] if found.why else []), done[found.act]])
+
+
+def evidence_of(known: Known, live: Live) -> dict[str, Any]:
+    """Return the figures that a decision stands on, as JSON values."""
+    figures, better = known.figures, known.previous
+    return {
+        "worse": is_worse(figures),
+        "live": {**(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
+        "previous": better.__dict__ if better else None,
+        "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},
+    }
