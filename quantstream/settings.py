@@ -16,9 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.time import INTERVALS, SCORED
 from quantstream.core.trade import is_symbol
-from quantstream.setting_groups import PARTITIONS, Endpoints, Kafka, Ports, base_address
+from quantstream.setting_groups import PARTITIONS, Endpoints, Gate, Kafka, Ports, base_address
 
-__all__ = ["PARTITIONS", "Endpoints", "Kafka", "Ports", "Settings"]
+__all__ = ["PARTITIONS", "Endpoints", "Gate", "Kafka", "Ports", "Settings"]
 
 PREFIX = "QUANTSTREAM_"
 FULL_REST = "https://api.binance.com"
@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     mlflow: Annotated[str, base_address("http", "https", may_be_empty=True)] = (
         ""  # tracking address; empty means the local server's
     )
+    shadow_candles: int = Field(
+        default=0, ge=0, le=100_000
+    )  # closed candles that a model which passed the gate scores beside the champion before it may serve; 0: it serves at once
     dask: str = (
         ""  # where many symbols are worked on: empty the process itself, local two of its own, or a Dask scheduler
     )
@@ -87,6 +90,7 @@ class Settings(BaseSettings):
     instance: str = "0"  # tells replicas of a stage apart (the pod's name)
     log_format: Literal["json", "text", "auto"] = "auto"
     endpoints: Endpoints = Endpoints()
+    gate: Gate = Gate()
     kafka: Kafka = Kafka()
     ports: Ports = Ports()
 

@@ -20,6 +20,7 @@ class LoadedModel:
     version: str
     feature_hash: str
     model: Model
+    size_bytes: int = 0  # of all its files
 
     def warm(self) -> None:
         """Predict once on made-up input.
