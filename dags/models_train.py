@@ -16,9 +16,10 @@ DOC = """
 Starts by itself when validated candles arrive, or by hand: choose the models in the form. The first task brings the
 lake's table `features` up to the candles, once for all models; only months whose candles changed are made. Where nobody ever
 looked at the exchange's list of symbols, it does so before, so that the first results say who was listed, too. Each other
-task fits one model on that version, on a split by time, judges it out of sample against the champion and the naive
-baselines, registers the version in MLflow, and moves the alias `champion` only if it earned it. The running scorer
-takes a new champion in by itself.
+task fits one model on that version, on a split by time, registers it in MLflow, and puts it through the gate: ten checks,
+the last two against the best champion so far and the one that serves, out of sample on the same rows. What passes becomes
+`champion`, or `challenger` first where `QUANTSTREAM_SHADOW_CANDLES` asks for it. The running scorer takes a new champion in
+by itself.
 
 **Outcomes per model.** *Success*: trained and judged; the log and the task's return value say whether it was promoted
 and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: something broke; the champion stays.

@@ -68,7 +68,7 @@ def evaluate(
 
     result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()], folds)
     if html is not None:
-        html.write_text(evaluation_report.page(result), encoding="utf-8")
+        html.write_text(evaluation_report.pages(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))
 
 

@@ -8,6 +8,7 @@ from scipy.stats import spearmanr  # type: ignore[import-untyped]
 
 from quantstream.core.rolling import Floats
 
+SURE = 1.96  # standard errors of a 95 % interval
 SMALLEST = 1e-7  # a probability of zero that comes true would cost infinitely much
 
 
@@ -67,8 +68,21 @@ def calibration_error(actual: Floats, probability: Floats, bins: int = 15) -> fl
     return float(sum(gaps) / len(actual))
 
 
-def reliability(actual: Floats, probability: Floats, bins: int = 15) -> list[list[float]]:
-    """Return [mean probability, frequency of the outcome] of bins of equal count; calibrated ones lie on the diagonal."""
+def reliability(actual: Floats, probability: Floats, days: npt.NDArray[np.intp], bins: int = 15) -> list[list[float]]:
+    """Return [mean probability, frequency of the outcome, its lower, its upper bound] of bins of equal count.
+
+    Calibrated ones lie on the diagonal. Bounds are 95 %, from the spread of the days' own frequencies: rows of a day are alike.
+    """
     order = np.argsort(probability, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    return [[float(probability[part].mean()), float(actual[part].mean())] for part in parts]
+    return [[float(probability[part].mean()), *frequency(actual[part], days[part])] for part in parts]
+
+
+def frequency(actual: Floats, days: npt.NDArray[np.intp]) -> list[float]:
+    """Return a frequency and its bounds: the ratio of sums over days, by the delta method, within 0 and 1."""
+    frequency = float(actual.mean())
+    _, of_row = np.unique(days, return_inverse=True)
+    count = int(of_row.max()) + 1
+    rest = np.bincount(of_row, actual - frequency)
+    error = float(np.sqrt((rest @ rest) * count / max(count - 1, 1))) / len(actual)
+    return [frequency, max(frequency - SURE * error, 0.0), min(frequency + SURE * error, 1.0)]

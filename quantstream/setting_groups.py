@@ -1,4 +1,4 @@
-"""The groups of settings that stand under a name of their own: the exchange's addresses, the broker, the ports."""
+"""The groups of settings that stand under a name of their own: the exchange's addresses, broker, ports, the gate of models."""
 
 from __future__ import annotations
 
@@ -125,6 +125,40 @@ class Kafka(Group):
             raise ValueError("SASL_SSL needs a login; set QUANTSTREAM_KAFKA__USER and QUANTSTREAM_KAFKA__PASSWORD")
         if self.security != "SASL_SSL" and (self.user or has_password):
             raise ValueError("a login is sent over TLS only; set QUANTSTREAM_KAFKA__SECURITY=SASL_SSL")
+        return self
+
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class Gate(Group):
+    """What a retrained model must hold before it may serve, or shadow the one that does. Shares are from 0 to 1."""
+
+    tolerance: Share = (
+        0.02  # by which its loss may exceed the champion's or the reference's: refits differ by 0.6 to 1.8 %
+    )
+    worse_than_baselines: Share = (
+        0.25  # by which its loss may surely exceed a baseline's, where it is the first of its kind
+    )
+    implausible_skill: Share = (
+        0.5  # a model that saves more of a baseline's loss than any ever did is taken for one that peeks
+    )
+    calibration_error: Share = 0.1  # the most by which probabilities may differ from frequencies, in the mean
+    coverage_low: Share = 0.8  # the least and the most that the forecast's 90 % interval may hold, for every horizon
+    coverage_high: Share = 0.97
+    hold_share: Share = 0.5  # the least share of candles on which the signal says Hold
+    fat_finger_recall: Share = 0.9  # the least share of planted fat fingers that must be found
+    false_alarms_per_100k: float = Field(default=500, ge=0, le=100_000, allow_inf_nan=False)  # ordinary trades
+    novel_share: Share = 0.2  # the most candles that may be called novel
+    latency_factor: float = Field(
+        default=4.0, ge=1, le=1_000, allow_inf_nan=False
+    )  # times the champion's time for the same windows; without a champion, times the kind's usual one, as the machine goes
+    size_mb: float = Field(default=64.0, gt=0, le=10_000, allow_inf_nan=False)  # all files of a version
+
+    @model_validator(mode="after")
+    def _is_an_interval(self) -> Self:
+        if self.coverage_low >= self.coverage_high:
+            raise ValueError("coverage_low must be below coverage_high")
         return self
 
 

@@ -143,7 +143,7 @@ def _greet(plan: Plan, console: Console, waits: bool) -> None:
     console.print(
         f"\n  Dashboard  {plan.urls['dashboard']}\n"
         f"  Airflow    {plan.urls['airflow']}   user {environment.USER}, password {password}\n"
-        f"  MLflow     {plan.urls['mlflow']}\n"
+        f"  MLflow     {plan.urls['mlflow']}/#/models\n"
     )
     console.print(_expectation(plan, "candle" if shortfall else "candle and its scores"))
 

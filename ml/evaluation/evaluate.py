@@ -6,6 +6,7 @@ what is claimed of a difference has its bounds. The model is judged as it serves
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ml.evaluation import bootstrap, fat_fingers
 from ml.evaluation.forecast_evaluation import judge_forecast
 from ml.evaluation.judgement import (
     Chosen,
+    Loss,
     Report,
     fitted_on,
     named,
@@ -27,6 +29,7 @@ from ml.evaluation.judgement import (
     report_of,
     serve,
     skill_of,
+    skills_of,
     windows_of,
 )
 from ml.models import risk, signal
@@ -76,8 +79,27 @@ def judge_risk(model: Model, data: Dataset, split: Split) -> Report:
     better = bootstrap.mean_gain((probability - actual) ** 2, (simple - actual) ** 2, days)
     report.metrics.update(named("auc_gain", gained, ("_low", "_high")) | named("brier_skill", skill, ("_low", "_high")))
     report.metrics.update(named("brier_gain", better, ("_dm", "_p")))
-    report.curves["reliability"] = measures.reliability(actual, probability)
+    report.curves["reliability"] = measures.reliability(actual, probability, days)
+    squared, log = _squares(actual, probability, simple, rate), _logs(actual, probability, simple, rate)
+    blocks = bootstrap.blocks_of(data.opened_at[rows])
+    report.losses.update({"brier": Loss(squared[0], blocks, _beside(squared)), "log_loss": Loss(log[0], blocks)})
+    report.skills.update(skills_of(data, rows, squared[0], squared[1]))
     return report
+
+
+def _squares(actual: Floats, ours: Floats, har: Floats, rate: float) -> tuple[Floats, Floats, Floats]:
+    """Squared errors of the model, of the HAR logit and of the base rate: (rows,) each."""
+    return (ours - actual) ** 2, (har - actual) ** 2, (rate - actual) ** 2
+
+
+def _logs(actual: Floats, *said: Floats | float) -> list[Floats]:
+    """Log losses of probabilities of 1: (rows,) each."""
+    both = [np.stack([1 - np.broadcast_to(p, actual.shape), np.broadcast_to(p, actual.shape)], axis=1) for p in said]
+    return [measures.surprise(actual.astype(int), each) for each in both]
+
+
+def _beside(losses: Sequence[Floats]) -> dict[str, Floats]:
+    return {"the HAR regression": losses[1], "the past's base rate": losses[2]}
 
 
 def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
@@ -86,7 +108,7 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     rows, seen = split.judge, fitted_on(data, split)
     actual, classes = data.labels[signal.LABEL][rows], data.labels[signal.LABEL][seen].astype(int)
     base = np.bincount(classes, minlength=3) / len(classes)
-    simple = logistic.fit(data.matrix(seen, model.names), classes, 3)
+    simple = _lines(data, split, model.names)
     probability = serve(model, data, rows)
     straight = over(rows, lambda some: simple.probabilities(data.matrix(some, model.names)))
     side = over(np.arange(len(rows)), lambda some: _sides(model, data, rows[some], probability[some]))
@@ -124,8 +146,30 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     report.metrics.update({"rank_ic_1h_low": low, "rank_ic_1h_high": high})
     report.metrics.update(_earnings(side, moved, days))
     for k, action in enumerate(signal.ACTIONS):
-        report.curves[f"reliability {action}"] = measures.reliability((outcomes == k).astype(float), probability[:, k])
+        came = (outcomes == k).astype(float)
+        report.curves[f"reliability {action}"] = measures.reliability(came, probability[:, k], days)
+    blocks = bootstrap.blocks_of(data.opened_at[rows])
+    beside = {"the past's base rates": losses[1], "a plain logistic regression": losses[2]}
+    squared = ((probability - np.eye(len(base))[outcomes]) ** 2).sum(axis=1)
+    report.losses.update({"log_loss": Loss(losses[0], blocks, beside), "brier_actions": Loss(squared, blocks)})
+    report.skills.update(skills_of(data, rows, losses[0], losses[1]))
     return report
+
+
+_kept: list[
+    tuple[weakref.ref[Split], tuple[str, ...], logistic.Logistic]
+] = []  # the newest; candidate and champion share it
+
+
+def _lines(data: Dataset, split: Split, names: tuple[str, ...]) -> logistic.Logistic:
+    """Return the plain logistic regression on what was fitted on: it takes longer than all else of a judgement."""
+    for of, read, found in _kept:
+        if of() is split and read == names:
+            return found
+    seen = fitted_on(data, split)
+    found = logistic.fit(data.matrix(seen, names), data.labels[signal.LABEL][seen].astype(int), 3)
+    _kept[:] = [(weakref.ref(split), names, found)]
+    return found
 
 
 def _sides(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Floats:
@@ -148,7 +192,7 @@ def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days) -> di
 def judge_anomaly(model: Model, data: Dataset, split: Split, trades: Sequence[Trade]) -> Report:
     """Recall of fat fingers put into held-out trades, false alarms without them, and how often a candle is novel."""
     assert isinstance(model, AnomalyModel)
-    found = fat_fingers.trial(model, trades, np.random.default_rng(SEED))
+    found, losses = fat_fingers.trial(model, trades, np.random.default_rng(SEED))
     novelty = predict(model, data, split.judge)
 
     def figures(part: Chosen) -> dict[str, float]:
@@ -156,4 +200,5 @@ def judge_anomaly(model: Model, data: Dataset, split: Split, trades: Sequence[Tr
 
     report = report_of("anomaly", data, split.judge, figures)
     report.metrics.update(found)
+    report.losses.update(losses)
     return report

@@ -1,78 +1,157 @@
-"""A judgement as one HTML page with plots: no scripts, no files beside it, so that it can lie anywhere.
+"""A judgement as one HTML page that begins with the verdict: no scripts, no files beside it, so that it can lie anywhere.
 
-How it looks is in `evaluation_report.html.jinja`; what is shown, and where the points of a plot lie, is here.
+How it looks is in `evaluation_report.html.jinja`, how it is drawn in `evaluation_plots`; what is shown is here. Figures that are
+not numbers are left out of plots and said to be unknown in tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from ml.data.universe import UNKNOWN
+from ml.evaluation import evaluation_plots as plots
+from ml.metric_words import words
 
-SIDE, MARGIN = 260, 34  # pixels
-INNER = SIDE - 2 * MARGIN
-CUTS = {"by_hour": "By hour of the day (UTC)", "by_volatility": "By the day's volatility"}
+TITLES = {"forecast": "Forecast", "signal": "Signal", "risk": "Risk", "anomaly": "Anomaly"}
+PRIMARY = {"forecast": "pinball_bp", "signal": "log_loss", "risk": "brier", "anomaly": "missed_fat_fingers"}
 SHOWN = {
-    "risk": ("auc", "auc_har", "auc_gain", "brier", "brier_har", "brier_skill", "ece", "rate"),
-    "signal": ("log_loss", "log_loss_base", "log_loss_logistic", "ece", "rank_ic_1h", "trades", "net_bp_per_trade"),
-    "forecast": ("pinball_skill_5m", "pinball_skill_15m", "pinball_skill_1h", "coverage_90", "rank_ic_1h"),
+    "forecast": (
+        "pinball_bp",
+        "pinball_skill",
+        "pinball_skill_1h",
+        "coverage_90_5m",
+        "coverage_90_15m",
+        "coverage_90_1h",
+        "rank_ic_1h",
+    ),
+    "signal": ("log_loss", "log_loss_base", "log_loss_logistic", "ece", "rank_ic_1h", "hold_share", "net_bp_per_trade"),
+    "risk": ("brier", "brier_har", "brier_skill", "auc", "auc_har", "auc_gain", "ece", "rate"),
+    "anomaly": ("fat_finger_recall", "missed_fat_fingers", "fat_fingers", "false_alarms_per_100k", "novel_share"),
+}
+BY_GROUP = {
+    "forecast": ("pinball_bp", "pinball_skill", "coverage_90_1h", "rank_ic_1h"),
+    "signal": ("log_loss", "log_loss_base", "ece", "hold_share"),
+    "risk": ("brier", "brier_har", "auc", "ece", "rate"),
     "anomaly": ("novel_share",),
 }
-BARS = {"risk": "auc_gain", "signal": "log_loss", "forecast": "pinball_skill_1h", "anomaly": "novel_share"}
+GROUPS = {
+    "by_hour": "hour of the day (UTC)",
+    "by_volatility": "volatility of the day before, in thirds",
+    "by_symbol": "symbol",
+}
+AGAINST = {
+    "forecast": "loss saved against quantiles scaled by past volatility",
+    "signal": "loss saved against the past's base rates",
+    "risk": "squared error saved against the HAR regression",
+}
+CURVES = {
+    "reliability": ("predicted probability of an abnormal hour", "hours that were abnormal"),
+    "quantiles": ("share of returns that should lie below the quantile", "share that did, 1 hour ahead"),
+    **{
+        f"reliability {action}": (f"predicted probability that {of}", "candles on which it was so")
+        for action, of in (
+            ("Buy", "the upper barrier is touched first"),
+            ("Sell", "the lower barrier is touched first"),
+            ("Hold", "no barrier is touched"),
+        )
+    },
+}
+COVERED = 0.9
 
 
-def page(result: Mapping[str, Any]) -> str:
-    """Return the page of what `trial.run` returned, or of `{kind: Report.fields()}`."""
-    pages = Environment(
+def page(evidence: Mapping[str, Any]) -> str:
+    """Return the page of one version, as `ml.training.evidence.evaluation_of` tells of it."""
+    return _render([_section(evidence["kind"], evidence)])
+
+
+def pages(result: Mapping[str, Any]) -> str:
+    """Return the page of what `trial.run` returned: models that were judged without a gate."""
+    return _render([_section(kind, found) for kind, found in result.items() if kind != "seconds"])
+
+
+def _render(sections: Sequence[Mapping[str, Any]]) -> str:
+    environment = Environment(
         loader=PackageLoader("ml.evaluation", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    pages.filters["number"] = _number
-    sections = [_section(kind, found) for kind, found in result.items() if kind != "seconds"]
-    template = pages.get_template("evaluation_report.html.jinja")
-    return template.render(sections=sections, side=SIDE, near=MARGIN, far=SIDE - MARGIN)
+    return environment.get_template("evaluation_report.html.jinja").render(sections=sections)
 
 
 def _section(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    cuts = [(title, found[cut]) for cut, title in CUTS.items() if found.get(cut)]
-    months = found.get("coverage_by_month") or {}
+    version, pooled = found.get("version", ""), found.get("pooled", {})
     return {
-        "kind": kind,
-        "rows": found["rows"],
-        "universe": found.get("universe", UNKNOWN),
-        "columns": SHOWN[kind],
-        "figures": {"all": found["pooled"], **found["symbols"]},
-        "pooled": found["pooled"],
-        "curves": [_curve(name, points) for name, points in found.get("curves", {}).items()],
-        "bars": [
-            _bars(f"{title}: {BARS[kind]}", {key: one[BARS[kind]] for key, one in cut.items()}) for title, cut in cuts
+        "title": f"{TITLES[kind]} model" + (f", version {version}" if version else ""),
+        "outcome": found.get("outcome", ""),
+        "verdict": found.get("verdict") or _verdict(kind, found),
+        "checks": found.get("checks", []),
+        "rows": found.get("rows", 0),
+        "notes": found.get("notes") or [found.get("universe", UNKNOWN)],
+        "figures": [_figure(name, pooled) for name in SHOWN[kind] if name in pooled],
+        "plots": [Markup(one) for one in _plots(kind, found)],  # drawn by us, and matplotlib escapes names
+        "groups": [
+            (
+                along,
+                [words(name) for name in BY_GROUP[kind]],
+                [(key, [_value(name, row.get(name)) for name in BY_GROUP[kind]]) for key, row in rows.items()],
+            )
+            for along, rows in (
+                (along, found.get({"by_symbol": "symbols"}.get(key, key))) for key, along in GROUPS.items()
+            )
+            if rows
         ],
-        "cuts": cuts,
-        "months": months,
-        "month_names": sorted({month for one in months.values() for month in one}),
+        "rest": [
+            _figure(name, pooled) for name in pooled if name not in SHOWN[kind] and not name.endswith(("_low", "_high"))
+        ],
     }
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+def _verdict(kind: str, found: Mapping[str, Any]) -> str:
+    """Say how a model did that went through no gate."""
+    metric, compared = words(PRIMARY[kind]), found.get("baselines", {}).get(PRIMARY[kind], {})
+    value = found.get("pooled", {}).get(PRIMARY[kind], float("nan"))
+    told = " and ".join(f"{one['told']} that of {name}" for name, one in compared.items())
+    return f"Judged without the gate: its {metric.words} is {metric.value(value)}" + (f", {told}." if told else ".")
 
 
-def _curve(name: str, points: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Predictions on the x axis, outcomes on the y axis; the diagonal is perfect."""
-    top = max((max(point) for point in points), default=1.0) or 1.0
-    places = [(MARGIN + INNER * x / top, SIDE - MARGIN - INNER * y / top) for x, y in points]
-    return {"name": name, "top": top, "places": places}
+def _figure(name: str, pooled: Mapping[str, float]) -> tuple[str, str, str, str]:
+    """Return a row of the table: words, value, interval, which way is better."""
+    bounds = [pooled.get(name + end) for end in ("_low", "_high")]
+    known = all(one is not None and isfinite(one) for one in bounds)
+    metric = words(name)
+    interval = " to ".join(metric.value(float(one)) for one in bounds if one is not None) if known else ""
+    return metric.words, _value(name, pooled.get(name)), interval, str(metric.better)
 
 
-def _bars(name: str, values: Mapping[str, float]) -> dict[str, Any]:
-    width = max(SIDE, 24 * len(values) + 2 * MARGIN)
-    low, high = min(0.0, *values.values()), max(0.0, *values.values())
-    scale, step = INNER / ((high - low) or 1.0), (width - 2 * MARGIN) / max(len(values), 1)
-    zero = SIDE - MARGIN + low * scale
-    places = [
-        (key, MARGIN + turn * step, zero - max(value, 0.0) * scale, abs(value) * scale)
-        for turn, (key, value) in enumerate(values.items())
-    ]
-    return {"name": name, "width": width, "zero": zero, "high": high, "places": places, "thickness": step * 0.8}
+def _value(name: str, value: float | None) -> str:
+    return "unknown" if value is None or not isfinite(value) else words(name).value(value)
+
+
+def _plots(kind: str, found: Mapping[str, Any]) -> list[str]:
+    drawn = []
+    if others := _others(kind, found):
+        drawn.append(plots.against(others, words(PRIMARY[kind]).words))
+    for name, points in found.get("curves", {}).items():
+        if whole := [point for point in points if len(point) == 4 and all(map(isfinite, point))]:
+            drawn.append(plots.reliability(whole, *CURVES.get(name, ("predicted", "came"))))
+    for key, along in GROUPS.items():
+        groups = {name: one for name, one in found.get("skills", {}).get(key, {}).items() if all(map(isfinite, one))}
+        if len(groups) > 1:
+            drawn.append(plots.by(groups, along, AGAINST[kind]))
+    if months := found.get("coverage_by_month"):
+        drawn.append(plots.coverage(months, COVERED))
+    return drawn
+
+
+def _others(kind: str, found: Mapping[str, Any]) -> list[tuple[str, plots.Interval]]:
+    """Return with what the loss that decides was compared: champion, reference, baselines."""
+    rivals = {
+        f"{one['role']}, version {one['version']}": one["compared"].get(PRIMARY[kind])
+        for one in found.get("rivals", [])
+    }
+    everybody = {**rivals, **found.get("baselines", {}).get(PRIMARY[kind], {})}
+    each = [(name, (one["excess"], one["low"], one["high"])) for name, one in everybody.items() if one]
+    return [(name, figures) for name, figures in each if all(map(isfinite, figures))]

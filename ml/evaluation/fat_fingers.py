@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 
 from ml.data import trade_features
+from ml.evaluation.bootstrap import blocks_of
+from ml.evaluation.judgement import Loss
 from ml.models.anomaly import AnomalyModel
 from quantstream.core.trade import MAX_QUOTE, MAX_UNITS, Trade
 
@@ -19,6 +21,8 @@ EVERY = 200  # trades of a symbol between two of them
 SMALLEST, LARGEST = 8.0, 30.0  # σ of the price
 FARTHEST = 20.0  # log of a price's multiple: beyond it no trade could be written down
 SIZES = (1, 60)  # times the trade's own size
+WHOLE = 1.0  # what is missed is compared as a share of all fat fingers: a detector that misses none has no loss to be relative to
+FEW = 0.05  # and alarms relative to one in twenty trades: a tolerance of 2 % is 100 alarms in 100,000
 
 
 def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trade], list[int]]:
@@ -48,15 +52,23 @@ def inject(trades: Sequence[Trade], rng: np.random.Generator) -> tuple[list[Trad
     return result, places
 
 
-def trial(model: AnomalyModel, trades: Sequence[Trade], rng: np.random.Generator) -> dict[str, float]:
-    """Return the recall of injected fat fingers, and the false alarms in 100,000 of the trades as they were."""
+def trial(
+    model: AnomalyModel, trades: Sequence[Trade], rng: np.random.Generator
+) -> tuple[dict[str, float], dict[str, Loss]]:
+    """Return the recall of injected fat fingers and the false alarms among the trades as they were; and both one by one."""
     flagged = model.score_trades(trade_features.rows(trades)) >= model.threshold
     spoilt, places = inject(trades, rng)
     caught = model.score_trades(trade_features.rows(spoilt)[places]) >= model.threshold
-    return {
+    at = np.array([trade.traded_at for trade in trades], dtype=np.int64)
+    losses = {
+        "missed_fat_fingers": Loss((~caught).astype(float), blocks_of(at[places]), floor=WHOLE),
+        "false_alarms": Loss(flagged.astype(float), blocks_of(at), floor=FEW),
+    }
+    figures = {
         "fat_finger_recall": float(caught.mean()) if len(places) else float("nan"),
         "missed_fat_fingers": float((~caught).sum()),
         "fat_fingers": float(len(places)),
         "false_alarms_per_100k": float(flagged.mean() * 1e5) if len(flagged) else 0.0,
         "trades": float(len(trades)),
     }
+    return figures, losses

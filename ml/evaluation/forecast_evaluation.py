@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ml import measures
 from ml.data.dataset import Dataset, Rows, Split
 from ml.evaluation import bootstrap
-from ml.evaluation.judgement import Chosen, Report, fitted_on, named, report_of, serve, skill_of
+from ml.evaluation.judgement import Chosen, Loss, Report, fitted_on, named, report_of, serve, skill_of, skills_of
 from ml.models import forecast, risk
 from ml.models.base import Model
 from ml.models.parts import network
@@ -24,25 +26,27 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
     predicted = serve(model, data, rows)
     baselines = {label: _har_quantiles(data, seen, rows, label) for label in forecast.LABELS}
     actual = {label: data.labels[label][rows] for label in forecast.LABELS}
+    said = (list(np.moveaxis(predicted, 1, 0)), *zip(*(baselines[label] for label in forecast.LABELS), strict=True))
+    ours, har, plain = (_losses(actual, quantiles) for quantiles in said)
 
     def figures(part: Chosen) -> dict[str, float]:
         held = [
             measures.coverage(actual[label][part], predicted[part, h, 0], predicted[part, h, -1])
             for h, label in enumerate(forecast.LABELS)
         ]
-        found = {"coverage_90": held[-1], "coverage_90_mean": float(np.mean(held))}
+        loss, scaled, unscaled = (each[:, part].mean(axis=1) for each in (ours, har, plain))
+        found = {
+            "pinball_bp": float(loss.mean()),
+            "pinball_skill": skill_of(float(loss.mean()), float(scaled.mean())),
+            "coverage_90": held[-1],
+            "coverage_90_mean": float(np.mean(held)),
+        }
         for h, (horizon, label) in enumerate(zip(HORIZONS, forecast.LABELS, strict=True)):
-            ours = predicted[part, h]
-            har, plain = (quantiles[part] for quantiles in baselines[label])
-            loss = measures.pinball(actual[label][part], ours, network.LEVELS)
-            found[f"pinball_{horizon}_bp"] = loss * 1e4
-            found[f"pinball_skill_{horizon}"] = skill_of(
-                loss, measures.pinball(actual[label][part], har, network.LEVELS)
-            )
-            unscaled = measures.pinball(actual[label][part], plain, network.LEVELS)
-            found[f"pinball_skill_plain_{horizon}"] = skill_of(loss, unscaled)
+            found[f"pinball_{horizon}_bp"] = float(loss[h])
+            found[f"pinball_skill_{horizon}"] = skill_of(float(loss[h]), float(scaled[h]))
+            found[f"pinball_skill_plain_{horizon}"] = skill_of(float(loss[h]), float(unscaled[h]))
             found[f"coverage_90_{horizon}"] = held[h]
-            found[f"rank_ic_{horizon}"] = measures.rank_correlation(actual[label][part], ours[:, 2])
+            found[f"rank_ic_{horizon}"] = measures.rank_correlation(actual[label][part], predicted[part, h, 2])
         return found
 
     report = report_of("forecast", data, rows, figures)
@@ -55,10 +59,26 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
     report.metrics.update(
         {"coverage_90_worst_low": min(spread), "coverage_90_worst_high": max(spread)} if spread else {}
     )
+    days = bootstrap.days_of(data.opened_at[rows])
     report.curves["quantiles"] = [
-        [float(level), float((hour <= predicted[:, -1, i]).mean())] for i, level in enumerate(network.LEVELS)
+        [float(level), *measures.frequency((hour <= predicted[:, -1, i]).astype(float), days)]
+        for i, level in enumerate(network.LEVELS)
     ]
+    report.losses.update(_losses_by_name(ours, har, plain, bootstrap.blocks_of(data.opened_at[rows])))
+    report.skills.update(skills_of(data, rows, ours.mean(axis=0), har.mean(axis=0)))
     return report
+
+
+def _losses(actual: dict[str, Floats], quantiles: Sequence[Floats]) -> Floats:
+    """Return each horizon's quantile losses in bp: (horizons, rows)."""
+    each = zip(forecast.LABELS, quantiles, strict=True)
+    return np.stack([measures.pinball_rows(actual[label], said, network.LEVELS) * 1e4 for label, said in each])
+
+
+def _losses_by_name(ours: Floats, har: Floats, plain: Floats, blocks: bootstrap.Blocks) -> dict[str, Loss]:
+    beside = {"quantiles scaled by past volatility": har, "the quantiles of all past returns": plain}
+    whole = Loss(ours.mean(axis=0), blocks, {name: each.mean(axis=0) for name, each in beside.items()})
+    return {"pinball_bp": whole, **{f"pinball_{HORIZONS[h]}_bp": Loss(one, blocks) for h, one in enumerate(ours)}}
 
 
 def _claims(hour: Floats, ours: Floats, har: Floats, data: Dataset, rows: Rows) -> dict[str, float]:

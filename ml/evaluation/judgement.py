@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ml.data.dataset import Dataset, Rows, Split, blocks, thin
+from ml.evaluation import bootstrap
+from ml.evaluation.bootstrap import Blocks
 from ml.models import online_correction
 from ml.models.base import Model
 from quantstream import features
@@ -24,8 +26,29 @@ Figures = Callable[[Chosen], dict[str, float]]
 
 
 @dataclass(frozen=True)
+class Loss:
+    """What each judged row cost, lower is better, for paired comparisons with other models on the same rows."""
+
+    rows: Floats  # (rows,)
+    blocks: Blocks
+    baselines: Mapping[str, Floats] = field(default_factory=dict)  # in words → (rows,): what a simple mind's cost
+    floor: float = 1e-12  # the least mean that an excess is told relative to
+
+    def against_baselines(self) -> dict[str, dict[str, Any]]:
+        """Return how it compares with each baseline, as JSON values."""
+        found = {name: bootstrap.compared(self.rows, each, self.blocks) for name, each in self.baselines.items()}
+        return {name: {**asdict(one), "told": str(one)} for name, one in found.items()}
+
+
+Bounded = list[float]  # a figure with its 95 % bounds
+
+
+@dataclass(frozen=True)
 class Report:
-    """Figures of one model on held-out data: pooled, by symbol and by other cuts, and the curves that a page draws."""
+    """Figures of one model on held-out data: pooled, by symbol and by other cuts, and the curves that a page draws.
+
+    `losses` are kept beside, row by row, and are no part of the figures.
+    """
 
     kind: str
     metrics: dict[str, float]
@@ -35,6 +58,8 @@ class Report:
     rows: int = 0
     cuts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)  # by hour, by volatility
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
+    skills: dict[str, dict[str, Bounded]] = field(default_factory=dict)  # by cut: loss saved against the baseline
+    losses: dict[str, Loss] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -47,6 +72,8 @@ class Report:
             "rows": self.rows,
             **self.cuts,
             "curves": self.curves,
+            "skills": self.skills,
+            "baselines": {name: loss.against_baselines() for name, loss in self.losses.items() if loss.baselines},
         }
 
 
@@ -120,12 +147,41 @@ def report_of(kind: str, data: Dataset, rows: Rows, figures: Figures) -> Report:
     return Report(kind, whole, by_symbol, int(at.min()), int(at.max()), len(rows), _cuts(data, rows, figures))
 
 
+def skills_of(data: Dataset, rows: Rows, ours: Floats, theirs: Floats) -> dict[str, dict[str, Bounded]]:
+    """Return the loss saved against a baseline in each cut, with its bounds; cuts too small for bounds are left out."""
+    named = {
+        "by_hour": {f"{one:02d}": part for one, part in _hours(data, rows)},
+        "by_volatility": dict(_regimes(data, rows)),
+        "by_symbol": {name: data.symbol[rows] == i for i, name in enumerate(data.symbols)},
+    }
+    blocks_of_row = bootstrap.blocks_of(data.opened_at[rows]).of_row
+    return {
+        cut: {
+            key: list(
+                bootstrap.skill(
+                    ours[part], theirs[part], np.unique(blocks_of_row[part], return_inverse=True)[1]
+                ).values()
+            )
+            for key, part in parts.items()
+            if len(np.unique(blocks_of_row[part])) > 1
+        }
+        for cut, parts in named.items()
+    }
+
+
+def _hours(data: Dataset, rows: Rows) -> list[tuple[int, Chosen]]:
+    hour = (data.opened_at[rows] + features.STEP_US) // HOUR % 24
+    return [(one, hour == one) for one in range(24) if (hour == one).any()]
+
+
+def _regimes(data: Dataset, rows: Rows) -> list[tuple[str, Chosen]]:
+    volatility = data.matrix(rows, ("log_rms_24h",))[:, 0]
+    third = np.digitize(volatility, np.quantile(volatility, (1 / 3, 2 / 3)))
+    return [(name, third == i) for i, name in enumerate(("calm", "usual", "wild")) if (third == i).any()]
+
+
 def _cuts(data: Dataset, rows: Rows, figures: Figures) -> dict[str, dict[str, dict[str, float]]]:
     """Figures by hour of the day and by the day's volatility against its own tertiles."""
-    hour = (data.opened_at[rows] + features.STEP_US) // HOUR % 24
-    volatility = data.matrix(rows, ("log_rms_24h",))[:, 0]
-    edges = np.quantile(volatility, (1 / 3, 2 / 3))
-    third = np.digitize(volatility, edges)
-    hours = {f"{one:02d}": figures(hour == one) for one in range(24) if (hour == one).any()}
-    regimes = {name: figures(third == i) for i, name in enumerate(("calm", "usual", "wild")) if (third == i).any()}
+    hours = {f"{one:02d}": figures(part) for one, part in _hours(data, rows)}
+    regimes = {name: figures(part) for name, part in _regimes(data, rows)}
     return {"by_hour": hours, "by_volatility": regimes}

@@ -139,6 +139,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         checksum = manifest.pop("checksum")
         files = manifest["files"]
         damaged = [name for name, expected in files.items() if _checksum(folder / name) != expected]
+        damaged += sorted(
+            {path.name for path in folder.iterdir()} - {MANIFEST, *files}
+        )  # named by nobody, read by nobody
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelRejected(f"the model's files are damaged or missing: {error}") from error
     if damaged or _digest(manifest) != checksum:
@@ -148,6 +151,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise ModelRejected(f"the model is of format {manifest.get('format')}, this process reads format {FORMAT}")
     return manifest
+
+
+def digest(folder: Path) -> str:
+    """Return the checksum of a model's manifest, which has those of all its files: kept apart from them, it tells another model.
+
+    Raises: ModelRejected when there is none.
+    """
+    try:
+        return f"sha256:{_checksum(folder / MANIFEST)}"
+    except OSError as error:
+        raise ModelRejected(f"the model's files are damaged or missing: {error}") from error
 
 
 def _checksum(path: Path) -> str:

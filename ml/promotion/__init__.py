@@ -1,1 +1,1 @@
-"""Which version serves, and why: the rules of promotion, moves of the registry's aliases, and the record of every decision."""
+"""Which version serves, and why: the gate for new ones, moves of the registry's aliases, and the record of every decision."""

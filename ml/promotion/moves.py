@@ -15,7 +15,7 @@ from typing import Any
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
 from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
-from quantstream.core.errors import ModelRejected
+from quantstream.core.errors import ModelRejected, Unavailable
 from quantstream.messages.models import MODEL_NAMES
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,15 @@ class Moves:
             decisions.write(self.lake, [decision])
         finally:
             self._announce(decision)  # the alias has moved, whether the lake takes the record now or `settle` brings it
+            self._describe(decision)
         return decision
+
+    def _describe(self, decision: Decision) -> None:
+        """Bring the registry's pages up to date; that they could not be is no reason to decide otherwise."""
+        try:
+            self.registry.describe(decision.model, decision.version)
+        except (Unavailable, ModelRejected) as error:
+            log.warning("the registry's description is behind: %s", error, extra={"model": decision.model})
 
     def _move(self, decision: Decision, champion: str) -> None:
         """Each step may be repeated; `previous` is set before the champion moves, so that there is a way back at any instant."""

@@ -20,6 +20,7 @@ class LoadedModel:
     version: str
     feature_hash: str
     model: Model
+    size_bytes: int = 0  # of all its files
     registered_at: int = 0  # µs, the registry's clock; 0 where it is not known
 
     def is_stale(self, now_us: int, limit_us: int) -> bool:

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ import numpy as np
 import requests
 
 from ml.models import base
+from ml.serving import descriptions
+from ml.serving.descriptions import Facts
 from ml.serving.loaded import LoadedModel
 from quantstream import features
 from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
@@ -42,6 +45,7 @@ for _name, _value in SHORT.items():
     os.environ.setdefault(_name, _value)
 
 import mlflow  # noqa: E402  reads its environment on import
+from mlflow.entities import Metric  # noqa: E402
 from mlflow.entities.model_registry import ModelVersion  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.models.signature import ModelSignature  # noqa: E402
@@ -49,6 +53,8 @@ from mlflow.types.schema import Schema, TensorSpec  # noqa: E402
 
 log = logging.getLogger(__name__)
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
+REFERENCE = "reference"  # it serves nobody: the best champion so far, which the gate holds others against
+DIGEST = "model_digest"  # tag: checksum of the manifest that was registered; another one is another model
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it warns of a missing pip that nothing needs
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last is said of an unknown alias
 EXPERIMENT = "quantstream"
@@ -177,16 +183,13 @@ class Registry:
         when there is no such version or it is damaged or not for us.
         """
         with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder:
-            root = self._download(name, version, folder)
+            registered, root = self._download(name, version, folder)
             manifests = sorted(root.rglob(base.MANIFEST))
             if not any(path.is_file() for path in root.rglob("*")):
                 raise Unfetched(f"the files of {name} {version} cannot be fetched: the store has none of them")
             if not manifests:
                 raise ModelRejected(f"{name} {version} is not one of our models: it has no {base.MANIFEST}")
-            model = base.load(manifests[0].parent)
-        with self._talking(f"{name} {version}"):
-            registered_at = int(self._client.get_model_version(name, version).creation_timestamp) * 1000
-        return LoadedModel(name, str(version), features.FEATURE_HASH, model, registered_at)
+            return self._checked(name, version, registered, manifests[0].parent)
 
     def register(
         self,
@@ -195,11 +198,10 @@ class Registry:
         reports: Mapping[str, Mapping[str, Any]],
         params: Mapping[str, Any],
         tags: Mapping[str, str],
-        page: str = "",
     ) -> str:
-        """Log a model with its evidence as a new version and return its number.
+        """Log a model as a new version, with what it learnt from, and return its number; `record` adds how it was judged.
 
-        Each of `reports` becomes a file of JSON under its name; `page` is the report for people, in HTML.
+        Each of `reports` becomes a file of JSON under its name.
 
         Raises: Unavailable.
         """
@@ -215,8 +217,6 @@ class Registry:
                 mlflow.log_metrics({key: float(value) for key, value in metrics.items() if np.isfinite(value)})
                 for title, report in reports.items():
                     mlflow.log_dict(dict(report), f"{title}.json")
-                if page:
-                    mlflow.log_text(page, "report.html")
                 logged = mlflow.pyfunc.log_model(
                     name=model.kind,
                     loader_module="ml.serving.pyfunc",
@@ -226,9 +226,36 @@ class Registry:
                     metadata={"feature_hash": features.FEATURE_HASH, "features": list(model.names)},
                 )
                 version = self._new_version(name, logged.model_uri, logged.run_id, logged.model_id)
-            for key, value in {**tags, "feature_hash": features.FEATURE_HASH}.items():
+            for key, value in {**tags, "feature_hash": features.FEATURE_HASH, DIGEST: base.digest(data)}.items():
                 self._client.set_model_version_tag(name, version, key, value)
         return version
+
+    def record(
+        self, name: str, version: str, metrics: Mapping[str, float], evaluation: Mapping[str, Any], page: str
+    ) -> None:
+        """Add to a version how it was judged: figures, `evaluation.json`, and `report.html` for people.
+
+        Raises: Unavailable, ModelRejected when there is no such version.
+        """
+        with self._talking(f"{name} {version}"):
+            run, now = self._client.get_model_version(name, version).run_id, int(time.time() * 1000)
+            finite = [Metric(key, float(value), now, 0) for key, value in metrics.items() if np.isfinite(value)]
+            self._client.log_batch(run, metrics=finite)
+            self._client.log_dict(run, dict(evaluation), "evaluation.json")
+            self._client.log_text(run, page, "report.html")
+
+    def describe(self, name: str, version: str) -> None:
+        """Write anew what the pages say of a version and of its registered model, from tags and aliases.
+
+        Raises: Unavailable, ModelRejected when there is no such version.
+        """
+        with self._talking(f"{name} {version}"):
+            self._client.update_model_version(
+                name, version, descriptions.of_version(self._facts(self._client.get_model_version(name, version)))
+            )
+            found = {alias: self._aliased(name, alias) for alias in (CHAMPION, CHALLENGER, PREVIOUS, REFERENCE)}
+            facts = {alias: self._facts(one) for alias, one in found.items() if one is not None}
+            self._client.update_registered_model(name, descriptions.of_model(name, facts))
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
         """Set a tag of a version.
@@ -291,18 +318,42 @@ class Registry:
         except ModelRejected:
             return None
 
-    def _download(self, name: str, version: str, folder: str) -> Path:
+    def _facts(self, version: ModelVersion) -> Facts:
+        run = self._client.get_run(version.run_id) if version.run_id else None
+        return Facts(
+            name=version.name,
+            version=str(version.version),
+            registered_at=int(version.creation_timestamp),
+            tags=dict(version.tags),
+            metrics=dict(run.data.metrics) if run else {},
+            run=f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report.html" if run else "",
+        )
+
+    def _checked(self, name: str, version: str, registered: ModelVersion, folder: Path) -> LoadedModel:
+        """Build the model of some files if they are those that were registered; versions of older releases do not say which."""
+        told = registered.tags.get(DIGEST)
+        if told is not None and told != (found := base.digest(folder)):
+            raise ModelRejected(
+                f"the files of {name} {version} are not those that were registered: "
+                f"the checksum of their manifest is {found[:19]}…, not {told[:19]}…"
+            )
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        registered_at = int(registered.creation_timestamp) * 1000
+        return LoadedModel(name, str(version), features.FEATURE_HASH, base.load(folder), size, registered_at)
+
+    def _download(self, name: str, version: str, folder: str) -> tuple[ModelVersion, Path]:
         with self._talking(f"{name} {version}"):
-            self._client.get_model_version(name, version)
+            registered = self._client.get_model_version(name, version)
         try:
             uri = f"models:/{name}/{version}"
             mlflow.set_tracking_uri(self.url)  # or on its way the library makes a database in the working folder
             mlflow.set_registry_uri(self.url)
-            return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.url))
+            files = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.url)
         except (MlflowException, requests.RequestException, OSError) as error:
             with self._talking(f"{name} {version}"):
                 self._client.get_model_version(name, version)  # it answers: the files themselves are the trouble
             raise Unfetched(f"the files of {name} {version} cannot be fetched: {_last_line(error)}") from error
+        return registered, Path(files)
 
     @contextmanager
     def _talking(self, what: str = "") -> Iterator[None]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,17 @@ from ml.data.instrument_look import first_look
 from ml.data.universe import flattery, survivorship
 from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
-from ml.promotion import rules
 from ml.promotion.announcements import moves_of
+from ml.promotion.gate import Outcome
 from ml.promotion.moves import Moves
-from ml.serving.registry import CHAMPION, Registry
+from ml.serving.registry import Registry
+from ml.training.code_version import code_version
+from ml.training.evidence import evaluation_of
+from ml.training.examination import Examined, Subject, examine
+from ml.training.rivals import begin_reference, candles_of, hold_against_the_best, rivals_of
 from ml.validation.pipeline import before_training
 from quantstream import features
-from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.trade import Trade
 from quantstream.lake.instruments import history
 from quantstream.lake.store import Lake
@@ -68,6 +73,7 @@ class TrainResult:
     promoted: bool
     reasons: list[str]
     metrics: dict[str, float]
+    outcome: str  # promoted, challenger, refused
 
 
 @dataclass(frozen=True)
@@ -108,30 +114,39 @@ def train(
     began = time.monotonic()
     model = fit(task, options)
     seconds = time.monotonic() - began
-    judgement = judge(task, model)
-    champion, note = champion_figures(registry, task)
-    decision = rules.decide(kind, judgement.metrics, champion)
-    reasons = [*decision.reasons, *note, *_judged(task), universe]
-    shown = {**judgement.fields(), "universe": universe}
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
-    tags = {**lineage.tags(), "feature_hash": features.FEATURE_HASH, "held_days": _held_days(lake)}
-    metrics = {**judgement.metrics, "fit_seconds": seconds}
-    evidence = {**shown, "champion": champion, "promoted": decision.promoted, "reasons": reasons}
-    page = evaluation_report.page({kind: shown})
-    number = registry.register(
-        model, metrics, {"evaluation": evidence, "lineage": lineage.fields()}, params, tags, page
-    )
+    tags = {**lineage.tags(), **_told(task), "code": code_version(), "held_days": _held_days(lake)}
     name = registered_name(kind)
-    registry.explain(name, number, reasons, decision.promoted)
-    _act(moves_of(settings, by, registry), name, number, decision.promoted, reasons, judgement.metrics)
-    log.info("model judged", extra={"model": name, "version": number, "promoted": decision.promoted, "why": reasons})
-    return TrainResult(name, number, decision.promoted, reasons, metrics)
+    number = registry.register(model, {"fit_seconds": seconds}, {"lineage": lineage.fields()}, params, tags)
+    subject = Subject(
+        kind=kind,
+        fitted=model,
+        load=lambda: registry.load(name, number),
+        data=data,
+        rows=task.split.judge,
+        judge=lambda one: judge(task, one),
+        candles=partial(candles_of, lake, lineage, options.trailing),
+    )
+    examined = examine(subject, rivals_of(registry, name), settings.gate, settings.shadow_candles > 0)
+    return _concluded(moves_of(settings, by, registry), name, number, examined, [*_judged(task), universe], seconds)
 
 
-def _act(moves: Moves, name: str, number: str, promoted: bool, reasons: list[str], metrics: dict[str, float]) -> None:
-    """Do what was decided, on the record."""
-    act = moves.promote if promoted else moves.refuse
-    act(name, number, "; ".join(reasons), {key: value for key, value in metrics.items() if np.isfinite(value)})
+def _concluded(
+    moves: Moves, name: str, number: str, examined: Examined, notes: Sequence[str], seconds: float
+) -> TrainResult:
+    """Write the evidence to the version, and do what was decided, on the record."""
+    verdict, registry = examined.verdict, moves.registry
+    metrics = {**(examined.report.metrics if examined.report is not None else {}), "fit_seconds": seconds}
+    reasons = [*verdict.reasons, *examined.notes, *notes]
+    evidence = evaluation_of(name, number, examined, notes)
+    registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
+    registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
+    hold_against_the_best(registry, name, examined)
+    acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
+    acts[verdict.outcome](name, number, "; ".join(reasons), {"checks": evidence["checks"]})
+    begin_reference(registry, name, number, verdict.outcome is Outcome.PROMOTED)
+    log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
+    return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
 
 
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
@@ -207,18 +222,6 @@ def parts_of_trades(trades: Sequence[Trade]) -> tuple[list[Trade], list[Trade]]:
     return ordered[:cut], ordered[cut:]
 
 
-def champion_figures(registry: Registry, task: Task) -> tuple[dict[str, float] | None, list[str]]:
-    """Return the champion's figures on the same held-out data (None without one) and what to note about it."""
-    name = registered_name(task.kind)
-    version = registry.alias_version(name, CHAMPION)
-    if version is None:
-        return None, []
-    try:
-        return judge(task, registry.load(name, version).model).metrics, []
-    except ModelRejected as error:
-        return None, [f"the champion, version {version}, cannot be compared: {error}"]
-
-
 def _judged(task: Task) -> list[str]:
     """Say of whom a model was judged where that is not everybody."""
     found = [name for name, (start, end) in zip(task.data.symbols, task.data.spans, strict=True) if start < end]
@@ -240,6 +243,26 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
             f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
         )
     return stored.sample(MOST_TRADES, TRADES_SEED)
+
+
+def _told(task: Task) -> dict[str, str]:
+    """Say in words what was learnt from, and what it is judged on."""
+    at, split = task.data.opened_at, task.split
+    seen = np.concatenate([split.fit, split.calibrate])
+    when = {
+        name: f"{_day(at[rows].min())} to {_day(at[rows].max())}" for name, rows in (("t", seen), ("j", split.judge))
+    }
+    trained = f"{len(seen):,} candles of {len(task.data.symbols)} symbols from {when['t']}"
+    if task.trades:
+        trained += f", and {len(parts_of_trades(task.trades)[0]):,} trades"
+    judged = (
+        f"On {len(split.judge):,} later candles, from {when['j']}, that it never saw; corrected online as in service"
+    )
+    return {"trained": trained, "judged": judged}
+
+
+def _day(at: int) -> str:
+    return str(pd.Timestamp(int(at), unit="us").date())
 
 
 def _held_days(lake: Lake) -> str:

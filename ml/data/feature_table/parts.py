@@ -144,6 +144,12 @@ def rows_of(candles: pd.DataFrame, source: Source) -> pa.Table:
     return pa.table(columns, schema=pa.schema([columns_of.field(name) for name in DATA]))
 
 
+def is_made_of(candles: pd.DataFrame, stretch: Stretch, parts: Sequence[Part]) -> bool:
+    """Tell whether parts of a stretch's months were made of just these candles, as `read` returns them."""
+    back, told = stretch.source.back, {part.key[1]: part.facts["made_of"] for part in parts}
+    return all(told.get(month) == _made_of(candles, month, back, stretch.muted) for month in stretch.months)
+
+
 def rows_hash(rows: pa.Table) -> str:
     """Return a checksum of the data columns' values."""
     found = hashlib.blake2b(digest_size=16)

@@ -92,7 +92,7 @@ def test_every_injected_fat_finger_is_found_among_real_trades(trades: list[Trade
     candle_rows = real.matrix(real.usable(anomaly.NAMES, [])[-5000:], anomaly.NAMES)
     model = anomaly.fit(trade_features.rows(early), candle_rows)
     assert isinstance(model, AnomalyModel)
-    figures = fat_fingers.trial(model, late, np.random.default_rng(0))
+    figures, _ = fat_fingers.trial(model, late, np.random.default_rng(0))
     assert figures["fat_fingers"] >= 5
     assert figures["fat_finger_recall"] == 1.0
     assert figures["false_alarms_per_100k"] < 100

@@ -126,6 +126,10 @@ ADDRESSES = (
 CHOICES = ("", "nonsense", "JSON ", "0")
 PATHS = (" ", "a\nb", "\t")
 # What must be refused of each setting; a setting that is not named here has no bounds, which the test finds.
+SHARES = (
+    *("tolerance", "worse_than_baselines", "implausible_skill", "calibration_error", "coverage_low", "coverage_high"),
+    *("hold_share", "fat_finger_recall"),
+)
 NONSENSE: dict[str, tuple[str, ...]] = {
     "state": ("", ".", "/", "a\nb", "~"),
     "exchange": CHOICES,
@@ -145,6 +149,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "trades_days": (*NUMBERS, "7", "36501"),
     "lake": (" ", "http://host/lake", "hdfs://x", "a\nb"),
     "mlflow": (*ADDRESSES, "sqlite:///x"),
+    "shadow_candles": (*NUMBERS, "100001"),
     "dask": ("remote", "http://host:8786", "tcp://host", "tcp://:8786", "tcp://a b:1"),
     "studies": ("optuna", "mysql://host/db", "postgresql://host", "postgresql:///db", "sqlite://", "sqlite:///a b"),
     "stages": ("score", "score=host", "=http://a:1", "score=https://a:1", "a=http://x:1;b=http://y:1 z"),
@@ -158,6 +163,11 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "endpoints.archive": (*ADDRESSES, "wss://host", ""),
     "endpoints.archive_listing": (*ADDRESSES, "wss://host", ""),
     "endpoints.api": ("", "api", "/", "/api v3", "/api/../..\n", "/a?b=c"),
+    **{f"gate.{name}": (*NUMBERS, "1.01", "inf") for name in SHARES},
+    "gate.false_alarms_per_100k": (*NUMBERS, "100001"),
+    "gate.novel_share": (*NUMBERS, "1.01"),
+    "gate.latency_factor": (*NUMBERS, "0.9"),
+    "gate.size_mb": (*NUMBERS, "0"),
     "kafka.bootstrap": ("", "host", "host:", ":9092", "host:0", "host:70000", "a:1,,b:2", "a:1;b:2", "http://a:1"),
     "kafka.security": (*CHOICES, "SASL_PLAINTEXT", "SASL_SSL"),
     "kafka.user": (" me", "a\nb", "x" * 201, "somebody"),  # a login is sent over TLS only

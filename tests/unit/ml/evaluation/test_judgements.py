@@ -182,7 +182,7 @@ def test_a_forecast_of_the_right_width_covers_what_it_says_and_beats_unscaled_qu
     assert found["pinball_skill_1h_low"] < found["pinball_skill_1h"] < found["pinball_skill_1h_high"]
     assert set(report.cuts["coverage_by_month"]) == set(SYMBOLS)
     assert found["coverage_90_worst_low"] <= found["coverage_90_worst_high"]
-    assert [level for level, _ in report.curves["quantiles"]] == pytest.approx(list(network.LEVELS))
+    assert [level for level, *_ in report.curves["quantiles"]] == pytest.approx(list(network.LEVELS))
     monkeypatch.setattr(forecast_evaluation, "FEWEST_IN_MONTH", EACH)
     few = evaluate.judge_forecast(Fan(fan), DATA, SPLIT)
     assert few.cuts["coverage_by_month"] == {}
@@ -216,7 +216,7 @@ def test_a_detector_is_judged_by_fat_fingers_it_sees_and_by_trades_it_flags_with
 
 
 def test_of_no_trades_nothing_is_claimed() -> None:
-    found = fat_fingers.trial(Sieve(), [], np.random.default_rng(1))
+    found, _ = fat_fingers.trial(Sieve(), [], np.random.default_rng(1))
     assert np.isnan(found["fat_finger_recall"])
     assert (found["fat_fingers"], found["false_alarms_per_100k"], found["trades"]) == (0, 0, 0)
 

@@ -23,6 +23,7 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.aliases: dict[tuple[str, str], str] = {}
         self.tags: dict[tuple[str, str], dict[str, str]] = {}
+        self.described: list[tuple[str, str]] = []
 
     def alias_version(self, name: str, alias: str) -> str | None:
         return self.aliases.get((name, alias))
@@ -35,6 +36,9 @@ class FakeRegistry:
 
     def tag(self, name: str, version: str, key: str, value: str) -> None:
         self.tags.setdefault((name, version), {})[key] = value
+
+    def describe(self, name: str, version: str) -> None:
+        self.described.append((name, version))
 
     def all_tags(self) -> list[dict[str, str]]:
         return [dict(tags) for tags in self.tags.values()]

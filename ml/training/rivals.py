@@ -1,0 +1,113 @@
+"""What a new version is held against: the champion, the reference that does not move with champions, and the lake's own candles.
+
+The reference is the best champion so far: a champion takes its place only where it is surely better on rows that both never saw.
+So champions may come and go within the gate's tolerance of it, and never farther down.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+
+import pandas as pd
+
+from ml.data.feature_table.columns import TABLE
+from ml.data.feature_table.months import bounds
+from ml.data.feature_table.parts import Source, Stretch, is_made_of, read
+from ml.data.feature_table.reading import Lineage
+from ml.promotion.gate import is_better_reference
+from ml.serving.descriptions import KINDS
+from ml.serving.loaded import LoadedModel
+from ml.serving.registry import CHAMPION, REFERENCE, Registry
+from ml.training.examination import Examined, Rivals
+from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.core.time import DAY
+from quantstream.lake import partition_files
+from quantstream.lake.instruments import history
+from quantstream.lake.partition_files import Part
+from quantstream.lake.quarantine import Partition
+from quantstream.lake.store import Lake
+
+log = logging.getLogger(__name__)
+MONTHS = 2  # the newest: held-out candles that are looked at lie within the last twenty days
+
+
+def rivals_of(registry: Registry, name: str) -> Rivals:
+    """Return champion and reference, loaded; what cannot be loaded is none, and is noted.
+
+    Raises: Unavailable when the registry does not answer.
+    """
+    found: dict[str, LoadedModel | None] = {}
+    notes: list[str] = []
+    versions = {alias: registry.alias_version(name, alias) for alias in (CHAMPION, REFERENCE)}
+    versions[REFERENCE] = versions[REFERENCE] or versions[CHAMPION]  # of a registry of before references
+    for alias, version in versions.items():
+        try:
+            same = alias == REFERENCE and version == versions[CHAMPION]
+            found[alias] = found[CHAMPION] if same else registry.load(name, version) if version else None
+        except ModelRejected as error:
+            found[alias] = None
+            notes.append(f"the {alias}, version {version}, cannot be compared: {error}")
+    return Rivals(found[CHAMPION], found[REFERENCE], notes)
+
+
+def hold_against_the_best(registry: Registry, name: str, examined: Examined) -> None:
+    """Make the champion the reference where it is surely better than the one of before.
+
+    Raises: Unavailable.
+    """
+    champion, fixed = examined.champion, examined.reference
+    if champion is None or fixed is None or champion.version == fixed.version:
+        return
+    if is_better_reference(KINDS[name], champion.report, fixed.report):
+        registry.set_alias(name, REFERENCE, champion.version)
+        log.info("a better reference", extra={"model": name, "version": champion.version, "before": fixed.version})
+
+
+def begin_reference(registry: Registry, name: str, version: str, promoted: bool) -> None:
+    """Make a new champion the reference where there is none that could be compared with.
+
+    Raises: Unavailable.
+    """
+    if promoted and rivals_of(registry, name).reference is None:
+        registry.set_alias(name, REFERENCE, version)
+
+
+def candles_of(lake: Lake, lineage: Lineage, trailing: int, symbols: Sequence[str]) -> Mapping[str, pd.DataFrame]:
+    """Return the candles that the newest months of a features table were made of, as far back as features look.
+
+    Raises: DataRejected when those candles cannot be had any more, Unavailable.
+    """
+    made = partition_files.made(lake, TABLE, lineage.version)
+    if made is None:
+        raise DataRejected(f"version {lineage.version} of the table {TABLE} is gone")
+    options = tuple(sorted((lake.storage_options or {}).items()))
+    source = Source(lake.url, options, lineage.candles_versions[1], trailing, lineage.made_by.rpartition("/")[2])
+    listings, held, muted = history(lake), lake.held("candles"), lake.held(TABLE)
+    found = {}
+    for symbol in symbols:
+        months = tuple(sorted(lineage.parts[symbol])[-MONTHS:])
+        first = bounds(months[0])[0] - source.back - DAY  # whether the history began before what is read
+        stretch = Stretch(
+            *(source, symbol, months, ("",) * len(months), first, tuple(listings.away(symbol)), ()),
+            held=_days(held, symbol),
+            muted=_days(muted, symbol),
+        )
+        found[symbol] = _read(stretch, [made.parts[symbol, month] for month in months])
+    return found
+
+
+def _read(stretch: Stretch, parts: Sequence[Part]) -> pd.DataFrame:
+    """Return a stretch's candles if they are those of the parts: what was corrected or held back since makes other features."""
+    try:
+        candles = read(stretch)
+    except Misconfigured as error:  # that version of the candles is no more
+        raise DataRejected(str(error)) from error
+    if not is_made_of(candles, stretch, parts):
+        raise DataRejected(f"the candles of {stretch} are others by now than those that features were made of")
+    return candles
+
+
+def _days(partitions: Iterable[Partition], symbol: str) -> tuple[date, ...]:
+    return tuple(sorted(day for one, day in partitions if one == symbol))

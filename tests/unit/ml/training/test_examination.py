@@ -1,0 +1,130 @@
+"""Six planted bad challengers, each refused at another check of the gate, and a sane one that is not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ml.data.dataset import Dataset
+from ml.models import base
+from ml.models.risk import RiskModel
+from ml.promotion.gate import Outcome
+from ml.training import train
+from ml.training.examination import Examined, Rivals, examine
+from quantstream.settings import Gate
+from tests.unit.ml.training import planted
+from tests.unit.ml.training.planted import QUICK, Changed, Shelf, Slow, subject
+
+
+@pytest.fixture(scope="module")
+def task(dataset_of_two: Dataset) -> train.Task:
+    return train.prepare("risk", dataset_of_two)
+
+
+@pytest.fixture(scope="module")
+def fitted(task: train.Task) -> RiskModel:
+    model = train.fit(task, QUICK)
+    assert isinstance(model, RiskModel)
+    return model
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory, fitted: RiskModel) -> Shelf:
+    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+    shelf.put(fitted)
+    return shelf
+
+
+@pytest.fixture
+def examined(
+    task: train.Task, candles: dict[str, pd.DataFrame], shelf: Shelf, fitted: RiskModel
+) -> Callable[..., Examined]:
+    def run(model: base.Model, wrap: Any = None, spoil: Any = None, of: train.Task = task) -> Examined:
+        version = shelf.put(fitted if wrap else model, wrap)  # type: ignore[arg-type]
+        if spoil:
+            spoil(shelf.folder / version)
+        champion = shelf.get("1")
+        return examine(subject(shelf, version, model, of, candles), Rivals(champion, champion), Gate(), shadow=False)
+
+    return run
+
+
+def test_a_sane_challenger_passes_every_check_and_is_promoted(
+    examined: Callable[..., Examined], fitted: RiskModel
+) -> None:
+    found = examined(fitted)
+    names = [check.name for check in found.verdict.checks]
+    wanted = "artefact signature finite leakage behaviour latency size calibration reference champion"
+    assert names == wanted.split()
+    assert found.verdict.outcome is Outcome.PROMOTED, found.verdict.reasons
+    assert "the same as that of the champion, version 1" in found.verdict.sentence
+
+
+def test_what_passes_becomes_a_challenger_where_a_shadow_is_asked_for(
+    task: train.Task, candles: dict[str, pd.DataFrame], shelf: Shelf, fitted: RiskModel
+) -> None:
+    version, champion = shelf.put(fitted), shelf.get("1")
+    one = subject(shelf, version, fitted, task, candles)
+    assert examine(one, Rivals(champion, champion), Gate(), shadow=True).verdict.outcome is Outcome.CHALLENGER
+    first = examine(one, Rivals(), Gate(), shadow=True).verdict
+    assert (first.outcome, first.sentence[:32]) == (Outcome.PROMOTED, "Promoted as the first sane model"), first.reasons
+
+
+def swapped(folder: Path) -> None:
+    """Put another model's consistent files in the place of those that were registered."""
+    manifest = base.read_manifest(folder)
+    manifest["state"]["calibrator"]["intercept"] = [0.5]
+    (folder / base.MANIFEST).write_text(json.dumps({**manifest, "checksum": base._digest(manifest)}))
+
+
+def wrapped(change: Any) -> tuple[Callable[[RiskModel], base.Model], Callable[[base.Model], base.Model]]:
+    return (lambda model: Changed(model, change)), (lambda model: Changed(model, change))
+
+
+@pytest.mark.parametrize(
+    ("check", "change", "says"),
+    [
+        ("calibration", planted.overconfident, "calibration error"),
+        ("finite", planted.now_and_then_nothing, "are not numbers"),
+        ("signature", planted.twofold, "a risk answers in"),
+    ],
+)
+def test_a_challenger_with_a_wrong_answer_is_refused(
+    check: str, change: Any, says: str, examined: Callable[..., Examined], fitted: RiskModel
+) -> None:
+    make, wrap = wrapped(change)
+    found = examined(make(fitted), wrap)
+    assert (found.verdict.outcome, found.verdict.refused_by) == (Outcome.REFUSED, check), found.verdict.reasons
+    assert says in found.verdict.sentence
+
+
+def test_a_challenger_ten_times_slower_is_refused(examined: Callable[..., Examined], fitted: RiskModel) -> None:
+    def slow(model: base.Model) -> base.Model:
+        assert isinstance(model, RiskModel)
+        return Slow(model.mixes, model.calibrator, model.names)
+
+    found = examined(slow(fitted), slow)
+    assert found.verdict.refused_by == "latency", found.verdict.reasons
+    assert "4 times the champion's, version 1" in found.verdict.sentence
+
+
+def test_a_challenger_whose_files_are_another_models_is_refused(
+    examined: Callable[..., Examined], fitted: RiskModel
+) -> None:
+    found = examined(fitted, spoil=swapped)
+    assert found.verdict.refused_by == "artefact"
+    assert "not those that were registered" in found.verdict.sentence
+
+
+def test_a_challenger_that_learnt_from_the_future_is_refused(
+    examined: Callable[..., Examined], dataset_of_two: Dataset
+) -> None:
+    task = train.prepare("risk", planted.leaky(dataset_of_two))
+    found = examined(train.fit(task, QUICK), of=task)
+    assert found.verdict.refused_by == "leakage", found.verdict.reasons
+    assert planted.LEAKY in found.verdict.sentence
