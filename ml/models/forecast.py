@@ -80,8 +80,7 @@ LABELS = tuple(f"return_{horizon}" for horizon in HORIZONS)
 LIMIT = 8.0  # targets and inputs beyond so many units teach no more than that they are extreme
 FEWEST = 0.1  # of the median that always stays: its sign may be worth something where its size is not
 SIZE_LIMIT = 3.0  # of the log volatility against the day's: farther off is far
-CHUNK = 16  # rows of one compiled call: a fixed shape is traced once
-BULK = 4096
+BULK = 4096  # rows of one call: more do not fit a core's cache
 SEED = 5
 FILE = "network.keras"
 ARRAYS = "network.npz"
@@ -155,14 +154,10 @@ class ForecastModel(Model):
     def raw(self, windows: Floats) -> Floats:
         """Return the network's own quantiles, in units of the volatility expected over each horizon."""
         inputs = self.inputs(windows).astype(np.float32)
-        size = CHUNK if len(inputs) <= CHUNK else BULK
-        parts = []
-        for start in range(0, len(inputs), size):
-            part = inputs[start : start + size]
-            padded = np.zeros((size, *inputs.shape[1:]), dtype=np.float32)
-            padded[: len(part)] = part
-            parts.append(np.asarray(self._call(padded), dtype=np.float64)[: len(part)])
-        return quantiles(np.concatenate(parts)) if parts else np.zeros((0, len(HORIZONS), len(LEVELS)))
+        parts = [self._call(inputs[start : start + BULK]) for start in range(0, len(inputs), BULK)]
+        if not parts:
+            return np.zeros((0, len(HORIZONS), len(LEVELS)))
+        return quantiles(np.concatenate(parts).astype(np.float64))
 
     @property
     def requirements(self) -> tuple[str, ...]:

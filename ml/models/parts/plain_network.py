@@ -32,18 +32,23 @@ class PlainNetwork:
     out_bias: Singles  # (outputs,)
 
     def __call__(self, windows: Singles) -> Singles:
-        """Return (rows, outputs) of (rows, length, names)."""
+        """Return (rows, outputs) of (rows, length, names).
+
+        Each row is multiplied by itself (the axis of one), for a product of many rows at once rounds each by where it stands
+        among them: a symbol's score would depend on who else closed a candle.
+        """
         rows, length, _ = windows.shape
         units = len(self.recurrent)
-        hidden, cell = np.zeros((2, rows, units), np.float32)
+        hidden, cell = np.zeros((2, rows, 1, units), np.float32)
         seen = windows @ self.kernel + self.bias
         for step in range(length):
-            gates = seen[:, step] + hidden @ self.recurrent
+            gates = seen[:, step : step + 1] + hidden @ self.recurrent
             opened = _sigmoid(gates)
-            cell = opened[:, units : 2 * units] * cell + opened[:, :units] * np.tanh(gates[:, 2 * units : 3 * units])
-            hidden = opened[:, 3 * units :] * np.tanh(cell)
-        outputs: Singles = np.concatenate([hidden, windows[:, -1]], axis=1) @ self.out + self.out_bias
-        return outputs
+            cell = opened[..., units : 2 * units] * cell
+            cell += opened[..., :units] * np.tanh(gates[..., 2 * units : 3 * units])
+            hidden = opened[..., 3 * units :] * np.tanh(cell)
+        outputs: Singles = np.concatenate([hidden, windows[:, -1:]], axis=2) @ self.out + self.out_bias
+        return outputs[:, 0]
 
 
 def taken(trained: Any, length: int, width: int) -> PlainNetwork:

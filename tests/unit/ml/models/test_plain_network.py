@@ -40,3 +40,15 @@ def test_arrays_that_say_something_else_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "network.npz", **arrays)
     with pytest.raises(ValueError, match="do not say what they should"):
         plain_network.read(tmp_path / "network.npz")
+
+
+def test_each_row_is_the_same_alone_and_among_any_others() -> None:
+    rng = np.random.default_rng(4)
+    shapes = {"kernel": (41, 96), "recurrent": (24, 96), "bias": (96,), "out": (65, 15), "out_bias": (15,)}
+    parts = {name: rng.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    plain = plain_network.PlainNetwork(**parts)  # of the size that is trained: small products round alike anyway
+    windows = rng.normal(0, 3, (1000, LENGTH, 41)).astype(np.float32)
+    together = plain(windows)
+    for count in (1, 3, 16, 250):
+        some = [plain(windows[start : start + count]) for start in range(0, len(windows), count)]
+        assert np.array_equal(np.concatenate(some), together)
