@@ -111,7 +111,7 @@ class Moves:
         return self.registry.alias_version(name, CHAMPION), serving[-1].version if serving else ""
 
     def _announce(self, decision: Decision) -> None:
-        if decision.change is not Change.REFUSED:
+        if decision.change not in decisions.MOVES_NONE:
             self.announce(decision)
 
     def _decide(

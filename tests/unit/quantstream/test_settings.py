@@ -150,6 +150,8 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "lake": (" ", "http://host/lake", "hdfs://x", "a\nb"),
     "mlflow": (*ADDRESSES, "sqlite:///x"),
     "shadow_candles": (*NUMBERS, "100001"),
+    "shadow_days": (*NUMBERS, "0", "366"),
+    "ask_before_promotion": ("perhaps", "2"),
     "dask": ("remote", "http://host:8786", "tcp://host", "tcp://:8786", "tcp://a b:1"),
     "studies": ("optuna", "mysql://host/db", "postgresql://host", "postgresql:///db", "sqlite://", "sqlite:///a b"),
     "stages": ("score", "score=host", "=http://a:1", "score=https://a:1", "a=http://x:1;b=http://y:1 z"),

@@ -17,7 +17,9 @@ CANDLES = markets.candles(300)
 
 
 def said(registered_at: int, limit_days: int = 30) -> tuple[list[str], dict[str, str]]:
-    loaded = LoadedModel("quantstream-forecast", "7", features.FEATURE_HASH, SteadyForecast(0.001), registered_at)
+    loaded = LoadedModel(
+        "quantstream-forecast", "7", features.FEATURE_HASH, SteadyForecast(0.001), registered_at=registered_at
+    )
     (found,) = score(ModelSet(forecast=loaded), {"BTCUSDT": CANDLES}, NOW, limit_us=limit_days * DAY)
     return found.stale, found.models
 
@@ -33,6 +35,8 @@ def test_of_a_model_whose_age_is_not_known_nothing_is_said() -> None:
 
 
 def test_a_model_that_abstained_marks_nothing() -> None:
-    loaded = LoadedModel("quantstream-forecast", "7", features.FEATURE_HASH, SteadyForecast(np.nan), NOW - 90 * DAY)
+    loaded = LoadedModel(
+        "quantstream-forecast", "7", features.FEATURE_HASH, SteadyForecast(np.nan), registered_at=NOW - 90 * DAY
+    )
     (found,) = score(ModelSet(forecast=loaded), {"BTCUSDT": CANDLES}, NOW, limit_us=30 * DAY)
     assert (found.stale, found.models, found.opened_at) == ([], {}, int(opened_at_us(CANDLES)[-1]))
