@@ -32,22 +32,33 @@ def real(data: Path) -> dataset.Dataset:
     return dataset.build(frames)
 
 
-def test_risk_beats_the_har_logit_on_held_out_real_candles(real: dataset.Dataset) -> None:
-    task = train.prepare("risk", real)
-    figures = train.judge(task, risk.fit(task.data, task.split)).metrics
+@pytest.fixture(scope="module")
+def task_of_risk(real: dataset.Dataset) -> train.Task:
+    """What the risk model learns from."""
+    return train.prepare("risk", real)
+
+
+@pytest.fixture(scope="module")
+def model_of_risk(task_of_risk: train.Task) -> risk.RiskModel:
+    """The risk model of these candles."""
+    return risk.fit(task_of_risk.data, task_of_risk.split)
+
+
+def test_risk_beats_the_har_logit_on_held_out_real_candles(
+    task_of_risk: train.Task, model_of_risk: risk.RiskModel
+) -> None:
+    figures = train.judge(task_of_risk, model_of_risk).metrics
     assert figures["auc"] > figures["auc_har"] > 0.75
     assert figures["brier"] < figures["brier_har"] < figures["brier_base"]
     assert figures["ece"] < 0.03
 
 
-def test_after_a_crash_among_real_candles_the_risk_is_high(real: dataset.Dataset, data: Path) -> None:
-    task = train.prepare("risk", real)
-    model = risk.fit(task.data, task.split)
+def test_after_a_crash_among_real_candles_the_risk_is_high(model_of_risk: risk.RiskModel, data: Path) -> None:
     frame = pd.read_parquet(data / "klines_5m" / "BTCUSDT_5m.parquet").rename(columns={"open_time": "opened_at"})
     for until, most, least in (("2024-03-10 03:00", 0.1, 0.4), ("2024-03-05 12:00", 0.4, 0.8)):  # dead calm, and not
         past = frame[frame["opened_at"] < until].tail(features.WARMUP + 20)
         before, after = (
-            float(model.predict(features.compute(candles, rows=1).to_numpy()[None])[0])
+            float(model_of_risk.predict(features.compute(candles, rows=1).to_numpy()[None])[0])
             for candles in (past, markets.crash(past))
         )
         assert before < most
