@@ -96,11 +96,13 @@ def run(name: str, frames: Mapping[str, pd.DataFrame], parameters: Mapping[str, 
     return Run(len(asked), tuple(ordered), results)
 
 
-def page_of(result: Any) -> str:
-    """Return the library's page of one result."""
+def page_of(result: Any, of: str, run: str, at: str) -> str:
+    """Return the library's page of one result: `of` what it is, by which run, checked when."""
     from great_expectations.render.renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
 
+    spec = {**(result.meta.get("batch_spec") or {}), "data_asset_name": of}
+    result.meta |= {"run_id": {"run_name": run or of, "run_time": at}, "batch_spec": spec}
     page: str = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(result))
     return page
 

@@ -59,8 +59,10 @@ def write(shelf: Shelf, report: Report, results: Mapping[str, Any], keeps: bool 
     for day in report.held:
         pages[day] = _page("day", report=report, day=day, findings=[one for one in report.findings if day in one.days])
     for name, result in failed.items():
-        title = f"{report.table} {report.symbol}: {name} that were read, checked {report.checked_at}"
-        pages[name] = _page("library", title=title, body=_at_home(engine.page_of(result)))
+        of = f"{report.table} {report.symbol}: {name}"
+        title = f"{of} that were read, checked {report.checked_at}"
+        body = _at_home(engine.page_of(result, of, report.run, report.checked_at))
+        pages[name] = _page("library", title=title, body=body)
     for name, text in pages.items():
         shelf.write(f"{folder}/{name}{SUFFIX}", text.encode())
     for name in there.keys() - pages.keys() - kept:

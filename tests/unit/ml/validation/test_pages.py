@@ -53,6 +53,8 @@ def test_the_pages_say_what_failed_where_and_what_to_do(state: Path) -> None:
     library = (docs / "candles" / FAULTY / "days.html").read_text()
     assert "Expectation Validation Result" in library
     assert "Failed" in library
+    assert f"candles {FAULTY}: days" in library
+    assert "__none__" not in library
     assert f'<a href="candles/{FAULTY}/index.html">{FAULTY}</a>' in (docs / "index.html").read_text()
 
 

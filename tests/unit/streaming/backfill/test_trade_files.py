@@ -305,7 +305,7 @@ async def test_two_series_of_one_symbol_at_once_repeat_nothing(site: Sites, lake
         )
         refused = [each for each in both if isinstance(each, QuantStreamError)]
         assert not [each for each in both if isinstance(each, BaseException) and each not in refused]
-        assert all("another import" in str(each) for each in refused)
+        assert all("another import" in str(each) for each in refused), refused
         rows = lake.read("trades").sort_by("first_trade_id")
         first, last = rows["first_trade_id"].to_numpy(), rows["last_trade_id"].to_numpy()
         assert (first[1:] > last[:-1]).all()
