@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ml.data import labels
-from ml.data.dataset import Dataset, Rows, Split, blocks, calibrating, thin
+from ml.data.dataset import Dataset, Rows, Split, calibrating, thin
 from ml.models import explanations, online_correction
 from ml.models.base import Model
 from ml.models.parts import blend, trees
@@ -32,6 +32,7 @@ SEED = 7
 MARGINS = (1.0, 1.5, 2.0, 3.0, 5.0)  # times the costs that an expected move must reach
 NEVER = 1.0  # an expected move of 100 % within an hour: always Hold
 FEWEST_TAKEN = 50  # actions before their earnings say anything
+MOST_PRICED = 400_000  # rows that the margin is chosen on: more symbols at the same times say little more
 SURE = 1.64  # standard errors above zero, one-sided 5 %
 
 
@@ -162,8 +163,8 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
     later = data.matrix(held, NAMES)
     early = _ensemble(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
-    edge = np.concatenate([_edge(data, chosen, rows) for rows in blocks(split.calibrate)])
-    needed = margin(edge, data.labels["return_1h"][split.calibrate])
+    priced = thin(split.calibrate, MOST_PRICED, SEED)
+    needed = margin(_edge(data, chosen, priced), data.labels["return_1h"][priced])
     both = np.concatenate([split.fit, split.calibrate])
     return SignalModel(blend.settle(chosen, lambda: _ensemble(data, both, options)), needed)
 
