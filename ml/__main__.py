@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.evaluation.leakage_checks import Verdict
+    from ml.training.train import Options
 
 Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet; without it a made-up market")]
 features = typer.Typer(no_args_is_help=False)
@@ -37,6 +39,10 @@ def train(
         int | None,
         typer.Option(help="version of the table features, as a registered model names it; else the newest candles"),
     ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="how many the signal learns from [default: 150000]; more than fit memory come in batches"),
+    ] = None,
 ) -> None:
     """Train models on the lake's features, register them, and promote those that earned it; one JSON line each."""
     from ml.training import train as training
@@ -45,12 +51,27 @@ def train(
     settings = load_settings()
     for kind in kinds or MODEL_KINDS:
         training.check_kind(kind)
+    options = _learning_from(rows, kinds or MODEL_KINDS)
     if features_version is None:
         before_training(settings)
         features_version = training.build_features(settings).version
     for kind in kinds or MODEL_KINDS:
-        result = training.train(kind, settings, features_version=features_version)
+        result = training.train(kind, settings, options, features_version)
         typer.echo(json.dumps(result.__dict__))
+
+
+def _learning_from(rows: int | None, kinds: Sequence[str]) -> Options:
+    """Raises: Misconfigured for rows of a model that does not take them in batches."""
+    from ml.models.signal import SignalOptions
+    from ml.training.train import Options
+
+    if rows is None:
+        return Options()
+    if rows < 1 or list(kinds) != ["signal"]:
+        raise Misconfigured(
+            "--rows is a number above 0 and goes with `signal` alone: its trees learn in batches, other models in memory"
+        )
+    return Options(signal=SignalOptions(most_rows=rows))
 
 
 @app.command()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -76,17 +77,19 @@ def step(lake: Lake, what: str, scratch: Path, dask: str) -> dict[str, Any]:
     """Do one step of the pipeline in this process."""
     if what == "features":
         built = build(lake, sorted(_symbols(lake)), dask=dask)
-        return {"rows": built.rows, "parts": built.parts}
+        return {"rows": built.rows, "parts": built.parts, "processor_s": round(time.process_time(), 1)}
     from ml.training import train
 
+    began = time.process_time()
     data, lineage = load(lake, scratch)
     task = train.prepare(what, data)
-    fitted = time.monotonic()
+    read = time.process_time()
     model = train.fit(task)
-    judged = time.monotonic()
+    fitted = time.process_time()
     report = train.judge(task, model)
-    seconds = {"fit_s": round(judged - fitted, 1), "judge_s": round(time.monotonic() - judged, 1)}
-    return {"rows": lineage.rows, "on_disk": data.is_on_disk, "judged": report.rows, **seconds}
+    seconds = {"read": read - began, "fit": fitted - read, "judge": time.process_time() - fitted}
+    busy = {f"{name}_processor_s": round(value, 1) for name, value in seconds.items()}
+    return {"rows": lineage.rows, "on_disk": data.is_on_disk, "judged": report.rows, **busy}
 
 
 def _symbols(lake: Lake) -> list[str]:
@@ -148,7 +151,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--steps", default="features,risk,signal")
     parser.add_argument("--dask", default="")
-    parser.add_argument("--folder", type=Path, help="where the lake and scratch lie; else a temporary one")
+    parser.add_argument("--folder", type=Path, help="where the lake and scratch lie, and stay; else a temporary one")
     parser.add_argument("--step")
     given = parser.parse_args()
     if given.step:
@@ -156,7 +159,7 @@ def main() -> int:
         found = step(Lake(str(given.folder / "lake")), given.step, given.folder / "scratch", given.dask)
         sys.stdout.write(json.dumps({**found, "own_mb": round(peak.own), "all_mb": round(peak.all)}) + "\n")
         return 0
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory() as folder:
         for count in given.symbols:
             measure(count, given.days, given.steps.split(","), given.dask, Path(folder))
     return 0

@@ -96,7 +96,7 @@ derive "$stages" postgres "host=$(either "$(held host)" "$address")" "username=$
   "password=$(either "$(held password)" "$(random)")"
 load "$stages" postgres-logins
 logins=
-for owner in mlflow airflow backup; do
+for owner in mlflow airflow studies backup; do
   before=$(kept "$stages" postgres "$owner-password")
   logins="$logins $owner-password=$(password "$owner-password" a "$before") $owner-b-password=$(password "$owner-b-password" b)"
 done
@@ -106,6 +106,7 @@ near=$address far=$address # from the stages' namespace, and from Airflow's
 [ "$address" != postgres ] || far=postgres.$stages
 derive "$stages" postgres-backup "host=$near" "username=backup$second" "password=$(of "$logins" "backup$second-password")"
 mlflow_database=postgresql+psycopg2://mlflow$second:$(of "$logins" "mlflow$second-password")@$near:5432
+studies_database=postgresql+psycopg2://studies$second:$(of "$logins" "studies$second-password")@$far:5432
 airflow_database=postgresql+psycopg2://airflow$second:$(of "$logins" "airflow$second-password")@$far:5432
 
 # Users of the object store; what each may do: sources/infrastructure/base/policies. The root key stays in the store's pod.
@@ -189,6 +190,8 @@ fi
 
 # Airflow was in the stages' namespace once: what it encrypted is read with the key from there.
 derive "$airflow" airflow-database "connection=$airflow_database/airflow"
+# of the database that searches for models' settings share (QUANTSTREAM_STUDIES): for who begins one, no pod has it by itself
+derive "$airflow" studies "url=$studies_database/studies"
 make "$airflow" airflow-fernet-key "fernet-key=$(either "$(kept "$stages" airflow-fernet-key fernet-key)" "$(fernet)")"
 make "$airflow" airflow-api-secret-key "api-secret-key=$(random)"
 make "$airflow" airflow-jwt-secret "jwt-secret=$(random)"

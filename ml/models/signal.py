@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,6 +33,8 @@ SEED = 7
 MARGINS = (1.0, 1.5, 2.0, 3.0, 5.0)  # times the costs that an expected move must reach
 NEVER = 1.0  # an expected move of 100 % within an hour: always Hold
 FEWEST_TAKEN = 50  # actions before their earnings say anything
+MOST_AT_ONCE = 400_000  # rows in memory together: of more, the trees learn in batches and the lines from an even share
+MOST_PRICED = 400_000  # rows that the margin is chosen on: more symbols at the same times say little more
 SURE = 1.64  # standard errors above zero, one-sided 5 %
 
 
@@ -162,8 +165,8 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
     later = data.matrix(held, NAMES)
     early = _ensemble(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
-    edge = np.concatenate([_edge(data, chosen, rows) for rows in blocks(split.calibrate)])
-    needed = margin(edge, data.labels["return_1h"][split.calibrate])
+    priced = thin(split.calibrate, MOST_PRICED, SEED)
+    needed = margin(_edge(data, chosen, priced), data.labels["return_1h"][priced])
     both = np.concatenate([split.fit, split.calibrate])
     return SignalModel(blend.settle(chosen, lambda: _ensemble(data, both, options)), needed)
 
@@ -182,18 +185,25 @@ def _inputs(rows: Floats) -> Floats:
 
 def _ensemble(data: Dataset, among: Rows, options: SignalOptions) -> blend.Ensemble:
     rows = thin(np.sort(among), options.most_rows, SEED)
-    actual, table = data.labels[LABEL][rows], _inputs(data.matrix(rows, NAMES))
-    forest = trees.fit(
-        table,
-        actual,
-        NAMES,
-        options.rounds,
-        SEED,
-        objective="multi:softprob",
-        num_class=len(ACTIONS),
-        max_depth=options.depth,
-        eta=options.eta,
-        min_child_weight=options.min_child_weight,
-    )
+    table, actual = _taught(data, thin(rows, MOST_AT_ONCE, SEED))
+    settings: dict[str, Any] = {
+        "objective": "multi:softprob",
+        "num_class": len(ACTIONS),
+        "max_depth": options.depth,
+        "eta": options.eta,
+        "min_child_weight": options.min_child_weight,
+    }
+    if len(rows) == len(table):
+        forest = trees.fit(table, actual, NAMES, options.rounds, SEED, **settings)
+    else:
+        parts = partial(_taught, data)
+        forest = trees.fit_batches(
+            lambda: map(parts, blocks(rows, MOST_AT_ONCE)), NAMES, options.rounds, SEED, **settings
+        )
     lines = blend.straight(table, actual, len(ACTIONS), options.strength)
     return blend.Ensemble(lines, (blend.Member(forest),))
+
+
+def _taught(data: Dataset, rows: Rows) -> tuple[Floats, Floats]:
+    """What the ensemble reads of some rows, and the action that would have paid."""
+    return _inputs(data.matrix(rows, NAMES)), data.labels[LABEL][rows]

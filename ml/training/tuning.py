@@ -10,6 +10,7 @@ tried, and together they make as many trials as are asked for. What they find de
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def _study(storage: str, kind: str, data: Dataset) -> optuna.Study:
         seen.update(np.ascontiguousarray(part).tobytes())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of signs of life, which have been so since 2021
-        database = RDBStorage(storage, {"pool_pre_ping": True}, heartbeat_interval=BEAT)
+        database = RDBStorage(_by_driver(storage), {"pool_pre_ping": True}, heartbeat_interval=BEAT)
     return optuna.create_study(
         study_name=f"{kind} {seen.hexdigest()}",
         storage=database,
@@ -98,6 +99,11 @@ def _study(storage: str, kind: str, data: Dataset) -> optuna.Study:
         ),  # a seed would have all try the same; what others try now counts as tried
         load_if_exists=True,
     )
+
+
+def _by_driver(storage: str) -> str:
+    """Name the driver that is installed with the models: SQLAlchemy's own choice for Postgres is another since 2.1."""
+    return re.sub(r"^postgresql://", "postgresql+psycopg2://", storage)
 
 
 def _done(study: optuna.Study) -> int:

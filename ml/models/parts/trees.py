@@ -1,9 +1,15 @@
-"""Gradient-boosted trees by XGBoost: fitted the same way every time, saved as UBJ, explained by their own contributions."""
+"""Gradient-boosted trees by XGBoost: fitted the same way every time, saved as UBJ, explained by their own contributions.
+
+Rows that do not fit memory come in batches: XGBoost keeps the bins of their values on disk, a byte each, and reads them once a
+tree (its external memory). The trees are those that it would have grown of all rows at once.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -66,6 +72,39 @@ def fit(
             0.5 if extra["objective"] == "binary:logistic" else 0.0
         )  # a margin of 0 where there is no base
     return Trees(xgboost.train({**FIXED, "seed": seed, **extra}, matrix, num_boost_round=rounds), names)
+
+
+class _Batches(xgboost.DataIter):  # type: ignore[misc]  # the library has no types
+    """Batches as XGBoost asks for them: from the first one, as often as it likes."""
+
+    def __init__(self, batches: Callable[[], Iterator[tuple[Floats, Floats]]], cache: str) -> None:
+        self._begin = batches
+        self._rest = batches()
+        super().__init__(cache_prefix=cache, release_data=True)
+
+    def next(self, input_data: Any) -> bool:
+        """Hand over the next one; return whether there was one."""
+        for columns, targets in self._rest:
+            input_data(data=columns, label=targets)
+            return True
+        return False
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._rest = self._begin()
+
+
+def fit_batches(
+    batches: Callable[[], Iterator[tuple[Floats, Floats]]], names: tuple[str, ...], rounds: int, seed: int, **extra: Any
+) -> Trees:
+    """Fit so many trees on rows that come in batches of (rows, names) and their targets, the same each time they are begun."""
+    settings = {**FIXED, "seed": seed, **extra}
+    with TemporaryDirectory(prefix="quantstream-trees-") as folder:
+        rows = _Batches(batches, f"{folder}/bins")
+        matrix = xgboost.ExtMemQuantileDMatrix(rows, max_bin=settings["max_bin"], nthread=THREADS)
+        booster = xgboost.train(settings, matrix, num_boost_round=rounds)
+        del matrix, rows  # their files are closed before the folder goes
+    return Trees(booster, names)
 
 
 def load(path: Path, names: tuple[str, ...]) -> Trees:

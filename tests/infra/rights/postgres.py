@@ -91,7 +91,7 @@ class Postgres:
 
 def logins() -> dict[str, str]:
     """Return every login's password, as the container beside the server reads them."""
-    names = [f"{name}{second}-password" for name in ("mlflow", "airflow", "backup") for second in ("", "-b")]
+    names = [f"{name}{second}-password" for name in ("mlflow", "airflow", "studies", "backup") for second in ("", "-b")]
     return {name: secret("postgres-logins", name) for name in names}
 
 

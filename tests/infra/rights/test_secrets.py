@@ -52,6 +52,7 @@ HOLDERS = {  # namespace, secret → who holds it
     ("quantstream-airflow", "objects-tasks"): {"task"},
     ("quantstream-airflow", "mlflow-trainer"): {"task"},
     ("quantstream-airflow", "kafka-operations"): {"task"},
+    ("quantstream-airflow", "studies"): set[str](),  # of a person who begins a search
     ("quantstream-airflow", "airflow-database"): OWN | {"airflow-cleanup"},
     ("quantstream-airflow", "airflow-fernet-key"): OWN,
     ("quantstream-airflow", "airflow-api-secret-key"): OWN,

@@ -40,6 +40,7 @@ apply() {
   both backup
   both mlflow
   both airflow
+  both studies
   sql --dbname postgres <<'SQL'
 GRANT pg_read_all_data TO backup;
 ALTER ROLE backup SET default_transaction_read_only TO on;
@@ -48,6 +49,7 @@ SQL
   database mlflow mlflow
   database mlflow_login mlflow
   database airflow airflow
+  database studies studies
 }
 
 folder=$1
