@@ -26,7 +26,8 @@ from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
 from ml.promotion.moves import SERVES, Moves
 from ml.serving.registry import PREVIOUS, Registry
-from quantstream.core.errors import DataRejected, ModelRejected
+from quantstream.core.errors import DataRejected, ModelRejected, Unavailable
+from quantstream.core.time import micros
 from quantstream.kafka import Writer
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_NAMES
@@ -81,11 +82,12 @@ class Watch:
     tell: Tell
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _drifts: dict[str, list[Shift]] = field(default_factory=dict)  # by version of features
+    _untold: list[Event] = field(default_factory=list)
 
     def look(self) -> Watched:
         """Join, judge and act.
 
-        Raises: Unavailable.
+        Raises: Unavailable; where only the broker is away, when all else is done.
         """
         watched = Watched(joining.join(self.lake, self.now()))
         log.info("%s", watched.joined)
@@ -101,6 +103,8 @@ class Watch:
             ours = [name for name in MODEL_NAMES if name in champions]
             known = [self._judge(watched, day, name, champions[name], history[name]) for name in ours]
             keep(self.lake, self.now(), day, known, watched.sentences)
+        if self._untold:
+            self.tell(self._untold)
         return watched
 
     def _judge(self, watched: Watched, day: Day, name: str, version: str, history: Sequence[Decision]) -> Known:
@@ -130,13 +134,12 @@ class Watch:
         return known
 
     def _act(self, known: Known, found: Verdict, evidence: Mapping[str, Any]) -> None:
-        """Say what was found, then do what follows of it: people hear of it even if the registry goes away in between."""
+        """Say what was found, then do what follows of it, whether or not the broker took the events."""
         if found.act is Act.NOTHING:
             return
         at, text = self.now(), f"{known.model} {known.version}: {found.why}"
         kinds = [EventKind.MODEL_WORSE] * found.worse + [EventKind.MODEL_DRIFT] * found.drifted
-        if kinds:
-            self.tell([Event(SOURCE, kind, text, int(at.timestamp() * 1e6)) for kind in kinds])
+        self._tell([Event(SOURCE, kind, text, micros(at)) for kind in kinds])
         if found.act is Act.ROLL_BACK:
             self.moves.roll_back(known.model, found.why, evidence)
         else:
@@ -144,6 +147,15 @@ class Watch:
                 at, known.model, known.version, Change.WANTED, "", self.moves.by, found.why, json.dumps(evidence)
             )
             decisions.write(self.lake, [asked])
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Tell the operators; a broker that is away holds no way back up."""
+        try:
+            if events:
+                self.tell(events)
+        except Unavailable as error:
+            log.warning("the operators are not told yet", extra={"reason": str(error)})
+            self._untold += events
 
     def _previous(self, notes: list[str], day: Day, name: str, version: str) -> Any:
         previous = self.registry.alias_version(name, PREVIOUS)

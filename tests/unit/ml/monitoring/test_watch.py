@@ -23,6 +23,7 @@ from ml.promotion import decisions
 from ml.promotion.decisions import Change
 from ml.promotion.moves import Moves
 from ml.training import train
+from quantstream.core.errors import Unavailable
 from quantstream.features import opened_at_us
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Event
@@ -181,3 +182,17 @@ def test_a_version_that_promised_nothing_is_said_to_and_judged_by_no_loss(world:
     looked = world.look()
     assert looked.verdicts[RISK].act is Act.NOTHING
     assert "does not say what it was judged on" in looked.sentences[RISK]
+
+
+def test_a_broker_that_is_away_holds_no_way_back_up_and_the_look_is_red(world: World) -> None:
+    def away(events: Sequence[Event]) -> None:
+        raise Unavailable("the broker is away")
+
+    world.registry.kept[RISK, "2"] = world.registry.kept[RISK, "1"]
+    world.registry.aliases |= {(RISK, "champion"): "2", (RISK, "previous"): "1"}
+    world.live(CALM, version="2", risk=95.0)
+    world.tell = away  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        world.look()
+    assert world.registry.champions()[RISK] == "1"
+    assert world.lake.read("live_figures").num_rows == 2
