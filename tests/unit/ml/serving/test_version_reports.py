@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ml.serving.registry import Registry
@@ -13,7 +15,10 @@ NAME = "quantstream-forecast"
 
 
 def test_reports_of_a_version_are_read_and_added_to(registry: Registry) -> None:
-    reports = {"evaluation": {"judged_from_us": 1}, "lineage": {"parts": {"BTCUSDT": ["2024-01"]}}}
+    reports: dict[str, dict[str, Any]] = {
+        "evaluation": {"judged_from_us": 1},
+        "lineage": {"parts": {"BTCUSDT": ["2024-01"]}},
+    }
     version = registry.register(SteadyForecast(0.001), {}, reports, {}, {"features_version": "7"})
     assert registry.tags(NAME, version)["features_version"] == "7"
     assert registry.evidence(NAME, version, "evaluation") == reports["evaluation"]
