@@ -21,7 +21,7 @@ from ml.monitoring.live_metrics import Day, Live, Version, alarm_rate, newest_da
 from ml.monitoring.output_drift import output_shifts
 from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
 from ml.monitoring.rescoring import some
-from ml.monitoring.verdict import FEWEST, Act, Figures, Known, Verdict, is_worse, verdict
+from ml.monitoring.verdict import DRIFT, FEWEST, LOSS, Act, Figures, Known, Verdict, is_worse, verdict
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
 from ml.promotion.moves import SERVES, Moves
@@ -37,6 +37,7 @@ from quantstream.settings import Kafka, Settings
 
 log = logging.getLogger(__name__)
 SOURCE = "monitor"
+TOLD = {LOSS: EventKind.MODEL_WORSE, DRIFT: EventKind.MODEL_DRIFT}
 Tell = Callable[[Sequence[Event]], None]
 
 
@@ -115,7 +116,6 @@ class Watch:
         outputs: list[Shift] = []
         if promise is not None and live.candles >= FEWEST:
             outputs = output_shifts(self.lake, name, version, promise, day.until)
-        asked = [one.decided_at for one in history if was_asked(one, is_worse(figures))]
         known = Known(
             name,
             version,
@@ -123,14 +123,14 @@ class Watch:
             self._previous(notes, day, name, version) if is_worse(figures) else None,
             [*self._feature_drift(notes, day, name, version), *outputs],
             alarm_rate(self.lake, day.until - timedelta(days=1)) if name not in KINDS_WITH_LOSS else float("nan"),
-            day.candles_since(asked[-1]) if asked else None,
+            since_asked(day, history),
             history,
         )
         found = verdict(known)
         watched.verdicts[name] = found
         watched.sentences[name] = sentence(known, found, notes)
         log.info("%s", watched.sentences[name])
-        self._act(known, found, evidence_of(known, live))
+        self._act(known, found, evidence_of(known, live, found))
         return known
 
     def _act(self, known: Known, found: Verdict, evidence: Mapping[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Watch:
         if found.act is Act.NOTHING:
             return
         at, text = self.now(), f"{known.model} {known.version}: {found.why}"
-        kinds = [EventKind.MODEL_WORSE] * found.worse + [EventKind.MODEL_DRIFT] * found.drifted
+        kinds = [TOLD[reason] for reason in found.found if reason in TOLD]
         self._tell([Event(SOURCE, kind, text, micros(at)) for kind in kinds])
         if found.act is Act.ROLL_BACK:
             self.moves.roll_back(known.model, found.why, evidence)
@@ -196,11 +196,14 @@ def serves_since(history: Sequence[Decision], version: str) -> datetime | None:
     return serving[-1].decided_at if serving and serving[-1].version == version else None
 
 
-def was_asked(decision: Decision, for_its_loss: bool) -> bool:
-    """Tell whether a decision asked for a training; one that drift alone asked for says nothing of a loss that came after it."""
-    if decision.change is not Change.WANTED:
-        return False
-    return not for_its_loss or bool(json.loads(decision.evidence).get("worse"))
+def since_asked(day: Day, history: Sequence[Decision]) -> dict[str, int]:
+    """Return how many candles were scored since a training was last asked for, by the reason."""
+    asked = [one for one in history if one.change is Change.WANTED]
+    return {
+        reason: day.candles_since(one.decided_at)
+        for one in asked
+        for reason in json.loads(one.evidence).get("found", ())
+    }
 
 
 def figures_of(live: Live, promise: Promise | None) -> Figures | None:
@@ -221,11 +224,11 @@ def sentence(known: Known, found: Verdict, notes: Sequence[str]) -> str:
     return "; ".join([said, *notes, *([found.why] if found.why else []), done[found.act]])
 
 
-def evidence_of(known: Known, live: Live) -> dict[str, Any]:
+def evidence_of(known: Known, live: Live, found: Verdict) -> dict[str, Any]:
     """Return the figures that a decision stands on, as JSON values."""
     figures, better = known.figures, known.previous
     return {
-        "worse": is_worse(figures),
+        "found": list(found.found),
         "live": {**(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
         "previous": better.__dict__ if better else None,
         "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},
