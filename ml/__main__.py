@@ -75,6 +75,17 @@ def _learning_from(rows: int | None, kinds: Sequence[str]) -> Options:
 
 
 @app.command()
+def monitor() -> None:
+    """Look at the models that serve once, as `models_monitor` does: outcomes, loss against promise, drift, and what follows."""
+    from ml.monitoring.watch import watch
+
+    found = watch(load_settings(), "a look by hand")
+    typer.echo(str(found.joined))
+    for sentence in found.sentences.values():
+        typer.echo(sentence)
+
+
+@app.command()
 def evaluate(
     train: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to fit on")],
     test: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to judge on, after the end of the first")],

@@ -4,14 +4,14 @@ The rule. A champion whose loss over the newest day is beyond what a day may com
 registration, is *worse than promised*. The version that served before takes its place if it would have been significantly
 better on the same candles, loads here, and was not itself taken out of service; otherwise the market is another one, and a new
 training is asked for. Drift of features or of the model's outputs asks for one, too, and so does an alarm rate beyond the gate's
-bound. Nothing is asked for again within a day of candles, and a version is judged by what it scored since it came to serve: so
-neither a way back nor a training follows itself for ever.
+bound. For the same reason nothing is asked for again within a day of candles, and a version is judged by what it scored since
+it came to serve: so neither a way back nor a training follows itself for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite
 
@@ -19,7 +19,8 @@ from ml.monitoring.drift import Shift
 from ml.promotion.decisions import Change, Decision
 
 FEWEST = 260  # candles since it came to serve, or since a training was asked for: a day, but for gaps
-ALARMS = 500.0  # of 100,000 trades: as the gate's own bound
+MOST_ALARMS = 500.0  # of 100,000 trades: as the gate's own bound
+LOSS, DRIFT, ALARMS = "loss", "drift", "alarms"  # what is found, the reasons of a training
 SHOWN = 3  # features that a sentence names
 
 
@@ -61,18 +62,19 @@ class Known:
     previous: Better | None = None
     drifted: Sequence[Shift] = ()
     alarms: float = float("nan")  # of 100,000 trades
-    since_asked: int | None = None  # candles that were scored since a training was last asked for; None: it never was
+    since_asked: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by reason: candles scored since a training was asked for
     decisions: Sequence[Decision] = ()  # on this model, the oldest first
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to be done, and why, in sentences; `worse` and `drifted` say what was found, done or not."""
+    """What is to be done, why, in sentences, and what was found, done or not: `LOSS`, `DRIFT`, `ALARMS`."""
 
     act: Act
-    why: str
-    worse: bool = False
-    drifted: bool = False
+    why: str = ""
+    found: tuple[str, ...] = ()
 
 
 def is_worse(figures: Figures | None) -> bool:
@@ -90,21 +92,27 @@ def was_taken_out(decisions: Sequence[Decision], version: str) -> bool:
     return any(since is None or one.decided_at > since for one in out)
 
 
+def is_way_back(previous: Better, decisions: Sequence[Decision]) -> bool:
+    """Tell whether the version before would surely have been better, and was not itself taken out of service."""
+    return previous.low > 0 and not was_taken_out(decisions, previous.version)
+
+
 def verdict(known: Known) -> Verdict:
     """Return what is to be done."""
-    found = [text for text in (_loss(known.figures), _drift(known.drifted), _alarms(known.alarms)) if text]
-    worse, drifted = is_worse(known.figures), bool(known.drifted)
+    said = {LOSS: _loss(known.figures), DRIFT: _drift(known.drifted), ALARMS: _alarms(known.alarms)}
+    found = tuple(reason for reason, text in said.items() if text)
+    why = "; ".join(said[reason] for reason in found)
     if not found:
-        return Verdict(Act.NOTHING, "")
-    why = "; ".join(found)
+        return Verdict(Act.NOTHING)
     previous = known.previous
-    if worse and previous is not None and previous.low > 0 and not was_taken_out(known.decisions, previous.version):
+    if LOSS in found and previous is not None and is_way_back(previous, known.decisions):
         back = f"version {previous.version} would have lost {previous.gain:.3g} less on the same candles"
-        return Verdict(Act.ROLL_BACK, f"{why}; {back}", worse, drifted)
-    if known.since_asked is not None and known.since_asked < FEWEST:
-        waits = f"a training was asked for {known.since_asked} candles ago, the next at the earliest {FEWEST} after it"
-        return Verdict(Act.NOTHING, f"{why}; {waits}", worse, drifted)
-    return Verdict(Act.TRAIN, why, worse, drifted)
+        return Verdict(Act.ROLL_BACK, f"{why}; {back}", found)
+    asked = [known.since_asked.get(reason, FEWEST) for reason in found]
+    if max(asked) < FEWEST:
+        waits = f"a training was asked for {max(asked)} candles ago, the next at the earliest {FEWEST} after it"
+        return Verdict(Act.NOTHING, f"{why}; {waits}", found)
+    return Verdict(Act.TRAIN, why, found)
 
 
 def _loss(figures: Figures | None) -> str:
@@ -124,4 +132,4 @@ def _drift(drifted: Sequence[Shift]) -> str:
 
 
 def _alarms(rate: float) -> str:
-    return f"{rate:.0f} alarms in 100,000 trades, {ALARMS:.0f} are bearable" if rate > ALARMS else ""
+    return f"{rate:.0f} alarms in 100,000 trades, {MOST_ALARMS:.0f} are bearable" if rate > MOST_ALARMS else ""

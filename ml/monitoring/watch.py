@@ -21,12 +21,13 @@ from ml.monitoring.live_metrics import Day, Live, Version, alarm_rate, newest_da
 from ml.monitoring.output_drift import output_shifts
 from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
 from ml.monitoring.rescoring import some
-from ml.monitoring.verdict import FEWEST, Act, Figures, Known, Verdict, is_worse, verdict
+from ml.monitoring.verdict import DRIFT, FEWEST, LOSS, Act, Figures, Known, Verdict, is_worse, verdict
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
 from ml.promotion.moves import SERVES, Moves
 from ml.serving.registry import PREVIOUS, Registry
-from quantstream.core.errors import DataRejected, ModelRejected
+from quantstream.core.errors import DataRejected, ModelRejected, Unavailable
+from quantstream.core.time import micros
 from quantstream.kafka import Writer
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_NAMES
@@ -36,6 +37,7 @@ from quantstream.settings import Kafka, Settings
 
 log = logging.getLogger(__name__)
 SOURCE = "monitor"
+TOLD = {LOSS: EventKind.MODEL_WORSE, DRIFT: EventKind.MODEL_DRIFT}
 Tell = Callable[[Sequence[Event]], None]
 
 
@@ -81,11 +83,12 @@ class Watch:
     tell: Tell
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _drifts: dict[str, list[Shift]] = field(default_factory=dict)  # by version of features
+    _untold: list[Event] = field(default_factory=list)
 
     def look(self) -> Watched:
         """Join, judge and act.
 
-        Raises: Unavailable.
+        Raises: Unavailable; where only the broker is away, when all else is done.
         """
         watched = Watched(joining.join(self.lake, self.now()))
         log.info("%s", watched.joined)
@@ -101,6 +104,8 @@ class Watch:
             ours = [name for name in MODEL_NAMES if name in champions]
             known = [self._judge(watched, day, name, champions[name], history[name]) for name in ours]
             keep(self.lake, self.now(), day, known, watched.sentences)
+        if self._untold:
+            self.tell(self._untold)
         return watched
 
     def _judge(self, watched: Watched, day: Day, name: str, version: str, history: Sequence[Decision]) -> Known:
@@ -111,7 +116,6 @@ class Watch:
         outputs: list[Shift] = []
         if promise is not None and live.candles >= FEWEST:
             outputs = output_shifts(self.lake, name, version, promise, day.until)
-        asked = [one.decided_at for one in history if was_asked(one, is_worse(figures))]
         known = Known(
             name,
             version,
@@ -119,24 +123,23 @@ class Watch:
             self._previous(notes, day, name, version) if is_worse(figures) else None,
             [*self._feature_drift(notes, day, name, version), *outputs],
             alarm_rate(self.lake, day.until - timedelta(days=1)) if name not in KINDS_WITH_LOSS else float("nan"),
-            day.candles_since(asked[-1]) if asked else None,
+            since_asked(day, history),
             history,
         )
         found = verdict(known)
         watched.verdicts[name] = found
         watched.sentences[name] = sentence(known, found, notes)
         log.info("%s", watched.sentences[name])
-        self._act(known, found, evidence_of(known, live))
+        self._act(known, found, evidence_of(known, live, found))
         return known
 
     def _act(self, known: Known, found: Verdict, evidence: Mapping[str, Any]) -> None:
-        """Say what was found, then do what follows of it: people hear of it even if the registry goes away in between."""
+        """Say what was found, then do what follows of it, whether or not the broker took the events."""
         if found.act is Act.NOTHING:
             return
         at, text = self.now(), f"{known.model} {known.version}: {found.why}"
-        kinds = [EventKind.MODEL_WORSE] * found.worse + [EventKind.MODEL_DRIFT] * found.drifted
-        if kinds:
-            self.tell([Event(SOURCE, kind, text, int(at.timestamp() * 1e6)) for kind in kinds])
+        kinds = [TOLD[reason] for reason in found.found if reason in TOLD]
+        self._tell([Event(SOURCE, kind, text, micros(at)) for kind in kinds])
         if found.act is Act.ROLL_BACK:
             self.moves.roll_back(known.model, found.why, evidence)
         else:
@@ -144,6 +147,15 @@ class Watch:
                 at, known.model, known.version, Change.WANTED, "", self.moves.by, found.why, json.dumps(evidence)
             )
             decisions.write(self.lake, [asked])
+
+    def _tell(self, events: Sequence[Event]) -> None:
+        """Tell the operators; a broker that is away holds no way back up."""
+        try:
+            if events:
+                self.tell(events)
+        except Unavailable as error:
+            log.warning("the operators are not told yet", extra={"reason": str(error)})
+            self._untold += events
 
     def _previous(self, notes: list[str], day: Day, name: str, version: str) -> Any:
         previous = self.registry.alias_version(name, PREVIOUS)
@@ -184,11 +196,14 @@ def serves_since(history: Sequence[Decision], version: str) -> datetime | None:
     return serving[-1].decided_at if serving and serving[-1].version == version else None
 
 
-def was_asked(decision: Decision, for_its_loss: bool) -> bool:
-    """Tell whether a decision asked for a training; one that drift alone asked for says nothing of a loss that came after it."""
-    if decision.change is not Change.WANTED:
-        return False
-    return not for_its_loss or bool(json.loads(decision.evidence).get("worse"))
+def since_asked(day: Day, history: Sequence[Decision]) -> dict[str, int]:
+    """Return how many candles were scored since a training was last asked for, by the reason."""
+    asked = [one for one in history if one.change is Change.WANTED]
+    return {
+        reason: day.candles_since(one.decided_at)
+        for one in asked
+        for reason in json.loads(one.evidence).get("found", ())
+    }
 
 
 def figures_of(live: Live, promise: Promise | None) -> Figures | None:
@@ -209,11 +224,11 @@ def sentence(known: Known, found: Verdict, notes: Sequence[str]) -> str:
     return "; ".join([said, *notes, *([found.why] if found.why else []), done[found.act]])
 
 
-def evidence_of(known: Known, live: Live) -> dict[str, Any]:
+def evidence_of(known: Known, live: Live, found: Verdict) -> dict[str, Any]:
     """Return the figures that a decision stands on, as JSON values."""
     figures, better = known.figures, known.previous
     return {
-        "worse": is_worse(figures),
+        "found": list(found.found),
         "live": {**(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
         "previous": better.__dict__ if better else None,
         "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},

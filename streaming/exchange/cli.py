@@ -23,6 +23,7 @@ from streaming.exchange.clock import Clock
 from streaming.exchange.clock_file import Saved, read_clock
 from streaming.exchange.error_answers import SYMBOL
 from streaming.exchange.faults import KINDS, Faults, parse_faults
+from streaming.exchange.market.price_path import Regime
 from streaming.exchange.market.protocol import Market
 from streaming.exchange.market.recorded import read_recordings
 from streaming.exchange.market.synthetic import DEFAULT_SYMBOLS, HISTORY_RATE, MarketSeed, SyntheticMarket
@@ -119,6 +120,7 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         history_days=_first(arguments.history_days, int(known.get("history_days", HISTORY_DAYS))),
         trades_per_second=float(arguments.trades_per_second or known.get("trades_per_second", HISTORY_RATE)),
         off_book_a_minute=OFF_BOOK_A_MINUTE if arguments.market == "futures" else 0.0,
+        regime=arguments.regime,
     )
     if seed.seed < 0 or not 0 <= seed.history_days <= 1000 or not 0 < seed.trades_per_second <= 100_000:
         raise Misconfigured("--seed and --history-days (up to 1000) are not negative, --trades-per-second is above 0")
@@ -129,6 +131,11 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         "history_days": seed.history_days,
         "trades_per_second": seed.trades_per_second,
         **_market_named(arguments),
+        **(
+            {"regime": f"{arguments.regime.changes_at}={arguments.regime.factor:g}"}
+            if arguments.regime is not None
+            else {}
+        ),
     }
     _agree(saved, identity, arguments.clock_file)
     market = SyntheticMarket(seed, arguments.symbols)
@@ -156,6 +163,17 @@ def _folder(path: Path | None) -> Path | None:
     if path is not None and not path.is_dir():
         raise Misconfigured(f"--archive {path} is no folder; name the one in which spot/ or futures/ lies")
     return path
+
+
+def _regime(text: str) -> Regime:
+    at, _, factor = text.partition("=")
+    try:
+        found = Regime(_instant(at), float(factor))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no change of regime like 2026-11-28T12:00=4") from None
+    if not 0 < found.factor <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: moves grow by a factor above 0, up to 100")
+    return found
 
 
 def _symbols(text: str) -> list[str]:
@@ -189,6 +207,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--start-at", type=_instant, metavar="ISO", help="where the clock starts (default: now)")
     parser.add_argument("--history-days", type=int, help=f"days before the start (default {HISTORY_DAYS})")
     parser.add_argument("--trades-per-second", type=float, help=f"of the busiest symbol (default {HISTORY_RATE})")
+    parser.add_argument(
+        "--regime", type=_regime, metavar="ISO=FACTOR", help="plant a change: moves so many times as large"
+    )
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="keep the clock here, and resume from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")
     parser.add_argument("--archive", type=Path, metavar="DIR", help="serve files of the public archive that lie here")

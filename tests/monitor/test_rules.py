@@ -272,6 +272,9 @@ WELL: dict[str, str] = {
     CERTIFICATE: "8640000000x400",  # 100 days, ms
     BACKUP: "0x400",
     "quantstream_sink_proved_at_seconds": "3x400",
+    "quantstream_sink_models_watched_at_seconds": "0+120x400",  # whenever it is asked for
+    'quantstream_sink_model_live_loss{model="quantstream-risk"}': "1x400",
+    'quantstream_sink_model_loss_bound{model="quantstream-risk"}': "2x400",
     BACKUP_MADE: "0x400",
 }
 
@@ -319,6 +322,7 @@ SICK: dict[str, dict[str, str | None]] = {
     "ScorerWithoutChampion": {'quantstream_score_model_version{model="quantstream-signal"}': None},
     "ModelRefused": {'quantstream_score_model_swaps_total{outcome="refused"}': "0x250 1x150"},
     "ChampionsUnwatched": {"quantstream_detect_last_look": "0x400"},
+    "ModelWorse": {'quantstream_sink_model_live_loss{model="quantstream-risk"}': "3x400"},
     "LakeAway": {"quantstream_score_lake_is_away": "1x400"},
     "RecordsGone": {'quantstream_sink_gone_records_total{job="sink"}': "0x250 7x150"},
     "PartitionsOrphaned": {'quantstream_sink_rebalances_total{job="sink", outcome="orphaned"}': "0x250 9x150"},
@@ -381,7 +385,13 @@ def promtool_says(folder: Path, tests: list[dict[str, Any]], every: str = "2m") 
 
 @pytest.mark.slow
 def test_nothing_fires_while_all_is_well_and_each_alert_fires_when_it_should(tmp_path: Path) -> None:
-    rare = {"ModelStale", "BackupStale", "ProofStale", "ProofMissing"}  # look back for days: tried on their own below
+    rare = {
+        "ModelStale",
+        "ModelsUnwatched",
+        "BackupStale",
+        "ProofStale",
+        "ProofMissing",
+    }  # look back for days: tried on their own below
     assert set(SICK) | rare == set(ALERTS)
     tests = [evaluated("", {}, [])]
     tests += [evaluated(name, changes, [{"labels": "{}", "value": 1}]) for name, changes in SICK.items()]
@@ -444,6 +454,24 @@ def test_a_proof_is_stale_six_hours_after_it_was_due(tmp_path: Path, alert: str,
         {"expr": query, "eval_time": f"{fires_from}h", "exp_samples": [{"labels": "{}", "value": 1}]},
     ]
     given = [{"series": 'quantstream_sink_proved_at_seconds{pod="sink-0"}', "values": values}]
+    run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_models_that_nobody_watches_are_told_of_after_some_hours(tmp_path: Path) -> None:
+    query = 'count(ALERTS{alertname="ModelsUnwatched", alertstate="firing"})'
+    checks = [
+        {
+            "expr": query,
+            "eval_time": "12h",
+            "exp_samples": [],
+        },  # last watched at four o'clock: four hours, and four more
+        {"expr": query, "eval_time": "14h", "exp_samples": [{"labels": "{}", "value": 1}]},
+    ]
+    given = [
+        {"series": 'quantstream_sink_models_watched_at_seconds{pod="sink-0"}', "values": "0+3600x4 14400x20"},
+        {"series": 'quantstream_score_model_version{model="quantstream-risk"}', "values": "1x30"},
+    ]
     run = promtool_says(tmp_path, [{"interval": "1h", "input_series": given, "promql_expr_test": checks}], every="1h")
     assert run.returncode == 0, run.stdout + run.stderr
 

@@ -63,6 +63,18 @@ def generator(seed: int, name: str, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode()), *numbers])
 
 
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """A planted change: from `changes_at` (µs) on every symbol's moves are `factor` times as large, for ever."""
+
+    changes_at: int
+    factor: float
+
+    def factors(self, at: Ints) -> Floats:
+        """Return by how much moves are larger at some times (µs)."""
+        return np.where(at < self.changes_at, 1.0, self.factor)
+
+
 class Climate:
     """What all symbols share: the market's own returns and its part of the volatility, per day since the beginning."""
 
@@ -94,9 +106,10 @@ class SymbolPath:
         begins_at: int,
         trade_rate: Callable[[Ints], Floats],
         off_book_rate: float = 0.0,
+        regime: Regime | None = None,
     ) -> None:
         """`trade_rate` gives the mean trades per second at each of many times (µs); `off_book_rate` is a minute's."""
-        self._off_book_rate = off_book_rate
+        self._off_book_rate, self._regime = off_book_rate, regime
         self.symbol = symbol
         self.begins_at = begins_at
         self._character = character
@@ -143,6 +156,8 @@ class SymbolPath:
         level = 0.30 * market_level + 0.25 * fast + 0.25 * slow
         rhythm = _rhythm(self.begins_at + index * DAY)
         spread = character.volatility / np.sqrt(MINUTES_A_YEAR) * np.sqrt(rhythm) * np.exp(level - 0.1)
+        if self._regime is not None:
+            spread = spread * self._regime.factors(self.begins_at + index * DAY + np.arange(MINUTES_A_DAY) * MINUTE)
         own = rng.standard_normal(MINUTES_A_DAY)
         beta = character.beta
         returns = spread * (np.sqrt(beta) * market_returns + np.sqrt(1 - beta) * own + DRIFT_SHARE * drift)

@@ -16,7 +16,7 @@ import numpy as np
 from quantstream.core.time import DAY, MINUTE
 from streaming.exchange.market.draw import draw_tape
 from streaming.exchange.market.listing import Character, Listing, synthetic_listing
-from streaming.exchange.market.price_path import MINUTES_A_DAY, Climate, Floats, SymbolPath
+from streaming.exchange.market.price_path import MINUTES_A_DAY, Climate, Floats, Regime, SymbolPath
 from streaming.exchange.market.tape import Ints, Minutes, Tape
 
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
@@ -40,6 +40,7 @@ class MarketSeed:
     history_days: int = 60
     trades_per_second: float = HISTORY_RATE
     off_book_a_minute: float = 0.0  # trades that no order book saw: a futures market has some
+    regime: Regime | None = None  # that the market changes to
 
 
 class SyntheticMarket:
@@ -53,7 +54,7 @@ class SyntheticMarket:
         self._present = market.starts_at - market.starts_at % MINUTE
         self._seed = market.seed
         self._rates = (min(HISTORY_RATE, market.trades_per_second), market.trades_per_second)
-        self._off_book_rate = market.off_book_a_minute
+        self._off_book_rate, self._regime = market.off_book_a_minute, market.regime
         self._minutes: _Recent[Minutes] = _Recent(max(KEPT_MINUTES, BLOCKS_OF_A_DAY * len(symbols)))
         self._paths: dict[str, SymbolPath] = {}
         self._block_minutes: dict[str, int] = {}
@@ -73,7 +74,7 @@ class SyntheticMarket:
         fits = [minutes for minutes in BLOCK_MINUTES if minutes * 60 * present <= BLOCK_TRADES]
         self._block_minutes[symbol] = fits[0] if fits else 1
         self._paths[symbol] = SymbolPath(
-            symbol, character, self._seed, climate, self.begins_at, trade_rate, self._off_book_rate
+            *(symbol, character, self._seed, climate, self.begins_at, trade_rate, self._off_book_rate, self._regime)
         )
 
     def bounds_at(self, symbol: str, at: int) -> tuple[int, int]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from ml.monitoring.drift import Shift
-from ml.monitoring.verdict import FEWEST, Act, Better, Figures, Known, Verdict, verdict
+from ml.monitoring.verdict import ALARMS, DRIFT, FEWEST, LOSS, Act, Better, Figures, Known, Verdict, verdict
 from ml.promotion.decisions import Change, Decision
 
 RISK = "quantstream-risk"
 AS_PROMISED = Figures(288, 0.09, 0.08, 0.085, 0.14)
 WORSE = Figures(288, 0.3, 0.25, 0.085, 0.14)
-LOSS = "live loss 0.3 over 288 candles, 0.085 was promised and 0.14 may come of a day by chance"
-DRIFT = [Shift("log_rms_1h", 9.0, 1e-6)]
+WORSE_LOSS = "live loss 0.3 over 288 candles, 0.085 was promised and 0.14 may come of a day by chance"
+SHIFTS = [Shift("log_rms_1h", 9.0, 1e-6)]
 START = datetime(2026, 11, 28, tzinfo=UTC)
 
 
@@ -25,19 +25,19 @@ def decided(hour: int, version: str, change: Change, before: str = "") -> Decisi
 
 
 def test_a_model_that_is_as_it_promised_is_left_alone() -> None:
-    assert verdict(known()) == Verdict(Act.NOTHING, "")
-    assert verdict(known(None)) == Verdict(Act.NOTHING, "")
+    assert verdict(known()) == Verdict(Act.NOTHING)
+    assert verdict(known(None)) == Verdict(Act.NOTHING)
 
 
 def test_a_model_worse_than_promised_gives_way_to_the_one_before_that_would_have_been_better() -> None:
     found = verdict(known(WORSE, previous=Better("2", 0.2, 0.15)))
     assert found == Verdict(
-        Act.ROLL_BACK, f"{LOSS}; version 2 would have lost 0.2 less on the same candles", worse=True
+        Act.ROLL_BACK, f"{WORSE_LOSS}; version 2 would have lost 0.2 less on the same candles", (LOSS,)
     )
 
 
 def test_without_one_that_is_surely_better_a_training_is_wanted() -> None:
-    wanted = Verdict(Act.TRAIN, LOSS, worse=True)
+    wanted = Verdict(Act.TRAIN, WORSE_LOSS, (LOSS,))
     assert verdict(known(WORSE)) == wanted
     assert verdict(known(WORSE, previous=Better("2", 0.01, -0.02))) == wanted
 
@@ -61,13 +61,16 @@ def test_a_version_of_which_no_promise_is_known_is_not_judged_by_its_loss() -> N
 
 def test_drift_and_too_many_alarms_ask_for_a_training() -> None:
     drift = "drift of log_rms_1h (9.0 times as far off as on an ordinary day)"
-    assert verdict(known(drifted=DRIFT)) == Verdict(Act.TRAIN, drift, drifted=True)
-    assert verdict(known(alarms=900.0)) == Verdict(Act.TRAIN, "900 alarms in 100,000 trades, 500 are bearable")
+    assert verdict(known(drifted=SHIFTS)) == Verdict(Act.TRAIN, drift, (DRIFT,))
+    assert verdict(known(alarms=900.0)) == Verdict(
+        Act.TRAIN, "900 alarms in 100,000 trades, 500 are bearable", (ALARMS,)
+    )
     assert verdict(known(alarms=400.0)).act is Act.NOTHING
 
 
-def test_a_training_is_not_asked_for_again_within_a_day_of_candles() -> None:
-    waits = verdict(known(WORSE, drifted=DRIFT, since_asked=12))
-    assert (waits.act, waits.worse, waits.drifted) == (Act.NOTHING, True, True)
-    assert waits.why.endswith("a training was asked for 12 candles ago, the next at the earliest 260 after it")
-    assert verdict(known(WORSE, since_asked=FEWEST)).act is Act.TRAIN
+def test_a_training_is_not_asked_for_again_for_the_same_reason_within_a_day_of_candles() -> None:
+    waits = verdict(known(WORSE, drifted=SHIFTS, since_asked={LOSS: 12, DRIFT: 24}))
+    assert (waits.act, waits.found) == (Act.NOTHING, (LOSS, DRIFT))
+    assert waits.why.endswith("a training was asked for 24 candles ago, the next at the earliest 260 after it")
+    assert verdict(known(WORSE, since_asked={LOSS: FEWEST})).act is Act.TRAIN
+    assert verdict(known(WORSE, drifted=SHIFTS, since_asked={LOSS: 12})).act is Act.TRAIN  # the drift is news

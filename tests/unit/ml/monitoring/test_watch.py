@@ -23,9 +23,16 @@ from ml.promotion import decisions
 from ml.promotion.decisions import Change
 from ml.promotion.moves import Moves
 from ml.training import train
+from quantstream.core.decimals import UNIT
+from quantstream.core.errors import Unavailable
+from quantstream.core.time import DAY, SECOND
+from quantstream.core.time import SCORED_LENGTH as STEP
 from quantstream.features import opened_at_us
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Event
+from streaming.exchange.market.market_klines import Kline, klines, windows_between
+from streaming.exchange.market.price_path import Regime
+from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
 from tests.unit.ml.monitoring import watched
@@ -39,20 +46,27 @@ CALM = 300  # candles after them that are as before
 CHANGED = 312  # candles after the change within which it is found and answered
 
 
-def market(seed: int, price: float) -> pd.DataFrame:
-    """Candles of a market whose moves are four times as large from the change on."""
-    frame = markets.candles(LEARNT + CALM + CHANGED, seed, price)
-    change = LEARNT + CALM
-    moves = np.diff(np.log(frame["close"]), prepend=np.log(frame["close"].iloc[0]))
-    moves[change:] *= 4
-    close = float(frame["close"].iloc[0]) * np.exp(np.cumsum(moves))
-    factor = close / frame["close"]
-    for name in ("open", "high", "low", "close"):
-        frame[name] = frame[name] * factor
-    spread = np.abs(moves) / 2
-    frame["high"] = np.maximum(frame["high"], np.maximum(frame["open"], frame["close"])) * np.exp(spread)
-    frame["low"] = np.minimum(frame["low"], np.minimum(frame["open"], frame["close"])) * np.exp(-spread)
-    return frame
+BEGINS_AT = 1_759_795_200 * SECOND  # a midnight
+SIMULATED = MarketSeed(
+    seed=3,
+    starts_at=BEGINS_AT + 50 * DAY,
+    history_days=50,
+    trades_per_second=0.3,
+    regime=Regime(BEGINS_AT + (LEARNT + CALM) * STEP, 4.0),  # moves are four times as large from then on
+)
+
+
+def market() -> dict[str, pd.DataFrame]:
+    """Candles of the simulated exchange, whose regime changes."""
+    exchange = SyntheticMarket(SIMULATED, list(SYMBOLS))
+    windows = windows_between("5m", BEGINS_AT, BEGINS_AT + (LEARNT + CALM + CHANGED) * STEP - 1, 20_000)
+    return {symbol: _frame(klines(exchange, symbol, "5m", windows, SIMULATED.starts_at)) for symbol in SYMBOLS}
+
+
+def _frame(found: Sequence[Kline]) -> pd.DataFrame:
+    at = pd.to_datetime([one.opened_at for one in found], unit="us", utc=True).as_unit("us")
+    names = ("open", "high", "low", "close", "volume", "taker_buy_volume")
+    return pd.DataFrame({"opened_at": at, **{name: [getattr(one, name) / UNIT for one in found] for name in names}})
 
 
 @dataclass
@@ -106,7 +120,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What a training leaves: the lake's features, the model, its tags and reports; and what it says of later candles."""
     folder = tmp_path_factory.mktemp("learnt")
     lake = Lake(str(folder / "lake"))
-    frames = {"BTCUSDT": market(1, 60_000.0), "ETHUSDT": market(2, 3_000.0)}
+    frames = market()
     for symbol, frame in frames.items():
         markets.write_candles(lake, symbol, frame.iloc[:LEARNT])
     version = build(lake, SYMBOLS).version
@@ -142,22 +156,17 @@ def test_a_change_of_regime_is_found_and_a_training_wanted_within_the_stated_can
     for after in (96, 192, 288, CHANGED):
         world.live(CALM + after)
         world.look()
-    story = decisions.decisions_of(world.lake, FORECAST)
-    assert {(one.change, one.version, one.by) for one in story} == {(Change.WANTED, "1", "models_monitor")}
-    assert [json.loads(one.evidence)["worse"] for one in story] == [
-        False,
-        True,
-    ]  # drift first, then the loss; each once
-    assert story[0].decided_at - world.began(CALM) == timedelta(minutes=5 * 96)
-    assert "drift of " in story[0].why
-    live = json.loads(story[1].evidence)["live"]
-    assert live["loss"] > 2 * live["promised"]
-    assert live["loss"] > live["bound"]
-    assert [event.kind for event in world.told if event.text.startswith(FORECAST)] == [
-        "model_drift",
-        "model_worse",
-        "model_drift",
-    ]
+    for model in (RISK, FORECAST):
+        story = decisions.decisions_of(world.lake, model)
+        assert {(one.change, one.version, one.by) for one in story} == {(Change.WANTED, "1", "models_monitor")}
+        loss, drift = story  # each is told once, and not once an hour
+        assert loss.decided_at - world.began(CALM) == timedelta(minutes=5 * 192)
+        assert drift.decided_at - world.began(CALM) == timedelta(minutes=5 * 288)
+        live = json.loads(loss.evidence)["live"]
+        assert live["loss"] > live["bound"] > live["promised"]
+        assert "drift of " in drift.why
+        kinds = [event.kind for event in world.told if event.text.startswith(model)]
+        assert kinds == ["model_worse", "model_worse", "model_drift"]
     assert world.look().wanted == ""
 
 
@@ -181,3 +190,17 @@ def test_a_version_that_promised_nothing_is_said_to_and_judged_by_no_loss(world:
     looked = world.look()
     assert looked.verdicts[RISK].act is Act.NOTHING
     assert "does not say what it was judged on" in looked.sentences[RISK]
+
+
+def test_a_broker_that_is_away_holds_no_way_back_up_and_the_look_is_red(world: World) -> None:
+    def away(events: Sequence[Event]) -> None:
+        raise Unavailable("the broker is away")
+
+    world.registry.kept[RISK, "2"] = world.registry.kept[RISK, "1"]
+    world.registry.aliases |= {(RISK, "champion"): "2", (RISK, "previous"): "1"}
+    world.live(CALM, version="2", risk=95.0)
+    world.tell = away  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        world.look()
+    assert world.registry.champions()[RISK] == "1"
+    assert world.lake.read("live_figures").num_rows == 2

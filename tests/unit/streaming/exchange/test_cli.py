@@ -112,13 +112,23 @@ def test_another_markets_clock_file_is_refused(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--speed", "0"), ("--seed", "-1"), ("--faults", "fire=1"), ("--trades-per-second", "-1")]
+    "wrong",
+    [("--speed", "0"), ("--seed", "-1"), ("--faults", "fire=1"), ("--trades-per-second", "-1")],
 )
 def test_a_wrong_figure_is_refused_with_a_sentence(capsys: pytest.CaptureFixture[str], wrong: tuple[str, str]) -> None:
     assert failed(capsys, *wrong)
 
 
-@pytest.mark.parametrize("wrong", [("--symbols", "btc/usdt"), ("--start-at", "soon"), ("--port", "x")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--symbols", "btc/usdt"),
+        ("--start-at", "soon"),
+        ("--port", "x"),
+        ("--regime", "now=4"),
+        ("--regime", "2026-11-28=-1"),
+    ],
+)
 def test_an_unreadable_argument_is_refused(capsys: pytest.CaptureFixture[str], wrong: tuple[str, str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(wrong)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantstream.core.time import DAY, MINUTE, SECOND
+from quantstream.core.time import DAY, HOUR, MINUTE, SECOND
 from streaming.exchange.market.market_klines import klines, windows_between
+from streaming.exchange.market.price_path import Regime
 from streaming.exchange.market.protocol import aggregates_from, latest_trades, trades_between, trades_from
 from streaming.exchange.market.synthetic import MarketSeed, SyntheticMarket
 
@@ -40,6 +41,18 @@ def test_another_seed_gives_another_market() -> None:
 def test_a_symbol_does_not_depend_on_which_others_are_listed() -> None:
     alone = SyntheticMarket(MarketSeed(7, STARTS_AT, 2), ["XRPUSDT"])
     assert np.array_equal(alone.tape_at("XRPUSDT", STARTS_AT).price, small().tape_at("XRPUSDT", STARTS_AT).price)
+
+
+def test_a_planted_change_of_regime_makes_moves_larger_from_its_moment_on_and_nothing_else_before() -> None:
+    as_it_is, changed = small(), small(regime=Regime(STARTS_AT + 6 * HOUR, 4.0))
+    moves = []
+    for market in (as_it_is, changed):
+        before = market.tape_at("BTCUSDT", STARTS_AT - DAY)
+        windows = windows_between("5m", STARTS_AT + 7 * HOUR, STARTS_AT + 19 * HOUR, 1000)
+        closes = np.array([kline.close for kline in klines(market, "BTCUSDT", "5m", windows, STARTS_AT + DAY)])
+        moves.append((before.price, np.std(np.diff(np.log(closes)))))
+    assert np.array_equal(moves[0][0], moves[1][0])
+    assert 3 < moves[1][1] / moves[0][1] < 5
 
 
 @pytest.mark.parametrize("trades_per_second", [1.5, 300.0, 2_000.0])
