@@ -13,9 +13,17 @@ TOLD = (EventKind.MODEL_SWAPPED, EventKind.MODEL_REFUSED)
 class Versioned(Protocol):
     """A model's card, as far as this needs it."""
 
-    name: str
-    version: str
-    alias: str
+    @property
+    def name(self) -> str:
+        """Registered name."""
+
+    @property
+    def version(self) -> str:
+        """Its number in the registry."""
+
+    @property
+    def alias(self) -> str:
+        """Which alias names it."""
 
 
 def refused(cards: Iterable[Versioned], events: Sequence[Event]) -> list[str]:

@@ -120,6 +120,15 @@ class Memory:
             for name, past in pasts:
                 self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.predicted, past.evidence)
 
+    def take_over(self, other: Memory, loaded: LoadedModel) -> None:
+        """Have the pasts of a model that were made with another memory: what it would otherwise rebuild for each symbol.
+
+        They are copies: the other one may go on at the same time, in its own thread.
+        """
+        for (symbol, name), past in list(other._pasts.items()):
+            if name == loaded.name and past.model is loaded.model:
+                self._pasts[symbol, name] = _Past(past.model, past.at, past.edits, past.predicted, past.evidence)
+
     def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
         """Add the outcomes of the last predictions, of many symbols at once."""
         if not pasts:

@@ -85,6 +85,10 @@ class Shadowing(Watcher):
             if loaded is not None:
                 self.stop(loaded, reason)
 
+    def hand_over(self, loaded: LoadedModel, memory: Memory) -> None:
+        """Give a champion's memory what a challenger's past has come to: it then serves without rebuilding it."""
+        memory.take_over(self._memory, loaded)
+
     def anew(self) -> Shadowing:
         """Return another one in the place of one that hangs: it has the same models stopped and a memory of its own."""
         other = Shadowing(self.champions, self.challengers, self.now, self._time)

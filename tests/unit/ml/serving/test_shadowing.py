@@ -97,6 +97,19 @@ def test_a_champions_memory_knows_nothing_of_a_challenger(candles: pd.DataFrame)
         shadow.score(until(candles, left_out))
 
 
+def test_a_challenger_that_is_promoted_brings_its_past_along(candles: pd.DataFrame) -> None:
+    shadow, rebuilt = shadowing(Other()), []
+    shadow.score(until(candles, 1))
+    memory = Memory(lambda: rebuilt.append(1))
+    promoted = shadow.challengers()[RISK]
+    shadow.hand_over(promoted, memory)
+    served = ModelSet(risk=promoted)
+    assert score(served, until(candles, 0), 7, memory) == score(served, until(candles, 0), 7, Memory())
+    assert rebuilt == []
+    shadow.score(until(candles, 0))  # which changes nothing of what was handed over
+    assert memory.is_ready([promoted], "BTCUSDT", until(candles, 0)["BTCUSDT"])
+
+
 @pytest.mark.parametrize(
     ("model", "reason"), [(Nan(), "its output is not a number"), (Raising(), "IndexError: leaf 9")]
 )
