@@ -181,10 +181,8 @@ def test_a_challengers_scores_come_into_a_table_of_their_own_each_once_and_a_pro
 
 
 def sink_stage(kafka: Kafka, lake: Lake) -> SinkStage:
-    return SinkStage(
-        *(lake, Reader(kafka, "quantstream-sink", "0"), Writer(kafka)),
-        *(Metrics("sink"), Health(), 0.0, lambda: 0),
-    )
+    reader, writer = Reader(kafka, "quantstream-sink", "0"), Writer(kafka)
+    return SinkStage(lake, reader, writer, Metrics("sink"), Health(), 0.0, lambda: 0)
 
 
 @dataclass
