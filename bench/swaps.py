@@ -1,9 +1,9 @@
 """Champions swapped under the real score stage: how soon a promotion serves, what scoring takes meanwhile, memory after fifty.
 
-A broker, an MLflow server, a lake of candles and one `score` process, as wired; candles of some symbols close together every half
-second, six hundred times as fast as the market's. Scores are read as they are committed. What counts is the ratio of the delays
-within a swap (from the promotion to two seconds after its first score) to those of the same run without one. Not part of `make
-bench`: it takes minutes.
+A broker, an MLflow server, a lake of candles and one `score` process, as wired; a symbol's candles close every three seconds, a
+hundred times as fast as the market's, one symbol after the other. A version is in the shadow first, as retrained ones are.
+Scores are read as they are committed. What counts is the ratio of the delays within a swap (from the promotion to some seconds
+after its first score) to those of the same run without one. Not part of `make bench`: it takes minutes.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from quantstream.core.time import SECOND, micros
 
 SWAPS, QUICK_SWAPS = 50, 2
 SYMBOLS = [f"SYM{number}USDT" for number in range(4)]
-APART = 0.5  # seconds from one close to the next
-QUIET, QUICK_QUIET = 120, 10  # closes without a swap, before the first
-WARM = 10  # closes before those
+APART = 3.0  # seconds from one close of a symbol to its next
+QUIET, QUICK_QUIET = 40, 3  # closes without a swap, before the first
+WARM = 3  # closes before those
 VERSIONS = 3  # of each model: no two that follow one another are in memory still
-WITHIN = 2.0  # seconds after the first score that count as within the swap
+WITHIN = 4.0  # seconds after the first score that count as within the swap
 
 
 @dataclass
@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         _mlflow(Path(folder)) as url,
     ):
         settings = _settings(Path(folder), kafka, url)
-        market = _fill(settings, QUIET + swaps * 60)
+        market = _fill(settings, QUIET + swaps * 20)
         _register(settings, cached_models())
         with _scorer(settings, Path(folder)) as process:
             return result.show(_measure(settings, market, process, swaps, given.quick), given.json)
@@ -171,7 +171,7 @@ def _swap(settings: Any, seen: Seen, number: int) -> tuple[float, float]:
     seen.shadowed.pop((name, version), None)
     moves = moves_of(settings, "bench", registry)
     moves.challenge(name, version, "a swap is measured")
-    _until(lambda: seen.shadowed[name, version] >= len(SYMBOLS), 60)
+    _until(lambda: seen.shadowed[name, version] >= 2 * len(SYMBOLS), 120)
     moves.promote(name, version, "a swap is measured")
     _until(lambda: (name, version) in seen.first, 60)
     return moved[0], seen.first[name, version]
@@ -202,12 +202,12 @@ def _feed(settings: Any, seen: Seen, over: threading.Event, market: Iterator[lis
 
     writer = Writer(settings.kafka)
     for candles in market:
-        if over.wait(APART):
-            break
         for candle in candles:
+            if over.wait(APART / len(candles)):
+                return
             seen.sent[candle.symbol, candle.opened_at] = time.time()
             writer.send(CANDLES, candle.symbol, encode(candle))
-        writer.flush()
+            writer.flush()
 
 
 def _settings(folder: Path, kafka: Any, url: str) -> Any:

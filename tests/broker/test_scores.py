@@ -139,6 +139,12 @@ class SecondOpinion:
     def score(self, histories: Mapping[str, Series]) -> list[Score]:
         return [msgspec.structs.replace(one, models={"quantstream-risk": "2"}) for one in judge(histories)]
 
+    def goes_on(self, symbol: str, series: Series) -> bool:
+        return True
+
+    def rest(self) -> None:
+        """It holds nothing."""
+
     def hangs(self, reason: str) -> None:
         raise AssertionError(reason)
 

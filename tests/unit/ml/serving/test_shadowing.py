@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -108,6 +110,17 @@ def test_a_challenger_that_is_promoted_brings_its_past_along(candles: pd.DataFra
     assert rebuilt == []
     shadow.score(until(candles, 0))  # which changes nothing of what was handed over
     assert memory.is_ready([promoted], "BTCUSDT", until(candles, 0)["BTCUSDT"])
+
+
+def test_a_challenger_that_has_left_is_held_by_nobody(candles: pd.DataFrame) -> None:
+    held = {RISK: loaded(Other(), "2")}
+    shadow = Shadowing(lambda: CHAMPIONS, lambda: held, lambda: 7, lambda: 0.0)
+    shadow.score(until(candles, 1))
+    assert shadow.goes_on("BTCUSDT", until(candles, 0)["BTCUSDT"])
+    left = weakref.ref(held.pop(RISK).model)
+    shadow.rest()
+    gc.collect()
+    assert left() is None
 
 
 @pytest.mark.parametrize(
