@@ -92,7 +92,7 @@ def _measure(settings: Any, market: Iterator[list[Candle]], process: Any, swaps:
     for thread in threads:
         thread.start()
     try:
-        _until(lambda: len(seen.count) >= WARM * len(SYMBOLS) and not seen.waiting(), 300)
+        _until(lambda: len(seen.count) >= WARM * len(SYMBOLS) and not seen.waiting(), 300, process)
         quiet_from = time.time()
         time.sleep((QUICK_QUIET if quick else QUIET) * APART)
         quiet_to = time.time()
@@ -309,10 +309,10 @@ def _scorer(settings: Any, folder: Path) -> Iterator[Any]:
         sys.stderr.write((folder / "score.log").read_text()[-4000:] if os.environ.get("BENCH_LOGS") else "")
 
 
-def _until(is_so: Any, seconds: float) -> None:
+def _until(is_so: Any, seconds: float, process: Any = None) -> None:
     over_at = time.monotonic() + seconds
     while not is_so():
-        if time.monotonic() > over_at:
+        if time.monotonic() > over_at or (process is not None and process.poll() is not None):
             raise SystemExit(f"nothing came of it within {seconds:g} s")
         time.sleep(0.02)
 
