@@ -36,7 +36,7 @@ model go has it expire; who decides later, or says nothing for a day, is asked a
 @dag(
     dag_id="models_promote",
     doc_md=DOC,
-    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("*/5 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     tags=["models"],

@@ -221,6 +221,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         on_lake=on_lake,
     )
     asked = Shadowing(champions, lambda: challengers.current, wall_clock)
+    swap.make_ready = lambda model: asked.hand_over(model, memory)
     return ScoreStage(
         Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import formats, overview_tables, panels
+from dashboard import formats, model_troubles, overview_tables, panels
 from dashboard.sources import Sources
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def update(sources: Sources) -> None:
         st.html(panels.troubles([f"Models: {trouble}.{note}"]))
     elif not models:
         st.html('<p class="qs-nothing">No model has earned an alias yet; the first training run makes the first.</p>')
+    if refused := model_troubles.refused(models, sources.tail.events()):
+        st.html(panels.troubles(refused))
     for left, right in zip(models[::2], [*models[1::2], None], strict=False):
         columns = st.columns(2, gap="small")
         for column, model in zip(columns, (left, right), strict=True):

@@ -1,4 +1,4 @@
-"""The only way an alias moves: the version says why, the alias points to it, the lake records it, and the live side is told.
+"""The only way an alias moves: the version says why, the alias points to it, the live side is told, and the lake records it.
 
 In this order, so that whoever dies on the way leaves nothing unsaid: `settle` finishes the record.
 """
@@ -124,10 +124,10 @@ class Moves:
         self.registry.tag(name, decision.version, f"{DECISION}.{change.name.lower()}", decisions.encoded(decision))
         self._move(decision, champion)
         log.info("%s", decision)
+        self._announce(decision)  # before the record, which may take seconds, or come later by `settle`
         try:
             decisions.write(self.lake, [decision])
         finally:
-            self._announce(decision)  # the alias has moved, whether the lake takes the record now or `settle` brings it
             self._describe(decision)
         return decision
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from quantstream.core.errors import ModelRejected, QuantStreamError, Unavailable, Unfetched
 
@@ -72,6 +72,7 @@ class HotSwap:
     )  # when a look failed as nobody foresaw; once until one succeeds
     clock: Callable[[], float] = time.monotonic
     poll_every: float = POLL_EVERY
+    make_ready: Callable[[Any], None] = lambda model: None  # before a model is taken over
     alias: str = CHAMPION
     is_left: bool = False  # whether an alias that points nowhere takes its model out of `current`
     beside: HotSwap | None = None  # looked at by the same thread, after this one; its models need no second load here
@@ -164,6 +165,7 @@ class HotSwap:
             log.exception("a model failed to load as nobody foresaw", extra={"model": name, "version": version})
             self._refuse(name, version, _reason(error), self.clock() + RETRY_AFTER)
             return
+        self._call(lambda: self.make_ready(model))
         if serving is not None and not self.is_left:  # a challenger that has left does not come back
             self.previous[name] = serving
         self.current = {**self.current, name: model}

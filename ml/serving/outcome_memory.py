@@ -113,12 +113,32 @@ class Memory:
         pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
         return all(past is not None and past.reaches(model, series, at) for model, past in pasts)
 
+    def goes_on(self, models: Iterable[LoadedModel], symbol: str, series: features.Series) -> bool:
+        """Tell whether the symbol's newest candle costs no rebuilding of any of these models' pasts."""
+        before = int(series.at[-1]) - features.STEP_US
+        pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
+        return all(past is not None and past.reaches(model, series, before) for model, past in pasts)
+
+    def keep(self, models: Iterable[LoadedModel]) -> None:
+        """Drop the pasts of all other models."""
+        kept = {id(one.model) for one in models}
+        self._pasts = {key: past for key, past in self._pasts.items() if id(past.model) in kept}
+
     def copy(self, symbol: str, others: Mapping[str, features.Series]) -> None:
         """Let other symbols, with histories of their own, have the past of this one: for measurements, where all trade alike."""
         pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]
         for other, series in others.items():
             for name, past in pasts:
                 self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.predicted, past.evidence)
+
+    def take_over(self, other: Memory, loaded: LoadedModel) -> None:
+        """Have the pasts of a model that were made with another memory: what it would otherwise rebuild for each symbol.
+
+        They are copies: the other one may go on at the same time, in its own thread.
+        """
+        for (symbol, name), past in list(other._pasts.items()):
+            if name == loaded.name and past.model is loaded.model:
+                self._pasts[symbol, name] = _Past(past.model, past.at, past.edits, past.predicted, past.evidence)
 
     def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
         """Add the outcomes of the last predictions, of many symbols at once."""

@@ -60,9 +60,11 @@ class Shadowing(Watcher):
 
         Those that fail meanwhile are in `stopped` afterwards, and their parts are left out.
         """
-        asked = self._asked = self.wanted()
+        asked = self.wanted()
+        if asked != self._asked:
+            self._memory.keep(asked.values())  # models that have left are held by nobody here
+        self._asked = asked
         if not asked:
-            self._memory = Memory(self._rebuilt)  # what it held of models that have left goes with them
             return []
         self._candles = len(histories)
         beside = {"anomaly"} if OF_NOVELTY & set(asked) else set()
@@ -72,6 +74,14 @@ class Shadowing(Watcher):
         found = score(models, histories, self.now(), self._memory, kinds, self)
         left = {kind: loaded for kind, loaded in asked.items() if _version(loaded) not in self.stopped}
         return [_recorded(each, left) for each in found] if left else []
+
+    def goes_on(self, symbol: str, series: Series) -> bool:
+        """Tell whether the newest candle of a symbol can be scored without rebuilding its past, which takes a second."""
+        return self._memory.goes_on(self.wanted().values(), symbol, series)
+
+    def rest(self) -> None:
+        """Hold no model while there is none to ask."""
+        self.score({})
 
     def stop(self, loaded: LoadedModel, reason: str) -> None:
         """Ask a challenger no more."""
@@ -84,6 +94,10 @@ class Shadowing(Watcher):
         for loaded in [at_work] if at_work in self._asked.values() else list(self._asked.values()):
             if loaded is not None:
                 self.stop(loaded, reason)
+
+    def hand_over(self, loaded: LoadedModel, memory: Memory) -> None:
+        """Give a champion's memory what a challenger's past has come to: it then serves without rebuilding it."""
+        memory.take_over(self._memory, loaded)
 
     def anew(self) -> Shadowing:
         """Return another one in the place of one that hangs: it has the same models stopped and a memory of its own."""

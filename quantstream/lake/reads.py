@@ -21,7 +21,7 @@ from pyarrow.dataset import Dataset
 
 from quantstream.lake.known_at import Undated, known_rows, since_of
 from quantstream.lake.quarantine import Partition, without
-from quantstream.lake.schemas import QUARANTINED, TIME, TIME_COLUMN
+from quantstream.lake.schemas import QUARANTINED, SHADOW_SCORES, TIME, TIME_COLUMN
 from quantstream.lake.table_facts import FileFilter, TableFiles
 
 AT_ONCE = 200_000  # rows of which batches are made at a time: of trades some 30 MB, and as much again to sort them
@@ -32,6 +32,7 @@ TIES = {
     "trades": ["id"],
     "candles": ["interval", "revision"],
     "scores": ["interval", "revision"],
+    SHADOW_SCORES: ["interval", "revision"],
     "anomalies": ["trade_id"],
 }
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from quantstream.core.candle import Candle
@@ -24,11 +25,10 @@ from quantstream.observability.metrics import Metrics
 from streaming.score.histories import CandleHistories
 
 log = logging.getLogger(__name__)
-TOGETHER = 8  # symbols scored at once: a challenger's share of the processor between two looks for new candles
+TOGETHER = 8  # symbols scored at once, whose pasts go on; one whose past has to be rebuilt comes alone, after these
 LONGEST = (
     120.0  # seconds after which a challenger that has not answered is given up: a rebuilt past takes a third of one
 )
-Spawn = Callable[[Callable[[], None]], None]
 
 
 class Challengers(Protocol):
@@ -42,6 +42,14 @@ class Challengers(Protocol):
 
     def score(self, histories: Mapping[str, Series]) -> Sequence[Score]:
         """Return their scores of the newest candle of each history."""
+        ...
+
+    def goes_on(self, symbol: str, series: Series) -> bool:
+        """Tell whether the newest candle of a symbol costs no more than usual."""
+        ...
+
+    def rest(self) -> None:
+        """Hold no model while there is none to ask."""
         ...
 
     def hangs(self, reason: str) -> None:
@@ -71,8 +79,27 @@ class _Work:
             self.is_done.set()
 
 
-def _thread(act: Callable[[], None]) -> None:
-    threading.Thread(target=act, name="shadow", daemon=True).start()
+class Aside:
+    """One thread that does what it is given; left alone when it hangs, and another one begun."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None]] | None = None
+
+    def __call__(self, act: Callable[[], None]) -> None:
+        """Do something in the thread."""
+        if self._work is None:  # one for all: each thread that allocates much keeps an arena of its own
+            self._work = SimpleQueue()
+            threading.Thread(target=_do, args=(self._work,), name="shadow", daemon=True).start()
+        self._work.put(act)
+
+    def leave(self) -> None:
+        """Begin another one next time."""
+        self._work = None
+
+
+def _do(work: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        work.get()()
 
 
 class Shadow:
@@ -86,11 +113,11 @@ class Shadow:
         tell: Tell,
         metrics: Metrics,
         clock: Callable[[], float] = time.monotonic,
-        spawn: Spawn = _thread,
+        aside: Aside | None = None,
     ) -> None:
-        """`writer` is not a part of the stage's transactions; `clock` in seconds; `spawn` runs the work aside."""
+        """`writer` is not a part of the stage's transactions; `clock` in seconds; `aside` does the work."""
         self.challengers, self.histories, self.writer, self.tell = challengers, histories, writer, tell
-        self._clock, self._spawn = clock, spawn
+        self._clock, self._aside = clock, aside or Aside()
         self._waiting: dict[
             str, tuple[int, int]
         ] = {}  # by symbol: opening time and edits of the history as it was judged
@@ -116,7 +143,11 @@ class Shadow:
         """Take what is done and begin what waits; never long."""
         if self._work is not None:
             self._look_after(self._work)
-        if self._work is None and self._waiting and self.challengers.wanted():
+        if self._work is not None:
+            return
+        if not self.challengers.wanted():
+            self.challengers.rest()
+        elif self._waiting:
             self._begin()
 
     def forget(self, symbol: str) -> None:
@@ -133,18 +164,23 @@ class Shadow:
             self._unheard(error)
 
     def _begin(self) -> None:
-        some = [(symbol, self._waiting.pop(symbol)) for symbol in list(self._waiting)[:TOGETHER]]
-        copies = {}
-        for symbol, judged in some:
+        found: dict[str, Series] = {}
+        for symbol, judged in list(self._waiting.items()):
             series = self.histories.held(symbol)
             if series is None or (int(series.at[-1]), series.edits) != judged:
                 self.lost.inc()  # the history went on, or was corrected, since the champion judged it
-            else:
-                columns = {name: values.copy() for name, values in series.columns.items()}
-                copies[symbol] = Series(series.at.copy(), columns, series.revision, series.edits, series.sound)
-        if copies:
-            work = self._work = _Work(copies, self._clock())
-            self._spawn(partial(work.run, self.challengers))
+                del self._waiting[symbol]
+            elif len(found) < TOGETHER and self.challengers.goes_on(symbol, series):
+                found[symbol] = series
+        for symbol in [*found, *([] if found else list(self._waiting)[:1])]:
+            series = self.histories.held(symbol)
+            assert series is not None
+            columns = {name: values.copy() for name, values in series.columns.items()}
+            found[symbol] = Series(series.at.copy(), columns, series.revision, series.edits, series.sound)
+            del self._waiting[symbol]
+        if found:
+            work = self._work = _Work(found, self._clock())
+            self._aside(partial(work.run, self.challengers))
 
     def _look_after(self, work: _Work) -> None:
         if not work.is_done.is_set():
@@ -152,6 +188,7 @@ class Shadow:
                 return
             self.challengers.hangs(f"it has not answered for {LONGEST:.0f} s")
             self.challengers = self.challengers.anew()
+            self._aside.leave()
         else:
             self._send(work.scores)
         self.lost.inc(len(work.histories) - len(work.scores))

@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -14,6 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ml.data import trade_features
+from ml.promotion.announcements import Announcements
+from ml.promotion.decisions import Change, Decision
 from quantstream.binance.wire import trade_event
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
@@ -21,14 +25,18 @@ from quantstream.core.time import MINUTE, SECOND
 from quantstream.core.trade import Trade
 from quantstream.features import COLUMNS, Series
 from quantstream.kafka import Reader, Writer
+from quantstream.kafka.news import News
+from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Anomaly, Score, decode, encode
-from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES, Topic
+from quantstream.messages.topics import ANOMALIES, CANDLES, MODELS, SCORES, TRADES, Topic
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from quantstream.settings import Kafka
 from streaming.detect.stage import DetectStage
 from streaming.score.histories import CandleHistories
+from streaming.score.shadow import Shadow
 from streaming.score.stage import ScoreStage
+from streaming.sink.stage import SinkStage
 
 pytestmark = pytest.mark.broker
 T0 = 1_723_161_600 * SECOND
@@ -115,6 +123,72 @@ def test_each_closed_candle_is_scored_once_with_its_history_through_a_restart(fr
     assert all(score.elapsed_ms > 0 for score in scores)
     assert {score.opened_at: score.risk for score in scores if score.symbol == "A1"}[T0 + 15 * MINUTE] == 4
     successor.reader.close()
+
+
+class SecondOpinion:
+    """A challenger that needs no training: it says how many candles it was shown."""
+
+    stopped: dict[tuple[str, str], str]
+
+    def __init__(self) -> None:
+        self.stopped = {}
+
+    def wanted(self) -> dict[str, str]:
+        return {"risk": "2"}
+
+    def score(self, histories: Mapping[str, Series]) -> list[Score]:
+        return [msgspec.structs.replace(one, models={"quantstream-risk": "2"}) for one in judge(histories)]
+
+    def goes_on(self, symbol: str, series: Series) -> bool:
+        return True
+
+    def rest(self) -> None:
+        """It holds nothing."""
+
+    def hangs(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def anew(self) -> SecondOpinion:
+        return self
+
+
+def test_a_challengers_scores_come_into_a_table_of_their_own_each_once_and_a_promotion_is_heard_at_once(
+    fresh_broker: Kafka, tmp_path: Path
+) -> None:
+    lake, news = Lake(str(tmp_path / "lake")), News(fresh_broker, MODELS)
+    news.wait(2.0)  # listens from now on
+    stage = score_stage(fresh_broker)
+    stage.shadow = Shadow(SecondOpinion(), stage.histories, Writer(fresh_broker), lambda *_: None, stage.metrics)
+    writer = Writer(fresh_broker)
+    for number in range(3):
+        writer.send(CANDLES, "A1", encode(candle(number, "A1")))
+        writer.send(CANDLES, "B1", encode(candle(number, "B1")))
+        writer.flush()
+        while stage.shadow.scored._value.get() < 2 * (number + 1):
+            stage.turn()
+    stage.shadow.close()
+    sinks = [sink_stage(fresh_broker, lake) for _ in range(2)]  # the first was killed: it never closes
+    for sink in sinks:
+        sink.start()
+        while lake.read("shadow_scores").num_rows < 6 or lake.read("scores").num_rows < 6:
+            sink.turn()
+        sink.turn()
+    for table, models in (("scores", []), ("shadow_scores", [("quantstream-risk", "2")])):
+        rows = lake.read(table).to_pylist()
+        assert [(row["symbol"], row["risk"], row["models"]) for row in rows] == [
+            (symbol, float(number + 1), models) for symbol in ("A1", "B1") for number in range(3)
+        ]
+    decided = Decision(datetime.now(UTC), "quantstream-risk", "2", Change.PROMOTED, "1", "a test", "no worse")
+    Announcements(fresh_broker)(decided)
+    assert news.wait(30.0)
+    sinks[1].reader.close()
+    stage.reader.close()
+    news.close()
+
+
+def sink_stage(kafka: Kafka, lake: Lake) -> SinkStage:
+    reader, writer = Reader(kafka, "quantstream-sink", "0"), Writer(kafka)
+    return SinkStage(lake, reader, writer, Metrics("sink"), Health(), 0.0, lambda: 0)
 
 
 @dataclass

@@ -15,12 +15,19 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from mlflow import MlflowClient
 
 from infra.embedded.airflow.environment import DAGS, migrate_command
+from infra.embedded.free_ports import free_port
+from ml.promotion.decisions import Change, decisions_of
 from quantstream.lake.quarantine import quarantine_of
+from quantstream.lake.schemas import OUTCOMES
 from quantstream.lake.store import Lake
+from tests.unit.ml.conftest import serving
+from tests.unit.ml.promotion.test_trials import outcome_rows
 
 pytestmark = pytest.mark.stack  # half a minute of a core: an Airflow is imported and its database made
+RISK = "quantstream-risk"
 RUN = """
 import json, os
 from airflow.dag_processing.dagbag import DagBag
@@ -60,12 +67,14 @@ class Runs:
     archived: Any
     archived_state: Path
     shared_validation: Any
+    promotion: Any
+    nothing_to_promote: Any
     state: Path
     bad_state: Path
 
 
 @pytest.fixture(scope="module")
-def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(home: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Run the DAGs, all in one process, for an Airflow takes seconds to import."""
     state, bad_state = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("bad")
     first = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,14 +99,41 @@ def runs(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> 
         ("history_backfill", shared_good, {"tasks": 1}),
         ("history_backfill", archived, {"tasks": 1, "since": str(since)}),
         ("candles_validate", bad, {"tasks": 1, "symbols": ["BTCUSDT", "ETHUSDT"]}),
+        ("models_promote", promoting := _in_the_shadow(bad, mlflow), {}),
+        ("models_promote", promoting, {}),
     ]
     found = home.python(RUN.format(folder=str(DAGS), runs=wanted))
-    history, validation, bad_validation, shared_history, archive_run, shared_validation = found
+    history, validation, bad_validation, shared_history, archive_run, shared_validation, promotion, nothing = found
     folder = Path(archived["QUANTSTREAM_STATE"])
     return Runs(
         *(history, validation, bad_validation, shared_history, archive_run),
-        *(folder, shared_validation, state, bad_state),
+        *(folder, shared_validation, promotion, nothing, state, bad_state),
     )
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a registry without models."""
+    with serving(tmp_path_factory.mktemp("mlflow"), tmp_path_factory.mktemp("artifacts")) as url:
+        yield url
+
+
+def _in_the_shadow(settings: dict[str, str], url: str) -> dict[str, str]:
+    """Have a champion and a challenger whose losses are known; return the settings of a pipeline that judges it."""
+    client = MlflowClient(tracking_uri=url, registry_uri=url)
+    client.create_registered_model(RISK)
+    for alias in ("champion", "challenger"):
+        version = client.create_model_version(RISK, "mlflow-artifacts:/none").version
+        client.set_registered_model_alias(RISK, alias, version)
+    lake = Lake(f"{settings['QUANTSTREAM_STATE']}/lake")
+    for role, number, loss in (("champion", "1", 0.3), ("challenger", "2", 0.2)):
+        lake.append(OUTCOMES, outcome_rows(role, number, loss, windows=12))
+    return {
+        **settings,
+        "QUANTSTREAM_MLFLOW": url,
+        "QUANTSTREAM_SHADOW_CANDLES": "12",
+        "QUANTSTREAM_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}",  # nobody answers: the promotion does not mind
+    }
 
 
 def test_an_unknown_symbol_turns_the_run_red_and_the_others_come_into_the_lake(runs: Runs) -> None:
@@ -176,6 +212,26 @@ def test_symbols_that_share_a_task_share_no_trouble(runs: Runs) -> None:
     assert runs.shared_validation == {
         "run": "success",  # what was found is known by now, and what is left is too little
         "tasks": {"symbols": "success", "check[0]": "skipped", "publish": "skipped", "report_failures": "skipped"},
+    }
+
+
+def test_a_challenger_that_was_no_worse_is_promoted_by_the_pipeline_and_the_next_run_finds_nothing_to_do(
+    runs: Runs,
+) -> None:
+    assert runs.promotion == {
+        "run": "success",
+        "tasks": {"judge": "success", "whom": "success", "ask": "skipped", "act": "success"},
+    }
+    done = decisions_of(Lake(str(runs.bad_state / "lake")), RISK)
+    assert [(one.change, one.version, one.before) for one in done] == [
+        (Change.FOUND, "1", ""),
+        (Change.CHALLENGER, "2", "1"),
+        (Change.PROMOTED, "2", "1"),
+    ]
+    assert done[-1].by.startswith("models_promote ")
+    assert runs.nothing_to_promote == {
+        "run": "success",
+        "tasks": {"judge": "success", "whom": "success", "ask": "skipped", "act": "skipped"},
     }
 
 

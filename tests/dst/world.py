@@ -9,7 +9,17 @@ from quantstream.core.decimals import UNIT
 from quantstream.core.errors import QuantStreamError, Unavailable
 from quantstream.kafka import Writer
 from quantstream.messages.payloads import Anomaly, Score, encode
-from quantstream.messages.topics import ANOMALIES, CANDLES, DEAD, EVENTS, OPEN_CANDLES, SCORES, TOPICS, TRADES
+from quantstream.messages.topics import (
+    ANOMALIES,
+    CANDLES,
+    DEAD,
+    EVENTS,
+    OPEN_CANDLES,
+    SCORES,
+    SHADOW_SCORES,
+    TOPICS,
+    TRADES,
+)
 from tests.dst import faults, judge, simulation, wiring
 from tests.dst.broker import Broker
 from tests.dst.exchange import Exchange
@@ -61,7 +71,7 @@ class World:
         speed = max(1, windows * 60 * SECOND // self.active)
         self.market: Market = draw_market(rng, rng.randrange(1, 5), rng.randrange(60, 260), windows, speed)
         self.commit_s, self.bursts = rng.choice((0.2, 0.5, 1.0)), rng.choice((500, 1_500, 3_000)) * MS
-        by_symbol = {t.name: self.partitions for t in (TRADES, CANDLES, OPEN_CANDLES, SCORES, ANOMALIES)}
+        by_symbol = {t.name: self.partitions for t in (TRADES, CANDLES, OPEN_CANDLES, SCORES, SHADOW_SCORES, ANOMALIES)}
         self.broker = Broker(sim, {**by_symbol, DEAD.name: 1, EVENTS.name: 1}, rng.choice((2, 50, 600, 2500)) * MS)
         self.lake = Lake(sim)
         self.slots = [Slot(stage, str(n)) for stage in self.stages for n in range(rng.choice((1, 2, 2, 3)))]

@@ -38,25 +38,7 @@ class Desk:
 
     def outcomes(self, role: str, version: str, loss: float, windows: int = 12, model: str = RISK) -> None:
         """Write losses of a version on the first windows of two symbols."""
-        rows = [
-            {
-                "symbol": symbol,
-                "interval": "5m",
-                "opened_at": T0 + number * STEP,
-                "revision": 0,
-                "scored_at": T0,
-                "model": model,
-                "version": version,
-                "role": role,
-                "loss": loss,
-                "actual": [],
-                "measures": [],
-                "known_at": T0,
-            }
-            for symbol in ("BTCUSDT", "ETHUSDT")
-            for number in range(windows)
-        ]
-        self.lake.append(OUTCOMES, _table(OUTCOMES, rows))
+        self.lake.append(OUTCOMES, outcome_rows(role, version, loss, windows, model))
 
     def novelties(self, table: str, version: str, novelty: float, windows: int = 12) -> None:
         """Write scores of an anomaly model's version."""
@@ -76,6 +58,29 @@ class Desk:
 
     def changes(self) -> list[tuple[Change, str]]:
         return [(one.change, one.version) for one in decisions.decisions_of(self.lake)]
+
+
+def outcome_rows(role: str, version: str, loss: float, windows: int, model: str = RISK) -> pa.Table:
+    """Return losses of a version on the first windows of two symbols."""
+    rows = [
+        {
+            "symbol": symbol,
+            "interval": "5m",
+            "opened_at": T0 + number * STEP,
+            "revision": 0,
+            "scored_at": T0,
+            "model": model,
+            "version": version,
+            "role": role,
+            "loss": loss,
+            "actual": [],
+            "measures": [],
+            "known_at": T0,
+        }
+        for symbol in ("BTCUSDT", "ETHUSDT")
+        for number in range(windows)
+    ]
+    return _table(OUTCOMES, rows)
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> pa.Table:

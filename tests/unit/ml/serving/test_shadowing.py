@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -95,6 +97,30 @@ def test_a_champions_memory_knows_nothing_of_a_challenger(candles: pd.DataFrame)
         expected = score(CHAMPIONS, until(candles, left_out), 7, alone)
         assert score(CHAMPIONS, until(candles, left_out), 7, beside) == expected
         shadow.score(until(candles, left_out))
+
+
+def test_a_challenger_that_is_promoted_brings_its_past_along(candles: pd.DataFrame) -> None:
+    shadow, rebuilt = shadowing(Other()), []
+    shadow.score(until(candles, 1))
+    memory = Memory(lambda: rebuilt.append(1))
+    promoted = shadow.challengers()[RISK]
+    shadow.hand_over(promoted, memory)
+    served = ModelSet(risk=promoted)
+    assert score(served, until(candles, 0), 7, memory) == score(served, until(candles, 0), 7, Memory())
+    assert rebuilt == []
+    shadow.score(until(candles, 0))  # which changes nothing of what was handed over
+    assert memory.is_ready([promoted], "BTCUSDT", until(candles, 0)["BTCUSDT"])
+
+
+def test_a_challenger_that_has_left_is_held_by_nobody(candles: pd.DataFrame) -> None:
+    held = {RISK: loaded(Other(), "2")}
+    shadow = Shadowing(lambda: CHAMPIONS, lambda: held, lambda: 7, lambda: 0.0)
+    shadow.score(until(candles, 1))
+    assert shadow.goes_on("BTCUSDT", until(candles, 0)["BTCUSDT"])
+    left = weakref.ref(held.pop(RISK).model)
+    shadow.rest()
+    gc.collect()
+    assert left() is None
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ class FakeChallengers:
         self.stopped: dict[tuple[str, str], str] = {}
         self.seen: list[Series] = []
         self.act: Callable[[], None] = lambda: None
+        self.rebuilt: set[str] = set()
+        self.has_rested = False
 
     def wanted(self) -> dict[str, str]:
         is_asked = self.version and ("risk", self.version) not in self.stopped
@@ -39,6 +41,12 @@ class FakeChallengers:
             Score(symbol, "5m", int(series.at[-1]), 0, 1.0, T0, "hash", risk=float(series.columns["close"][-1]))
             for symbol, series in histories.items()
         ]
+
+    def goes_on(self, symbol: str, series: Series) -> bool:
+        return symbol not in self.rebuilt
+
+    def rest(self) -> None:
+        self.has_rested = True
 
     def hangs(self, reason: str) -> None:
         self.stopped["risk", "2"] = reason
@@ -62,7 +70,7 @@ class Pair:
         reader: Any = MemoryReader(self.scene.broker, "score")
         writer: Any = MemoryWriter(self.scene.broker)
         own: Any = AtOnce(self.scene.broker)
-        shadow = Shadow(self.challengers, histories, own, self.tell, metrics, lambda: self.now, self.spawn)
+        shadow = Shadow(self.challengers, histories, own, self.tell, metrics, lambda: self.now, self)  # type: ignore[arg-type]
         stage = ScoreStage(
             *(reader, writer, histories, self.scene.champion, lambda *_: False),
             *(metrics, Health(), 0.0, lambda: T0),
@@ -76,7 +84,10 @@ class Pair:
     def tell(self, kind: EventKind, text: str, symbol: str = "") -> None:
         self.told.append((kind, text))
 
-    def spawn(self, act: Callable[[], None]) -> None:
+    def leave(self) -> None:
+        """Another thread is begun."""
+
+    def __call__(self, act: Callable[[], None]) -> None:
         if self.is_at_once:
             act()
         else:
@@ -136,6 +147,7 @@ def test_while_there_is_no_challenger_nothing_is_kept_and_a_new_one_begins_with_
     pair.challengers.version = None
     pair.scene.put(candle(0))
     pair.turn(2)
+    assert pair.challengers.has_rested
     pair.challengers.version = "2"
     pair.scene.put(candle(1, close=3))
     pair.turn(3)
@@ -158,6 +170,21 @@ def test_a_challenger_at_work_holds_no_champion_up_and_sees_a_history_of_its_own
     pair.turn()
     assert pair.shadows()[1:] == [("BTCUSDT", 3, 4.0)]
     assert pair.lost() == 2  # it does not keep up: of what waited the newest is what is scored
+
+
+def test_a_symbol_whose_past_is_rebuilt_comes_alone_after_those_that_go_on(pair: Pair) -> None:
+    pair.challengers.rebuilt = {"BTCUSDT", "ETHUSDT"}
+    pair.scene.put(*(candle(0, symbol) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")))
+    pair.is_at_once = False
+    pair.turn(2)
+    batches = []
+    while pair.work:
+        before = len(pair.challengers.seen)
+        pair.work.pop()()
+        batches.append(len(pair.challengers.seen) - before)
+        pair.turn()
+    assert batches == [2, 1, 1]
+    assert sorted(symbol for symbol, *_ in pair.shadows()) == ["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"]
 
 
 def test_a_candle_that_was_corrected_since_its_champions_score_is_not_scored_otherwise(pair: Pair) -> None:
