@@ -174,7 +174,6 @@ def test_nothing_on_the_way_to_a_served_model_unpickles(
         ("joblib", "load"),
     ):
         monkeypatch.setattr(f"{module}.{name}", refused)
-    monkeypatch.setattr("numpy.lib.format.pickle.load", refused)
     registry.load(f"quantstream-{kind}", version).warm()
     mlflow.set_tracking_uri(registry.url)
     mlflow.pyfunc.load_model(f"models:/quantstream-{kind}/{version}")
