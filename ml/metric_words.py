@@ -30,9 +30,9 @@ class Metric:
     def value(self, number: float) -> str:
         """Return a number as it is shown, with its unit."""
         if self.is_share:
-            return f"{number:.2%}".replace("%", " %")
+            return f"{number * 100:.2f} %".replace("-", "−")
         shown = f"{number:,.0f}" if abs(number) >= 1000 or (self.unit and number == int(number)) else f"{number:.4g}"
-        return f"{shown} {self.unit}".strip()
+        return f"{shown} {self.unit}".strip().replace("-", "−")
 
     @property
     def axis(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Interval = tuple[float, float, float]  # value, lower and upper bound
-WIDE, NARROW, TALL = 8.6, 4.2, 3.4  # inches at 72 pixels
+WIDE, NARROW, TALL = 8.6, 4.2, 3.7  # inches at 72 pixels
+FEW = 6  # symbols that a legend has room for
+LETTERS = 46  # of an axis' label before it goes on in another line
 LINE, GOOD, BAD, GREY = "#0b6bcb", "#1a7f37", "#b42318", "#8a96a3"
 STYLE: Any = {  # its keys are a type of their own
     "font.family": "sans-serif",
@@ -35,11 +38,11 @@ def reliability(points: Sequence[Sequence[float]], said: str, came: str) -> str:
     def draw(axes: Axes) -> None:
         axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1, label="calibrated")
         _errors(axes, [point[0] for point in points], [(point[1], point[2], point[3]) for point in points])
-        axes.set(xlim=(0, top), ylim=(0, top), xlabel=f"{said} (%)", ylabel=f"{came} (%)")
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel=_lines(f"{said} (%)"), ylabel=_lines(f"{came} (%)"))
         axes.legend(frameon=False, loc="upper left")
         _in_per_cent(axes, x=True)
 
-    return _svg(draw, NARROW, NARROW, f"{said}, against {came}")
+    return _svg(draw, NARROW, TALL, f"{said}, against {came}")
 
 
 def by(points: Mapping[str, Sequence[float]], along: str, saved: str) -> str:
@@ -54,7 +57,7 @@ def by(points: Mapping[str, Sequence[float]], along: str, saved: str) -> str:
         room = max(high - low, 1e-9) * 0.06
         axes.set(
             xlabel=along,
-            ylabel=f"{saved} (%)",
+            ylabel=_lines(f"{saved} (%)"),
             xlim=(-0.6, len(names) - 0.4),
             ylim=(min(low - room, 0), max(high + room, 0)),
         )
@@ -81,30 +84,26 @@ def against(compared: Sequence[tuple[str, Interval]], loss: str) -> str:
                 markersize=5,
             )
         axes.set_yticks(range(len(names)), names)
-        axes.set(ylim=(-0.6, len(names) - 0.4), xlabel=f"{loss}: difference from the other's (%; left of 0 is better)")
+        axes.set(
+            ylim=(-0.6, len(names) - 0.4),
+            xlabel=_lines(f"{loss}: difference from the other's (%; left of 0 is better)", 90),
+        )
         _in_per_cent(axes, x=True, y=False)
 
     return _svg(draw, WIDE, 0.9 + 0.4 * len(names), f"{loss}, against others")
 
 
-def coverage(months: Mapping[str, Mapping[str, float]], wanted: float) -> str:
-    """Return the share of outcomes inside the interval, by month, a line a symbol (a range where there are many)."""
+def coverage(months: Mapping[str, Mapping[str, Sequence[float]]], wanted: float) -> str:
+    """Return the share of outcomes inside the interval, {symbol: {month: (value, lower, upper)}}; few symbols have names."""
     names = sorted({month for one in months.values() for month in one})
+    step = 0.6 / max(len(months), 1)
 
     def draw(axes: Axes) -> None:
-        axes.axhline(wanted, color=GREY, linestyle="--", linewidth=1, label=f"promised: {wanted:.0%}")
+        axes.axhline(wanted, color=GREY, linestyle="--", linewidth=1, label=f"promised: {wanted * 100:g} %")
         for turn, (symbol, found) in enumerate(months.items()):
-            places = [names.index(month) for month in found]
-            few = len(months) <= 6
-            axes.plot(
-                places,
-                list(found.values()),
-                marker="o",
-                markersize=4,
-                linewidth=1,
-                label=symbol if few else None,
-                color=f"C{turn % 10}",
-            )
+            places = [names.index(month) + (turn + 0.5) * step - 0.3 for month in found]
+            label = symbol if len(months) <= FEW else None
+            _errors(axes, places, [(one[0], one[1], one[2]) for one in found.values()], f"C{turn % 10}", label)
         axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 9 else 90)
         axes.set(xlabel="month (UTC)", ylabel="inside the 90 % interval (%)", xlim=(-0.5, len(names) - 0.5))
         axes.legend(frameon=False, fontsize=8)
@@ -113,13 +112,19 @@ def coverage(months: Mapping[str, Mapping[str, float]], wanted: float) -> str:
     return _svg(draw, WIDE if len(names) > 4 else NARROW, TALL, "Coverage by month")
 
 
-def _errors(axes: Axes, places: Sequence[float], figures: Sequence[Interval]) -> None:
+def _errors(
+    axes: Axes, places: Sequence[float], figures: Sequence[Interval], colour: str = LINE, label: str | None = None
+) -> None:
     below = [max(value - low, 0.0) for value, low, _ in figures]
     above = [max(high - value, 0.0) for value, _, high in figures]
     values = [value for value, _, _ in figures]
     axes.errorbar(
-        places, values, yerr=[below, above], fmt="o", color=LINE, ecolor=LINE, capsize=3, markersize=4, linewidth=1
+        places, values, yerr=[below, above], fmt="o", color=colour, capsize=3, markersize=4, linewidth=1, label=label
     )
+
+
+def _lines(label: str, letters: int = LETTERS) -> str:
+    return "\n".join(textwrap.wrap(label, letters))
 
 
 def _in_per_cent(axes: Axes, x: bool = False, y: bool = True) -> None:

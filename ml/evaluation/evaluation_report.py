@@ -134,16 +134,30 @@ def _plots(kind: str, found: Mapping[str, Any]) -> list[str]:
     drawn = []
     if others := _others(kind, found):
         drawn.append(plots.against(others, words(PRIMARY[kind]).words))
+    saved = found.get("skills", {})
+    drawn += _by_group(saved, ("by_hour",), AGAINST.get(kind, ""))
     for name, points in found.get("curves", {}).items():
         if whole := [point for point in points if len(point) == 4 and all(map(isfinite, point))]:
             drawn.append(plots.reliability(whole, *CURVES.get(name, ("predicted", "came"))))
-    for key, along in GROUPS.items():
-        groups = {name: one for name, one in found.get("skills", {}).get(key, {}).items() if all(map(isfinite, one))}
-        if len(groups) > 1:
-            drawn.append(plots.by(groups, along, AGAINST[kind]))
-    if months := found.get("coverage_by_month"):
+    drawn += _by_group(saved, ("by_volatility", "by_symbol"), AGAINST.get(kind, ""))
+    if months := _months(saved.get("coverage_by_month", {})):
         drawn.append(plots.coverage(months, COVERED))
     return drawn
+
+
+def _by_group(skills: Mapping[str, Any], keys: Sequence[str], saved: str) -> list[str]:
+    """Draw what was saved in each of some groups; a single group says nothing."""
+    known = {key: {name: one for name, one in skills.get(key, {}).items() if all(map(isfinite, one))} for key in keys}
+    return [plots.by(groups, GROUPS[key], saved) for key, groups in known.items() if len(groups) > 1]
+
+
+def _months(covered: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequence[float]]]:
+    """Return {symbol: {month: figure}} of {"SYMBOL 2024-03": figure}."""
+    found: dict[str, dict[str, Sequence[float]]] = {}
+    for key, figure in covered.items():
+        symbol, _, month = key.rpartition(" ")
+        found.setdefault(symbol, {})[month] = figure
+    return found
 
 
 def _others(kind: str, found: Mapping[str, Any]) -> list[tuple[str, plots.Interval]]:

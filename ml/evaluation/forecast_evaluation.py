@@ -53,8 +53,12 @@ def judge_forecast(model: Model, data: Dataset, split: Split) -> Report:
     hour = actual["return_1h"]
     report.metrics.update(_claims(hour, predicted[:, -1], baselines["return_1h"][0], data, rows))
     inside = (hour >= predicted[:, -1, 0]) & (hour <= predicted[:, -1, -1])
-    months = _monthly(data, rows, inside)
+    held = _monthly(data, rows, inside)
+    months = {symbol: {month: one[0] for month, one in found.items()} for symbol, found in held.items()}
     report.cuts["coverage_by_month"] = months
+    report.skills["coverage_by_month"] = {
+        f"{symbol} {month}": one for symbol, found in held.items() for month, one in found.items()
+    }
     spread = [share for month in months.values() for share in month.values()]
     report.metrics.update(
         {"coverage_90_worst_low": min(spread), "coverage_90_worst_high": max(spread)} if spread else {}
@@ -95,15 +99,16 @@ def _claims(hour: Floats, ours: Floats, har: Floats, data: Dataset, rows: Rows) 
     }
 
 
-def _monthly(data: Dataset, rows: Rows, inside: Chosen) -> dict[str, dict[str, float]]:
-    """Coverage of each symbol's calendar months."""
+def _monthly(data: Dataset, rows: Rows, inside: Chosen) -> dict[str, dict[str, list[float]]]:
+    """Coverage of each symbol's calendar months, with its bounds."""
+    days = bootstrap.days_of(data.opened_at[rows])
     month = (data.opened_at[rows] * 1000).astype("datetime64[ns]").astype("datetime64[M]")
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, list[float]]] = {}
     for i, name in enumerate(data.symbols):
         for one in np.unique(month[data.symbol[rows] == i]):
             part = (data.symbol[rows] == i) & (month == one)
             if part.sum() >= FEWEST_IN_MONTH:
-                found.setdefault(name, {})[str(one)] = float(inside[part].mean())
+                found.setdefault(name, {})[str(one)] = measures.frequency(inside[part].astype(float), days[part])
     return found
 
 

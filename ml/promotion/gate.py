@@ -101,7 +101,8 @@ def signature(model: Model, said: Floats, rows: int, kind: str) -> Check:
     return Check(
         "signature",
         True,
-        f"it reads {len(model.names)} known features of {model.length} candles, answers in {shape[1:]}",
+        f"it reads {len(model.names)} known features of {model.length} candle{'s' * (model.length > 1)}, "
+        f"and answers as a {kind} does: {' × '.join(map(str, shape[1:])) or 'one number'} for each",
     )
 
 
@@ -178,7 +179,8 @@ def calibration(kind: str, figures: Mapping[str, float], limits: Gate) -> Check:
     found, failed = {name: figures.get(name, float("nan")) for name in bounds(kind, limits)}, []
     for name, (low, high) in bounds(kind, limits).items():
         if not low <= found[name] <= high:
-            failed.append(f"{words(name).words} is {words(name).value(found[name])}, outside {low:g} to {high:g}")
+            value = words(name).value
+            failed.append(f"{words(name).words} is {value(found[name])}, outside {value(low)} to {value(high)}")
     passed = "; ".join(f"{words(name).words} {words(name).value(value)}" for name, value in found.items())
     return Check("calibration", not failed, "; ".join(failed) or passed, found)
 
@@ -247,13 +249,13 @@ def is_better_reference(kind: str, serving: Report, fixed: Report) -> bool:
 def decide(kind: str, checks: Sequence[Check], report: Report | None, serving: Rival | None, shadow: bool) -> Verdict:
     """Return the verdict; `shadow` says whether what passes must earn its place beside the champion first."""
     failed = [check for check in checks if not check.passed]
+    compared = "" if report is None else _against_what(kind, report, serving)
     if failed:
         others = f" (and {', '.join(check.name for check in failed[1:])})" if failed[1:] else ""
+        held = f" Judged all the same, {compared}." if compared else " It was not judged."
         return Verdict(
-            Outcome.REFUSED, checks, f"Refused at the check “{failed[0].name}”{others}: {failed[0].sentence}."
+            Outcome.REFUSED, checks, f"Refused at the check “{failed[0].name}”{others}: {failed[0].sentence}.{held}"
         )
-    assert report is not None  # all checks passed, those of its figures among them
-    compared = _against_what(kind, report, serving)
     if serving is None:
         return Verdict(Outcome.PROMOTED, checks, f"Promoted as the first sane model of its kind: {compared}.")
     if shadow:
@@ -264,7 +266,7 @@ def decide(kind: str, checks: Sequence[Check], report: Report | None, serving: R
 def _against_what(kind: str, report: Report, serving: Rival | None) -> str:
     primary = RULES[kind].primary
     loss, metric = report.losses[primary], words(primary)
-    value = f"its {metric.words} is {metric.value(float(loss.rows.mean()))}"
+    value = f"its {metric.words} is {metric.value(float(loss.rows.mean()))} ({metric.better})"
     if serving is not None and (found := against(report, serving.report).get(primary)):
         return f"{value}, {found} that of the {serving.called}, drawn from {found.blocks}"
     if not loss.baselines:

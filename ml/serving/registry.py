@@ -1,14 +1,8 @@
-"""MLflow's only door: versions with their evidence go in, checked models come out, aliases say which one serves.
-
-Every call ends soon: a server that is away must never hold up a live stage, so tries are few and timeouts short. A training
-holds up nobody, and takes minutes that a late answer must not cost: its process says `wait_for_the_busy`.
-"""
+"""MLflow's only door: versions with their evidence go in, checked models come out, aliases say which one serves."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import tempfile
 import time
 import warnings
@@ -27,44 +21,36 @@ from ml.models import base
 from ml.serving import descriptions
 from ml.serving.descriptions import Facts
 from ml.serving.loaded import LoadedModel
+from ml.serving.mlflow_connection import PATIENT, SHORT, Connection, last_line, wait_for_the_busy
 from quantstream import features
-from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
+from quantstream.core.errors import ModelRejected, Unfetched
 from quantstream.messages.models import MODEL_NAMES, registered_name
 
-SHORT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; a model's files are a megabyte at most
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-}
-PATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
-for _name, _value in SHORT.items():
-    os.environ.setdefault(_name, _value)
+__all__ = [
+    "CHALLENGER",
+    "CHAMPION",
+    "PATIENT",
+    "PREVIOUS",
+    "REFERENCE",
+    "SHORT",
+    "Card",
+    "Registry",
+    "wait_for_the_busy",
+]
 
-import mlflow  # noqa: E402  reads its environment on import
-from mlflow.entities import Metric  # noqa: E402
-from mlflow.entities.model_registry import ModelVersion  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.models.signature import ModelSignature  # noqa: E402
-from mlflow.types.schema import Schema, TensorSpec  # noqa: E402
+import mlflow
+from mlflow.entities import Metric
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import Schema, TensorSpec
 
-log = logging.getLogger(__name__)
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 REFERENCE = "reference"  # it serves nobody: the best champion so far, which the gate holds others against
 DIGEST = "model_digest"  # tag: checksum of the manifest that was registered; another one is another model
-logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it warns of a missing pip that nothing needs
-ABSENT = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND", "INVALID_PARAMETER_VALUE")  # the last is said of an unknown alias
 EXPERIMENT = "quantstream"
 PAGE = 1000  # versions that the server names in one answer
 TAG_LENGTH = 4500  # MLflow takes 5,000 characters
-
-
-def wait_for_the_busy() -> None:
-    """Let this whole process wait minutes, not seconds, for a server that is slow to answer."""
-    os.environ.update(PATIENT)
 
 
 @dataclass(frozen=True)
@@ -81,13 +67,8 @@ class Card:
     reasons: list[str]
 
 
-class Registry:
+class Registry(Connection):
     """The model registry at one tracking address."""
-
-    def __init__(self, tracking_url: str) -> None:
-        """Nothing is sent yet."""
-        self.url = tracking_url
-        self._client = mlflow.MlflowClient(tracking_uri=tracking_url, registry_uri=tracking_url)
 
     def alias_version(self, name: str, alias: str) -> str | None:
         """Return the version an alias points to, None when there is none.
@@ -209,8 +190,7 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder, self._talking(), _quiet():
             data = Path(folder) / "model"
             base.save(model, data)
-            mlflow.set_tracking_uri(self.url)
-            mlflow.set_registry_uri(self.url)
+            self._turn_here()
             mlflow.set_experiment(EXPERIMENT)
             with mlflow.start_run(run_name=model.kind, tags={"kind": model.kind, **tags}):
                 mlflow.log_params(dict(params))
@@ -293,16 +273,6 @@ class Registry:
         with self._talking(name):
             self._client.delete_registered_model_alias(name, alias)
 
-    def promote(self, name: str, version: str) -> None:
-        """Make a version the champion; the one it replaces becomes `previous`.
-
-        Raises: Unavailable, ModelRejected when there is no such version.
-        """
-        before = self.alias_version(name, CHAMPION)
-        self.set_alias(name, CHAMPION, version)
-        if before is not None and before != version:
-            self.set_alias(name, PREVIOUS, before)
-
     def _new_version(self, name: str, source: str, run_id: str, model_id: str) -> str:
         try:
             self._client.create_registered_model(name)
@@ -331,6 +301,7 @@ class Registry:
 
     def _checked(self, name: str, version: str, registered: ModelVersion, folder: Path) -> LoadedModel:
         """Build the model of some files if they are those that were registered; versions of older releases do not say which."""
+        base.read_manifest(folder)  # damage is told as damage, before files are taken for another model's
         told = registered.tags.get(DIGEST)
         if told is not None and told != (found := base.digest(folder)):
             raise ModelRejected(
@@ -346,26 +317,13 @@ class Registry:
             registered = self._client.get_model_version(name, version)
         try:
             uri = f"models:/{name}/{version}"
-            mlflow.set_tracking_uri(self.url)  # or on its way the library makes a database in the working folder
-            mlflow.set_registry_uri(self.url)
+            self._turn_here()
             files = mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.url)
         except (MlflowException, requests.RequestException, OSError) as error:
             with self._talking(f"{name} {version}"):
                 self._client.get_model_version(name, version)  # it answers: the files themselves are the trouble
-            raise Unfetched(f"the files of {name} {version} cannot be fetched: {_last_line(error)}") from error
+            raise Unfetched(f"the files of {name} {version} cannot be fetched: {last_line(error)}") from error
         return registered, Path(files)
-
-    @contextmanager
-    def _talking(self, what: str = "") -> Iterator[None]:
-        """Translate the library's errors: what is absent is ModelRejected, all else Unavailable."""
-        try:
-            yield
-        except MlflowException as error:
-            if error.error_code in ABSENT and what:
-                raise ModelRejected(f"the registry has no {what}") from error
-            raise Unavailable(f"the model registry at {self.url} did not answer: {_first_line(error)}") from error
-        except requests.RequestException as error:
-            raise Unavailable(f"the model registry at {self.url} did not answer: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -373,15 +331,6 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*input example was not provided", category=UserWarning)
         yield
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-
-
-def _last_line(error: Exception) -> str:
-    """Return the cause: the library lists the files that it could not get, and what was said of the last one at the end."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
 
 
 def _reasons(tag: str) -> list[str]:

@@ -16,7 +16,7 @@ from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.months import bounds
 from ml.data.feature_table.parts import Source, Stretch, is_made_of, read
 from ml.data.feature_table.reading import Lineage
-from ml.promotion.gate import is_better_reference
+from ml.promotion.gate import Outcome, is_better_reference
 from ml.serving.descriptions import KINDS
 from ml.serving.loaded import LoadedModel
 from ml.serving.registry import CHAMPION, REFERENCE, Registry
@@ -52,26 +52,25 @@ def rivals_of(registry: Registry, name: str) -> Rivals:
     return Rivals(found[CHAMPION], found[REFERENCE], notes)
 
 
-def hold_against_the_best(registry: Registry, name: str, examined: Examined) -> None:
-    """Make the champion the reference where it is surely better than the one of before.
+def keep_reference(registry: Registry, name: str, version: str, examined: Examined) -> None:
+    """Let the alias `reference` point to the best champion so far, once `version` was examined; the first one begins it.
 
     Raises: Unavailable.
     """
+    best = _best(KINDS[name], version, examined)
+    if best and registry.alias_version(name, REFERENCE) != best:
+        registry.set_alias(name, REFERENCE, best)
+        log.info("reference", extra={"model": name, "version": best})
+
+
+def _best(kind: str, version: str, examined: Examined) -> str:
     champion, fixed = examined.champion, examined.reference
-    if champion is None or fixed is None or champion.version == fixed.version:
-        return
-    if is_better_reference(KINDS[name], champion.report, fixed.report):
-        registry.set_alias(name, REFERENCE, champion.version)
-        log.info("a better reference", extra={"model": name, "version": champion.version, "before": fixed.version})
-
-
-def begin_reference(registry: Registry, name: str, version: str, promoted: bool) -> None:
-    """Make a new champion the reference where there is none that could be compared with.
-
-    Raises: Unavailable.
-    """
-    if promoted and rivals_of(registry, name).reference is None:
-        registry.set_alias(name, REFERENCE, version)
+    if fixed is None:  # none yet, or one that this release cannot read
+        first = version if examined.verdict.outcome is Outcome.PROMOTED else ""
+        return champion.version if champion is not None else first
+    if champion is not None and is_better_reference(kind, champion.report, fixed.report):
+        return champion.version
+    return fixed.version
 
 
 def candles_of(lake: Lake, lineage: Lineage, trailing: int, symbols: Sequence[str]) -> Mapping[str, pd.DataFrame]:

@@ -33,7 +33,7 @@ from ml.serving.registry import Registry
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
-from ml.training.rivals import begin_reference, candles_of, hold_against_the_best, rivals_of
+from ml.training.rivals import candles_of, keep_reference, rivals_of
 from ml.validation.pipeline import before_training
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -141,10 +141,9 @@ def _concluded(
     evidence = evaluation_of(name, number, examined, notes)
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
-    hold_against_the_best(registry, name, examined)
+    keep_reference(registry, name, number, examined)
     acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
     acts[verdict.outcome](name, number, "; ".join(reasons), {"checks": evidence["checks"]})
-    begin_reference(registry, name, number, verdict.outcome is Outcome.PROMOTED)
     log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
     return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
 

@@ -83,13 +83,14 @@ def test_every_plot_has_its_axes_labelled_and_no_broken_figure() -> None:
                 "Brier score of the probability of an abnormal hour: difference from the other's (%; left of 0 is better)",
                 "champion, version 6",
             ),
-            ("predicted probability of an abnormal hour (%)", "hours that were abnormal (%)"),
             ("hour of the day (UTC)", "squared error saved against the HAR regression (%)"),
+            ("predicted probability of an abnormal hour (%)", "hours that were abnormal (%)"),
             ("symbol", "&lt;b&gt;USDT"),
         ),
         strict=True,
     ):
-        assert all(label in plot for label in labels), (labels, re.findall(r"<text[^>]*>([^<]*)", plot))
+        told = " ".join(re.findall(r"<text[^>]*>([^<]*)", plot))
+        assert all(label in told for label in labels), (labels, told)
         assert "nan" not in plot.lower().replace("finance", "")
 
 
@@ -102,8 +103,15 @@ def test_a_refused_model_that_was_never_judged_still_has_a_page() -> None:
 
 
 def test_a_forecasts_coverage_is_drawn_month_by_month() -> None:
-    months = {"BTCUSDT": {"2024-01": 0.91}, "ETHUSDT": {"2024-01": 0.88, "2024-02": 0.93}}
-    found = {"kind": "forecast", "pooled": {"pinball_bp": 4.2}, "symbols": {}, "rows": 3, "coverage_by_month": months}
+    shares = {"BTCUSDT 2024-01": 0.91, "ETHUSDT 2024-01": 0.88, "ETHUSDT 2024-02": 0.93}
+    months = {key: [share, share - 0.02, share + 0.02] for key, share in shares.items()}
+    found = {
+        "kind": "forecast",
+        "pooled": {"pinball_bp": 4.2},
+        "symbols": {},
+        "rows": 3,
+        "skills": {"coverage_by_month": months},
+    }
     page = evaluation_report.pages({"forecast": found, "seconds": {}})
     assert "inside the 90 % interval (%)" in page
     assert page.index("2024-01") < page.index("2024-02")

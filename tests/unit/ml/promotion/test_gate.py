@@ -55,13 +55,13 @@ def test_what_holds_its_promises_is_calibrated(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "figures", "sentence"),
     [
-        ("risk", {"ece": 0.3}, "(calibration error) is 30.00 %, outside 0 to 0.1"),
-        ("risk", {"ece": float("nan")}, "(calibration error) is nan %, outside 0 to 0.1"),
-        ("forecast", {"coverage_90_1h": 0.5}, "1 hour ahead (90 % is right) is 50.00 %, outside 0.8 to 0.97"),
-        ("signal", {"hold_share": 0.1}, "says Hold is 10.00 %, outside 0.5 to 1"),
-        ("anomaly", {"fat_finger_recall": 0.2}, "were found is 20.00 %, outside 0.9 to 1"),
+        ("risk", {"ece": 0.3}, "(calibration error) is 30.00 %, outside 0.00 % to 10.00 %"),
+        ("risk", {"ece": float("nan")}, "(calibration error) is nan %, outside 0.00 % to 10.00 %"),
+        ("forecast", {"coverage_90_1h": 0.5}, "1 hour ahead (90 % is right) is 50.00 %, outside 80.00 % to 97.00 %"),
+        ("signal", {"hold_share": 0.1}, "says Hold is 10.00 %, outside 50.00 % to 100.00 %"),
+        ("anomaly", {"fat_finger_recall": 0.2}, "were found is 20.00 %, outside 90.00 % to 100.00 %"),
         ("anomaly", {"false_alarms_per_100k": 9e3}, "ordinary trades is 9,000, outside 0 to 500"),
-        ("anomaly", {"novel_share": float("inf")}, "called novel is inf %, outside 0 to 0.2"),
+        ("anomaly", {"novel_share": float("inf")}, "called novel is inf %, outside 0.00 % to 20.00 %"),
     ],
 )
 def test_what_does_not_is_refused_in_words(kind: str, figures: dict[str, float], sentence: str) -> None:
@@ -164,7 +164,7 @@ def test_a_refusal_names_the_first_failed_check_and_gives_all_reasons() -> None:
     verdict = gate.decide("risk", checks, None, None, shadow=False)
     assert (verdict.outcome, verdict.refused_by) == (Outcome.REFUSED, "behaviour")
     assert verdict.reasons == [
-        "Refused at the check “behaviour” (and size): it jumps.",
+        "Refused at the check “behaviour” (and size): it jumps. It was not judged.",
         "behaviour: it jumps",
         "size: it is large",
     ]

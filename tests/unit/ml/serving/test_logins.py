@@ -127,7 +127,8 @@ def test_the_trainer_registers_explains_and_promotes_also_what_others_made(
     registry, version = Registry(url), register(url, risk)
     for each in (of_the_admin, version):
         registry.explain(NAME, each, ["as good as any"], promoted=True)
-        registry.promote(NAME, each)
+        registry.describe(NAME, each)
+        registry.set_alias(NAME, CHAMPION, each)
     assert registry.alias_version(NAME, CHAMPION) == version
     assert registry.load(NAME, version).version == version
 
@@ -136,7 +137,7 @@ def test_the_reader_loads_the_champion_and_changes_nothing(
     url: str, login: Login, of_the_admin: str, risk: base.Model
 ) -> None:
     login(ADMIN, PASSWORD)
-    Registry(url).promote(NAME, of_the_admin)
+    Registry(url).set_alias(NAME, CHAMPION, of_the_admin)
     login("reader", password("reader"))
     registry = Registry(url)
     assert registry.champions() == {NAME: of_the_admin}
@@ -144,7 +145,7 @@ def test_the_reader_loads_the_champion_and_changes_nothing(
     assert card is not None
     assert registry.load(NAME, card.version).version == of_the_admin
     changes: list[Callable[[], object]] = [
-        lambda: registry.promote(NAME, "1"),
+        lambda: registry.set_alias(NAME, CHAMPION, "1"),
         lambda: registry.tag(NAME, of_the_admin, "reasons", "mine"),
         lambda: register(url, risk),
     ]

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 
 from ml.models import base
-from ml.serving.registry import CHAMPION, PATIENT, PREVIOUS, SHORT, Registry, wait_for_the_busy
+from ml.models.risk import RiskModel
+from ml.promotion.moves import Moves
+from ml.serving.registry import CHAMPION, PATIENT, SHORT, Registry, wait_for_the_busy
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
+from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_KINDS
 
 pytestmark = pytest.mark.slow
@@ -60,7 +64,7 @@ def test_who_only_reads_models_writes_nothing_where_it_runs(
 def test_a_version_carries_its_evidence(registry: Registry, models: dict[str, base.Model]) -> None:
     version = register(registry, models["risk"], brier=0.07)
     registry.explain("quantstream-risk", version, ["better than HAR logit"], promoted=True)
-    registry.promote("quantstream-risk", version)
+    registry.set_alias("quantstream-risk", CHAMPION, version)
     card = registry.card("quantstream-risk")
     assert card is not None
     assert (card.version, card.alias, card.lake_version) == (version, CHAMPION, "12")
@@ -75,7 +79,7 @@ def test_reasons_that_a_person_wrote_by_hand_are_read_as_one_sentence(
     registry: Registry, models: dict[str, base.Model]
 ) -> None:
     version = register(registry, models["risk"])
-    registry.promote("quantstream-risk", version)
+    registry.set_alias("quantstream-risk", CHAMPION, version)
     for predicted, reasons in (("better than it looks", ["better than it looks"]), ('{"a": 1}', ['{"a": 1}'])):
         registry.tag("quantstream-risk", version, "reasons", predicted)
         card = registry.card("quantstream-risk")
@@ -83,17 +87,12 @@ def test_reasons_that_a_person_wrote_by_hand_are_read_as_one_sentence(
         assert card.reasons == reasons
 
 
-def test_an_alias_that_moves_is_seen_at_once_and_the_old_champion_is_kept(
-    registry: Registry, models: dict[str, base.Model]
-) -> None:
+def test_an_alias_that_moves_is_seen_at_once(registry: Registry, models: dict[str, base.Model]) -> None:
     name = "quantstream-signal"
-    first, second = register(registry, models["signal"]), register(registry, models["signal"])
-    registry.promote(name, first)
-    assert registry.alias_version(name, CHAMPION) == first
-    registry.promote(name, second)
-    assert registry.alias_version(name, CHAMPION) == second
-    assert registry.alias_version(name, PREVIOUS) == first
-    assert registry.champions()[name] == second
+    for version in (register(registry, models["signal"]), register(registry, models["signal"])):
+        registry.set_alias(name, CHAMPION, version)
+        assert registry.alias_version(name, CHAMPION) == version
+        assert registry.champions()[name] == version
 
 
 def test_what_is_not_there_is_none_or_refused(registry: Registry, models: dict[str, base.Model]) -> None:
@@ -131,6 +130,89 @@ def test_a_version_with_damaged_or_missing_files_is_refused(
     whole.rename(whole.with_name("elsewhere"))
     with pytest.raises(Unfetched, match="cannot be fetched"):  # a store that is away may come back
         registry.load("quantstream-risk", version)
+
+
+def test_a_whole_model_in_the_place_of_the_one_that_was_registered_is_refused(
+    registry: Registry, models: dict[str, base.Model], artifacts: Path
+) -> None:
+    version = register(registry, models["risk"])
+    manifest = artifact(registry, artifacts, "quantstream-risk", version)
+    for path in manifest.parent.iterdir():
+        path.unlink()
+    other = models["risk"]
+    assert isinstance(other, RiskModel)
+    base.save(
+        replace(other, calibrator=replace(other.calibrator, intercept=other.calibrator.intercept + 1)), manifest.parent
+    )
+    base.load(manifest.parent)  # it is consistent in itself
+    with pytest.raises(ModelRejected, match="are not those that were registered"):
+        registry.load("quantstream-risk", version)
+
+
+def test_a_file_that_the_manifest_does_not_name_is_refused(
+    registry: Registry, models: dict[str, base.Model], artifacts: Path
+) -> None:
+    version = register(registry, models["risk"])
+    (artifact(registry, artifacts, "quantstream-risk", version).parent / "trades.skops").write_bytes(b"PK")
+    with pytest.raises(ModelRejected, match=r"damaged: trades\.skops"):
+        registry.load("quantstream-risk", version)
+
+
+@pytest.mark.parametrize("kind", MODEL_KINDS)
+def test_nothing_on_the_way_to_a_served_model_unpickles(
+    kind: str, registry: Registry, models: dict[str, base.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a pickle was read")
+
+    version = register(registry, models[kind])
+    for module, name in (
+        ("pickle", "load"),
+        ("pickle", "loads"),
+        ("pickle", "Unpickler"),
+        ("cloudpickle", "load"),
+        ("joblib", "load"),
+    ):
+        monkeypatch.setattr(f"{module}.{name}", refused)
+    registry.load(f"quantstream-{kind}", version).warm()
+    mlflow.set_tracking_uri(registry.url)
+    mlflow.pyfunc.load_model(f"models:/quantstream-{kind}/{version}")
+
+
+def test_the_pages_say_what_serves_since_when_learnt_from_what_judged_how_and_why(
+    registry: Registry, models: dict[str, base.Model], tmp_path: Path
+) -> None:
+    name, moves = "quantstream-anomaly", Moves(registry, Lake(str(tmp_path / "lake")), "pipeline models_train")
+    tags = {
+        "trained": "4,000 candles of 2 symbols",
+        "judged": "On 900 later candles",
+        "code": "commit abc",
+        "features_version": "3",
+    }
+    client = registry._client
+    first, second = (registry.register(models["anomaly"], {}, {"lineage": {"version": 3}}, {}, tags) for _ in range(2))
+    for version in (first, second):
+        registry.record(name, version, {"fat_finger_recall": 1.0}, {"kind": "anomaly"}, "<!doctype html>ä")
+    moves.promote(name, first, "Promoted as the first sane model of its kind: it finds all.")
+    moves.refuse(name, second, "Refused at the check “size”: 65 MB.")
+    model, serving, refused = (
+        client.get_registered_model(name).description,
+        client.get_model_version(name, first),
+        client.get_model_version(name, second),
+    )
+    assert f"**Serving now: version {first}, since " in model
+    for part in (
+        "Promoted as the first sane model",
+        "4,000 candles of 2 symbols",
+        "On 900 later candles",
+        "were found: 100.00 %",
+    ):
+        assert part in model
+        assert part in serving.description
+    assert "by pipeline models_train. Refused at the check “size”" in refused.description
+    assert (serving.tags["code"], serving.tags["model_digest"][:7]) == ("commit abc", "sha256:")
+    files = {file.path for file in client.list_artifacts(serving.run_id)}
+    assert {"evaluation.json", "lineage.json", "report.html"} <= files
 
 
 def test_a_version_fitted_on_other_features_is_refused(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,8 +16,11 @@ from ml.data.dataset import Dataset
 from ml.models import base
 from ml.models.risk import RiskModel
 from ml.promotion.gate import Outcome
+from ml.serving.loaded import LoadedModel
+from ml.serving.registry import REFERENCE
 from ml.training import train
 from ml.training.examination import Examined, Rivals, examine
+from ml.training.rivals import keep_reference
 from quantstream.settings import Gate
 from tests.unit.ml.training import planted
 from tests.unit.ml.training.planted import QUICK, Changed, Shelf, Slow, subject
@@ -128,3 +133,53 @@ def test_a_challenger_that_learnt_from_the_future_is_refused(
     found = examined(train.fit(task, QUICK), of=task)
     assert found.verdict.refused_by == "leakage", found.verdict.reasons
     assert planted.LEAKY in found.verdict.sentence
+
+
+class Aliases:
+    """A registry's aliases, as far as the reference needs them."""
+
+    def __init__(self) -> None:
+        self.reference: str | None = None
+
+    def alias_version(self, name: str, alias: str) -> str | None:
+        return self.reference
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        assert alias == REFERENCE
+        self.reference = version
+
+
+@pytest.mark.slow
+def test_twenty_retrainings_of_a_champion_on_noise_do_not_walk_down(
+    task: train.Task, candles: dict[str, pd.DataFrame], tmp_path: Path
+) -> None:
+    """Abnormal hours fall by lot, and each retraining sees less and learns more of the lot by heart."""
+    rng, rate = np.random.default_rng(3), 0.1
+    lot = (rng.random(len(task.data.symbol)) < rate).astype(float)
+    known = np.isfinite(task.data.labels["abnormal"])
+    noise = replace(
+        task, data=replace(task.data, labels={**task.data.labels, "abnormal": np.where(known, lot, np.nan)})
+    )
+    options, shelf, aliases = train.Options(risk=replace(QUICK.risk, penalty=1.0)), Shelf(tmp_path), Aliases()
+    champion: LoadedModel | None = None
+    excess, offered = [], []  # true Brier score over the best possible, relative
+
+    def true_excess(model: base.Model) -> float:
+        said = model.predict(noise.data.matrix(noise.split.judge, model.names)[:, None])
+        return float(((said - rate) ** 2).mean() / (rate * (1 - rate)))
+
+    for share in np.geomspace(1, 0.05, 20):
+        keep = np.sort(rng.choice(noise.split.fit, int(len(noise.split.fit) * share), replace=False))
+        model = train.fit(replace(noise, split=replace(noise.split, fit=keep, calibrate=keep)), options)
+        assert isinstance(model, RiskModel)
+        version = shelf.put(model)
+        fixed = shelf.get(aliases.reference) if aliases.reference else None
+        found = examine(subject(shelf, version, model, noise, candles), Rivals(champion, fixed), Gate(), shadow=False)
+        keep_reference(aliases, planted.NAME, version, found)  # type: ignore[arg-type]
+        champion = shelf.get(version) if found.verdict.outcome is Outcome.PROMOTED else champion
+        assert champion is not None
+        excess.append(true_excess(champion.model))
+        offered.append(true_excess(model))
+    assert max(excess) < Gate().tolerance / 2, excess
+    assert max(offered[10:]) > Gate().tolerance, "the retrainings should have got worse"
+    assert excess[-1] < 0.005

@@ -11,6 +11,7 @@ import pytest
 from ml import __main__ as command
 from ml.data import dataset
 from ml.data.feature_table import reading
+from ml.promotion.decisions import decisions_of
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import pinned_features, train
 from quantstream import features
@@ -44,6 +45,12 @@ def test_a_trained_model_is_registered_with_its_reasons_and_serves(kind: str, se
     result = train.train(kind, settings, SMALL)
     assert result.name == f"quantstream-{kind}"
     assert result.reasons
+    (decided,) = [one for one in decisions_of(Lake(settings.lake_url), result.name) if one.version == result.version]
+    checks = {check["name"]: check for check in json.loads(decided.evidence)["checks"]}
+    assert decided.change.value == result.outcome
+    assert list(checks)[:4] == ["artefact", "signature", "finite", "leakage"]
+    assert checks["leakage"]["sentence"] == "all its features at 8 held-out candles are what the past alone gives"
+    assert (registry.alias_version(result.name, "reference") == result.version) == result.promoted
     card = registry.card(result.name)
     if result.promoted:
         assert card is not None
