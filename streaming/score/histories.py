@@ -74,6 +74,11 @@ class CandleHistories:
             self._take(PATIENCE)
         return history.series()
 
+    def held(self, symbol: str) -> Series | None:
+        """Return a history as it is in memory, None where there is none; the lake is not asked."""
+        history = self._histories.get(symbol)
+        return None if history is None else history.series()
+
     def refresh(self) -> bool:
         """Load what one symbol lacks, if it is any symbol's turn, and tell whether it was: for idle turns, and never long.
 
