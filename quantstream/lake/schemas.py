@@ -99,6 +99,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("abstained", pa.string()),
             ("elapsed_ms", pa.float64()),
             (KNOWN_AT, TIME),
+            ("history_from", TIME),  # of the candles that it was made of; empty in scores of before
+            ("history_digest", pa.string()),
         ]
     ),
     "anomalies": pa.schema(

@@ -50,6 +50,8 @@ class Score(msgspec.Struct, frozen=True):
     models: dict[str, str] = {}  # registered name → version that made this score
     abstained: str = ""
     elapsed_ms: float = 0.0  # from candle received to score made
+    history_from: int = 0  # µs, when the oldest candle opened that the scorer held; 0 where it does not say
+    history_digest: str = ""  # of all candles that it held: whoever puts them together again can tell that it has them
 
 
 class Anomaly(msgspec.Struct, frozen=True):
