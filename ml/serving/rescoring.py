@@ -107,9 +107,8 @@ def _differences(lake: Lake, loaded: LoadedModel, symbol: str, rows: Sequence[di
     histories = _Histories(_candles(lake, symbol, rows), symbol)
     for row in rows:
         digest, at = row.get("history_digest") or "", micros(row["opened_at"])
-        first = micros(row["history_from"]) if row.get("history_from") else at - (HISTORY - 1) * STEP_US
         then = _stored_part(loaded.model.kind, row)
-        found = histories.series(first, at, row["revision"], int(digest, 16) if digest else None)
+        found = histories.series(_oldest(row), at, row["revision"], int(digest, 16) if digest else None)
         if found is None:
             yield Difference(symbol, str(row["opened_at"]), "the lake has no such candle", then, {})
             continue
@@ -161,9 +160,15 @@ class _Histories:
         return Series(self.candles.at[rows], columns, revision, self._edits), found.is_proved
 
 
+def _oldest(row: dict[str, Any]) -> int:
+    """When the oldest candle opened that a score was made of, µs; where it does not say, the oldest that any is made of."""
+    said = row.get("history_from")
+    return micros(said) if said else micros(row["opened_at"]) - (HISTORY - 1) * STEP_US
+
+
 def _candles(lake: Lake, symbol: str, rows: Sequence[dict[str, Any]]) -> StoredCandles:
     """All revisions of the candles that some scores of a symbol may have been made of."""
-    oldest = min(micros(row["opened_at"]) - (HISTORY - 1) * STEP_US for row in rows)
+    oldest = min(_oldest(row) for row in rows)
     newest = max(micros(row["opened_at"]) for row in rows)
     found = lake.read("candles", [symbol], utc(oldest), utc(newest + 1), columns=["symbol", *READ])
     return StoredCandles(found.filter(pc.equal(found["interval"], SCORED)))

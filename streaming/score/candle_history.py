@@ -32,7 +32,10 @@ def candle_floats(candle: Candle) -> tuple[float, ...]:
 
 
 class CandleHistory:
-    """The candles of one symbol over the newest `size` windows, in time order, in arrays with room to append."""
+    """The candles of one symbol over the newest `size` windows, in time order, in arrays with room to append.
+
+    Where the candle of the oldest window is missing, the last one before it is held, too.
+    """
 
     def __init__(self, symbol: str, interval: str, size: int) -> None:
         self.symbol, self.interval, self.size = symbol, interval, size
@@ -89,9 +92,9 @@ class CandleHistory:
                 self._digest = moved(self._digest, int(self.digests[place]), digest)
                 self.digests[place] = digest
                 self._edited()
-        elif candle.opened_at > times[-1] - self.size * self.length:
+        elif place >= self._begin(later := np.insert(times, place, candle.opened_at)):
             self._replace(
-                np.insert(times, place, candle.opened_at),
+                later,
                 np.insert(self.values, place, row, axis=1),
                 np.insert(self.revisions, place, candle.revision),
                 np.insert(self.digests, place, np.uint64(_digest(candle.opened_at, row))),
@@ -106,6 +109,8 @@ class CandleHistory:
         places = np.searchsorted(self.times, at)
         is_here = np.append(self.times, -1)[places] == at
         is_new = ~is_here | (revisions > np.append(self.revisions, -1)[places])
+        together = np.union1d(at, self.times)
+        is_new &= at >= together[self._begin(together)]
         if not is_new.any():
             return 0
         values = frame.reindex(columns=list(COLUMNS)).to_numpy(dtype=np.float64, na_value=np.nan).T
@@ -131,7 +136,7 @@ class CandleHistory:
     @property
     def is_full(self) -> bool:
         """Whether no window of the warm-up is missing."""
-        return self._end - self._start == self.size
+        return self._end - self._start == self.size and self.times[0] > self.times[-1] - self.size * self.length
 
     def _append(self, at: int, row: tuple[float, ...], revision: int) -> None:
         if self._end == len(self._times):
@@ -151,7 +156,7 @@ class CandleHistory:
     def _replace(
         self, times: NDArray[np.int64], values: NDArray[np.float64], revisions: NDArray[np.int32], digests: Digests
     ) -> None:
-        keep = times > times[-1] - self.size * self.length
+        keep = slice(self._begin(times), None)
         self._moved(times[keep], values[:, keep], revisions[keep], digests[keep])
         self._digest = summed(self.digests)
         self._edited()
@@ -168,10 +173,20 @@ class CandleHistory:
         self._sound = None
 
     def _trim(self) -> None:
-        oldest = self._times[self._end - 1] - self.size * self.length
-        while self._times[self._start] <= oldest:
-            self._digest = moved(self._digest, int(self._digests[self._start]), 0)
-            self._start += 1
+        for place in range(self._start, self._start + self._begin(self.times)):
+            self._digest = moved(self._digest, int(self._digests[place]), 0)
+            self._start = place + 1
+
+    def _begin(self, times: NDArray[np.int64]) -> int:
+        """Where candles begin that count: at the oldest window or, if its candle is missing, at the last one before it.
+
+        That one shows that the gap is none of a market which is younger: what reaches back into a gap can be known, what reaches
+        back to before a market began cannot. It is given up when it is twice as old as the oldest window.
+        """
+        if not len(times):
+            return 0
+        begin = max(int(np.searchsorted(times, times[-1] - (self.size - 1) * self.length, side="right")) - 1, 0)
+        return begin + int(times[begin] <= times[-1] - 2 * self.size * self.length)
 
 
 def _digest(at: int, row: NDArray[np.float64]) -> int:

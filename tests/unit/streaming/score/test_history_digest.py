@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import MINUTE
-from quantstream.features import COLUMNS
 from quantstream.features.history_digests import candle_digests, history_digest
-from streaming.score.candle_history import CandleHistory, candle_floats
-from tests.unit.streaming.score.test_histories import STEP, T0
+from streaming.score.candle_history import CandleHistory
+from tests.unit.streaming.score.test_histories import STEP, T0, frame_of
 
 ADDED = st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(1, 5))  # place, revision, close
 
@@ -21,13 +19,6 @@ ADDED = st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(1, 5))  # p
 def candle(place: int, revision: int, close: int) -> Candle:
     prices = (UNIT, 9 * UNIT, 1, close * UNIT)
     return Candle("A1", "5m", T0 + place * STEP, *prices, 30, 29, 1, 7, 6, 1, 1, True, revision)
-
-
-def frame_of(candles: list[Candle]) -> pd.DataFrame:
-    """Candles as the lake's frame has them."""
-    columns = dict(zip(COLUMNS, np.array([candle_floats(one) for one in candles]).T, strict=True))
-    at = pd.to_datetime([one.opened_at for one in candles], unit="us", utc=True)
-    return pd.DataFrame({"opened_at": at.as_unit("us"), **columns, "revision": [one.revision for one in candles]})
 
 
 @given(st.lists(st.tuples(st.booleans(), st.lists(ADDED, min_size=1, max_size=6)), max_size=12))

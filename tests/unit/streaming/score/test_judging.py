@@ -112,11 +112,12 @@ def test_scores_made_without_the_lake_say_so(is_away: bool) -> None:
 def test_what_the_lake_brings_of_one_symbol_while_another_waits_does_not_move_its_candles_under_its_score() -> None:
     scene = Scene()
     older = pd.DataFrame({"opened_at": pd.to_datetime([T0], unit="us", utc=True), **{name: [1.0] for name in COLUMNS}})
-    stored = [scene.load("", 0, 0), older, older]
-    histories = CandleHistories("5m", 4, lambda *_: stored.pop(0), lambda: scene.now, AtOnce())
+    stored = [scene.load("", 0, 0)]
+    histories = CandleHistories("5m", 4, lambda *_: stored[-1], lambda: scene.now, AtOnce())
     scene.histories = scene.judging.histories = histories
     scene.judge(2, "A1")
     scene.now += LAST_RELOAD
+    stored.append(older)
     assert histories.refresh()  # more of it is asked for, and is not taken yet
     scores = scene.judge(3, "A1", "B1")  # B1's has to be read, and what comes first is the other's
     assert [(score.symbol, score.opened_at, score.close) for score in scores] == [
