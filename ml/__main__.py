@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -180,6 +181,32 @@ def tune(
 
     storage = load_settings().studies.get_secret_value()
     typer.echo(json.dumps(tuning.search(train, kind, trials, minutes, storage), indent=1))
+
+
+@app.command()
+def rescore(
+    version: Annotated[str, typer.Option(help="which one, like quantstream-risk/3 or, with --model, 3")],
+    since: Annotated[str, typer.Option("--from", help="candles opened from here on: 2026-11-28T14:00, or 2h ago")],
+    until: Annotated[str, typer.Option("--to", help="and before that")],
+    model: Annotated[str, typer.Option(help="forecast, signal, risk or anomaly")] = "",
+    symbol: Annotated[list[str] | None, typer.Option(help="only these; all when none is named")] = None,
+    json_only: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Score once more from the lake what a version has scored live; exit code 1 unless all is equal to the last bit."""
+    from ml.serving import rescoring
+    from ml.serving.registry import Registry
+    from quantstream.core.moments import parse_moment
+    from quantstream.core.time import utc
+    from quantstream.lake.store import Lake
+
+    settings = load_settings()
+    name, number = rescoring.named_version(model, version)
+    start, end = (utc(parse_moment(text, lambda: time.time_ns() // 1000)) for text in (since, until))
+    loaded = Registry(settings.mlflow_url).load(name, number)
+    result = rescoring.rescore(Lake(settings.lake_url, may_create=False), loaded, start, end, symbol)
+    typer.echo(json.dumps(result.fields(), indent=1) if json_only else "\n".join(result.lines()))
+    if result.different:
+        raise typer.Exit(1)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -206,12 +207,10 @@ def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]
 
 
 def _score(draft: _Draft, now_us: int, stale: list[str]) -> payloads.Score:
-    parts = draft.parts
+    parts, digest = draft.parts, draft.series.digest
     action, reasons = parts.get("signal_reasons", ("Hold", []))
-    if action != "Hold" and novelty.is_novel(parts.get("anomaly")):
-        action, reasons = "Hold", [novelty.WHY]
     close = float(draft.series.columns["close"][-1])
-    return payloads.Score(
+    plain = payloads.Score(
         symbol=draft.symbol,
         interval=SCORED,
         opened_at=int(draft.series.at[-1]),
@@ -219,17 +218,29 @@ def _score(draft: _Draft, now_us: int, stale: list[str]) -> payloads.Score:
         close=close,
         scored_at=now_us,
         feature_hash=features.FEATURE_HASH,
-        forecasts=_forecasts(novelty.widened(parts["forecast"], parts.get("anomaly")), close)
-        if "forecast" in parts
-        else [],
+        forecasts=_forecasts(parts["forecast"], close) if "forecast" in parts else [],
         signal=_signal(action, parts["signal"]) if "signal" in parts else None,
         risk=100 * float(parts["risk"]) if "risk" in parts else None,
-        novelty=float(parts["anomaly"]) if "anomaly" in parts else None,
         reasons=list(reasons),
         models=draft.models,
         abstained="; ".join(draft.why_not),
         stale=[name for name in stale if name in draft.models],
+        history_from=0 if digest is None else int(draft.series.at[0]),
+        history_digest="" if digest is None else f"{digest:016x}",
     )
+    return with_novelty(plain, float(parts["anomaly"]) if "anomaly" in parts else None)
+
+
+def with_novelty(score: payloads.Score, found: float | None) -> payloads.Score:
+    """Return a score that knows no novelty with that of its candle, and what follows from it: wider intervals, no trade."""
+    signal, reasons, forecasts = score.signal, score.reasons, score.forecasts
+    if novelty.is_novel(found):
+        if signal is not None and signal.action != "Hold":
+            signal, reasons = msgspec.structs.replace(signal, action="Hold"), [novelty.WHY]
+        if forecasts:
+            quantiles = np.array([forecast.log_returns for forecast in forecasts])
+            forecasts = _forecasts(novelty.widened(quantiles, found), score.close)
+    return msgspec.structs.replace(score, novelty=found, signal=signal, reasons=reasons, forecasts=forecasts)
 
 
 def _forecasts(quantiles: Floats, close: float) -> list[payloads.Forecast]:

@@ -31,6 +31,7 @@ class Series:
     revision: int = 0  # of the newest candle
     edits: int = 0
     sound: int = 0  # of the newest candles: known to be sound and without a gap between them
+    digest: int | None = None  # as `history_digests.history_digest`, where whoever holds the candles keeps it up
 
     def __len__(self) -> int:
         """How many candles."""

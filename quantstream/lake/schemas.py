@@ -100,6 +100,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("elapsed_ms", pa.float64()),
             (KNOWN_AT, TIME),
             ("stale", pa.list_(pa.string())),
+            ("history_from", TIME),  # of the candles that it was made of; empty in scores of before
+            ("history_digest", pa.string()),
         ]
     ),
     "anomalies": pa.schema(

@@ -51,6 +51,8 @@ class Score(msgspec.Struct, frozen=True):
     abstained: str = ""
     elapsed_ms: float = 0.0  # from candle received to score made
     stale: list[str] = []  # of `models` those past their age limit: they serve until a newer one does
+    history_from: int = 0  # µs, when the oldest candle opened that the scorer held; 0 where it does not say
+    history_digest: str = ""  # of all candles that it held: whoever puts them together again can tell that it has them
 
 
 class Anomaly(msgspec.Struct, frozen=True):

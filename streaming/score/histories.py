@@ -15,7 +15,8 @@ import pandas as pd
 
 from quantstream.core.candle import Candle
 from quantstream.core.errors import Unavailable
-from quantstream.features import Series
+from quantstream.core.time import interval_length
+from quantstream.features import Series, opened_at_us
 from streaming.score.candle_history import CandleHistory
 
 FIRST_RELOAD, LAST_RELOAD = 3.0, 300.0  # seconds between looks into the lake; doubles while they bring nothing new
@@ -116,7 +117,15 @@ class CandleHistories:
     def _ask(self, history: CandleHistory) -> None:
         newest = int(history.times[-1])
         wanted = history.symbol, newest - self.size * history.length, newest
-        self._coming = history, self._executor.submit(self.load, *wanted), self.clock()
+        self._coming = history, self._executor.submit(self._read, *wanted), self.clock()
+
+    def _read(self, symbol: str, start: int, end: int) -> pd.DataFrame:
+        """Return the candles of a range, and the last one before it where the range begins with a gap: none of a young market."""
+        frame = self.load(symbol, start, end)
+        if len(frame) and int(opened_at_us(frame)[0]) <= start + interval_length(self.interval):
+            return frame
+        before = self.load(symbol, 2 * start - end, start).tail(1)
+        return pd.concat([before, frame], ignore_index=True) if len(before) else frame
 
     def _take(self, patience: float) -> None:
         """Add the candles that are being read, if they come within so many seconds; note any error."""

@@ -43,15 +43,15 @@ class Judging:
 
     def __call__(self, candles: Mapping[str, Candle], received_at: float) -> list[Score]:
         """Return a score of each candle; they are the newest of their histories. `received_at` is by `clock`."""
-        histories: dict[str, Series] = {}
         reasons: dict[str, str] = {}
         for symbol, candle in candles.items():
             try:
-                histories[symbol] = self._history(candle)
+                self.histories.series(candle)  # read where it was not yet; what comes may be more of another one's
             except Exception as error:
                 log.exception("a symbol's history failed", extra={"symbol": symbol})
                 reasons[symbol] = f"its history failed: {_reason(error)}"
             self.working()
+        histories = self._held(candles, reasons)
         found = {score.symbol: score for score in self._scores(histories, reasons)}
         for symbol, reason in reasons.items():
             found[symbol] = self._abstained(candles[symbol], reason)
@@ -60,12 +60,17 @@ class Judging:
         elapsed = 1000 * (self.clock() - received_at)
         return [self._finished(found[symbol], elapsed) for symbol in candles if symbol in found]
 
-    def _history(self, candle: Candle) -> Series:
-        """Raises: ValueError when the candle is not the newest of its history: a score would be of another one."""
-        series = self.histories.series(candle)
-        if int(series.at[-1]) != candle.opened_at:
-            raise ValueError(f"a later candle, opened at {int(series.at[-1])} µs, came before it")
-        return series
+    def _held(self, candles: Mapping[str, Candle], reasons: dict[str, str]) -> dict[str, Series]:
+        """The histories as they are in memory; of those that do not end with their candle a score would be of another one."""
+        found: dict[str, Series] = {}
+        for symbol, candle in candles.items():
+            series = self.histories.held(symbol) if symbol not in reasons else None
+            if series is not None and int(series.at[-1]) == candle.opened_at:
+                found[symbol] = series
+            elif series is not None:
+                later = int(series.at[-1])
+                reasons[symbol] = f"its history failed: a later candle, opened at {later} µs, came before it"
+        return found
 
     def _scores(self, histories: Mapping[str, Series], reasons: dict[str, str]) -> list[Score]:
         """Score all in one pass; where that fails, each by itself, so that `reasons` name the symbol that fails."""

@@ -69,6 +69,7 @@ def score_row(score: Score) -> Row:
         "hold": signal.hold if signal else None,
         "sell": signal.sell if signal else None,
         "models": list(score.models.items()),
+        "history_from": score.history_from or None,
         KNOWN_AT: score.scored_at,
     }
 

@@ -29,6 +29,8 @@ class MemoryBroker:
 class MemoryReader:
     """A member of a group; partitions move at its next poll."""
 
+    member = ""  # no broker counts it in: nobody looks for partitions that a group has given to nobody
+
     def __init__(self, broker: MemoryBroker, group: str = "") -> None:
         self.broker, self.group = broker, group
         self.at: dict[Partition, int] = {}

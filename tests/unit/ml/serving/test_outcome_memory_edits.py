@@ -161,3 +161,16 @@ def test_whatever_is_edited_going_on_equals_a_restart(market: list[Candle], seed
     truth[newest.opened_at] = newest
     history.add(newest)
     assert predicted(memory, inputs, history) == restarted(truth)
+
+
+def test_a_gap_at_the_beginning_of_what_a_restart_reads_changes_nothing(market: list[Candle]) -> None:
+    gap = range(20, 32)  # candles: the windows of the oldest predictions that count begin within it
+    history, memory, inputs = CandleHistory("A1", "5m", HISTORY), Memory(), Inputs()
+    truth = {one.opened_at: one for place, one in enumerate(market[: HISTORY + 10]) if place not in gap}
+    for one in truth.values():
+        history.add(one)
+    predicted(memory, inputs, history)
+    for one in market[HISTORY + 10 : HISTORY + 40]:
+        truth[one.opened_at] = one
+        history.add(one)
+        assert predicted(memory, inputs, history) == restarted(truth)

@@ -19,7 +19,7 @@ from quantstream.core.time import MINUTE, SECOND, utc
 from quantstream.features import COLUMNS, Series
 from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
-from streaming.score.candle_history import MOST_EDITS, ROOM, CandleHistory
+from streaming.score.candle_history import MOST_EDITS, ROOM, CandleHistory, candle_floats
 from streaming.score.histories import FIRST_RELOAD, LAST_RELOAD, SLOW, CandleHistories
 
 T0 = 1_723_161_600 * SECOND
@@ -33,7 +33,7 @@ class AtOnce(Executor):
         done: Future[Any] = Future()
         try:
             done.set_result(fn(*args, **kwargs))
-        except Unavailable as error:
+        except Exception as error:
             done.set_exception(error)
         return done
 
@@ -41,6 +41,20 @@ class AtOnce(Executor):
 def candle(number: int, close: int = 0) -> Candle:
     last = close or UNIT + number
     return Candle("A1", "5m", T0 + number * STEP, UNIT, 9 * UNIT, 1, last, 30, 29, 1, 7, 6, 1, 1, True)
+
+
+def frame_of(candles: list[Candle]) -> pd.DataFrame:
+    """Candles as the lake's frame has them."""
+    columns = dict(
+        zip(COLUMNS, np.array([candle_floats(one) for one in candles]).reshape(-1, len(COLUMNS)).T, strict=True)
+    )
+    at = pd.to_datetime(np.array([one.opened_at for one in candles], dtype=np.int64), unit="us", utc=True)
+    return pd.DataFrame({"opened_at": at.as_unit("us"), **columns, "revision": [one.revision for one in candles]})
+
+
+def within(candles: list[Candle], start: int, end: int) -> pd.DataFrame:
+    """What a lake with these candles answers."""
+    return frame_of([one for one in candles if start <= one.opened_at < end])
 
 
 def closes(series: Series) -> list[int]:
@@ -86,15 +100,13 @@ def test_a_revision_replaces_and_a_late_window_is_put_in_its_place() -> None:
     assert closes(history.series()) == [0, 4 * UNIT, 2, 3]
 
 
-def test_a_candle_just_beyond_the_history_changes_nothing_and_the_oldest_in_it_counts() -> None:
+def test_a_candle_beyond_the_history_counts_only_where_the_oldest_window_has_none() -> None:
     history = CandleHistory("A1", "5m", 4)
-    history.add(candle(4))
-    history.add(candle(0))  # the fifth window back
-    assert (closes(history.series()), history.series().edits % MOST_EDITS) == ([4], 0)
-    history.add(candle(1))
-    assert (closes(history.series()), history.series().edits % MOST_EDITS) == ([1, 4], 1)
-    history.add(candle(5))
-    assert closes(history.series()) == [4, 5]
+    seen = []
+    for number in (4, 0, 1, 0, 5, 2):  # 4 begins with window 1, 5 with window 2
+        history.add(candle(number))
+        seen.append((closes(history.series()), history.series().edits % MOST_EDITS))
+    assert seen == [([4], 0), ([0, 4], 1), ([1, 4], 2), ([1, 4], 2), ([1, 4, 5], 2), ([2, 4, 5], 3)]
 
 
 def test_of_what_the_lake_has_only_the_windows_of_the_history_are_kept(tmp_path: object) -> None:
@@ -153,7 +165,7 @@ def test_a_lake_that_has_nothing_new_is_asked_less_and_less_often() -> None:
     now, loads = [0.0], []
 
     def load(symbol: str, start: int, end: int) -> pd.DataFrame:
-        loads.append(now[0])
+        loads.extend([now[0]] if end == T0 + STEP else [])  # and not what it asks of the time before
         return pd.DataFrame({"opened_at": pd.to_datetime([], utc=True)})
 
     histories = CandleHistories("5m", 4, load, lambda: now[0], AtOnce())
@@ -276,7 +288,7 @@ def test_an_odd_history_in_the_lake_sets_its_own_symbol_aside() -> None:
         lake.histories.add(msgspec.structs.replace(candle(5), symbol=name))
         lake.histories.series(msgspec.structs.replace(candle(5), symbol=name))
     assert [closes(series) for _, series in lake.histories.newest()] == [[5], [2, 3, 4, 5]]
-    assert "its history cannot be taken from the lake: ValueError" in lake.histories.lacks("A1")
+    assert "its history cannot be taken from the lake: DateParseError" in lake.histories.lacks("A1")
     assert lake.told == []
     lake.now, lake.histories.load = LAST_RELOAD, lake.load
     while lake.histories.refresh():
@@ -298,3 +310,36 @@ def test_of_two_revisions_the_higher_one_counts_whichever_comes_first() -> None:
     )
     assert history.fill(frame.assign(**dict.fromkeys(COLUMNS, 5.0))) == 1
     assert closes(history.series()) == [0, 6 * UNIT, 4 * UNIT]
+
+
+def test_what_the_lake_has_before_the_oldest_window_is_no_news() -> None:
+    loads: list[int] = []
+
+    def load(symbol: str, start: int, end: int) -> pd.DataFrame:
+        loads.append(start)
+        stored = [candle(number) for number in range(20) if number != 8]
+        return within(stored, start, end)
+
+    now = [0.0]
+    histories = CandleHistories("5m", 4, load, lambda: now[0], AtOnce())
+    histories.add(candle(10))
+    for _ in range(4):  # a candle is missing and stays so: the lake is asked for it again and again
+        histories.refresh()
+        histories.refresh()
+        now[0] += LAST_RELOAD
+    series = histories.series(candle(10))
+    assert closes(series) == [7, 9, 10]
+    assert (len(loads), series.edits % MOST_EDITS) == (4, 1)
+
+
+def test_where_the_oldest_window_has_no_candle_the_last_before_it_is_held_after_a_restart_too() -> None:
+    going_on = CandleHistory("A1", "5m", 4)
+    stored = [candle(number) for number in range(16) if number not in (5, 6)]
+    seen = {}
+    for one in stored:
+        going_on.add(one)
+        restarted = CandleHistories("5m", 4, lambda symbol, start, end: within(stored, start, end), executor=AtOnce())
+        restarted.add(one)
+        seen[one.opened_at] = closes(restarted.series(one))
+        assert seen[one.opened_at] == closes(going_on.series())
+    assert list(seen.values())[5:10] == [[4, 7], [4, 7, 8], [4, 7, 8, 9], [7, 8, 9, 10], [8, 9, 10, 11]]

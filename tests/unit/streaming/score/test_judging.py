@@ -14,8 +14,9 @@ from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.features import COLUMNS, Series
 from quantstream.messages.payloads import EventKind, Score
-from streaming.score.histories import CandleHistories
+from streaming.score.histories import LAST_RELOAD, CandleHistories
 from streaming.score.judging import Judging
+from tests.unit.streaming.score.test_histories import AtOnce
 
 T0 = 1_723_161_600 * SECOND
 
@@ -106,3 +107,20 @@ def test_a_score_is_never_of_another_candle_than_the_one_that_closed() -> None:
 def test_scores_made_without_the_lake_say_so(is_away: bool) -> None:
     (score,) = Scene(lake_is_away=is_away).judge(0, "A1")
     assert score.abstained == ("its history is not to be had: the lake is away" if is_away else "")
+
+
+def test_what_the_lake_brings_of_one_symbol_while_another_waits_does_not_move_its_candles_under_its_score() -> None:
+    scene = Scene()
+    older = pd.DataFrame({"opened_at": pd.to_datetime([T0], unit="us", utc=True), **{name: [1.0] for name in COLUMNS}})
+    stored = [scene.load("", 0, 0)]
+    histories = CandleHistories("5m", 4, lambda *_: stored[-1], lambda: scene.now, AtOnce())
+    scene.histories = scene.judging.histories = histories
+    scene.judge(2, "A1")
+    scene.now += LAST_RELOAD
+    stored.append(older)
+    assert histories.refresh()  # more of it is asked for, and is not taken yet
+    scores = scene.judge(3, "A1", "B1")  # B1's has to be read, and what comes first is the other's
+    assert [(score.symbol, score.opened_at, score.close) for score in scores] == [
+        ("A1", T0 + 3 * 5 * MINUTE, (UNIT + 3) / UNIT),
+        ("B1", T0 + 3 * 5 * MINUTE, (UNIT + 3) / UNIT),
+    ]
