@@ -56,7 +56,7 @@ class DataDocs:
                 "lists what there is, quantstream quarantine list --changes what ever was"
             )
         return (
-            f"there are no data docs in {self.shelf.where(pages.DOCS)}: either nothing was validated yet (candles_validate does it), "
+            f"there are no data docs in {self.shelf.where(pages.DOCS)}: nothing was validated yet (candles_validate does it), "
             "or it was by processes whose lake is a folder and whose state folder is another one: there the log of the "
             "task says what failed, and the lake's table quarantine what is held"
         )

@@ -7,9 +7,9 @@ from datetime import datetime
 import numpy as np
 
 from ml.evaluation import bootstrap
+from ml.monitoring.hindsight import newest_rows, rescored, some
 from ml.monitoring.live_metrics import BLOCK, WINDOW, outcomes
 from ml.monitoring.promise import KINDS
-from ml.monitoring.rescoring import newest_rows, rescored, some
 from ml.monitoring.verdict import Better
 from ml.serving.registry import Registry
 from quantstream import features

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.monitoring.drift import Shift, quantiles, shifts
+from ml.monitoring.hindsight import outputs_of
 from ml.monitoring.live_metrics import WINDOW
 from ml.monitoring.outcomes import KINDS as READ_AS
 from ml.monitoring.promise import KINDS, Promise
-from ml.monitoring.rescoring import outputs_of
 from quantstream.core.time import SCORED
 from quantstream.lake.store import Lake
 

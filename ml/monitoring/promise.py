@@ -15,7 +15,7 @@ from scipy import stats  # type: ignore[import-untyped]
 from ml.data.feature_table.reading import load_some
 from ml.models import online_correction
 from ml.monitoring.drift import Reference, whole_blocks
-from ml.monitoring.rescoring import OUTPUTS, Rescored, rescored, some
+from ml.monitoring.hindsight import OUTPUTS, Rescored, rescored, some
 from ml.serving.registry import Registry
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured

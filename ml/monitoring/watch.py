@@ -17,10 +17,10 @@ from ml.monitoring.comparison import previous_on_the_same
 from ml.monitoring.drift import Shift
 from ml.monitoring.feature_drift import READ_BY, feature_shifts
 from ml.monitoring.figures_table import keep
+from ml.monitoring.hindsight import some
 from ml.monitoring.live_metrics import Day, Live, Version, alarm_rate, newest_day
 from ml.monitoring.output_drift import output_shifts
 from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
-from ml.monitoring.rescoring import some
 from ml.monitoring.verdict import DRIFT, FEWEST, LOSS, Act, Figures, Known, Verdict, is_worse, verdict
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision

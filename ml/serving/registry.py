@@ -23,7 +23,7 @@ from ml.serving.descriptions import Facts
 from ml.serving.loaded import LoadedModel
 from ml.serving.mlflow_connection import PATIENT, SHORT, Connection, last_line, wait_for_the_busy
 from quantstream import features
-from quantstream.core.errors import ModelRejected, Unfetched
+from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
 from quantstream.messages.models import MODEL_NAMES, registered_name
 
 __all__ = [

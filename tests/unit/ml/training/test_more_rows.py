@@ -18,7 +18,7 @@ def test_the_signal_learns_from_as_many_rows_as_are_asked_for(monkeypatch: pytes
 
     def train(kind: str, settings: Any, options: Options, version: int) -> TrainResult:
         asked.append(options)
-        return TrainResult(kind, "1", True, [], {})
+        return TrainResult(kind, "1", True, [], {}, "promoted")
 
     monkeypatch.setattr(training, "train", train)
     command.train(["signal"], 7, 2_000_000)
