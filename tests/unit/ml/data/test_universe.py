@@ -88,8 +88,8 @@ def test_what_is_not_known_of_the_past_is_said() -> None:
 
 def test_a_page_of_results_says_it_even_where_no_lake_was_asked() -> None:
     section = {"rows": 1, "pooled": {}, "symbols": {}}
-    assert "who was listed when is not known" in evaluation_report.page({"risk": section})
-    assert "Survivorship: none died." in evaluation_report.page({"risk": {**section, "universe": "none died"}})
+    assert "who was listed when is not known" in evaluation_report.pages({"risk": section})
+    assert "none died." in evaluation_report.pages({"risk": {**section, "universe": "none died"}})
 
 
 class Listing(BlockingRest):
