@@ -18,7 +18,11 @@ def test_what_is_not_known_is_null_and_not_a_word_of_its_own() -> None:
     evidence = evidence_of(known, Live(), Verdict(Act.TRAIN, "drift of risk", ("drift",)))
     text = json.dumps(evidence, allow_nan=False)
     assert json.loads(text)["live"] == {
-        **{"candles": 288, "loss": 0.1, "low": 0.09, "promised": None, "bound": None},
+        "candles": 288,
+        "loss": 0.1,
+        "low": 0.09,
+        "promised": None,
+        "bound": None,
         "by_symbol": {},
         "measures": {},
     }
