@@ -14,6 +14,7 @@ from ml.monitoring.verdict import Better
 from ml.serving.registry import Registry
 from quantstream import features
 from quantstream.core.time import DAY, micros
+from quantstream.lake.schemas import OUTCOMES
 from quantstream.lake.store import Lake
 
 
@@ -27,7 +28,8 @@ def previous_on_the_same(
     """
     model = registry.load(name, previous).model
     lost: dict[tuple[str, int], float] = {}
-    for rows in outcomes(lake, until - WINDOW, until):
+    chosen = some(lake.rows(OUTCOMES))
+    for rows in outcomes(lake, until - WINDOW, until, chosen):
         for row in rows.select(["symbol", "opened_at", "model", "version", "role", "loss"]).to_pylist():
             if (row["model"], row["version"], row["role"]) == (name, version, "champion"):
                 lost[row["symbol"], micros(row["opened_at"])] = row["loss"]
@@ -35,7 +37,7 @@ def previous_on_the_same(
         return None
     end = micros(until)
     ahead = features.HOUR * features.STEP_US
-    data = newest_rows(lake, some({symbol for symbol, _ in lost}), end - DAY, end + ahead)
+    data = newest_rows(lake, sorted({symbol for symbol, _ in lost}), end - DAY, end + ahead)
     again = rescored(KINDS[name], model, data, end - DAY, end)
     keys = list(zip(again.symbol.tolist(), again.opened_at.tolist(), strict=True))
     both = np.array([key in lost for key in keys], dtype=bool)

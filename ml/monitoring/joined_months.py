@@ -30,6 +30,7 @@ class Joined(msgspec.Struct, frozen=True):
     """How far a month's scores are joined. While `lasting` is the same, its tables only grew: what is before `until` stays."""
 
     seen: str
+    following: str  # what was seen of the month after it, whose first hour its last rows wait for
     lasting: str
     whole_on: str  # the day on which the month was last joined from its beginning: rows may come late, into its midst
     until: int  # µs: scores of candles that opened before it are joined, or will never be
@@ -49,9 +50,13 @@ class Stored:
         return sorted({month for facts in self.scores for month in facts})
 
     def seen(self, month: str) -> str:
-        """Return a digest of all that a month's rows depend on."""
-        reach = [_neighbour(month, step) for step in range(-MONTHS_BACK, 2)]
+        """Return a digest of all that a month's rows depend on, but the month after it."""
+        reach = [_neighbour(month, -step) for step in range(MONTHS_BACK + 1)]
         return _digest([self._scores(month), [self.candles.get(one) for one in reach], self._held(month)])
+
+    def following(self, month: str) -> str:
+        """Return a digest of the month after it."""
+        return _digest(self.candles.get(_neighbour(month, 1)))
 
     def lasting(self, month: str) -> str:
         """Return a digest of it that only a correction, another history or the quarantine changes, and no new candle or score."""

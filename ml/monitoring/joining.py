@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ READ = [
 ]
 BACK = (features.MONTH + features.HOUR) * features.STEP_US  # how far labels look back
 AHEAD = features.HOUR * features.STEP_US
+SETTLES = timedelta(days=2)  # after a month: gaps of its last hour's outcomes are filled by then
 AT_ONCE = 50_000  # rows of a commit
 
 
@@ -65,6 +66,7 @@ class _Month:
     name: str
     start: datetime
     seen: str
+    following: str
     lasting: str
     is_whole: bool
 
@@ -127,18 +129,19 @@ def _stored(there: Snapshot, tables: Sequence[str], symbols: Iterable[str] | Non
 def _months(symbol: str, stored: Stored, before: Mapping[str, Joined], now: datetime) -> Iterator[_Month | None]:
     for name in stored.months:
         known, seen, lasting = before.get(name), stored.seen(name), stored.lasting(name)
-        if known is not None and known.seen == seen:
-            continue
+        following, (begins, ends) = stored.following(name), month_bounds(name)
+        if known is not None and (known.seen, known.lasting) == (seen, lasting):
+            is_over = known.until >= micros(ends) and known.whole_on >= f"{ends + SETTLES:%Y-%m-%d}"
+            if is_over or known.following == following:
+                continue
         grew = known is not None and known.lasting == lasting and known.whole_on == f"{now:%Y-%m-%d}"
-        start = month_bounds(name)[0]
-        if known is not None and grew:
-            start = max(start, utc(known.until))
-        yield _Month(symbol, name, start, seen, lasting, not grew)
+        start = max(begins, utc(known.until)) if known is not None and grew else begins
+        yield _Month(symbol, name, start, seen, following, lasting, not grew)
 
 
 def _mark(month: _Month, until: int, before: Mapping[str, Joined], now: datetime) -> Joined:
     whole_on = f"{now:%Y-%m-%d}" if month.is_whole else before[month.name].whole_on
-    return Joined(month.seen, month.lasting, whole_on, until)
+    return Joined(month.seen, month.following, month.lasting, whole_on, until)
 
 
 def _join(there: Snapshot, tables: Sequence[str], month: _Month, now: datetime) -> tuple[pa.Table, int]:

@@ -5,7 +5,7 @@ The bounds are those of a bootstrap over blocks of four hours of all symbols at 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -131,14 +131,16 @@ def newest_day(lake: Lake, since: Mapping[Version, datetime] | None = None) -> D
     return day
 
 
-def outcomes(lake: Lake, start: datetime, until: datetime) -> Iterator[pa.Table]:
-    """Yield the newest outcomes of each symbol's candles of `[start, until)`. Raises: Unavailable."""
+def outcomes(
+    lake: Lake, start: datetime, until: datetime, symbols: Collection[str] | None = None
+) -> Iterator[pa.Table]:
+    """Yield the newest outcomes of each symbol's candles of `[start, until)`, or of some symbols'. Raises: Unavailable."""
     if not lake.has(OUTCOMES):
         return
     there = snapshot(lake, [OUTCOMES])
     first = f"{start:%Y-%m}"
     for symbol, months in sorted(contents(there.table(OUTCOMES)).items()):
-        if max(months) >= first:
+        if max(months) >= first and (symbols is None or symbol in symbols):
             rows = newest(there.read(OUTCOMES, [symbol], start, until, COLUMNS))
             if rows.num_rows:
                 yield rows

@@ -85,6 +85,8 @@ def joined(scores: pa.Table, came: pd.DataFrame, role: str, now: datetime) -> pa
     `came` holds the labels of the symbol's candles, by `opened_at` (µs) as its index. Of several scores of a candle by one
     version the first counts: it is the one that was shown.
     """
+    if not scores.num_rows:
+        return pa.schema(COLUMNS).empty_table()
     scores = first_said(scores)
     parts = [_of_kind(kind, scores, came, role, now) for kind in KINDS]
     return pa.concat_tables(parts)

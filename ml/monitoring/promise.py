@@ -6,7 +6,7 @@ Made once for each version, of the very rows of the table `features` that it nam
 
 from __future__ import annotations
 
-from math import sqrt
+from math import exp, log, sqrt
 
 import msgspec
 import numpy as np
@@ -27,7 +27,7 @@ TITLE = "promise"  # of the report
 JUDGED, LINEAGE = "evaluation", "lineage"  # the reports that say what it was judged on, and what it learnt
 QUARTER, IN_A_DAY = 6 * HOUR, 4  # µs: of a day, longer than any outcome takes
 FEWEST = 10  # quarters that say how much a loss differs from one to the next
-SURE = 0.995  # that a day as promised is not called worse
+SURE = 0.999  # that a day as promised is not called worse
 REACH = 30 * DAY  # µs: how far back the outputs are looked at
 KINDS = {registered_name(kind): kind for kind in MODEL_KINDS}
 
@@ -48,17 +48,20 @@ class Promise(msgspec.Struct, frozen=True):
 
     @property
     def bound(self) -> float:
-        """Return the mean loss that a day as promised exceeds once in two hundred; NaN where too few quarters tell.
+        """Return the mean loss that a day as promised exceeds once in a thousand; NaN where too few quarters tell.
 
-        By Student's t for one more day. How much days differ follows from how quarters do and how they resemble those before.
+        By Student's t for one more day of log-normal losses, which are skewed. How much days differ follows from how quarters do
+        and how they resemble those before.
         """
         count, centred = len(self.losses), np.array(self.losses) - self.loss
-        if count < FEWEST:
+        if count < FEWEST or self.loss <= 0:
             return float("nan")
         alike = [float(centred[step:] @ centred[: count - step]) / (count - 1) for step in range(IN_A_DAY)]
         resembling = sum((1 - step / IN_A_DAY) * alike[step] for step in range(1, IN_A_DAY))
         of_days = max(alike[0], alike[0] + 2 * resembling) / IN_A_DAY
-        return self.loss + float(stats.t.ppf(SURE, count - 1)) * sqrt(of_days * (1 + IN_A_DAY / count))
+        spread = sqrt(log(1 + of_days / self.loss**2))
+        beyond = float(stats.t.ppf(SURE, count - 1)) * spread * sqrt(1 + IN_A_DAY / count)
+        return self.loss * exp(beyond - spread**2 / 2)
 
     def reference(self, kind: str) -> Reference:
         """Return what was ordinary of its outputs."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any
 
 from ml.monitoring import joining
@@ -225,11 +226,17 @@ def sentence(known: Known, found: Verdict, notes: Sequence[str]) -> str:
 
 
 def evidence_of(known: Known, live: Live, found: Verdict) -> dict[str, Any]:
-    """Return the figures that a decision stands on, as JSON values."""
+    """Return the figures that a decision stands on, as JSON values: what is not known is None."""
     figures, better = known.figures, known.previous
     return {
         "found": list(found.found),
-        "live": {**(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
-        "previous": better.__dict__ if better else None,
+        "live": {**told(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
+        "previous": told(better.__dict__) if better else None,
         "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},
+        **told({"alarms_per_100k": known.alarms}),
     }
+
+
+def told(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures with None for each that is no number: JSON has no other word for it."""
+    return {name: None if isinstance(one, float) and not isfinite(one) else one for name, one in figures.items()}

@@ -153,3 +153,19 @@ def write_correction(lake: Lake, candle: pd.DataFrame) -> None:
     rows = beside.read("candles")
     rows = rows.set_column(rows.column_names.index("revision"), "revision", pa.array([1] * rows.num_rows, pa.int32()))
     lake.append("candles", rows)
+
+
+def test_a_month_that_is_over_is_joined_to_its_end_and_then_left_alone(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path / "lake"))
+    ends = 31 * 288  # of January
+    frame = markets.candles(ends + 24, 3)
+    for start, stop in ((0, ends - 24), (ends - 24, ends), (ends, ends + 12), (ends + 12, ends + 24)):
+        markets.write_candles(lake, SYMBOL, frame.iloc[start:stop])
+        watched.write_scores(lake, watched.scored(SYMBOL, frame.iloc[max(start, ends - 48) : stop]))
+        join(lake, datetime(2024, 2, 1, tzinfo=UTC))
+    assert len(outcomes(lake)) == 3 * (48 + 12)
+    more = markets.candles(ends + 26, 3)
+    for at, months in ((ends + 24, 2), (ends + 25, 1)):  # once more as a whole, days later, and never again
+        markets.write_candles(lake, SYMBOL, more.iloc[at : at + 1])
+        watched.write_scores(lake, watched.scored(SYMBOL, more.iloc[at : at + 1]))
+        assert join(lake, datetime(2024, 2, 4, tzinfo=UTC)).months == months
