@@ -57,8 +57,8 @@ class DataDocs:
             )
         return (
             f"no data docs are in {self.shelf.where(pages.DOCS)}. Either nothing was validated yet (the pipeline candles_validate"
-            " does it), or it was by processes whose lake is a folder and whose state folder is another one: there the log of the "
-            "task says what failed, and the lake's table quarantine what is held"
+            " does it), or it was by processes whose lake is a folder and whose state folder is another one: there the log "
+            "of the task says what failed, and the lake's table quarantine what is held"
         )
 
 
