@@ -11,6 +11,7 @@ import mmap
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,7 @@ from quantstream.core.rolling import Floats
 Columns = npt.NDArray[np.intp]
 ReadPart = Callable[[int, Columns], Sequence[npt.NDArray[np.floating[Any]]]]
 BITS = 64
+AT_ONCE = 8  # parts read together: on object storage most of the time is waiting for answers
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,17 @@ class DiskRows:
         found = np.empty((len(rows), len(columns)))
         order = np.argsort(rows, kind="stable")
         starts = np.searchsorted(rows, self.edges, sorter=order)
-        for number in np.flatnonzero(np.diff(starts)).tolist():
+
+        def some_of(number: int) -> tuple[npt.NDArray[np.intp], Floats]:
             some = order[starts[number] : starts[number + 1]]
             places = rows[some] - self.edges[number]
-            found[some] = np.stack([column[places] for column in self.read(number, columns)], axis=1)
+            return some, np.stack([column[places] for column in self.read(number, columns)], axis=1)
+
+        asked = np.flatnonzero(np.diff(starts)).tolist()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for first in range(0, len(asked), AT_ONCE):
+                for some, values in pool.map(some_of, asked[first : first + AT_ONCE]):
+                    found[some] = values
         return found
 
     def known(self, start: int, end: int, columns: Columns) -> npt.NDArray[np.bool_]:

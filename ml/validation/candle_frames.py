@@ -163,42 +163,48 @@ def _clock_lags(close: Floats, market: Floats, poor: float = 0.2, good: float = 
     windows in which both moved, it must be higher: so many lags are tried that chance alone would find one.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.diff(np.log(np.where(close > 0, close, np.nan)), prepend=np.nan).reshape(-1, DAY // LENGTH)
-    best, lag_of = np.full(len(own), good), np.zeros(len(own))
-    now, _ = _correlations(own, market.reshape(own.shape))
+        own = np.diff(np.log(np.where(close > 0, close, np.nan)), prepend=np.nan)
+    mine, others = (_moves(values.reshape(-1, DAY // LENGTH)) for values in (own, market))
+    best, lag_of = np.full(len(mine), good), np.zeros(len(mine))
+    now, _ = _correlations(mine, others)
     suspects = now < poor
     if not suspects.any():
         return lag_of
     for lag in LAGS:
-        moved = np.full(len(market), np.nan)
-        moved[max(0, lag) : len(market) + min(0, lag)] = market[max(0, -lag) : len(market) - max(0, lag)]
-        found, chance = _correlations(own[suspects], moved.reshape(own.shape)[suspects])
+        moved = np.full(others.size, np.nan)
+        moved[max(0, lag) : others.size + min(0, lag)] = others.ravel()[max(0, -lag) : others.size - max(0, lag)]
+        found, chance = _correlations(mine[suspects], moved.reshape(others.shape)[suspects])
         is_better = (found > best[suspects]) & (found > chance)
         rows = np.flatnonzero(suspects)[is_better]
         best[rows], lag_of[rows] = found[is_better], lag * LENGTH / MINUTE
     return lag_of
 
 
-def _correlations(one: Floats, other: Floats) -> tuple[Floats, Floats]:
-    """Return the correlation of each pair of rows over the windows in which both moved, and what chance may come to at most.
+def _moves(returns: Floats) -> Floats:
+    """Return each day's moves cut at `OUTERMOST` usual ones, NaN where there is none: (days, windows).
 
-    Moves count up to `OUTERMOST` usual ones, so that a correlation is of many windows and never of the one with the largest.
-    NaN where there are fewer than `FEWEST`.
+    So a correlation is of many windows, and never of the one with the largest move.
     """
-    both = np.isfinite(one) & np.isfinite(other) & (one != 0) & (other != 0)
+    moves = np.where(returns == 0, np.nan, returns)
+    reach = OUTERMOST * pd.DataFrame(np.abs(moves)).median(axis=1).to_numpy()[:, None]
+    return np.clip(moves, -reach, reach)
+
+
+def _correlations(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Return the correlation of each pair of days over the windows in which both moved, and what chance may come to at most.
+
+    NaN where these are fewer than `FEWEST`.
+    """
+    both = np.isfinite(one) & np.isfinite(other)
     count = both.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = (_centred(values, both, count) for values in (one, other))
+        left, right = (
+            np.where(both, values - np.where(both, values, 0.0).sum(axis=1, keepdims=True) / count[:, None], 0.0)
+            for values in (one, other)
+        )
         found: Floats = (left * right).sum(axis=1) / np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
     chance = np.tanh(SURE / np.sqrt(np.maximum(count - 3, 1)))  # Fisher's transformation
     return np.where(count >= FEWEST, found, np.nan), chance
-
-
-def _centred(values: Floats, known: npt.NDArray[np.bool_], count: npt.NDArray[np.int64]) -> Floats:
-    """Return what is known of each row, cut at `OUTERMOST` usual sizes, less its mean; 0 elsewhere."""
-    reach = OUTERMOST * pd.DataFrame(np.where(known, np.abs(values), np.nan)).median(axis=1).to_numpy()[:, None]
-    cut = np.where(known, np.clip(values, -reach, reach), 0.0)
-    return np.where(known, cut - cut.sum(axis=1, keepdims=True) / count[:, None], 0.0)
 
 
 def _season(volume: Floats, grid: Times) -> Floats:
