@@ -36,6 +36,7 @@ APART = 3.0  # seconds from one close of a symbol to its next
 QUIET, QUICK_QUIET = 40, 3  # closes without a swap, before the first
 WARM = 3  # closes before those
 VERSIONS = 3  # of each model: no two that follow one another are in memory still
+SHADOWED = 2  # scores of each symbol before a promotion
 WITHIN = 4.0  # seconds after the first score that count as within the swap
 
 
@@ -48,7 +49,10 @@ class Seen:
     count: Counter[tuple[str, int]] = field(default_factory=Counter)
     first: dict[tuple[str, str], float] = field(default_factory=dict)  # of a version since it was promoted, when read
     abstained: int = 0
-    shadowed: Counter[tuple[str, str]] = field(default_factory=Counter)  # scores of challengers, by version
+    challenged: int = 0  # scores of challengers
+    shadowed: Counter[tuple[str, str, str]] = field(
+        default_factory=Counter
+    )  # scores of challengers, by version and symbol
 
     def waiting(self) -> bool:
         """Tell whether a close before the newest is not scored yet."""
@@ -95,7 +99,6 @@ def _measure(settings: Any, market: Iterator[list[Candle]], process: Any, swaps:
         _until(lambda: len(seen.count) >= WARM * len(SYMBOLS) and not seen.waiting(), 300, process)
         quiet_from = time.time()
         time.sleep((QUICK_QUIET if quick else QUIET) * APART)
-        quiet_to = time.time()
         took, spans, memory = [], [], []
         for number in range(swaps):
             began, served = _swap(settings, seen, number)
@@ -109,10 +112,10 @@ def _measure(settings: Any, market: Iterator[list[Candle]], process: Any, swaps:
             thread.join()
     calm, within = Delays(), Delays()
     for at, delay in seen.delays:
-        if quiet_from <= at <= quiet_to:
-            calm.add(delay * SECOND)
-        elif any(begin <= at <= end for begin, end in spans):
+        if any(begin <= at <= end for begin, end in spans):
             within.add(delay * SECOND)
+        elif at >= quiet_from:
+            calm.add(delay * SECOND)
     return _report(seen, took, memory, calm, within, quick)
 
 
@@ -143,7 +146,7 @@ def _report(
         unscored=len(set(seen.sent) - set(seen.count)),
         scored_twice=sum(count > 1 for count in seen.count.values()),
         abstained=seen.abstained,
-        shadowed=sum(seen.shadowed.values()),
+        shadowed=seen.challenged,
         seconds_to_first_score=[round(one, 2) for one in took],
         memory_mb=[round(one) for one in memory],
         without=calm.told(),
@@ -168,10 +171,10 @@ def _swap(settings: Any, seen: Seen, number: int) -> tuple[float, float]:
 
     registry.set_alias = noting  # type: ignore[method-assign]
     seen.first.pop((name, version), None)
-    seen.shadowed.pop((name, version), None)
+    seen.shadowed.clear()
     moves = moves_of(settings, "bench", registry)
     moves.challenge(name, version, "a swap is measured")
-    _until(lambda: seen.shadowed[name, version] >= 2 * len(SYMBOLS), 120)
+    _until(lambda: all(seen.shadowed[name, version, symbol] >= SHADOWED for symbol in SYMBOLS), 120)
     moves.promote(name, version, "a swap is measured")
     _until(lambda: (name, version) in seen.first, 60)
     return moved[0], seen.first[name, version]
@@ -191,7 +194,8 @@ def _read(settings: Any, seen: Seen, over: threading.Event) -> None:
             if message.topic() == SCORES.name:
                 seen.take(score, last)
             else:
-                seen.shadowed.update(score.models.items())
+                seen.shadowed.update((*version, score.symbol) for version in score.models.items())
+                seen.challenged += 1
     reader.close()
 
 

@@ -114,7 +114,9 @@ def _verdict(kind: str, found: Mapping[str, Any]) -> str:
     metric, compared = words(PRIMARY[kind]), found.get("baselines", {}).get(PRIMARY[kind], {})
     value = found.get("pooled", {}).get(PRIMARY[kind], float("nan"))
     told = " and ".join(f"{one['told']} that of {name}" for name, one in compared.items())
-    return f"Judged without the gate: its {metric.words} is {_value(PRIMARY[kind], value)}" + (f", {told}." if told else ".")
+    return f"Judged without the gate: its {metric.words} is {_value(PRIMARY[kind], value)}" + (
+        f", {told}." if told else "."
+    )
 
 
 def _figure(name: str, pooled: Mapping[str, float]) -> tuple[str, str, str, str]:

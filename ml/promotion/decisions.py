@@ -30,9 +30,6 @@ class Change(StrEnum):
     FOUND = "found"  # an alias pointed to it that no decision here had moved
 
 
-MOVES_NONE = frozenset({Change.REFUSED, Change.WANTED})  # of which no alias moves
-
-
 class Decision(msgspec.Struct, frozen=True):
     """One decision. `before` is the version that served until then, empty where none did or nothing changed for it."""
 

@@ -111,7 +111,7 @@ class Moves:
         return self.registry.alias_version(name, CHAMPION), serving[-1].version if serving else ""
 
     def _announce(self, decision: Decision) -> None:
-        if decision.change not in decisions.MOVES_NONE:
+        if decision.change in MOVING:
             self.announce(decision)
 
     def _decide(
@@ -155,4 +155,5 @@ class Moves:
             self.registry.remove_alias(name, CHALLENGER)
 
 
+MOVING = (Change.CHALLENGER, Change.PROMOTED, Change.EXPIRED, Change.ROLLED_BACK, Change.FOUND)  # that move an alias
 SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)

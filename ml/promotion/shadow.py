@@ -26,7 +26,7 @@ BLOCKS = (
     (HOUR, "hours"),
 )  # an outcome takes an hour: no block is shorter
 FEWEST_BLOCKS = 10  # below it shorter ones are drawn
-LEAST_BLOCKS = 2  # of one nothing is sure
+LEAST_BLOCKS = 6  # two that happen to be alike seem to prove anything
 
 
 class Verdict(StrEnum):
@@ -134,12 +134,12 @@ def _too_old(paired: Paired, rule: Rule) -> Ruling:
 
 
 def _bounds(paired: Paired) -> tuple[float | None, float | None, str]:
-    """Return the 95 % bounds of the mean difference, and them in words; of less than two blocks nothing is known."""
+    """Return the 95 % bounds of the mean difference, and them in words; of too few blocks nothing is known."""
     cuts = [(np.unique(paired.at // length, return_inverse=True)[1].astype(np.intp), name) for length, name in BLOCKS]
     blocks, name = next((cut for cut in cuts if cut[0].max() + 1 >= FEWEST_BLOCKS), cuts[-1])
     count = int(blocks.max()) + 1
     if count < LEAST_BLOCKS:
-        return None, None, "how sure that is cannot be said of an hour"
+        return None, None, f"how sure that is cannot be said of {count} {name}"
     excess, size = np.bincount(blocks, paired.ours - paired.theirs), np.bincount(blocks).astype(np.float64)
     low, high = bootstrap.interval(blocks, lambda weight: float(weight @ excess) / max(float(weight @ size), 1.0))
     return low, high, f"95 % from {low:+.3g} to {high:+.3g} by {count} {name}"

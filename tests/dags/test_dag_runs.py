@@ -123,7 +123,8 @@ def _in_the_shadow(settings: dict[str, str], url: str) -> dict[str, str]:
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     client.create_registered_model(RISK)
     for alias in ("champion", "challenger"):
-        version = client.create_model_version(RISK, "mlflow-artifacts:/none").version
+        run = client.create_run("0").info
+        version = client.create_model_version(RISK, f"{run.artifact_uri}/model", run.run_id).version
         client.set_registered_model_alias(RISK, alias, version)
     lake = Lake(f"{settings['QUANTSTREAM_STATE']}/lake")
     for role, number, loss in (("champion", "1", 0.3), ("challenger", "2", 0.2)):

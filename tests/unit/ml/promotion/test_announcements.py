@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ml.promotion.announcements import PATIENCE, Announcements
-from ml.promotion.decisions import MOVES_NONE, Change, Decision
+from ml.promotion.decisions import Change, Decision
+from ml.promotion.moves import MOVING
 from quantstream.core.errors import Unavailable
 from quantstream.core.time import micros
 from quantstream.messages.payloads import Event, EventKind, ModelMove, decode
@@ -52,7 +53,7 @@ def test_a_promotion_is_told_to_the_stages_and_to_people() -> None:
     assert decode(event, Event) == Event("models", EventKind.MODEL_PROMOTED, text, micros(AT))
 
 
-@pytest.mark.parametrize("change", [change for change in Change if change not in MOVES_NONE])
+@pytest.mark.parametrize("change", MOVING)
 def test_every_change_of_an_alias_has_an_event(change: Change) -> None:
     writer = FakeWriter()
     Announcements(Kafka(), lambda _: writer)(decided(change))

@@ -77,6 +77,14 @@ def test_between_two_looks_more_windows_change_nothing() -> None:
     assert rule_on(more, RULE, FRESH) == rule_on(early, RULE, FRESH)
 
 
+def test_of_two_hours_that_are_alike_nothing_is_sure() -> None:
+    ruling = rule_on(pairs(24, 0.1), Rule(12, timedelta(days=1)), FRESH)
+    assert ruling.verdict is Verdict.WAITS
+    assert "how sure that is cannot be said of 2 hours" in ruling.why
+    assert ruling.evidence["excess_low"] is None
+    assert rule_on(pairs(72, 0.1), Rule(72, timedelta(days=1)), FRESH).verdict is Verdict.EXPIRED
+
+
 def test_of_a_single_hour_nothing_is_sure_and_a_lower_loss_counts_all_the_same() -> None:
     rule = Rule(6, timedelta(days=1))
     assert rule_on(pairs(6, 0.5), rule, FRESH).verdict is Verdict.WAITS
