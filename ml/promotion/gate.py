@@ -75,8 +75,9 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """The verdict, and each failed check's sentence after it."""
-        return [self.sentence, *(f"{check.name}: {check.sentence}" for check in self.checks if not check.passed)][:20]
+        """The verdict, and the sentence of each check that failed after the first."""
+        failed = [check for check in self.checks if not check.passed]
+        return [self.sentence, *(f"Not passed either: {check.name}: {check.sentence}." for check in failed[1:])]
 
 
 def artefact(fault: str) -> Check:

@@ -28,7 +28,7 @@ from ml.evaluation import evaluate, evaluation_report
 from ml.models import anomaly, base, forecast, risk, signal
 from ml.promotion.gate import Outcome
 from ml.promotion.moves import Moves
-from ml.serving.registry import Registry
+from ml.serving.registry import TAG_LENGTH, Registry
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
@@ -138,11 +138,18 @@ def _concluded(
     evidence = evaluation_of(name, number, examined, notes)
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
+    registry.tag(name, number, "notes", _sentences(evidence["notes"])[:TAG_LENGTH])
     keep_reference(registry, name, number, examined)
     acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
-    acts[verdict.outcome](name, number, "; ".join(reasons), {"checks": evidence["checks"]})
+    acts[verdict.outcome](
+        name, number, " ".join(verdict.reasons), {"checks": evidence["checks"], "notes": evidence["notes"]}
+    )
     log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
     return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes)
 
 
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
