@@ -62,6 +62,7 @@ class Card:
     alias: str
     feature_hash: str
     lake_version: str
+    registered_at: int  # µs
     since: int  # µs: when its alias was given, as far as that was recorded; else when it was registered
     metrics: dict[str, float]
     reasons: list[str]
@@ -102,6 +103,7 @@ class Registry(Connection):
             alias=alias,
             feature_hash=version.tags.get("feature_hash", ""),
             lake_version=version.tags.get("lake_version", ""),
+            registered_at=facts.registered_at * 1000,
             since=int(facts.since.timestamp() * 1e6),
             metrics=dict(facts.metrics),
             reasons=_reasons(version.tags.get("reasons", "[]")),

@@ -49,6 +49,7 @@ MOST_TRADES = 200_000  # an even share of each symbol and day, each a block of i
 TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
 MOST_JUDGED = 500_000  # rows: more symbols say nothing more of a model, for what bounds say goes by days
+WHY_LENGTH = 2_000  # characters of a decision's reasons; the evidence has them all
 SCRATCH = "scratch"  # folder in the state's: what does not fit memory lies there while it is learnt from
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
 
@@ -142,7 +143,7 @@ def _concluded(
     keep_reference(registry, name, number, examined)
     acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
     acts[verdict.outcome](
-        name, number, " ".join(verdict.reasons), {"checks": evidence["checks"], "notes": evidence["notes"]}
+        name, number, " ".join(verdict.reasons)[:WHY_LENGTH], {"checks": evidence["checks"], "notes": evidence["notes"]}
     )
     log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
     return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
