@@ -103,12 +103,12 @@ def models_train() -> None:
         except ModelRejected as error:
             log.info(f"{kind} stays as it is: {error}")
             return {"name": kind, "promoted": False, "reasons": [str(error)]}
-        verdict = "is the new champion" if result.promoted else "was not promoted"
-        log.info(f"{result.name} version {result.version} {verdict}: {'; '.join(result.reasons)}")
+        log.info(f"{result.name} version {result.version}: {result.outcome}. {' '.join(result.reasons)}")
         return {
             "name": result.name,
             "version": str(result.version),
             "promoted": result.promoted,
+            "outcome": str(result.outcome),
             "reasons": list(result.reasons),
             "metrics": {name: float(value) for name, value in result.metrics.items()},
         }

@@ -130,7 +130,7 @@ def model_strip(champions: Champions, score: Score | None) -> str:
         Tile(
             _short(model.name),
             f"v{model.version} · {model.alias}",
-            detail=f"since {formats.stamp(model.registered_at)[:16]}",
+            detail=f"since {formats.stamp(model.since)[:16]}",
         )
         for model in champions.all()
         if model.alias == "champion"

@@ -42,7 +42,7 @@ def model_card(model: Card) -> str:
     why = f'<ul class="qs-reasons">{reasons}</ul>' if reasons else ""
     learned = f"features {model.feature_hash} · learned from lake version {model.lake_version}"
     origin = f'<p class="qs-origin">{escape(learned)}</p>'
-    aside = f"since {formats.stamp(model.registered_at)} UTC"
+    aside = f"since {formats.stamp(model.since)} UTC"
     title = f"{model.name} v{model.version} · {model.alias}"
     return panels.card(title, why + origin + overview_tables.metrics(model.metrics), aside, model.name)
 

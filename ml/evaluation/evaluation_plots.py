@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float, float]  # value, lower and upper bound
 WIDE, NARROW, TALL = 8.6, 4.2, 3.7  # inches at 72 pixels
-FEW = 6  # symbols that a legend has room for
+FEW, MANY = 6, 30  # groups that a narrow plot, and that an axis has room to name
 LETTERS = 46  # of an axis' label before it goes on in another line
 LINE, GOOD, BAD, GREY = "#0b6bcb", "#1a7f37", "#b42318", "#8a96a3"
 STYLE: Any = {  # its keys are a type of their own
@@ -46,24 +46,28 @@ def reliability(points: Sequence[Sequence[float]], said: str, came: str) -> str:
 
 
 def by(points: Mapping[str, Sequence[float]], along: str, saved: str) -> str:
-    """Return a figure for each of some groups; above zero is better than the baseline."""
-    names = list(points)
+    """Return a figure for each of some groups; above zero is better than the baseline. Many stand in order, unnamed."""
+    are_many = len(points) > MANY
+    figures = (
+        sorted((one[0], one[1], one[2]) for one in points.values())
+        if are_many
+        else [(one[0], one[1], one[2]) for one in points.values()]
+    )
+    low, high = min(one[1] for one in figures), max(one[2] for one in figures)
+    room = max(high - low, 1e-9) * 0.06
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=GREY, linewidth=1)
-        _errors(axes, list(range(len(names))), [(one[0], one[1], one[2]) for one in points.values()])
-        axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 30 else 90)
-        low, high = min(one[1] for one in points.values()), max(one[2] for one in points.values())
-        room = max(high - low, 1e-9) * 0.06
+        _errors(axes, list(range(len(figures))), figures)
+        axes.set_xticks([] if are_many else range(len(points)), [] if are_many else list(points))
         axes.set(
-            xlabel=along,
+            xlabel=f"{along}: {len(points)}, from the worst to the best" if are_many else along,
             ylabel=_lines(f"{saved} (%)"),
-            xlim=(-0.6, len(names) - 0.4),
-            ylim=(min(low - room, 0), max(high + room, 0)),
         )
+        axes.set(xlim=(-0.6, len(points) - 0.4), ylim=(min(low - room, 0), max(high + room, 0)))
         _in_per_cent(axes)
 
-    return _svg(draw, WIDE if len(names) > 6 else NARROW, TALL, f"{saved}, {along}")
+    return _svg(draw, WIDE if len(points) > FEW else NARROW, TALL, f"{saved}, {along}")
 
 
 def against(compared: Sequence[tuple[str, Interval]], loss: str) -> str:

@@ -122,14 +122,18 @@ def _verdict(kind: str, found: Mapping[str, Any]) -> str:
 def _figure(name: str, pooled: Mapping[str, float]) -> tuple[str, str, str, str]:
     """Return a row of the table: words, value, interval, which way is better."""
     bounds = [pooled.get(name + end) for end in ("_low", "_high")]
-    known = all(one is not None and isfinite(one) for one in bounds)
+    known = all(map(_is_known, bounds))
     metric = words(name)
     interval = " to ".join(metric.value(float(one)) for one in bounds if one is not None) if known else ""
     return metric.words, _value(name, pooled.get(name)), interval, str(metric.better)
 
 
 def _value(name: str, value: float | None) -> str:
-    return "unknown" if value is None or not isfinite(value) else words(name).value(value)
+    return words(name).value(value) if value is not None and isfinite(value) else "unknown"
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and isfinite(value)
 
 
 def _plots(kind: str, found: Mapping[str, Any]) -> list[str]:
@@ -139,7 +143,7 @@ def _plots(kind: str, found: Mapping[str, Any]) -> list[str]:
     saved = found.get("skills", {})
     drawn += _by_group(saved, ("by_hour",), AGAINST.get(kind, ""))
     for name, points in found.get("curves", {}).items():
-        if whole := [point for point in points if len(point) == 4 and all(map(isfinite, point))]:
+        if whole := [point for point in points if len(point) == 4 and all(map(_is_known, point))]:
             drawn.append(plots.reliability(whole, *CURVES.get(name, ("predicted", "came"))))
     drawn += _by_group(saved, ("by_volatility", "by_symbol"), AGAINST.get(kind, ""))
     if months := _months(saved.get("coverage_by_month", {})):
@@ -149,7 +153,7 @@ def _plots(kind: str, found: Mapping[str, Any]) -> list[str]:
 
 def _by_group(skills: Mapping[str, Any], keys: Sequence[str], saved: str) -> list[str]:
     """Draw what was saved in each of some groups; a single group says nothing."""
-    known = {key: {name: one for name, one in skills.get(key, {}).items() if all(map(isfinite, one))} for key in keys}
+    known = {key: {name: one for name, one in skills.get(key, {}).items() if all(map(_is_known, one))} for key in keys}
     return [plots.by(groups, GROUPS[key], saved) for key, groups in known.items() if len(groups) > 1]
 
 
@@ -170,4 +174,4 @@ def _others(kind: str, found: Mapping[str, Any]) -> list[tuple[str, plots.Interv
     }
     everybody = {**rivals, **found.get("baselines", {}).get(PRIMARY[kind], {})}
     each = [(name, (one["excess"], one["low"], one["high"])) for name, one in everybody.items() if one]
-    return [(name, figures) for name, figures in each if all(map(isfinite, figures))]
+    return [(name, figures) for name, figures in each if all(map(_is_known, figures))]

@@ -75,8 +75,9 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """The verdict, and each failed check's sentence after it."""
-        return [self.sentence, *(f"{check.name}: {check.sentence}" for check in self.checks if not check.passed)][:20]
+        """The verdict, and the sentence of each check that failed after the first."""
+        failed = [check for check in self.checks if not check.passed]
+        return [self.sentence, *(f"Not passed either: {check.name}: {check.sentence}." for check in failed[1:])]
 
 
 def artefact(fault: str) -> Check:
@@ -118,18 +119,16 @@ def finite(said: Floats) -> Check:
     )
 
 
-def leakage(names: Iterable[str], differing: Mapping[str, str] | None, looked_at: int = 0) -> Check:
+def leakage(names: Iterable[str], differing: Mapping[str, str] | None, looked_at: int = 0, note: str = "") -> Check:
     """Whether a model reads nothing of the future: no label, and each feature as the scorer computes it from the past alone.
 
-    `differing` says which features the training table has otherwise, None where no candles were at hand to compute them anew.
+    `differing` says which features the training table has otherwise, None where they could not be computed anew; `note` says why.
     """
     if read := [name for name in names if name in labels.HORIZON]:
         return Check("leakage", False, f"it reads {', '.join(read)}: what is to be predicted")
     if differing is None:
         return Check(
-            "leakage",
-            True,
-            "it reads no label; its features were not computed anew, for the lake has no candles to do so",
+            "leakage", True, f"it reads no label; its features were not computed anew, for {note or 'it was not asked'}"
         )
     if differing:
         told = "; ".join(f"{name}: {how}" for name, how in list(differing.items())[:3])

@@ -17,14 +17,14 @@ class Rule:
 
     primary: str
     shape: tuple[int, ...]  # of one prediction
-    usual_time: float  # for 64 rows, in yardsticks (`ml.evaluation.timing.yardstick`), the forecast's network included
+    usual_time: float  # of a full-grown one for 64 rows, at most, in yardsticks (`ml.evaluation.timing.yardstick`)
 
 
 RULES: dict[str, Rule] = {
     "forecast": Rule("pinball_bp", (len(HORIZONS), len(LEVELS)), 20.0),
     "signal": Rule("log_loss", (3,), 8.0),
-    "risk": Rule("brier", (), 8.0),
-    "anomaly": Rule("missed_fat_fingers", (), 3.0),
+    "risk": Rule("brier", (), 6.0),
+    "anomaly": Rule("missed_fat_fingers", (), 2.0),
 }
 
 

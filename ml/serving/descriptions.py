@@ -68,6 +68,15 @@ class Facts:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None
 
+    @property
+    def since(self) -> datetime:
+        """Since when it stands where it stands: the last decision, or its registration where none was recorded."""
+        return (
+            self.decided.decided_at
+            if self.decided is not None
+            else datetime.fromtimestamp(self.registered_at / 1000, UTC)
+        )
+
 
 def of_version(facts: Facts) -> str:
     """Return the description of a version."""
@@ -77,8 +86,8 @@ def of_version(facts: Facts) -> str:
         [facts.tags.get(key, UNKNOWN) for key in ("feature_hash", "model_digest")],
     )
     lines = [
+        _decision(facts.decided),  # first, and plain: the table of versions shows how a description begins
         f"**What it is.** {WHAT.get(kind, facts.name)}",
-        f"**Last decision.** {_decision(facts.decided)}",
         f"**Trained on.** {_trained(facts)}",
         f"**Judged.** {_judged(facts, kind)}",
         f"**Made by** {made_by}; definitions of its features {hashes[0]}; checksum of its files {hashes[1][:19]}.",
@@ -98,9 +107,8 @@ def of_model(name: str, aliased: Mapping[str, Facts]) -> str:
     if serving is None:
         lines.append("**No version serves.** The first one that passes the gate will.")
     else:
-        since = serving.decided.decided_at if serving.decided is not None else _at(serving.registered_at)
         lines += [
-            f"**Serving now: version {serving.version}, since {since:%Y-%m-%d %H:%M} UTC.**",
+            f"**Serving now: version {serving.version}, since {serving.since:%Y-%m-%d %H:%M} UTC.**",
             f"**Why it serves.** {_why(serving.decided)}",
             f"**Trained on.** {_trained(serving)}",
             f"**Judged.** {_judged(serving, kind)}",
@@ -119,7 +127,7 @@ def of_model(name: str, aliased: Mapping[str, Facts]) -> str:
 
 def _decision(decided: Decided | None) -> str:
     if decided is None:
-        return "none yet: it was registered, and the gate has not spoken."
+        return "No decision yet: it was registered, and the gate has not spoken."
     instead = f", instead of version {decided.before}" if decided.before and decided.change == "promoted" else ""
     return f"{decided.change.capitalize()} on {decided.decided_at:%Y-%m-%d %H:%M} UTC by {decided.by}{instead}. {decided.why}"
 
@@ -145,11 +153,8 @@ def _trained(facts: Facts) -> str:
 def _judged(facts: Facts, kind: str) -> str:
     shown = [name for name in SHOWN.get(kind, ()) if name in facts.metrics]
     figures = "; ".join(f"{words(name).words}: {words(name).value(facts.metrics[name])}" for name in shown)
-    return f"{facts.tags.get('judged', UNKNOWN)}. {figures}".rstrip(" ") + ("." if figures else "")
-
-
-def _at(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    told = f"{facts.tags.get('judged', UNKNOWN)}. {figures}".rstrip(" ") + ("." if figures else "")
+    return f"{told} {facts.tags.get('notes', '')}".strip()
 
 
 def _short(lines: list[str]) -> str:

@@ -63,6 +63,7 @@ class Card:
     feature_hash: str
     lake_version: str
     registered_at: int  # µs
+    since: int  # µs: when its alias was given, as far as that was recorded; else when it was registered
     metrics: dict[str, float]
     reasons: list[str]
 
@@ -95,15 +96,16 @@ class Registry(Connection):
         if version is None:
             return None
         with self._talking():
-            figures = self._client.get_run(version.run_id).data.metrics if version.run_id else {}
+            facts = self._facts(version)
         return Card(
             name=name,
             version=str(version.version),
             alias=alias,
             feature_hash=version.tags.get("feature_hash", ""),
             lake_version=version.tags.get("lake_version", ""),
-            registered_at=int(version.creation_timestamp) * 1000,
-            metrics=dict(figures),
+            registered_at=facts.registered_at * 1000,
+            since=int(facts.since.timestamp() * 1e6),
+            metrics=dict(facts.metrics),
             reasons=_reasons(version.tags.get("reasons", "[]")),
         )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 from ml.data.universe import UNKNOWN
@@ -17,7 +18,7 @@ def evaluation_of(name: str, version: str, examined: Examined, notes: Sequence[s
     """Return what is known of a version that was examined; `notes` say of whom it was judged, survivorship at the end."""
     verdict, report = examined.verdict, examined.report
     fields = {} if report is None else report.fields()
-    return {
+    found = {
         "name": name,
         "kind": KINDS[name],
         "version": version,
@@ -30,6 +31,16 @@ def evaluation_of(name: str, version: str, examined: Examined, notes: Sequence[s
         **fields,
         "rivals": [_rival(one, examined) for one in (examined.champion, examined.reference) if one is not None],
     }
+    return {key: _known(value) for key, value in found.items()}
+
+
+def _known(value: Any) -> Any:
+    """Return a value with None for each number that is none: JSON has no other word for it."""
+    if isinstance(value, Mapping):
+        return {key: _known(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _rival(rival: Rival, examined: Examined) -> dict[str, Any]:

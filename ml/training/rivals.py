@@ -21,7 +21,7 @@ from ml.serving.descriptions import KINDS
 from ml.serving.loaded import LoadedModel
 from ml.serving.registry import CHAMPION, REFERENCE, Registry
 from ml.training.examination import Examined, Rivals
-from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
+from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected, Unfetched
 from quantstream.core.time import DAY
 from quantstream.lake import partition_files
 from quantstream.lake.instruments import history
@@ -46,7 +46,9 @@ def rivals_of(registry: Registry, name: str) -> Rivals:
         try:
             same = alias == REFERENCE and version == versions[CHAMPION]
             found[alias] = found[CHAMPION] if same else registry.load(name, version) if version else None
-        except ModelRejected as error:
+        except (ModelRejected, Unfetched) as error:
+            if isinstance(error, Unfetched) and alias == CHAMPION:
+                raise  # the store is away and may come back; a reference that alone is lost gives way to the champion
             found[alias] = None
             notes.append(f"the {alias}, version {version}, cannot be compared: {error}")
     return Rivals(found[CHAMPION], found[REFERENCE], notes)

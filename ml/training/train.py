@@ -29,7 +29,7 @@ from ml.models import anomaly, base, forecast, risk, signal
 from ml.promotion.announcements import moves_of
 from ml.promotion.gate import Outcome
 from ml.promotion.moves import Moves
-from ml.serving.registry import Registry
+from ml.serving.registry import TAG_LENGTH, Registry
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
@@ -50,6 +50,7 @@ MOST_TRADES = 200_000  # an even share of each symbol and day, each a block of i
 TRADES_SEED = 11
 TRADES_BACK = timedelta(days=7)
 MOST_JUDGED = 500_000  # rows: more symbols say nothing more of a model, for what bounds say goes by days
+WHY_LENGTH = 2_000  # characters of a decision's reasons; the evidence has them all
 SCRATCH = "scratch"  # folder in the state's: what does not fit memory lies there while it is learnt from
 JUDGED_SHARE = 0.2  # of the trades: the newest, kept from the fit
 
@@ -141,11 +142,18 @@ def _concluded(
     evidence = evaluation_of(name, number, examined, notes)
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
+    registry.tag(name, number, "notes", _sentences(evidence["notes"])[:TAG_LENGTH])
     keep_reference(registry, name, number, examined)
     acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
-    acts[verdict.outcome](name, number, "; ".join(reasons), {"checks": evidence["checks"]})
+    acts[verdict.outcome](
+        name, number, " ".join(verdict.reasons)[:WHY_LENGTH], {"checks": evidence["checks"], "notes": evidence["notes"]}
+    )
     log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
     return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
+
+
+def _sentences(notes: Sequence[str]) -> str:
+    return " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes)
 
 
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:

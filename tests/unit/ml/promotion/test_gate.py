@@ -165,8 +165,7 @@ def test_a_refusal_names_the_first_failed_check_and_gives_all_reasons() -> None:
     assert (verdict.outcome, verdict.refused_by) == (Outcome.REFUSED, "behaviour")
     assert verdict.reasons == [
         "Refused at the check “behaviour” (and size): it jumps. It was not judged.",
-        "behaviour: it jumps",
-        "size: it is large",
+        "Not passed either: size: it is large.",
     ]
     assert not gate.behaviour([Trait(True, "it is calm"), Trait(False, "it jumps")]).passed
 

@@ -69,7 +69,7 @@ def test_a_version_carries_its_evidence(registry: Registry, models: dict[str, ba
     assert card is not None
     assert (card.version, card.alias, card.lake_version) == (version, CHAMPION, "12")
     assert (card.metrics, card.reasons) == ({"ece": 0.01, "brier": 0.07}, ["better than HAR logit"])
-    assert abs(card.registered_at / 1e6 - time.time()) < 600
+    assert abs(card.since / 1e6 - time.time()) < 600
     info = mlflow.models.get_model_info(f"models:/quantstream-risk/{version}")
     assert info.signature.inputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 1, len(features.NAMES))
     assert info.metadata["feature_hash"] == features.FEATURE_HASH

@@ -18,7 +18,7 @@ from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_KINDS
-from quantstream.settings import Settings
+from quantstream.settings import Gate, Settings
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
 
@@ -73,6 +73,27 @@ def test_a_second_model_of_the_same_data_is_compared_with_the_first_and_takes_ov
     assert registry.alias_version(second.name, "previous") == first.version
     same = {name: value for name, value in first.metrics.items() if name != "fit_seconds"}
     assert same == {name: value for name, value in second.metrics.items() if name != "fit_seconds"}
+
+
+def test_with_a_shadow_what_passes_is_a_challenger_and_what_does_not_is_refused_on_the_record(
+    settings: Settings,
+) -> None:
+    registry, name = Registry(settings.mlflow_url), "quantstream-risk"
+    champion = registry.alias_version(name, CHAMPION)
+    shadowing = train.train("risk", settings.model_copy(update={"shadow_candles": 288}), SMALL, by="a test")
+    assert (shadowing.outcome, shadowing.promoted) == ("challenger", False)
+    assert registry.alias_version(name, "challenger") == shadowing.version
+    large = train.train("risk", settings.model_copy(update={"gate": Gate(size_mb=0.001)}), SMALL)
+    assert large.outcome == "refused"
+    assert large.reasons[0].startswith("Refused at the check “size”: ")
+    assert registry.alias_version(name, CHAMPION) == champion
+    assert registry.alias_version(name, "challenger") == shadowing.version
+    run = registry._client.get_model_version(name, large.version).run_id
+    kept = json.loads(Path(registry._client.download_artifacts(run, "evaluation.json")).read_text())
+    assert (kept["outcome"], kept["refused_by"], kept["verdict"]) == ("refused", "size", large.reasons[0])
+    page = Path(registry._client.download_artifacts(run, "report.html")).read_text()
+    assert f"Risk model, version {large.version}: refused" in page
+    assert {one["role"] for one in kept["rivals"]} == {"champion", "reference"}
 
 
 def test_a_version_names_the_rows_that_it_learnt_from_and_they_are_not_removed(settings: Settings) -> None:
