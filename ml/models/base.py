@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ml.models.online_correction import Correction
 from quantstream import features
 from quantstream.core.errors import ModelRejected
 from quantstream.core.rolling import Floats
@@ -35,11 +35,12 @@ MODULES = {
 class Model(ABC):
     """A fitted model. `names` are the features it reads, over the last `length` candles.
 
-    `outcomes` are the labels that show later whether it was right; `adapt` corrects by them what it says next.
+    `outcomes` are the labels that show later whether it was right; by them `correction` corrects what it says next.
     """
 
     kind: ClassVar[str]
     outcomes: ClassVar[tuple[str, ...]] = ()
+    correction: ClassVar[Correction | None] = None
     names: tuple[str, ...]
     length: int = 1
 
@@ -47,26 +48,13 @@ class Model(ABC):
     def predict(self, windows: Floats) -> Floats:
         """Return predictions from (rows, length, names) finite features; rows do not influence each other."""
 
-    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Return the last `rows` predictions corrected by earlier ones and their outcomes.
+    def adapt(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return predictions as they would have been live: each corrected by the outcomes of those before it, known by then.
 
         `predicted` are on consecutive candles of one symbol, NaN where there is none; `outcomes` is (candles, outcomes), NaN
         where not known yet. Only the last `ml.models.online_correction.REACH` candles before a row count.
         """
-        return predicted if rows is None else predicted[len(predicted) - rows :]
-
-    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        """Return the evidence that `adapt` needs, candle by candle: (…, candles); `adapt_newest` is faster with less."""
-        return np.concatenate([predicted.reshape(len(predicted), -1), outcomes], axis=1).T
-
-    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
-        """Return the newest predictions of many symbols, (symbols, …), each as `adapt` would correct it.
-
-        `evidence` is each symbol's, over the last `ml.models.online_correction.REACH + 1` candles, the newest included.
-        """
-        shape, count = predicted.shape[1:], int(np.prod(predicted.shape[1:], dtype=int))
-        pasts = [(found[:count].T.reshape(-1, *shape), found[count:].T) for found in evidence]
-        return np.stack([self.adapt(predicted, outcomes, rows=1)[0] for predicted, outcomes in pasts])
+        return predicted if self.correction is None else self.correction.series(predicted, outcomes)
 
     @abstractmethod
     def write(self, folder: Path) -> dict[str, Any]:

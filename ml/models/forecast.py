@@ -12,7 +12,6 @@ TensorFlow takes seconds to import: it is imported when a forecast is fitted, no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,8 +20,8 @@ import numpy as np
 
 from ml.data import labels
 from ml.data.dataset import Dataset, Rows, Split, thin
-from ml.models import online_correction
 from ml.models.base import Model
+from ml.models.online_correction import Correction, Stretch
 from ml.models.parts import network, plain_network, trees
 from ml.models.parts.network import LEVELS, quantiles
 from ml.models.parts.plain_network import PlainNetwork
@@ -108,6 +107,7 @@ class ForecastModel(Model):
 
     kind: ClassVar[str] = "forecast"
     outcomes: ClassVar[tuple[str, ...]] = LABELS
+    correction: ClassVar[Correction | None] = Stretch(tuple(LEVELS.tolist()), tuple(labels.RETURNS.values()))
     network: Any  # keras.Model as trained, PlainNetwork as loaded
     mean: Floats  # (names,)
     scale: Floats  # (names,)
@@ -130,18 +130,6 @@ class ForecastModel(Model):
         if self.usual is not None:
             corrected = SHARE * corrected + (1 - SHARE) * self.usual
         return np.sort(corrected, axis=2) * self.unit(windows)[:, None, None] * _spread()[None, :, None]
-
-    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Stretch the intervals until they would have held the promised share of recent outcomes."""
-        return online_correction.stretched(predicted, outcomes, LEVELS, tuple(labels.RETURNS.values()), rows)
-
-    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        """Return how far outcomes lay out: (horizons, levels, candles)."""
-        return online_correction.distances(predicted, outcomes)
-
-    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
-        """Stretch the newest of many symbols."""
-        return online_correction.stretched_now(predicted, evidence, LEVELS, tuple(labels.RETURNS.values()))
 
     def inputs(self, windows: Floats) -> Floats:
         """Return what the network reads, (rows, length, names): volatilities relative to the last day's, standardised."""

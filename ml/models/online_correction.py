@@ -1,139 +1,193 @@
-"""Predictions corrected by the outcomes of earlier ones: the same code in judgement and live.
+"""Predictions corrected by the outcomes of earlier ones: one correction for each model, the same code in judgement and live.
 
 Markets drift; a model fitted months ago grows too wide, too narrow or too sure. So its newest outputs are corrected by the
-outcomes of its own outputs over a trailing window of one symbol: intervals are stretched until they held what they promised
-(conformal prediction over a moving window), probabilities are shifted until their mean is the frequency that came. Only
-outcomes known at the candle's close count. The state is finite, the last `REACH` outputs and outcomes, so a restart rebuilds it
-from the candles, and sums are added as in `quantstream.core.rolling`: from a longer past the same bits come out.
+outcomes of its own outputs over a trailing window of one symbol. Only outcomes known at the candle's close count. What a
+correction learns is finite, the `Past` of the last `REACH` outputs, so a restart rebuilds it from the candles, and sums are
+added as in `quantstream.core.rolling`: from a longer past the same bits come out.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from quantstream.core.rolling import Floats, lag, quantiles, window_quantile, window_sum
+from quantstream.core.rolling import Floats, quantiles, window_quantile, window_sum
 
 WINDOW = 4032  # candles: two weeks; a shorter one is noise, a longer one comes too late
-REACH = WINDOW + 12  # candles before a row whose outputs count: the longest outcome takes an hour to be known
+LATEST = 12  # candles until an outcome is known, at most: an hour
+REACH = WINDOW + LATEST  # candles before a row whose outputs count
+SIZE = REACH + 1  # candles of a past, the newest included
+UNKNOWN = LATEST + 1  # of the newest candles, whose outcomes may still come
+ROOM = 512  # candles to append before a past is moved back to its start
+TOGETHER = 16  # symbols corrected at once: more do not fit a core's cache
 NARROWEST, WIDEST = 0.5, 2.0  # of the stretch: beyond that the model is wrong, not its calibration
 TRUST = 0.7  # power of the stretch: a quantile of two weeks is partly noise, which costs more than it fixes
 CAUTION = 150.0  # weight of the belief that probabilities are right already, in units of p (1 − p)
 FARTHEST = 1.0  # of the shift, in logits
 
 
-def stretched(
-    predicted: Floats, outcomes: Floats, levels: Floats, ahead: tuple[int, ...], rows: int | None = None
-) -> Floats:
-    """Return quantiles (rows, horizons, levels) stretched about their median by what held over the window.
+class Past:
+    """What one model's outputs of one symbol's last candles, and their outcomes, say of the next."""
 
-    `predicted` lie on consecutive candles of one symbol, NaN where there was none, as `outcomes` (candles, horizons), each
-    known `ahead` candles later. The last `rows` are returned, all without it. Moving-window conformal prediction: Gibbs
-    & Candès 2021 motivate it, each side of each interval by itself. With less than 90 % of a window nothing is stretched.
+    def __init__(self, predicted: Floats, evidence: Floats) -> None:
+        """Both are of the last `SIZE` candles: (SIZE, …) and (…, SIZE)."""
+        self.predicted = predicted[-UNKNOWN:].copy()
+        self._evidence = np.empty((*evidence.shape[:-1], SIZE + ROOM))
+        self._evidence[..., :SIZE] = evidence
+        self._end = SIZE
+
+    @property
+    def evidence(self) -> Floats:
+        """(…, SIZE): what outcomes say of each output."""
+        return self._evidence[..., self._end - SIZE : self._end]
+
+    def append(self, predicted: Floats) -> None:
+        """Add the next candle's output; the evidence of the last `UNKNOWN` has then to be written anew."""
+        self.predicted[:-1] = self.predicted[1:]
+        self.predicted[-1] = predicted
+        if self._end == self._evidence.shape[-1]:
+            self._evidence[..., :SIZE] = self.evidence.copy()
+            self._end = SIZE
+        self._end += 1
+
+    def copy(self) -> Past:
+        """Return one that goes its own way."""
+        return Past(self.predicted, self.evidence)
+
+
+class Correction(ABC):
+    """A model's correction. Live, pasts are updated and applied candle by candle; a series in judgement is the same at once."""
+
+    @abstractmethod
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return what outcomes (candles, outcomes) say of predictions (candles, …), each by itself: (…, candles).
+
+        Both are NaN where there is none, or none known yet.
+        """
+
+    @abstractmethod
+    def correct(self, predicted: Floats, evidence: Sequence[Floats], rows: int) -> Floats:
+        """Return the last `rows` predictions of each symbol, one after the other, corrected by each symbol's evidence."""
+
+    def series(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
+        """Return the last `rows` predictions (all without it) of consecutive candles of one symbol, each corrected."""
+        count = len(predicted) if rows is None else rows
+        return self.correct(predicted[len(predicted) - count :], [self.evidence(predicted, outcomes)], count)
+
+    def begin(self, predicted: Floats, outcomes: Floats) -> Past:
+        """Return the past of a symbol's last `SIZE` candles."""
+        return Past(predicted, self.evidence(predicted, outcomes))
+
+    def update(self, pasts: Sequence[Past], predicted: Floats, outcomes: Floats) -> None:
+        """Add a candle to each past: its prediction, (pasts, …), and outcomes of the last as known now, (pasts, UNKNOWN, …)."""
+        for past, newest in zip(pasts, predicted, strict=True):
+            past.append(newest)
+        if pasts:
+            found = self.evidence(np.concatenate([past.predicted for past in pasts]), np.concatenate(list(outcomes)))
+            for past, part in zip(pasts, np.split(found, len(pasts), axis=-1), strict=True):
+                past.evidence[..., -UNKNOWN:] = part
+
+    def apply(self, pasts: Sequence[Past], predicted: Floats) -> Floats:
+        """Return the newest prediction of each past, (pasts, …), corrected."""
+        starts = range(0, len(pasts), TOGETHER)
+        parts = [(pasts[start : start + TOGETHER], predicted[start : start + TOGETHER]) for start in starts]
+        return np.concatenate([self.correct(newest, [past.evidence for past in some], 1) for some, newest in parts])
+
+
+def known(evidence: Sequence[Floats], ahead: int, rows: int, otherwise: float) -> Floats:
+    """Return what can be known at the last `rows` candles of each symbol, of a window before each: (symbols, …, candles).
+
+    Each outcome is known `ahead` candles later; before the evidence begins there is `otherwise`.
     """
-    count = len(predicted) if rows is None else rows
-    scores = distances(predicted, outcomes)
-    factors = np.ones((count, *predicted.shape[1:]))
-    for h, level, share in _sides(levels, ahead):
-        factors[:, h, level] = window_quantile(lag(scores[h, level], ahead[h]), WINDOW, share, rows=rows)
-    return _stretch(predicted[len(predicted) - count :], factors)
+    return np.stack([_known(one, ahead, WINDOW - 1 + rows, otherwise) for one in evidence])
 
 
-def stretched_now(predicted: Floats, scores: Sequence[Floats], levels: Floats, ahead: tuple[int, ...]) -> Floats:
-    """Return the newest quantiles of many symbols, (symbols, horizons, levels), as `stretched` would.
+def _known(evidence: Floats, ahead: int, size: int, otherwise: float) -> Floats:
+    end = max(evidence.shape[-1] - ahead, 0)
+    part = evidence[..., max(end - size, 0) : end]
+    if part.shape[-1] == size:
+        return part
+    return np.concatenate([np.full((*part.shape[:-1], size - part.shape[-1]), otherwise), part], axis=-1)
 
-    `scores` are the `distances` of each symbol's last `REACH + 1` candles, the newest last.
+
+def sums(evidence: Sequence[Floats], ahead: int, rows: int) -> Floats:
+    """Return the sums of the evidence known at each row: (symbols × rows, …)."""
+    found = window_sum(known(evidence, ahead, rows, 0.0), WINDOW, rows)
+    return np.moveaxis(found, -1, 1).reshape(-1, *found.shape[1:-1])
+
+
+@dataclass(frozen=True)
+class Stretch(Correction):
+    """Quantiles, (…, horizons, levels), stretched about their median until they would have held what they promise.
+
+    Conformal prediction over a moving window (Gibbs & Candès 2021 motivate it), each side of each interval by itself. With less
+    than 90 % of a window nothing is stretched.
     """
-    factors = np.ones(predicted.shape)
-    for h, level, share in _sides(levels, ahead):
-        factors[:, h, level] = quantiles(np.stack([_known(one[h, level], ahead[h]) for one in scores]), share)
-    return _stretch(predicted, factors)
+
+    levels: tuple[float, ...]
+    ahead: tuple[int, ...]  # candles until the outcome of each horizon is known
+
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return how far outcomes lay from the median, in units of each quantile's own distance: (horizons, levels, candles).
+
+        NaN where the outcome is not known, and for the median itself.
+        """
+        median = predicted[:, :, predicted.shape[2] // 2]
+        width = np.moveaxis(predicted - median[:, :, None], 0, -1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(width == 0, np.nan, (outcomes - median).T[:, None] / width)
+
+    def correct(self, predicted: Floats, evidence: Sequence[Floats], rows: int) -> Floats:
+        """Return them stretched."""
+        middle = len(self.levels) // 2
+        factors = np.ones(predicted.shape)
+        for h, ahead in enumerate(self.ahead):
+            for level, wanted in enumerate(self.levels):
+                if level != middle:
+                    windows = known([one[h, level] for one in evidence], ahead, rows, np.nan)
+                    factors[:, h, level] = _quantile(windows, max(wanted, 1 - wanted), rows)
+        median = predicted[:, :, middle : middle + 1]
+        factor = np.clip(np.where(np.isnan(factors), 1.0, factors), NARROWEST, WIDEST) ** TRUST
+        result = median + factor * (predicted - median)
+        result[:, :, middle] = median[:, :, 0]
+        return np.sort(result, axis=2)
 
 
-def distances(predicted: Floats, outcomes: Floats) -> Floats:
-    """Return how far each outcome lay from the median, in units of each quantile's own distance: (horizons, levels, candles).
+def _quantile(windows: Floats, share: float, rows: int) -> Floats:
+    """The quantile at each row of each symbol: (symbols × rows,); of a series by a skip list, to the same bits."""
+    if rows == 1:
+        return quantiles(windows, share)
+    return np.concatenate([window_quantile(one, WINDOW, share)[one.shape[-1] - rows :] for one in windows])
 
-    NaN where the outcome is not known, and for the median itself.
+
+@dataclass(frozen=True)
+class Shift(Correction):
+    """Probabilities, (…, classes), each class's logit shifted so that the window's mean is that of the outcomes, class numbers.
+
+    One Newton step of a logistic regression on the constant, held back by `CAUTION`.
     """
-    median = predicted[:, :, predicted.shape[2] // 2]
-    width = np.moveaxis(predicted - median[:, :, None], 0, -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(width == 0, np.nan, (outcomes - median).T[:, None] / width)
 
+    ahead: int  # candles until an outcome is known
 
-def _sides(levels: Floats, ahead: tuple[int, ...]) -> list[tuple[int, int, float]]:
-    """Each horizon's and level's place, but for medians, and the share of outcomes that it promises to hold."""
-    return [
-        (h, level, max(wanted, 1 - wanted))
-        for h in range(len(ahead))
-        for level, wanted in enumerate(levels.tolist())
-        if level != len(levels) // 2
-    ]
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return by how much each probability missed the outcome, and its weight p (1 − p): (2, classes, candles).
 
+        Both are 0 where the outcome is not known.
+        """
+        p = predicted.T
+        missed = np.where(np.isnan(outcomes[:, 0]), np.nan, outcomes[:, 0] == np.arange(len(p))[:, None]) - p
+        is_known = np.isfinite(missed)
+        return np.stack([np.where(is_known, missed, 0.0), np.where(is_known, p * (1 - p), 0.0)])
 
-def _stretch(predicted: Floats, factors: Floats) -> Floats:
-    middle = predicted.shape[2] // 2
-    median = predicted[:, :, middle : middle + 1]
-    factor = np.clip(np.where(np.isnan(factors), 1.0, factors), NARROWEST, WIDEST) ** TRUST
-    result = median + factor * (predicted - median)
-    result[:, :, middle] = median[:, :, 0]
-    return np.sort(result, axis=2)
-
-
-def shifted(predicted: Floats, outcomes: Floats, ahead: int, rows: int | None = None) -> Floats:
-    """Return probabilities (rows, classes), each class's logit shifted so that the window's mean is that of the outcomes.
-
-    `predicted` lie on consecutive candles of one symbol, NaN where there was none, as `outcomes` (candles,), the class's number,
-    known `ahead` candles later. One Newton step of a logistic regression on the constant, held back by `CAUTION`.
-    """
-    count = len(predicted) if rows is None else rows
-    found = misses(predicted, outcomes)
-    before = np.zeros((*found.shape[:-1], ahead))
-    sums = _trailing(np.concatenate([before, found[..., : found.shape[-1] - ahead]], axis=-1), count)
-    return _shift(predicted[len(predicted) - count :], np.moveaxis(sums, -1, 0))
-
-
-def shifted_now(predicted: Floats, found: Sequence[Floats], ahead: int) -> Floats:
-    """Return the newest probabilities of many symbols, (symbols, classes), as `shifted` would.
-
-    `found` are the `misses` of each symbol's last `REACH + 1` candles, the newest last.
-    """
-    return _shift(predicted, window_sum(np.stack([_known(one, ahead) for one in found]), WINDOW, 1)[..., 0])
-
-
-def misses(predicted: Floats, outcomes: Floats) -> Floats:
-    """Return by how much each probability missed the outcome, and its weight p (1 − p): (2, classes, candles).
-
-    Both are 0 where the outcome is not known.
-    """
-    p = predicted.T
-    missed = np.where(np.isnan(outcomes), np.nan, outcomes == np.arange(len(p))[:, None]) - p
-    known = np.isfinite(missed)
-    return np.stack([np.where(known, missed, 0.0), np.where(known, p * (1 - p), 0.0)])
-
-
-def _known(evidence: Floats, ahead: int) -> Floats:
-    """The window of those that can be known at the newest candle."""
-    size = evidence.shape[-1]
-    return evidence[..., size - ahead - WINDOW : size - ahead]
-
-
-def _shift(predicted: Floats, sums: Floats) -> Floats:
-    """`sums` of misses and of weights: (rows, 2, classes)."""
-    classes = predicted.shape[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logits = np.log(np.clip(predicted, 1e-9, 1))
-    logits += np.clip(sums[:, 0] / (sums[:, 1] + CAUTION), -FARTHEST, FARTHEST) * (classes - 1) / classes
-    raised = np.exp(logits)
-    shares: Floats = raised / raised.sum(axis=1, keepdims=True)
-    return shares
-
-
-def _trailing(values: Floats, count: int) -> Floats:
-    """Sums over the window, of what there is of it at the array's start."""
-    needed = count + WINDOW - 1
-    size = values.shape[-1]
-    before = np.zeros((*values.shape[:-1], max(needed - size, 0)))
-    padded = np.concatenate([before, values[..., max(size - needed, 0) :]], axis=-1)
-    return window_sum(padded, WINDOW, count)
+    def correct(self, predicted: Floats, evidence: Sequence[Floats], rows: int) -> Floats:
+        """Return them shifted."""
+        classes, found = predicted.shape[1], sums(evidence, self.ahead, rows)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logits = np.log(np.clip(predicted, 1e-9, 1))
+        logits += np.clip(found[:, 0] / (found[:, 1] + CAUTION), -FARTHEST, FARTHEST) * (classes - 1) / classes
+        raised = np.exp(logits)
+        shares: Floats = raised / raised.sum(axis=1, keepdims=True)
+        return shares

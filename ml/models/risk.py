@@ -19,10 +19,12 @@ import numpy as np
 
 from ml.data import labels
 from ml.data.dataset import Dataset, Rows, Split, calibrating, thin
-from ml.models import explanations, recalibration
+from ml.models import explanations
 from ml.models.base import Model, columns
+from ml.models.online_correction import Correction
 from ml.models.parts import blend, logistic, size_lines, trees
 from ml.models.parts.relative import PREFIXES, relative
+from ml.models.recalibration import Lean
 from quantstream import features
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
@@ -65,6 +67,7 @@ class RiskModel(Model):
 
     kind: ClassVar[str] = "risk"
     outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
+    correction: ClassVar[Correction | None] = Lean(labels.HORIZON[LABEL])
     mixes: dict[str, blend.Mix]  # by the view's name
     calibrator: logistic.Logistic
     names: tuple[str, ...] = NAMES
@@ -72,18 +75,6 @@ class RiskModel(Model):
     def predict(self, windows: Floats) -> Floats:
         """Return (rows,): probability of an abnormal hour."""
         return self.calibrator.probabilities(_mean_logit(self.mixes, self.inputs(windows)))[:, 1]
-
-    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Correct level and slope by how often recent hours were abnormal, against the predicted probabilities."""
-        return recalibration.leaned(predicted, outcomes[:, 0], labels.HORIZON[LABEL], rows)
-
-    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        """Return what outcomes say of level and slope: (5, candles)."""
-        return recalibration.misses(predicted, outcomes[:, 0])
-
-    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
-        """Correct the newest of many symbols."""
-        return recalibration.leaned_now(predicted, evidence, labels.HORIZON[LABEL])
 
     def inputs(self, windows: Floats) -> Floats:
         """Return (rows, names): what the ensembles read."""

@@ -16,8 +16,9 @@ import numpy as np
 
 from ml.data import labels
 from ml.data.dataset import Dataset, Rows, Split, blocks, calibrating, thin
-from ml.models import explanations, online_correction
+from ml.models import explanations
 from ml.models.base import Model
+from ml.models.online_correction import Correction, Shift
 from ml.models.parts import blend, trees
 from ml.models.parts.relative import relative
 from quantstream import features
@@ -50,12 +51,36 @@ class SignalOptions:
     most_rows: int = 150_000
 
 
+class Touch(Shift):
+    """Shifts by how often a barrier was touched of late, against how often that was expected.
+
+    Which one is left alone: two weeks of rising prices say nothing about the next hour.
+    """
+
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        """Return how quiet it was against what was expected: (2, 2, candles)."""
+        return super().evidence(_quiet(predicted), np.where(np.isnan(outcomes), np.nan, outcomes == labels.HOLD))
+
+    def correct(self, predicted: Floats, evidence: Sequence[Floats], rows: int) -> Floats:
+        """Return them with another probability of Hold, and the others in proportion."""
+        share = super().correct(_quiet(predicted), evidence, rows)[:, 1]
+        moves: Floats = predicted * ((1 - share) / np.maximum(1 - predicted[:, labels.HOLD], 1e-12))[:, None]
+        moves[:, labels.HOLD] = share
+        return moves
+
+
+def _quiet(predicted: Floats) -> Floats:
+    """Probabilities that a barrier is touched, and that none is: (rows, 2)."""
+    return np.stack([1 - predicted[:, labels.HOLD], predicted[:, labels.HOLD]], axis=1)
+
+
 @dataclass
 class SignalModel(Model):
     """A calibrated blend over the three actions."""
 
     kind: ClassVar[str] = "signal"
     outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
+    correction: ClassVar[Correction | None] = Touch(labels.HORIZON[LABEL])
     blend: blend.Blend
     needed: float = NEVER  # expected log return that an action must promise
     names: tuple[str, ...] = NAMES
@@ -63,23 +88,6 @@ class SignalModel(Model):
     def predict(self, windows: Floats) -> Floats:
         """Return (rows, 3): probabilities of Sell, Hold, Buy."""
         return self.blend.probabilities(self.inputs(windows))
-
-    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        """Shift by how often a barrier was touched of late, against how often that was expected.
-
-        Which one is left alone: two weeks of rising prices say nothing about the next hour.
-        """
-        share = online_correction.shifted(_quiet(predicted), _held(outcomes), labels.HORIZON[LABEL], rows)[:, 1]
-        return _held_back(predicted if rows is None else predicted[len(predicted) - rows :], share)
-
-    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        """Return how quiet it was against what was expected: (2, 2, candles)."""
-        return online_correction.misses(_quiet(predicted), _held(outcomes))
-
-    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
-        """Shift the newest of many symbols."""
-        share = online_correction.shifted_now(_quiet(predicted), evidence, labels.HORIZON[LABEL])[:, 1]
-        return _held_back(predicted, share)
 
     def inputs(self, windows: Floats) -> Floats:
         """Return (rows, names): what the ensemble reads."""
@@ -112,22 +120,6 @@ class SignalModel(Model):
     def read(cls, folder: Path, state: dict[str, Any]) -> SignalModel:
         """Read the blend."""
         return cls(blend.read(folder, state, NAMES), float(state["needed"]))
-
-
-def _quiet(predicted: Floats) -> Floats:
-    """Probabilities that a barrier is touched, and that none is: (rows, 2)."""
-    return np.stack([1 - predicted[:, labels.HOLD], predicted[:, labels.HOLD]], axis=1)
-
-
-def _held(outcomes: Floats) -> Floats:
-    return np.where(np.isnan(outcomes[:, 0]), np.nan, outcomes[:, 0] == labels.HOLD)
-
-
-def _held_back(predicted: Floats, share: Floats) -> Floats:
-    """The probabilities with this share for Hold, the others in proportion."""
-    moves: Floats = predicted * ((1 - share) / np.maximum(1 - predicted[:, labels.HOLD], 1e-12))[:, None]
-    moves[:, labels.HOLD] = share
-    return moves
 
 
 def expected(rows: Floats, probabilities: Floats) -> Floats:

@@ -19,7 +19,6 @@ from ml.monitoring.drift import Shift
 from ml.promotion.decisions import Change, Decision
 
 FEWEST = 260  # candles since it came to serve, or since a training was asked for: a day, but for gaps
-MOST_ALARMS = 500.0  # of 100,000 trades: as the gate's own bound
 LOSS, DRIFT, ALARMS = "loss", "drift", "alarms"  # what is found, the reasons of a training
 SHOWN = 3  # features that a sentence names
 
@@ -66,6 +65,7 @@ class Known:
         default_factory=dict
     )  # by reason: candles scored since a training was asked for
     decisions: Sequence[Decision] = ()  # on this model, the oldest first
+    most_alarms: float = float("inf")  # that are bearable
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def is_way_back(previous: Better, decisions: Sequence[Decision]) -> bool:
 
 def verdict(known: Known) -> Verdict:
     """Return what is to be done."""
-    said = {LOSS: _loss(known.figures), DRIFT: _drift(known.drifted), ALARMS: _alarms(known.alarms)}
+    said = {LOSS: _loss(known.figures), DRIFT: _drift(known.drifted), ALARMS: _alarms(known.alarms, known.most_alarms)}
     found = tuple(reason for reason, text in said.items() if text)
     why = "; ".join(said[reason] for reason in found)
     if not found:
@@ -131,5 +131,5 @@ def _drift(drifted: Sequence[Shift]) -> str:
     return f"drift of {', '.join(map(str, drifted[:SHOWN]))}{more}"
 
 
-def _alarms(rate: float) -> str:
-    return f"{rate:.0f} alarms in 100,000 trades, {MOST_ALARMS:.0f} are bearable" if rate > MOST_ALARMS else ""
+def _alarms(rate: float, bearable: float) -> str:
+    return f"{rate:.0f} alarms in 100,000 trades, {bearable:.0f} are bearable" if rate > bearable else ""

@@ -24,6 +24,7 @@ from ml.monitoring.output_drift import output_shifts
 from ml.monitoring.promise import JUDGED, KINDS, Promise, promise_of
 from ml.monitoring.verdict import DRIFT, FEWEST, LOSS, Act, Figures, Known, Verdict, is_worse, verdict
 from ml.promotion import decisions
+from ml.promotion.announcements import moves_of
 from ml.promotion.decisions import Change, Decision
 from ml.promotion.moves import SERVES, Moves
 from ml.serving.registry import PREVIOUS, Registry
@@ -34,7 +35,7 @@ from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_NAMES
 from quantstream.messages.payloads import Event, EventKind, encode
 from quantstream.messages.topics import EVENTS
-from quantstream.settings import Kafka, Settings
+from quantstream.settings import Gate, Kafka, Settings
 
 log = logging.getLogger(__name__)
 SOURCE = "monitor"
@@ -63,7 +64,8 @@ def watch(settings: Settings, by: str = "a look by hand") -> Watched:
     Raises: Unavailable when one of them does not answer; what was done until then stays done.
     """
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
-    return Watch(lake, registry, Moves(registry, lake, by), lambda events: tell(settings.kafka, events)).look()
+    moves, bearable = moves_of(settings, by, registry), settings.gate.false_alarms_per_100k
+    return Watch(lake, registry, moves, lambda events: tell(settings.kafka, events), most_alarms=bearable).look()
 
 
 def tell(kafka: Kafka, events: Sequence[Event]) -> None:
@@ -83,6 +85,7 @@ class Watch:
     moves: Moves
     tell: Tell
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    most_alarms: float = Gate().false_alarms_per_100k  # of 100,000 trades
     _drifts: dict[str, list[Shift]] = field(default_factory=dict)  # by version of features
     _untold: list[Event] = field(default_factory=list)
 
@@ -126,6 +129,7 @@ class Watch:
             alarm_rate(self.lake, day.until - timedelta(days=1)) if name not in KINDS_WITH_LOSS else float("nan"),
             since_asked(day, history),
             history,
+            self.most_alarms,
         )
         found = verdict(known)
         watched.verdicts[name] = found

@@ -13,19 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ml.data import labels
-from ml.models import online_correction
 from ml.models.base import Model
+from ml.models.online_correction import REACH, SIZE, UNKNOWN, Correction, Past
 from ml.serving.feature_rows import Inputs
 from ml.serving.loaded import LoadedModel
 from quantstream import features
 from quantstream.core.rolling import Floats
 
-HISTORY = features.WARMUP + 1 + online_correction.REACH  # candles from which everything can be rebuilt
-SIZE = online_correction.REACH + 1  # candles whose outcomes a correction goes by, the newest included
-UNKNOWN = max(labels.HORIZON.values()) + 1  # of the newest rows whose outcomes may still come
+HISTORY = features.WARMUP + 1 + REACH  # candles from which everything can be rebuilt
 OUTCOMES = tuple(labels.HORIZON)  # of all models
-ROOM = 512  # candles to append before the evidence is moved back to its start
-TOGETHER = 16  # symbols corrected at once
+MOVING = -1  # in the place of the time of a past that is being updated
 
 
 @dataclass(frozen=True)
@@ -36,34 +33,18 @@ class _Outcomes:
     labels: Floats  # (UNKNOWN, OUTCOMES)
 
 
-class _Past:
-    """One model on one symbol: the newest row is that of the candle at `at`."""
+@dataclass
+class _Kept:
+    """One model on one symbol: the past up to the candle at `at`, as the history was after so many edits."""
 
-    def __init__(self, model: Model, at: int, edits: int, predicted: Floats, evidence: Floats) -> None:
-        """`predicted` and `evidence` are of the last `SIZE` candles, as the history was after so many `edits`."""
-        self.model, self.at, self.edits, self.predicted = model, at, edits, predicted[-UNKNOWN:].copy()
-        self._evidence = np.empty((*evidence.shape[:-1], SIZE + ROOM))
-        self._evidence[..., :SIZE] = evidence
-        self._end = SIZE
+    model: Model
+    at: int
+    edits: int
+    past: Past
 
     def reaches(self, model: Model, series: features.Series, at: int) -> bool:
         """Tell whether it belongs to this model and this history, up to the candle at `at`."""
         return self.model is model and self.at == at and self.edits == series.edits
-
-    @property
-    def evidence(self) -> Floats:
-        """(…, SIZE): what outcomes say of the model's last predictions."""
-        return self._evidence[..., self._end - SIZE : self._end]
-
-    def go_on(self, at: int, predicted: Floats) -> None:
-        """Add the model's prediction of the next candle; the evidence of the newest rows is then computed anew."""
-        self.at = at
-        self.predicted[:-1] = self.predicted[1:]
-        self.predicted[-1] = predicted
-        if self._end == self._evidence.shape[-1]:
-            self._evidence[..., :SIZE] = self.evidence.copy()
-            self._end = SIZE
-        self._end += 1
 
 
 class Memory:
@@ -72,7 +53,7 @@ class Memory:
     def __init__(self, working: Callable[[], None] = lambda: None) -> None:
         """`working` is called after each past that had to be rebuilt: hundreds of them take minutes."""
         self._working = working
-        self._pasts: dict[tuple[str, str], _Past] = {}
+        self._kept: dict[tuple[str, str], _Kept] = {}
         self._outcomes: dict[str, _Outcomes] = {}
         self.inputs = Inputs()
 
@@ -81,75 +62,78 @@ class Memory:
 
         `predicted` are its raw outputs, (symbols, …), in the order of `histories`; to be called once for each candle.
         """
-        if not loaded.model.outcomes or not len(predicted):
+        correction = loaded.model.correction
+        if correction is None or not len(predicted):
             return predicted
         try:
-            return self._adapt(loaded, histories, predicted)
+            self._update(correction, loaded, histories, predicted)
+            return correction.apply([self._kept[symbol, loaded.name].past for symbol in histories], predicted)
         except Exception:
             for symbol in histories:  # what was begun is not gone on with: the next candle has it rebuilt
-                self._pasts.pop((symbol, loaded.name), None)
+                self._kept.pop((symbol, loaded.name), None)
             raise
 
-    def _adapt(self, loaded: LoadedModel, histories: Mapping[str, features.Series], predicted: Floats) -> Floats:
-        model, pasts, going_on = loaded.model, [], {}
-        for (symbol, series), newest in zip(histories.items(), predicted, strict=True):
+    def _update(
+        self, correction: Correction, loaded: LoadedModel, histories: Mapping[str, features.Series], predicted: Floats
+    ) -> None:
+        """Bring each past up to the newest candle, many at once where they go on."""
+        model, going_on, newest = loaded.model, dict[str, Past](), []
+        for (symbol, series), raw in zip(histories.items(), predicted, strict=True):
             at = int(series.at[-1])
-            past = self._pasts.get((symbol, loaded.name))
-            if past is None or not past.reaches(model, series, at - features.STEP_US):
-                past = self._pasts[symbol, loaded.name] = _rebuilt(model, series, newest)
+            kept = self._kept.get((symbol, loaded.name))
+            if kept is None or not kept.reaches(model, series, at - features.STEP_US):
+                self._kept[symbol, loaded.name] = _Kept(
+                    model, at, series.edits, _rebuilt(correction, model, series, raw)
+                )
                 self._working()
-            else:
-                past.go_on(at, newest)
-                going_on[symbol] = past
-            pasts.append(past)
-        self._learn(model, going_on, histories)
-        starts = range(0, len(pasts), TOGETHER)
-        some = [(pasts[start : start + TOGETHER], predicted[start : start + TOGETHER]) for start in starts]
-        return np.concatenate([model.adapt_newest(part, [past.evidence for past in those]) for those, part in some])
+                continue
+            kept.at = MOVING
+            going_on[symbol] = kept.past
+            newest.append(raw)
+        if going_on:
+            correction.update(list(going_on.values()), np.array(newest), self._outcomes_of(model, going_on, histories))
+            for symbol in going_on:
+                self._kept[symbol, loaded.name].at = int(histories[symbol].at[-1])
 
     def is_ready(self, models: Iterable[LoadedModel], symbol: str, series: features.Series) -> bool:
         """Tell whether each of these models that learns from outcomes has its past up to the symbol's newest candle."""
         at = int(series.at[-1])
-        pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
-        return all(past is not None and past.reaches(model, series, at) for model, past in pasts)
+        found = [(one.model, self._kept.get((symbol, one.name))) for one in models if one.model.correction is not None]
+        return all(kept is not None and kept.reaches(model, series, at) for model, kept in found)
 
     def goes_on(self, models: Iterable[LoadedModel], symbol: str, series: features.Series) -> bool:
         """Tell whether the symbol's newest candle costs no rebuilding of any of these models' pasts."""
         before = int(series.at[-1]) - features.STEP_US
-        pasts = [(one.model, self._pasts.get((symbol, one.name))) for one in models if one.model.outcomes]
-        return all(past is not None and past.reaches(model, series, before) for model, past in pasts)
+        found = [(one.model, self._kept.get((symbol, one.name))) for one in models if one.model.correction is not None]
+        return all(kept is not None and kept.reaches(model, series, before) for model, kept in found)
 
     def keep(self, models: Iterable[LoadedModel]) -> None:
         """Drop the pasts of all other models."""
-        kept = {id(one.model) for one in models}
-        self._pasts = {key: past for key, past in self._pasts.items() if id(past.model) in kept}
+        wanted = {id(one.model) for one in models}
+        self._kept = {key: kept for key, kept in self._kept.items() if id(kept.model) in wanted}
 
     def copy(self, symbol: str, others: Mapping[str, features.Series]) -> None:
         """Let other symbols, with histories of their own, have the past of this one: for measurements, where all trade alike."""
-        pasts = [(name, past) for (whose, name), past in self._pasts.items() if whose == symbol]
+        found = [(name, kept) for (whose, name), kept in self._kept.items() if whose == symbol]
         for other, series in others.items():
-            for name, past in pasts:
-                self._pasts[other, name] = _Past(past.model, past.at, series.edits, past.predicted, past.evidence)
+            for name, kept in found:
+                self._kept[other, name] = _Kept(kept.model, kept.at, series.edits, kept.past.copy())
 
     def take_over(self, other: Memory, loaded: LoadedModel) -> None:
         """Have the pasts of a model that were made with another memory: what it would otherwise rebuild for each symbol.
 
-        They are copies: the other one may go on at the same time, in its own thread.
+        They are copies: the other one may go on at the same time, in its own thread; what moves meanwhile is not taken.
         """
-        for (symbol, name), past in list(other._pasts.items()):
-            if name == loaded.name and past.model is loaded.model:
-                self._pasts[symbol, name] = _Past(past.model, past.at, past.edits, past.predicted, past.evidence)
+        for (symbol, name), kept in list(other._kept.items()):
+            at, past = kept.at, kept.past.copy()
+            if name == loaded.name and kept.model is loaded.model and at == kept.at != MOVING:
+                self._kept[symbol, name] = _Kept(kept.model, at, kept.edits, past)
 
-    def _learn(self, model: Model, pasts: Mapping[str, _Past], histories: Mapping[str, features.Series]) -> None:
-        """Add the outcomes of the last predictions, of many symbols at once."""
-        if not pasts:
-            return
-        self._look(pasts, histories)
+    def _outcomes_of(self, model: Model, symbols: Iterable[str], histories: Mapping[str, features.Series]) -> Floats:
+        """The outcomes of the last predictions, as far as they are known: (symbols, UNKNOWN, outcomes)."""
+        self._look(symbols, histories)
         places = [OUTCOMES.index(name) for name in model.outcomes]
-        outcomes = np.concatenate([self._outcomes[symbol].labels[:, places] for symbol in pasts])
-        found = model.evidence(np.concatenate([past.predicted for past in pasts.values()]), outcomes)
-        for i, past in enumerate(pasts.values()):
-            past.evidence[..., -UNKNOWN:] = found[..., i * UNKNOWN : (i + 1) * UNKNOWN]
+        return np.stack([self._outcomes[symbol].labels[:, places] for symbol in symbols])
 
     def _look(self, symbols: Iterable[str], histories: Mapping[str, features.Series]) -> None:
         """Read the outcomes of the last candles, once for all models."""
@@ -164,7 +148,7 @@ class Memory:
             self._outcomes[symbol] = _Outcomes(histories[symbol], found)
 
 
-def _rebuilt(model: Model, series: features.Series, newest: Floats) -> _Past:
+def _rebuilt(correction: Correction, model: Model, series: features.Series, newest: Floats) -> Past:
     """Return what the model would have predicted for the candles before the newest, and the outcomes."""
     predicted = np.full((SIZE, *newest.shape), np.nan)
     rows = features.newest([series], SIZE + model.length - 1, model.names)[0]
@@ -173,5 +157,4 @@ def _rebuilt(model: Model, series: features.Series, newest: Floats) -> _Past:
     if len(able):
         predicted[able] = model.predict(np.ascontiguousarray(windows[able]))
     predicted[-1] = newest
-    outcomes = labels.newest([series], SIZE, model.outcomes)[0]
-    return _Past(model, int(series.at[-1]), series.edits, predicted, model.evidence(predicted, outcomes))
+    return correction.begin(predicted, labels.newest([series], SIZE, model.outcomes)[0])

@@ -10,7 +10,8 @@ import pytest
 
 from ml.data import dataset
 from ml.evaluation import judgement
-from ml.models import base, online_correction
+from ml.models import base
+from ml.models.online_correction import Shift
 from ml.serving.loaded import LoadedModel
 from ml.serving.outcome_memory import HISTORY, Memory
 from quantstream import features
@@ -21,21 +22,26 @@ pytestmark = pytest.mark.slow
 LAST = 30
 
 
-class Guess(base.Model):
-    """Says of each hour how abnormal it is, from one feature: stands for any model with outcomes.
+class Shifted(Shift):
+    """Shifts the probability of the second of two classes."""
 
-    It only knows how to correct a whole series.
-    """
+    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
+        return super().evidence(np.stack([1 - predicted, predicted], axis=1), outcomes)
+
+    def correct(self, predicted: Floats, evidence: Sequence[Floats], rows: int) -> Floats:
+        return super().correct(np.stack([1 - predicted, predicted], axis=1), evidence, rows)[:, 1]
+
+
+class Guess(base.Model):
+    """Says of each hour how abnormal it is, from one feature: stands for any model with outcomes."""
 
     kind = "risk"
     outcomes = ("abnormal",)
+    correction = Shifted(12)
     names = ("log_rms_1h", "log_threshold_30d")
 
     def predict(self, windows: Floats) -> Floats:
         return 1 / (1 + np.exp(2 - 2 * (windows[:, -1, 0] - windows[:, -1, 1])))
-
-    def adapt(self, predicted: Floats, outcomes: Floats, rows: int | None = None) -> Floats:
-        return online_correction.shifted(np.stack([1 - predicted, predicted], axis=1), outcomes[:, 0], 12, rows)[:, 1]
 
     def write(self, folder: object) -> dict[str, object]:  # type: ignore[override]
         raise NotImplementedError
@@ -43,16 +49,6 @@ class Guess(base.Model):
     @classmethod
     def read(cls, folder: object, state: object) -> Guess:  # type: ignore[override]
         raise NotImplementedError
-
-
-class QuickGuess(Guess):
-    """The same, which keeps no more than it needs to correct the newest."""
-
-    def evidence(self, predicted: Floats, outcomes: Floats) -> Floats:
-        return online_correction.misses(np.stack([1 - predicted, predicted], axis=1), outcomes[:, 0])
-
-    def adapt_newest(self, predicted: Floats, evidence: Sequence[Floats]) -> Floats:
-        return online_correction.shifted_now(np.stack([1 - predicted, predicted], axis=1), evidence, 12)[:, 1]
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +69,8 @@ def live(candles: pd.DataFrame, model: Guess, memory: Memory, first: int) -> lis
     return predicted
 
 
-@pytest.mark.parametrize("model", [Guess(), QuickGuess()])
-def test_live_equals_the_judgement_also_after_a_restart(candles: pd.DataFrame, model: Guess) -> None:
+def test_live_equals_the_judgement_also_after_a_restart(candles: pd.DataFrame) -> None:
+    model = Guess()
     first = len(candles) - LAST + 1
     going_on, restarted = live(candles, model, Memory(), first), live(candles, model, Memory(), len(candles))
     data = dataset.build({"BTCUSDT": candles})
@@ -86,7 +82,7 @@ def test_live_equals_the_judgement_also_after_a_restart(candles: pd.DataFrame, m
 
 
 def test_many_symbols_at_once_are_corrected_as_each_alone(candles: pd.DataFrame) -> None:
-    loaded = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, QuickGuess())
+    loaded = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, Guess())
     others = {"A1": candles, "B1": candles.assign(close=candles["close"] ** 0.5), "C1": candles.iloc[:-700]}
     rebuilt: list[int] = []
     alone, together = {name: Memory() for name in others}, Memory(lambda: rebuilt.append(1))
@@ -101,9 +97,9 @@ def test_many_symbols_at_once_are_corrected_as_each_alone(candles: pd.DataFrame)
     assert len(rebuilt) == len(others)  # told each time: a stage that says nothing for long is taken for dead
 
 
-def test_a_model_without_outcomes_is_left_alone(candles: pd.DataFrame) -> None:
+def test_a_model_without_a_correction_is_left_alone(candles: pd.DataFrame) -> None:
     model = Guess()
-    model.outcomes = ()  # type: ignore[misc,assignment]
+    model.correction = None  # type: ignore[misc,assignment]
     loaded = LoadedModel("quantstream-anomaly", "1", features.FEATURE_HASH, model)
     series = features.series_of(candles.iloc[:10])
     assert Memory().adapt(loaded, {"BTCUSDT": series}, np.array([0.3])).tolist() == [0.3]

@@ -18,11 +18,11 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from streaming.score.candle_history import CandleHistory
 from tests.unit.ml import markets
-from tests.unit.ml.serving.test_outcome_memory import QuickGuess
+from tests.unit.ml.serving.test_outcome_memory import Guess
 
 pytestmark = pytest.mark.slow
 STEP = features.STEP_US
-LOADED = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, QuickGuess())
+LOADED = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, Guess())
 
 
 @pytest.fixture(scope="module")

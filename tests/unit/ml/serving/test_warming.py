@@ -14,7 +14,7 @@ from ml.serving.warming import Warming
 from quantstream import features
 from quantstream.features import Series
 from tests.unit.ml import markets
-from tests.unit.ml.serving.test_outcome_memory import QuickGuess
+from tests.unit.ml.serving.test_outcome_memory import Guess
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def candles() -> pd.DataFrame:
 
 
 def champions(version: str = "1") -> ModelSet:
-    return ModelSet(risk=LoadedModel("quantstream-risk", version, features.FEATURE_HASH, QuickGuess()))
+    return ModelSet(risk=LoadedModel("quantstream-risk", version, features.FEATURE_HASH, Guess()))
 
 
 def until(candles: pd.DataFrame, left_out: int, edits: int = 0) -> Series:

@@ -33,7 +33,7 @@ class AtOnce(Executor):
         done: Future[Any] = Future()
         try:
             done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  as an executor does
+        except Exception as error:  # noqa: BLE001  as any executor
             done.set_exception(error)
         return done
 
