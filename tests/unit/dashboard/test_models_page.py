@@ -18,7 +18,7 @@ WHY = f"{RISK} 3 was not taken into service: the model's files are damaged: <tre
 
 
 def card(version: str, alias: str = "champion") -> Card:
-    return Card(RISK, version, alias, "hash", "7", 0, {}, ["no worse"])
+    return Card(RISK, version, alias, "hash", "7", 0, 0, {}, ["no worse"])
 
 
 def event(kind: EventKind, text: str, source: str = "score") -> Event:

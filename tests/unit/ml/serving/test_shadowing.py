@@ -18,26 +18,26 @@ from ml.serving.shadowing import PER_CANDLE, Shadowing
 from quantstream import features
 from quantstream.core.rolling import Floats
 from tests.unit.ml import markets
-from tests.unit.ml.serving.test_outcome_memory import QuickGuess
+from tests.unit.ml.serving.test_outcome_memory import Guess
 
 RISK = "quantstream-risk"
 
 
-class Other(QuickGuess):
+class Other(Guess):
     """Says something else than the champion."""
 
     def predict(self, windows: Floats) -> Floats:
         return super().predict(windows) / 2
 
 
-class Nan(QuickGuess):
+class Nan(Guess):
     """Gives no number."""
 
     def predict(self, windows: Floats) -> Floats:
         return np.full(len(windows), np.nan)
 
 
-class Raising(QuickGuess):
+class Raising(Guess):
     """Raises."""
 
     def predict(self, windows: Floats) -> Floats:
@@ -70,7 +70,7 @@ def loaded(model: base.Model, version: str) -> LoadedModel:
     return LoadedModel(f"quantstream-{model.kind}", version, features.FEATURE_HASH, model)
 
 
-CHAMPIONS = ModelSet(risk=loaded(QuickGuess(), "1"), anomaly=loaded(Plain(), "1"))
+CHAMPIONS = ModelSet(risk=loaded(Guess(), "1"), anomaly=loaded(Plain(), "1"))
 
 
 def shadowing(model: base.Model, seconds: Any = lambda: 0.0) -> Shadowing:
