@@ -139,7 +139,7 @@ def _bounds(paired: Paired) -> tuple[float | None, float | None, str]:
     blocks, name = next((cut for cut in cuts if cut[0].max() + 1 >= FEWEST_BLOCKS), cuts[-1])
     count = int(blocks.max()) + 1
     if count < LEAST_BLOCKS:
-        return None, None, f"how sure that is cannot be said of {count} {name}"
+        return None, None, f"how sure that is cannot be said of so few {name}"
     excess, size = np.bincount(blocks, paired.ours - paired.theirs), np.bincount(blocks).astype(np.float64)
     low, high = bootstrap.interval(blocks, lambda weight: float(weight @ excess) / max(float(weight @ size), 1.0))
     return low, high, f"95 % from {low:+.3g} to {high:+.3g} by {count} {name}"
