@@ -85,13 +85,16 @@ class Correction(ABC):
         """Add a candle to each past: its prediction, (pasts, …), and outcomes of the last as known now, (pasts, UNKNOWN, …)."""
         for past, newest in zip(pasts, predicted, strict=True):
             past.append(newest)
-        if pasts:
-            found = self.evidence(np.concatenate([past.predicted for past in pasts]), np.concatenate(list(outcomes)))
-            for past, part in zip(pasts, np.split(found, len(pasts), axis=-1), strict=True):
-                past.evidence[..., -UNKNOWN:] = part
+        found = self.evidence(
+            np.concatenate([past.predicted for past in pasts]), outcomes.reshape(-1, outcomes.shape[-1])
+        )
+        for i, past in enumerate(pasts):
+            past.evidence[..., -UNKNOWN:] = found[..., i * UNKNOWN : (i + 1) * UNKNOWN]
 
     def apply(self, pasts: Sequence[Past], predicted: Floats) -> Floats:
         """Return the newest prediction of each past, (pasts, …), corrected."""
+        if len(pasts) <= TOGETHER:
+            return self.correct(predicted, [past.evidence for past in pasts], 1)
         starts = range(0, len(pasts), TOGETHER)
         parts = [(pasts[start : start + TOGETHER], predicted[start : start + TOGETHER]) for start in starts]
         return np.concatenate([self.correct(newest, [past.evidence for past in some], 1) for some, newest in parts])
@@ -116,6 +119,8 @@ def _known(evidence: Floats, ahead: int, size: int, otherwise: float) -> Floats:
 def sums(evidence: Sequence[Floats], ahead: int, rows: int) -> Floats:
     """Return the sums of the evidence known at each row: (symbols × rows, …)."""
     found = window_sum(known(evidence, ahead, rows, 0.0), WINDOW, rows)
+    if rows == 1:
+        return found[..., 0]
     return np.moveaxis(found, -1, 1).reshape(-1, *found.shape[1:-1])
 
 
