@@ -38,8 +38,8 @@ class Shelf:
 
 def versions(shelf: Any) -> tuple[str | None, str | None]:
     found = rivals_of(shelf, NAME)
-    champion, reference = (one.version if one is not None else None for one in (found.champion, found.reference))
-    return champion, reference
+    champion, fixed = (one.version if one is not None else None for one in (found.champion, found.reference))
+    return champion, fixed
 
 
 def test_champion_and_reference_are_loaded_and_one_that_is_both_once() -> None:
