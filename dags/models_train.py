@@ -90,8 +90,9 @@ def models_train() -> None:
         from quantstream.settings_loader import load_settings
 
         wait_for_the_busy()
+        run = f"models_train {context['run_id']}"
         try:
-            result = training.train(kind, load_settings(), features_version=version)
+            result = training.train(kind, load_settings(), features_version=version, by=run)
         except DataRejected as error:
             if context["ti"].try_number <= context["ti"].max_tries:
                 raise  # a young market fills the lake by the minute: try again before giving up

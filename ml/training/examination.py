@@ -69,7 +69,7 @@ class Examined:
 
 
 def examine(
-    subject: Subject, rivals: Rivals, limits: Gate, shadow: bool, clock: timing.Clock = time.perf_counter
+    subject: Subject, rivals: Rivals, limits: Gate, shadow: bool, clock: timing.Clock = time.process_time
 ) -> Examined:
     """Return the verdict on a version and all that led to it.
 

@@ -62,10 +62,10 @@ def test_a_version_of_which_no_promise_is_known_is_not_judged_by_its_loss() -> N
 def test_drift_and_too_many_alarms_ask_for_a_training() -> None:
     drift = "drift of log_rms_1h (9.0 times as far off as on an ordinary day)"
     assert verdict(known(drifted=SHIFTS)) == Verdict(Act.TRAIN, drift, (DRIFT,))
-    assert verdict(known(alarms=900.0)) == Verdict(
+    assert verdict(known(alarms=900.0, most_alarms=500.0)) == Verdict(
         Act.TRAIN, "900 alarms in 100,000 trades, 500 are bearable", (ALARMS,)
     )
-    assert verdict(known(alarms=400.0)).act is Act.NOTHING
+    assert verdict(known(alarms=400.0, most_alarms=500.0)).act is Act.NOTHING
 
 
 def test_a_training_is_not_asked_for_again_for_the_same_reason_within_a_day_of_candles() -> None:
