@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -85,10 +85,20 @@ class Moves:
             if key.startswith(DECISION) and (one := decisions.decoded(text))
         ]
         lacking = decisions.unwritten(self.lake, tagged)
+        self._finish(lacking)
         decisions.write(self.lake, lacking)
         for one in lacking:
             self._announce(one)
         return lacking
+
+    def _finish(self, lacking: Sequence[Decision]) -> None:
+        """Move the aliases of decisions whose writer died before they moved, where nothing else has been decided since."""
+        known = sorted([*decisions.decisions_of(self.lake), *lacking], key=lambda one: one.key)
+        newest = {one.model: one for one in known if one.change in SERVES}
+        for one in lacking:
+            champion = self.registry.alias_version(one.model, CHAMPION) or ""
+            if newest.get(one.model) is one and champion == one.before:
+                self._move(one, champion)
 
     def _found(self, name: str) -> list[Decision]:
         """What shows that no decision made a champion one; another process may be about to write one that did."""
@@ -143,7 +153,7 @@ class Moves:
         name, version = decision.model, decision.version
         if decision.change is Change.CHALLENGER:
             self.registry.set_alias(name, CHALLENGER, version)
-        if decision.change in (Change.PROMOTED, Change.ROLLED_BACK) and champion != version:
+        if decision.change in MOVES_CHAMPION and champion != version:
             if champion:
                 self.registry.set_alias(name, PREVIOUS, champion)
             self.registry.set_alias(name, CHAMPION, version)
@@ -156,4 +166,5 @@ class Moves:
 
 
 MOVING = (Change.CHALLENGER, Change.PROMOTED, Change.EXPIRED, Change.ROLLED_BACK, Change.FOUND)  # that move an alias
+MOVES_CHAMPION = (Change.PROMOTED, Change.ROLLED_BACK)
 SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,43 @@ def test_a_promotion_that_another_process_is_about_to_write_is_not_taken_for_a_f
     registry.all_tags = all_tags  # type: ignore[method-assign]
     mover.settle()
     assert changes(lake) == [(Change.PROMOTED, "1", "")]
+
+
+def test_a_promotion_whose_writer_died_before_the_alias_moved_is_finished(registry: FakeRegistry, lake: Lake) -> None:
+    told: list[Decision] = []
+    mover = moves(registry, lake, told)
+    mover.promote(RISK, "1", "first sane model")
+    mover.challenge(RISK, "2", "passed the gate")
+    moving, registry.set_alias = registry.set_alias, away_at_the_champion(registry)  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        mover.promote(RISK, "2", "no worse over 288 candles")
+    registry.set_alias = moving  # type: ignore[method-assign]
+    mover.settle()
+    assert registry.aliases == {(RISK, "champion"): "2", (RISK, "previous"): "1"}
+    assert changes(lake)[-1] == (Change.PROMOTED, "2", "1")
+    assert told[-1].version == "2"
+    assert mover.settle() == []
+
+
+def away_at_the_champion(registry: FakeRegistry) -> Callable[[str, str, str], None]:
+    def set_alias(name: str, alias: str, version: str) -> None:
+        if alias == "champion":
+            raise Unavailable("the registry is away")
+        registry.aliases[name, alias] = version
+
+    return set_alias
+
+
+def test_a_promotion_that_never_was_is_not_finished_after_another_one(registry: FakeRegistry, lake: Lake) -> None:
+    mover = moves(registry, lake)
+    mover.promote(RISK, "1", "first sane model")
+    moving, registry.set_alias = registry.set_alias, away_at_the_champion(registry)  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        mover.promote(RISK, "2", "no worse over 288 candles")
+    registry.set_alias = moving  # type: ignore[method-assign]
+    mover.promote(RISK, "3", "no worse over 288 candles")
+    mover.settle()
+    assert registry.aliases[RISK, "champion"] == "3"
 
 
 def test_an_alias_moved_by_other_means_is_found_and_said_once(registry: FakeRegistry, lake: Lake) -> None:
