@@ -22,6 +22,7 @@ from quantstream.core.rolling import Floats
 
 HISTORY = features.WARMUP + 1 + REACH  # candles from which everything can be rebuilt
 OUTCOMES = tuple(labels.HORIZON)  # of all models
+FEW = 24  # candles behind that a past is brought up to one by one: cheaper than to make it anew
 MOVING = -1  # in the place of the time of a past that is being updated
 
 
@@ -81,7 +82,7 @@ class Memory:
         for (symbol, series), raw in zip(histories.items(), predicted, strict=True):
             at = int(series.at[-1])
             kept = self._kept.get((symbol, loaded.name))
-            if kept is None or not kept.reaches(model, series, at - features.STEP_US):
+            if kept is None or not _caught_up(kept, correction, model, series):
                 self._kept[symbol, loaded.name] = _Kept(
                     model, at, series.edits, _rebuilt(correction, model, series, raw)
                 )
@@ -148,13 +149,35 @@ class Memory:
             self._outcomes[symbol] = _Outcomes(histories[symbol], found)
 
 
+def _caught_up(kept: _Kept, correction: Correction, model: Model, series: features.Series) -> bool:
+    """Bring a past up to the candle before the newest where it is few behind; tell whether it belongs to this history at all."""
+    missed = int(series.at[-1] - kept.at) // features.STEP_US - 1
+    is_near = 0 <= missed <= FEW and missed + 2 <= len(series.at) and kept.at == series.at[-2 - missed]
+    if not is_near or not kept.reaches(model, series, kept.at):
+        return False
+    if missed:
+        rows = features.newest([series], missed + model.length, model.names)[0]
+        predicted = _predicted(model, rows, missed + 1, kept.past.predicted.shape[1:])[:-1]
+        outcomes = labels.newest([series], missed + UNKNOWN, model.outcomes)[0]
+        kept.at = MOVING
+        for i, raw in enumerate(predicted):
+            correction.update([kept.past], raw[None], outcomes[None, i : i + UNKNOWN])
+    return True
+
+
 def _rebuilt(correction: Correction, model: Model, series: features.Series, newest: Floats) -> Past:
     """Return what the model would have predicted for the candles before the newest, and the outcomes."""
-    predicted = np.full((SIZE, *newest.shape), np.nan)
     rows = features.newest([series], SIZE + model.length - 1, model.names)[0]
+    predicted = _predicted(model, rows, SIZE, newest.shape)
+    predicted[-1] = newest
+    return correction.begin(predicted, labels.newest([series], SIZE, model.outcomes)[0])
+
+
+def _predicted(model: Model, rows: Floats, count: int, shape: tuple[int, ...]) -> Floats:
+    """Return what a model says of the last `count` rows, (count, …): NaN where one that it reads is not known."""
+    predicted = np.full((count, *shape), np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(rows, model.length, axis=0).transpose(0, 2, 1)
     able = np.flatnonzero(np.isfinite(windows).all(axis=(1, 2)))
     if len(able):
         predicted[able] = model.predict(np.ascontiguousarray(windows[able]))
-    predicted[-1] = newest
-    return correction.begin(predicted, labels.newest([series], SIZE, model.outcomes)[0])
+    return predicted

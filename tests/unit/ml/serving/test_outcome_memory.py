@@ -81,6 +81,20 @@ def test_live_equals_the_judgement_also_after_a_restart(candles: pd.DataFrame) -
     assert (np.abs(served - raw) > 1e-4).all()
 
 
+@pytest.mark.parametrize("behind", [2, 14, 25, 26])
+def test_a_past_that_is_some_candles_behind_is_brought_up_and_not_made_anew(candles: pd.DataFrame, behind: int) -> None:
+    model, rebuilt = Guess(), list[int]()
+    loaded, memory = (
+        LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, model),
+        Memory(lambda: rebuilt.append(1)),
+    )
+    for end in (len(candles) - behind, len(candles)):
+        series = features.series_of(candles.iloc[:end])
+        found = memory.adapt(loaded, {"BTCUSDT": series}, model.predict(features.newest([series], 1, model.names)))
+    assert found.tolist() == live(candles, model, Memory(), len(candles))
+    assert len(rebuilt) == (1 if behind <= 25 else 2)
+
+
 def test_many_symbols_at_once_are_corrected_as_each_alone(candles: pd.DataFrame) -> None:
     loaded = LoadedModel("quantstream-risk", "1", features.FEATURE_HASH, Guess())
     others = {"A1": candles, "B1": candles.assign(close=candles["close"] ** 0.5), "C1": candles.iloc[:-700]}
