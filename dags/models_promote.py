@@ -62,7 +62,7 @@ def models_promote() -> None:
         from quantstream.settings_loader import load_settings
 
         settings = load_settings()
-        rule = Rule(settings.shadow_candles, timedelta(days=settings.shadow_days))
+        rule = Rule(settings.shadow_candles, timedelta(days=settings.shadow_days), settings.gate.tolerance)
         moves = moves_of(settings, f"models_promote {get_current_context()['run_id']}")
         found = trials.judged(moves, Lake(settings.lake_url), rule)
         return [trials.as_fields(one) for one in found if one.ruling.verdict is not Verdict.WAITS]

@@ -1,8 +1,10 @@
 """Whether a challenger may leave the shadow: a pure decision from its realised losses and the champion's on the same candles.
 
 The rule. It is judged after N closed windows, and after 2 N, 4 N … while the answer is open; not at every look, for whoever
-looks often enough sees luck. Its loss no higher than the champion's: it is promoted. Surely higher, by a paired bootstrap over
-blocks of time: it expires. Neither, until its days in the shadow are over: it expires, for the champion needs no proof.
+looks often enough sees luck. Surely higher than the champion's, by a paired bootstrap over blocks of time: it expires. Else no
+higher, or by no more than the gate tolerates: it is promoted, for of two that are as good the newer has seen more; a row of them
+cannot walk down, for the gate holds each against a reference that does not move. Neither, until its days in the shadow are over:
+it expires.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Rule:
 
     windows: int
     longest: timedelta
+    tolerance: float = 0.0  # of the champion's loss, by which its own may be higher in the mean
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def rule_on(paired: Paired, rule: Rule, age: timedelta) -> Ruling:
     """Return what becomes of a challenger that came into the shadow so long ago."""
     looked_at = _look(paired.windows, rule.windows)
     if looked_at is not None:
-        ruling = _compared(paired.first(looked_at))
+        ruling = _compared(paired.first(looked_at), rule.tolerance)
         if ruling.verdict is not Verdict.WAITS:
             return ruling
     if age > rule.longest:
@@ -100,7 +103,7 @@ def _look(have: int, wanted: int) -> int | None:
     return look
 
 
-def _compared(paired: Paired) -> Ruling:
+def _compared(paired: Paired, tolerance: float) -> Ruling:
     ours, theirs = float(paired.ours.mean()), float(paired.theirs.mean())
     low, high, drawn = _bounds(paired)
     evidence = {
@@ -113,15 +116,16 @@ def _compared(paired: Paired) -> Ruling:
         "excess_high": high,
         "drawn": drawn,
         "measure": paired.measure,
+        "tolerance": tolerance,
     }
     said = (
         f"{paired.measure} {ours:.6g} against the champion's {theirs:.6g} on {len(paired.at)} pairs of {paired.windows} closed "
         f"windows; difference {ours - theirs:+.3g}, {drawn}"
     )
-    if ours <= theirs:
-        return Ruling(Verdict.PROMOTED, f"no worse in the shadow: {said}", evidence)
     if low is not None and low > 0:
         return Ruling(Verdict.EXPIRED, f"surely worse in the shadow: {said}", evidence)
+    if ours <= theirs * (1 + tolerance):
+        return Ruling(Verdict.PROMOTED, f"no worse in the shadow: {said}", evidence)
     return Ruling(Verdict.WAITS, f"neither no worse nor surely worse: {said}", evidence)
 
 

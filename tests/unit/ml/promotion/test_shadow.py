@@ -59,6 +59,13 @@ def test_a_little_worse_and_not_surely_so_waits_until_its_days_are_over() -> Non
     assert ruling.why == "it was in the shadow for 7 days and did not come to be no worse than the champion"
 
 
+def test_one_that_is_as_good_within_the_tolerance_is_promoted_and_a_surely_worse_one_is_not() -> None:
+    tolerant = Rule(288, timedelta(days=7), 0.02)
+    little = pairs(288, 0.002, noise=0.5, seed=3)
+    assert rule_on(little, tolerant, FRESH).verdict is Verdict.PROMOTED
+    assert rule_on(pairs(288, 0.01), tolerant, FRESH).verdict is Verdict.EXPIRED  # little, and of every pair
+
+
 def test_one_that_was_hardly_scored_expires_with_what_it_lacks() -> None:
     ruling = rule_on(pairs(3), RULE, timedelta(days=8))
     assert ruling.verdict is Verdict.EXPIRED
