@@ -157,15 +157,17 @@ def test_a_promotion_that_another_process_is_about_to_write_is_not_taken_for_a_f
     assert changes(lake) == [(Change.PROMOTED, "1", "")]
 
 
-def test_a_promotion_whose_writer_died_before_the_alias_moved_is_finished(registry: FakeRegistry, lake: Lake) -> None:
+def test_a_promotion_whose_writer_died_before_the_alias_moved_is_finished(
+    registry: FakeRegistry, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[Decision] = []
     mover = moves(registry, lake, told)
     mover.promote(RISK, "1", "first sane model")
     mover.challenge(RISK, "2", "passed the gate")
-    moving, registry.set_alias = registry.set_alias, away_at_the_champion(registry)  # type: ignore[method-assign]
-    with pytest.raises(Unavailable):
-        mover.promote(RISK, "2", "no worse over 288 candles")
-    registry.set_alias = moving  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "set_alias", away_at_the_champion(registry))
+        with pytest.raises(Unavailable):
+            mover.promote(RISK, "2", "no worse over 288 candles")
     mover.settle()
     assert registry.aliases == {(RISK, "champion"): "2", (RISK, "previous"): "1"}
     assert changes(lake)[-1] == (Change.PROMOTED, "2", "1")
@@ -182,13 +184,15 @@ def away_at_the_champion(registry: FakeRegistry) -> Callable[[str, str, str], No
     return set_alias
 
 
-def test_a_promotion_that_never_was_is_not_finished_after_another_one(registry: FakeRegistry, lake: Lake) -> None:
+def test_a_promotion_that_never_was_is_not_finished_after_another_one(
+    registry: FakeRegistry, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mover = moves(registry, lake)
     mover.promote(RISK, "1", "first sane model")
-    moving, registry.set_alias = registry.set_alias, away_at_the_champion(registry)  # type: ignore[method-assign]
-    with pytest.raises(Unavailable):
-        mover.promote(RISK, "2", "no worse over 288 candles")
-    registry.set_alias = moving  # type: ignore[method-assign]
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "set_alias", away_at_the_champion(registry))
+        with pytest.raises(Unavailable):
+            mover.promote(RISK, "2", "no worse over 288 candles")
     mover.promote(RISK, "3", "no worse over 288 candles")
     mover.settle()
     assert registry.aliases[RISK, "champion"] == "3"
