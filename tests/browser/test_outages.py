@@ -23,8 +23,8 @@ def test_a_killed_broker_is_said_in_a_sentence_and_the_page_finds_back(site_over
         ensure_topics(kafka)
         with site_over(tmp_path, kafka) as site:
             page = tab.open(site.url)
-            expect(page.get_by_test_id("action")).to_have_text("BUY", timeout=WAIT_MS)  # the topics were read once
             before = page.evaluate("() => window.quantstream.view.rows.size")
+            expect(page.get_by_test_id("action")).to_have_text("BUY", timeout=WAIT_MS)  # the topics were read once
             process.kill()
             process.wait()
             trouble = page.get_by_test_id("trouble")
