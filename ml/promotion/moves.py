@@ -14,12 +14,12 @@ from typing import Any
 
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
+from ml.serving.descriptions import DECISION
 from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from quantstream.core.errors import ModelRejected, Unavailable
 from quantstream.messages.models import MODEL_NAMES
 
 log = logging.getLogger(__name__)
-DECISION = "decision"  # tags of a version, `decision.promoted` …: the last of each change that was decided of it
 Announce = Callable[[Decision], None]  # of what moved an alias, to the live stages and to operators; never raises
 
 

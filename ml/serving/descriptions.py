@@ -39,6 +39,9 @@ KINDS = {registered_name(kind): kind for kind in MODEL_KINDS}
 UNKNOWN = "not recorded"
 
 
+DECISION = "decision"  # how the tags begin that carry decisions: `ml.promotion.moves` sets one for each kind of change
+
+
 class Decided(msgspec.Struct, frozen=True):
     """The last decision on a version, as its tag has it (`ml.promotion.decisions.Decision`)."""
 
@@ -47,6 +50,13 @@ class Decided(msgspec.Struct, frozen=True):
     by: str
     why: str
     before: str = ""
+
+
+def _decided(text: str) -> Decided | None:
+    try:
+        return msgspec.json.decode(text, type=Decided)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
 
 
 @dataclass(frozen=True)
@@ -63,10 +73,8 @@ class Facts:
     @property
     def decided(self) -> Decided | None:
         """The last decision, None where none was recorded."""
-        try:
-            return msgspec.json.decode(self.tags.get("decision", ""), type=Decided)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return None
+        found = [one for key, text in self.tags.items() if key.startswith(DECISION) and (one := _decided(text))]
+        return max(found, key=lambda one: one.decided_at, default=None)
 
     @property
     def since(self) -> datetime:

@@ -139,5 +139,6 @@ def test_no_secret_of_the_stages_lies_beside_tasks() -> None:
     assert {name for name in beside if not name.startswith("airflow-")} == {
         "objects-tasks",
         "mlflow-trainer",
+        "studies",  # of searches for settings, by hand
         "kafka-operations",
     }

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
-from ml.promotion.moves import DECISION
 from ml.serving import descriptions
-from ml.serving.descriptions import Facts
+from ml.serving.descriptions import DECISION, Facts
 from quantstream.messages.models import MODEL_KINDS
 
 AT = datetime(2026, 11, 28, 14, 5, tzinfo=UTC)
@@ -18,7 +17,9 @@ NAME = "quantstream-risk"
 
 def tagged(change: Change, why: str = "it is better", before: str = "") -> dict[str, str]:
     """The tag that `Moves` writes."""
-    return {DECISION: decisions.encoded(Decision(AT, NAME, "7", change, before, "pipeline models_train", why))}
+    return {
+        f"{DECISION}.promoted": decisions.encoded(Decision(AT, NAME, "7", change, before, "pipeline models_train", why))
+    }
 
 
 def facts(tags: dict[str, str]) -> Facts:
