@@ -17,7 +17,7 @@ from ml.training import pinned_features, train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.lake.store import Lake
-from quantstream.messages.models import MODEL_KINDS
+from quantstream.messages.models import MODEL_KINDS, MODEL_NAMES
 from quantstream.settings import Gate, Settings
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
@@ -148,9 +148,9 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
         predicted = capsys.readouterr().err
         assert text in predicted
         assert predicted.count("\n") == 1
-    monkeypatch.setattr("sys.argv", ["ml", "champions"])
+    monkeypatch.setattr("sys.argv", ["ml", "models", "--json"])
     assert command.main() == 0
-    assert set(json.loads(capsys.readouterr().out)) == {f"quantstream-{kind}" for kind in MODEL_KINDS}
+    assert set(json.loads(capsys.readouterr().out)) == set(MODEL_NAMES)
 
 
 def _candles_version(settings: Settings) -> int:
