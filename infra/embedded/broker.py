@@ -132,8 +132,16 @@ def _format(config: Path, id_file: Path, jars: Path, environ: Mapping[str, str])
     command = java_command(jars, "kafka.tools.StorageTool", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(environ))
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        raise Misconfigured(f"the broker's storage under {config.parent} could not be made: {lines[-1]}")
+        raise Misconfigured(
+            f"the broker's storage under {config.parent} could not be made: {cause_of(done.stderr or done.stdout)}"
+        )
+
+
+def cause_of(said: str) -> str:
+    """Return the line of a Java program's last words that names the cause; where it only says something, the last line."""
+    lines = [line.strip() for line in said.strip().splitlines()] or ["no reason given"]
+    named = [line for line in lines if line.startswith(("Exception in thread", "Caused by:"))]
+    return (named or lines)[-1]
 
 
 def wait_until_ready(bootstrap: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 60) -> None:
@@ -165,7 +173,7 @@ def running(state: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
     Raises: Unavailable, Misconfigured.
     """
-    command = prepare(state, port, free_port(), ensure_jars(cache_folder()))
+    command = prepare(state, port, free_port([port]), ensure_jars(cache_folder()))
     with (state / "kafka" / "broker.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -194,7 +202,7 @@ def main(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     try:
         jars = ensure_jars(cache_folder())
-        command = prepare(given.state, given.port, given.controller_port or free_port(), jars)
+        command = prepare(given.state, given.port, given.controller_port or free_port([given.port]), jars)
         os.execv(command[0], command)
     except Misconfigured as error:
         sys.stderr.write(f"{error}\n")

@@ -23,6 +23,25 @@ def test_broker_listens_on_loopback_only_and_keeps_its_data_in_the_state_folder(
     assert properties["auto.create.topics.enable"] == "false"
 
 
+JAVA = """Exception in thread "main" org.apache.kafka.common.config.ConfigException: Invalid value
+\tat kafka.tools.StorageTool.main(StorageTool.scala)
+Caused by: java.nio.file.FileSystemException: /data: No space left on device
+\t... 8 more
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (JAVA, "Caused by: java.nio.file.FileSystemException: /data: No space left on device"),
+        ("StorageTool: error\nthe cluster id is odd\n", "the cluster id is odd"),
+        ("", "no reason given"),
+    ],
+)
+def test_why_java_ended_is_told_by_the_line_that_says_it(said: str, cause: str) -> None:
+    assert local_broker.cause_of(said) == cause
+
+
 @pytest.mark.broker
 def test_broker_has_every_declared_topic(broker: Kafka) -> None:
     counts = partition_counts(broker)
