@@ -257,7 +257,8 @@ def _told(task: Task) -> dict[str, str]:
     at, split = task.data.opened_at, task.split
     seen = np.concatenate([split.fit, split.calibrate])
     when = {
-        name: f"{_day(at[rows].min())} to {_day(at[rows].max())}" for name, rows in (("t", seen), ("j", split.judge))
+        name: f"{_day(int(at[rows].min()))} to {_day(int(at[rows].max()))}"
+        for name, rows in (("t", seen), ("j", split.judge))
     }
     trained = f"{len(seen):,} candles of {len(task.data.symbols)} symbols from {when['t']}"
     if task.trades:
@@ -269,7 +270,7 @@ def _told(task: Task) -> dict[str, str]:
 
 
 def _day(at: int) -> str:
-    return str(pd.Timestamp(int(at), unit="us").date())
+    return str(pd.Timestamp(at, unit="us").date())
 
 
 def _held_days(lake: Lake) -> str:

@@ -46,7 +46,7 @@ def test_hardly_a_day_of_a_market_that_stays_as_it_is_exceeds_what_was_promised(
         loss = losses(seed)
         bound = promised(loss, judged).bound
         later = [loss[start : start + CANDLES] for start in range((judged + 1) * CANDLES, len(loss) - CANDLES, CANDLES)]
-        worse += sum(day.mean() > bound for day in later)
+        worse += sum(bool(day.mean() > bound) for day in later)
         days += len(later)
     assert worse <= 0.01 * days, (worse, days)
 
