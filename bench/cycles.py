@@ -70,7 +70,7 @@ class Stack:
         while not self.airflow.run(pipeline, started).is_finished:
             if time.monotonic() > over_at:
                 raise SystemExit(f"{pipeline} has not ended within {LONGEST:.0f} s")
-            time.sleep(1.0)
+            time.sleep(1.0)  # between two looks
 
     def decisions(self) -> list[dict[str, Any]]:
         """Return what was decided of the model, the oldest first."""

@@ -98,13 +98,13 @@ def _measure(settings: Any, market: Iterator[list[Candle]], process: Any, swaps:
     try:
         _until(lambda: len(seen.count) >= WARM * len(SYMBOLS) and not seen.waiting(), 300, process)
         quiet_from = time.time()
-        time.sleep((QUICK_QUIET if quick else QUIET) * APART)
+        time.sleep((QUICK_QUIET if quick else QUIET) * APART)  # what is measured without a swap
         took, spans, memory = [], [], []
         for number in range(swaps):
             began, served = _swap(settings, seen, number)
             took.append(served - began)
             spans.append((began, served + WITHIN))
-            time.sleep(WITHIN + APART)
+            time.sleep(WITHIN + APART)  # the swap's own candles, and one more
             memory.append(psutil.Process(process.pid).memory_info().rss / 1e6)
     finally:
         over.set()
@@ -318,7 +318,7 @@ def _until(is_so: Any, seconds: float, process: Any = None) -> None:
     while not is_so():
         if time.monotonic() > over_at or (process is not None and process.poll() is not None):
             raise SystemExit(f"nothing came of it within {seconds:g} s")
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks
 
 
 if __name__ == "__main__":

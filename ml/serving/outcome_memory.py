@@ -1,8 +1,8 @@
 """What each live model predicted for each symbol's last candles and what the outcomes were.
 
 This is the state of `ml.models.online_correction`, kept up and rebuilt. It follows from the candles alone. Kept in memory it
-costs one new row a candle; after a start, a new model, a gap or an edit of the history (a revision, an older candle) it is
-computed again from the history, as far as that reaches back.
+costs one new row a candle, and a few where candles were missed; after a start, a new model, a gap or an edit of the history (a
+revision, an older candle) it is computed again from the history, as far as that reaches back.
 """
 
 from __future__ import annotations
