@@ -10,7 +10,9 @@ tried, and together they make as many trials as are asked for. What they find de
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +27,14 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import MaxTrialsCallback
 from optuna.trial import TrialState
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from ml import measures
 from ml.data import dataset
@@ -41,6 +50,7 @@ FOLDS = ((0.55, 0.62, 0.8), (0.75, 0.82, 1.0))  # shares of the time: fitted bef
 ROWS = 60_000  # of a fit and of a judgement: enough to tell settings apart
 SEED = 23
 BEAT = 30  # seconds between two signs of life of who tries: a trial of one that was killed is another's to make
+ATTEMPTS, PAUSE = 6, 0.5  # to open a database whose tables others are making, and seconds between two
 Loss = Callable[[dict[str, Any]], float]
 
 
@@ -88,17 +98,32 @@ def _study(storage: str, kind: str, data: Dataset) -> optuna.Study:
     seen = hashlib.blake2b(repr((FOLDS, ROWS, features.FEATURE_HASH, data.symbols)).encode(), digest_size=8)
     for part in (data.opened_at, data.close):
         seen.update(np.ascontiguousarray(part).tobytes())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # of signs of life, which have been so since 2021
-        database = RDBStorage(_by_driver(storage), {"pool_pre_ping": True}, heartbeat_interval=BEAT)
     return optuna.create_study(
         study_name=f"{kind} {seen.hexdigest()}",
-        storage=database,
+        storage=opened(storage),
         sampler=TPESampler(
             constant_liar=True
         ),  # a seed would have all try the same; what others try now counts as tried
         load_if_exists=True,
     )
+
+
+def opened(storage: str) -> RDBStorage:
+    """Open the database of studies, and make its tables where it has none. Raises: SQLAlchemyError.
+
+    Of several who find none at the same moment one makes them, and the others' attempts fail: they look again.
+    """
+    attempts = 0
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # of signs of life, which have been so since 2021
+                return RDBStorage(_by_driver(storage), {"pool_pre_ping": True}, heartbeat_interval=BEAT)
+        except (IntegrityError, ProgrammingError, OperationalError):
+            attempts += 1
+            if attempts == ATTEMPTS:
+                raise
+            time.sleep(random.uniform(0.5, 1.5) * PAUSE)
 
 
 def _by_driver(storage: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
 import pytest
 
+from ml.training import tuning
 from tests.infra.rights import postgres
 from tests.infra.rights.object_store import secret
 from tests.infra.rights.postgres import Postgres
@@ -43,6 +45,22 @@ def test_two_searches_share_one_study_and_see_nothing_of_other_databases(server:
     assert refused.returncode != 0
     assert "permission denied for database" in refused.stderr
     assert _asked(server, password, "studies").returncode == 0
+
+
+def test_of_many_who_find_an_empty_database_one_makes_its_tables_and_all_open_it(server: Postgres) -> None:
+    password = secret("postgres-logins", "studies-password")
+    login = f"postgresql://studies:{password}@127.0.0.1:{server.port}"
+    for turn in range(5):
+        made = server.run(
+            "psql",
+            "--command",
+            f"CREATE DATABASE empty{turn} OWNER studies",
+            user="postgres",
+            password=secret("postgres", "password"),
+        )
+        assert made.returncode == 0, made.stderr
+        with ThreadPoolExecutor(6) as pool:
+            assert len(list(pool.map(tuning.opened, [f"{login}/empty{turn}"] * 6))) == 6
 
 
 def _asked(server: Postgres, password: str, database: str) -> subprocess.CompletedProcess[str]:
