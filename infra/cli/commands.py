@@ -32,6 +32,23 @@ def _settings(state: Path | None, **overrides: Any) -> Settings:
     return load_settings(state=state, **overrides)
 
 
+def _checked(regime: str, plays_synthetic: bool) -> str:
+    """Return a change of regime as it was given. Raises: Misconfigured where it is none, or is not played."""
+    if not regime:
+        return ""
+    from argparse import ArgumentTypeError
+
+    from streaming.exchange.cli import regime_of
+
+    if not plays_synthetic:
+        raise Misconfigured("--regime is planted in the synthetic market; leave --recording and --exchange binance out")
+    try:
+        regime_of(regime)
+    except ArgumentTypeError as error:
+        raise Misconfigured(f"--regime: {error}") from None
+    return regime
+
+
 @app.command()
 def up(
     detach: Annotated[
@@ -52,6 +69,10 @@ def up(
         str | None, typer.Option(metavar="A,B", help="What to follow, as the exchange writes it")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the synthetic market")] = None,
+    regime: Annotated[
+        str,
+        typer.Option(metavar="ISO=FACTOR", help="Plant a change in the synthetic market: moves so many times as large"),
+    ] = "",
     state: StateOption = None,
     dashboard_port: Annotated[int | None, typer.Option(help="[default: 8501 or the next free]")] = None,
     airflow_port: Annotated[int | None, typer.Option(help="[default: 8080 or the next free]")] = None,
@@ -65,11 +86,13 @@ def up(
     if recording and exchange == "binance":
         raise Misconfigured("--recording is played by the simulated exchange; leave --exchange binance out")
     overrides = {"exchange": exchange, "symbols": symbols, "ports": given or None}
+    settings = _settings(state, **overrides)
     request = Request(
-        settings=_settings(state, **overrides),
+        settings=settings,
         recordings=tuple(recording or ()),
         speed=speed,
         seed=seed,
+        regime=_checked(regime, settings.exchange == "simulated" and not recording),
         names_symbols=symbols is not None,
         named_ports=frozenset(given),
         detach=detach,

@@ -41,6 +41,7 @@ class Request:
     recordings: tuple[Path, ...] = ()
     speed: float | None = None
     seed: int | None = None
+    regime: str = ""
     names_symbols: bool = False
     named_ports: frozenset[str] = frozenset()
     detach: bool = False
@@ -107,7 +108,7 @@ def _checked(request: Request, console: Console) -> Request:
 
 def _market(request: Request) -> Market:
     default = RECORDED_SPEED if request.recordings else SYNTHETIC_SPEED
-    return Market(request.recordings, request.speed or default, request.seed)
+    return Market(request.recordings, request.speed or default, request.seed, request.regime)
 
 
 def _is_named(page: str, request: Request) -> bool:

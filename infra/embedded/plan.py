@@ -25,6 +25,7 @@ class Market:
     recordings: tuple[Path, ...] = ()
     speed: float = SYNTHETIC_SPEED
     seed: int | None = None
+    regime: str = ""  # a planted change, as the simulated exchange takes it: ISO=FACTOR
 
 
 @dataclass(frozen=True)

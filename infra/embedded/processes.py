@@ -79,6 +79,8 @@ def _exchange(plan: Plan) -> list[Process]:
         argv += ["--market", plan.kind]
     if plan.market.seed is not None:
         argv += ["--seed", str(plan.market.seed)]
+    if plan.market.regime:
+        argv += ["--regime", plan.market.regime]
     for recording in plan.market.recordings:
         argv += ["--recording", str(recording.absolute())]
     return [Process("exchange", argv, plan.urls["exchange_ping"])]

@@ -10,7 +10,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +120,7 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         history_days=_first(arguments.history_days, int(known.get("history_days", HISTORY_DAYS))),
         trades_per_second=float(arguments.trades_per_second or known.get("trades_per_second", HISTORY_RATE)),
         off_book_a_minute=OFF_BOOK_A_MINUTE if arguments.market == "futures" else 0.0,
-        regime=arguments.regime,
+        regime=arguments.regime or _known_regime(known),
     )
     if seed.seed < 0 or not 0 <= seed.history_days <= 1000 or not 0 < seed.trades_per_second <= 100_000:
         raise Misconfigured("--seed and --history-days (up to 1000) are not negative, --trades-per-second is above 0")
@@ -131,11 +131,7 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
         "history_days": seed.history_days,
         "trades_per_second": seed.trades_per_second,
         **_market_named(arguments),
-        **(
-            {"regime": f"{arguments.regime.changes_at}={arguments.regime.factor:g}"}
-            if arguments.regime is not None
-            else {}
-        ),
+        **({"regime": f"{seed.regime.changes_at}={seed.regime.factor:g}"} if seed.regime is not None else {}),
     }
     _agree(saved, identity, arguments.clock_file)
     market = SyntheticMarket(seed, arguments.symbols)
@@ -145,6 +141,12 @@ def _synthetic(arguments: argparse.Namespace, saved: Saved | None, wall: float) 
 def _market_named(arguments: argparse.Namespace) -> dict[str, str]:
     """Return what a clock file says of the market: nothing of spot, as files written before there were futures."""
     return {} if arguments.market == "spot" else {"market": arguments.market}
+
+
+def _known_regime(known: Mapping[str, str | int | float]) -> Regime | None:
+    """Return the change that was planted when the clock file was begun."""
+    changes_at, _, factor = str(known.get("regime", "")).partition("=")
+    return Regime(int(changes_at), float(factor)) if factor else None
 
 
 def _first(given: int | None, otherwise: int) -> int:
@@ -165,7 +167,8 @@ def _folder(path: Path | None) -> Path | None:
     return path
 
 
-def _regime(text: str) -> Regime:
+def regime_of(text: str) -> Regime:
+    """Return a planted change from ISO=FACTOR. Raises: ArgumentTypeError."""
     at, _, factor = text.partition("=")
     try:
         found = Regime(_instant(at), float(factor))
@@ -208,7 +211,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--history-days", type=int, help=f"days before the start (default {HISTORY_DAYS})")
     parser.add_argument("--trades-per-second", type=float, help=f"of the busiest symbol (default {HISTORY_RATE})")
     parser.add_argument(
-        "--regime", type=_regime, metavar="ISO=FACTOR", help="plant a change: moves so many times as large"
+        "--regime", type=regime_of, metavar="ISO=FACTOR", help="plant a change: moves so many times as large"
     )
     parser.add_argument("--clock-file", type=Path, metavar="FILE", help="keep the clock here, and resume from it")
     parser.add_argument("--truth", type=Path, metavar="FILE", help="append the injected fat fingers here")

@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from streaming.exchange.cli import main
+from quantstream.core.errors import Misconfigured
+from streaming.exchange.cli import choose_market, main, parser
 
 START = "2025-11-22T08:28:43Z"
 
@@ -102,6 +103,18 @@ def test_a_corrupt_or_missing_recording_is_named(capsys: pytest.CaptureFixture[s
     broken.write_bytes(b"\x1f\x8b\x08\x00broken")
     assert str(broken) in failed(capsys, "--recording", str(broken))
     assert "there is no file" in failed(capsys, "--recording", str(tmp_path / "none.gz"))
+
+
+def test_a_planted_change_is_kept_with_the_clock(tmp_path: Path) -> None:
+    path = tmp_path / "clock.json"
+    given = ["--seed", "3", "--clock-file", str(path)]
+    begun = choose_market(parser().parse_args([*given, "--regime", "2026-11-29T12:00=4"]), 1.7e9)
+    path.write_text(json.dumps({"market": begun.identity, "at": begun.resumes_at}))
+    again = choose_market(parser().parse_args(given), 1.8e9)
+    assert again.identity == begun.identity
+    assert again.identity["regime"] == "1795953600000000=4"
+    with pytest.raises(Misconfigured, match="belongs to another market"):
+        choose_market(parser().parse_args([*given, "--regime", "2026-11-29T12:00=5"]), 1.8e9)
 
 
 def test_another_markets_clock_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
