@@ -16,6 +16,7 @@ from ml.promotion import cli as promotion
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.models import MODEL_KINDS
 from quantstream.observability.logs import set_up_logs
+from quantstream.process_end import end_with
 from quantstream.settings_loader import load_settings
 
 if TYPE_CHECKING:
@@ -233,4 +234,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

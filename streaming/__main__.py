@@ -13,6 +13,7 @@ import sys
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.stages import STAGES
 from quantstream.observability.logs import set_up_logs
+from quantstream.process_end import end_with
 from quantstream.settings_loader import load_settings
 from streaming.backups.cli import COMMANDS as BACKUPS
 from streaming.backups.cli import main as keep
@@ -55,4 +56,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

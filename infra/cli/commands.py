@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from infra.cli import lake_commands, proof_commands
 from quantstream.core.errors import Misconfigured, QuantStreamError
+from quantstream.process_end import end_with
 from quantstream.settings import Settings
 from quantstream.settings_loader import load_settings
 
@@ -201,7 +202,12 @@ proof_commands.register(app)
 lake_commands.register(app)
 
 
-def main() -> None:
+def main() -> NoReturn:
+    """Run the command and end the process."""
+    end_with(_run)
+
+
+def _run() -> None:
     """Run the command; an error is one sentence on stderr and exit code 2 for misuse, 1 else."""
     logging.getLogger().addHandler(logging.NullHandler())  # what libraries warn of reaches the person as our errors
     try:
