@@ -20,9 +20,9 @@ from bench.measure.stack import LONGEST, Stack, scores_in
 from quantstream.core.time import SCORED_LENGTH, micros
 
 CYCLES, QUICK_CYCLES = 5, 1
-SPEED = 60.0  # a candle every five seconds
-SHADOW = "6"  # windows; what came of them is known a market's hour later
-SYMBOLS = ("BTCUSDT", "ETHUSDT")
+SPEED = 300.0  # a candle a second
+SHADOW = "72"  # windows; what came of them is known a market's hour later
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT")  # several: abnormal hours are rare
 KIND = "risk"  # the quickest to train
 TRIES = 4  # trainings for each promotion that is wanted: the gate and the shadow refuse
 

@@ -6,7 +6,7 @@ candles that it calls novel is held against the champion's, from the scores them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +27,13 @@ MEASURES = {
     registered_name("risk"): "Brier score",
     registered_name("anomaly"): "share of candles called novel",
 }
+CLASSES: Mapping[str, tuple[str, tuple[str, ...]]] = {  # the label of a model of probabilities, and what may come
+    registered_name("signal"): (
+        "action",
+        ("a fall beyond the costs", "neither rise nor fall", "a rise beyond the costs"),
+    ),
+    registered_name("risk"): ("abnormal", ("a usual hour", "an abnormal hour")),
+}
 MOST_SYMBOLS = 200  # that are read: more say nothing more of one model against another
 KEY = ["symbol", "opened_at"]
 
@@ -40,17 +47,26 @@ def paired(lake: Lake, name: str, challenger: str, champion: str, back: timedelt
         ours = _novel(lake, SHADOW_SCORES, name, challenger, back)
         theirs = _novel(lake, "scores", name, champion, back)
     else:
-        rows = _recent(lake, OUTCOMES, back, ["symbol", "opened_at", "model", "version", "role", "loss"])
+        rows = _recent(lake, OUTCOMES, back, ["symbol", "opened_at", "model", "version", "role", "actual", "loss"])
         ours = _losses(rows, name, challenger, "challenger")
         theirs = _losses(rows, name, champion, "champion")
     both = ours.merge(theirs, on=KEY, suffixes=("_ours", "_theirs"))
     at = both["opened_at"].to_numpy(dtype=np.int64)
-    return Paired(at, both["loss_ours"].to_numpy(np.float64), both["loss_theirs"].to_numpy(np.float64), MEASURES[name])
+    losses = both["loss_ours"].to_numpy(np.float64), both["loss_theirs"].to_numpy(np.float64)
+    if name not in CLASSES:
+        return Paired(at, *losses, MEASURES[name])
+    return Paired(at, *losses, MEASURES[name], both["came_ours"].to_numpy(np.int64), CLASSES[name][1])
 
 
 def _losses(rows: pa.Table, name: str, version: str, role: str) -> pd.DataFrame:
     wanted = (pc.field("model") == name) & (pc.field("version") == version) & (pc.field("role") == role)
-    return _frame(rows.filter(wanted & pc.field("loss").is_valid()), rows["loss"].type, "loss")
+    kept = rows.filter(wanted & pc.field("loss").is_valid())
+    found = _frame(kept, rows["loss"].type, "loss")
+    if name not in CLASSES:
+        return found
+    label = CLASSES[name][0]
+    came = np.array([dict(actual or ()).get(label, np.nan) for actual in kept["actual"].to_pylist()], dtype=np.float64)
+    return found.assign(came=came[found.index]).dropna(subset=["came"])
 
 
 def _novel(lake: Lake, table: str, name: str, version: str, back: timedelta) -> pd.DataFrame:

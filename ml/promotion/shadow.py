@@ -5,6 +5,9 @@ looks often enough sees luck. Surely higher than the champion's, by a paired boo
 higher, or by no more than the gate tolerates: it is promoted, for of two that are as good the newer has seen more; a row of them
 cannot walk down, for the gate holds each against a reference that does not move. Neither, until its days in the shadow are over:
 it expires.
+
+A model of probabilities is not judged before each outcome that it speaks of came in some hours: while nothing happens the one
+that says a little less seems surely better, of any two.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ BLOCKS = (
 )  # an outcome takes an hour: no block is shorter
 FEWEST_BLOCKS = 10  # below it shorter ones are drawn
 LEAST_BLOCKS = 6  # two that happen to be alike seem to prove anything
+FEWEST_HOURS = (
+    4  # in which an outcome came: all of four are left out of 1.8 % of the draws, less than an interval's tail
+)
 
 
 class Verdict(StrEnum):
@@ -56,6 +62,8 @@ class Paired:
     ours: Floats  # the challenger's
     theirs: Floats  # the champion's
     measure: str  # what a loss is, in words
+    came: npt.NDArray[np.int64] | None = None  # of each pair the place of what came among `outcomes`
+    outcomes: tuple[str, ...] = ()  # in words, all that may come; none where what comes is a number
 
     @property
     def windows(self) -> int:
@@ -66,7 +74,15 @@ class Paired:
         """Return the pairs of the first so many windows."""
         times = np.unique(self.at)[:windows]
         keep = self.at <= times[-1] if len(times) else np.zeros(len(self.at), dtype=bool)
-        return Paired(self.at[keep], self.ours[keep], self.theirs[keep], self.measure)
+        came = None if self.came is None else self.came[keep]
+        return Paired(self.at[keep], self.ours[keep], self.theirs[keep], self.measure, came, self.outcomes)
+
+    def rarest(self) -> tuple[str, int] | None:
+        """Return the outcome that came in the fewest hours, and in how many; None where what comes is a number."""
+        if self.came is None:
+            return None
+        hours = [len(np.unique(self.at[self.came == place] // HOUR)) for place in range(len(self.outcomes))]
+        return min(zip(self.outcomes, hours, strict=True), key=lambda one: one[1])
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,13 @@ def _look(have: int, wanted: int) -> int | None:
 
 
 def _compared(paired: Paired, tolerance: float) -> Ruling:
+    rarest = paired.rarest()
+    if rarest is not None and rarest[1] < FEWEST_HOURS:
+        why = (
+            f"{rarest[0]} came in {rarest[1]} hours of {paired.windows} closed windows; "
+            f"before it came in {FEWEST_HOURS} losses say nothing"
+        )
+        return Ruling(Verdict.WAITS, why, {"windows": paired.windows, "rarest": rarest[0], "hours": rarest[1]})
     ours, theirs = float(paired.ours.mean()), float(paired.theirs.mean())
     low, high, drawn = _bounds(paired)
     evidence = {

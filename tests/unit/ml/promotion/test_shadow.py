@@ -98,6 +98,24 @@ def test_of_a_single_hour_nothing_is_sure_and_a_lower_loss_counts_all_the_same()
     assert rule_on(pairs(6, -0.5), rule, FRESH).verdict is Verdict.PROMOTED
 
 
+def quiet(abnormal_hours: int) -> Paired:
+    """Two days without an abnormal hour but for some: the challenger always says a little more, so it loses where none is."""
+    at = np.repeat(np.arange(576) * STEP, 2)
+    came = np.asarray(at // (60 * MINUTE) < abnormal_hours, dtype=np.int64)
+    ours, theirs = (np.square(np.asarray(said - came, dtype=np.float64)) for said in (0.08, 0.07))
+    return Paired(at, ours, theirs, "Brier score", came, ("a usual hour", "an abnormal hour"))
+
+
+def test_while_nothing_happens_nobody_is_better() -> None:
+    ruling = rule_on(quiet(3), RULE, FRESH)
+    assert ruling.verdict is Verdict.WAITS
+    assert ruling.why == (
+        "an abnormal hour came in 3 hours of 576 closed windows; before it came in 4 losses say nothing"
+    )
+    assert rule_on(quiet(0), RULE, timedelta(days=8)).verdict is Verdict.EXPIRED
+    assert rule_on(quiet(12), RULE, FRESH).verdict is Verdict.PROMOTED
+
+
 @given(st.integers(1, 700), st.floats(-0.2, 0.2), st.integers(0, 5), st.integers(0, 3))
 def test_the_order_of_rows_does_not_matter_and_evidence_is_json(windows: int, gap: float, seed: int, days: int) -> None:
     found = pairs(windows, gap, 0.1, seed=seed)

@@ -20,7 +20,7 @@ from tests.unit.ml.promotion.test_moves import RISK, FakeRegistry
 ANOMALY = "quantstream-anomaly"
 RULE = Rule(12, timedelta(days=7))
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
-STEP = timedelta(minutes=5)
+STEP, HOUR = timedelta(minutes=5), timedelta(hours=1)
 
 
 class Desk:
@@ -66,14 +66,14 @@ def outcome_rows(role: str, version: str, loss: float, windows: int, model: str 
         {
             "symbol": symbol,
             "interval": "5m",
-            "opened_at": T0 + number * STEP,
+            "opened_at": T0 + number * HOUR,
             "revision": 0,
             "scored_at": T0,
             "model": model,
             "version": version,
             "role": role,
             "loss": loss,
-            "actual": [],
+            "actual": [("abnormal", float(number % 2)), ("action", float(number % 3))],
             "measures": [],
             "known_at": T0,
         }
