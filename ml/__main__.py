@@ -217,12 +217,10 @@ def main() -> int:
         if isinstance(handler, logging.StreamHandler):
             handler.setStream(sys.stderr)
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # of a command that ended by `typer.Exit`; no command returns anything
     except QuantStreamError as error:
         typer.echo(str(error), err=True)
         return 2 if isinstance(error, Misconfigured) else 1
-    except typer.Exit as end:
-        return int(end.exit_code)
     except typer.Abort:
         return 130
     except Exception as error:  # usage errors of typer's own parser are the only ones expected here
@@ -230,7 +228,7 @@ def main() -> int:
             raise
         typer.echo(error.format_message(), err=True)
         return 2
-    return 0
+    return code or 0
 
 
 if __name__ == "__main__":

@@ -3,18 +3,20 @@
 What an auditor asks: is this what the model said, and of what? The candles are those that the scorer held then
 (`known_histories`), corrections that came later left out; the memory of outcomes follows from them. Novelty, which widens
 intervals and forbids trades, is taken from the score itself: it is another model's part, and can be scored again by itself.
+What a version scored as a challenger, in the champion's shadow, is compared as well as what it scored in service.
 Bits are those of one kind of machine: a processor with other vector instructions may round exponentials and products otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ml.serving.known_histories import Places, StoredCandles
@@ -24,12 +26,14 @@ from ml.serving.scoring import ModelSet, score, with_novelty
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import SCORED, micros, utc
 from quantstream.features import COLUMNS, STEP_US, Series
+from quantstream.lake.schemas import SHADOW_SCORES
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_KINDS, registered_name
 from quantstream.messages.payloads import Score
 
 READ = ("opened_at", "interval", "revision", "is_complete", "known_at", *COLUMNS)
 Part = dict[str, Any]
+Row = dict[str, Any]  # of one of the tables of scores
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,12 @@ class Difference:
     why: str
     then: Part
     now: Part
+    is_shadow: bool = False  # whether it was scored as a challenger
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        where = " in the shadow" if self.is_shadow else ""
+        return f"{self.symbol} {self.opened_at}{where}: {self.why}{_apart(self)}"
 
 
 @dataclass
@@ -50,6 +60,7 @@ class Rescored:
     model: str
     version: str
     scores: int = 0
+    shadow: int = 0  # of these, as a challenger
     undated: int = 0  # of before the scorer said which candles it held; compared all the same
     different: list[Difference] = field(default_factory=list)
 
@@ -60,10 +71,12 @@ class Rescored:
     def lines(self) -> list[str]:
         """Return it in words: a line, and one of each score that differs."""
         scores, different = f"{self.scores:,} scores by {self.model} {self.version}", len(self.different)
+        if self.shadow:
+            scores += f" ({self.shadow:,} in the shadow)"
         first = f"{scores}, {different:,} of them not the same" if different else f"{scores}, all equal to the last bit"
         if self.undated:
             first += f"; {self.undated:,} are of before the scorer said which candles it held"
-        return [first, *(f"{one.symbol} {one.opened_at}: {one.why}{_apart(one)}" for one in self.different)]
+        return [first, *map(str, self.different)]
 
 
 def named_version(model: str, version: str) -> tuple[str, str]:
@@ -89,19 +102,43 @@ def rescore(
     Raises: DataRejected when there is none; Unavailable.
     """
     result = Rescored(loaded.name, loaded.version)
-    stored = lake.scores(symbols, SCORED, start, end, with_quarantined=True)
-    for symbol in sorted(set(stored["symbol"].to_pylist())):
-        rows = stored.filter(pc.equal(stored["symbol"], symbol)).to_pylist()
-        own = [row for row in rows if dict(row["models"] or ()).get(loaded.name) == loaded.version]
-        result.scores += len(own)
-        result.undated += sum(not row.get("history_digest") for row in own)
+    served = lake.scores(symbols, SCORED, start, end, with_quarantined=True)
+    shadowed = _shadow_scores(lake, symbols, start, end)
+    found = {*served["symbol"].to_pylist(), *shadowed["symbol"].to_pylist()}
+    for symbol in sorted(found if symbols is None else found & set(symbols)):
+        champions = served.filter(pc.equal(served["symbol"], symbol)).to_pylist()
+        own = [row for row in champions if _is_by(loaded, row)]
+        beside = shadowed.filter(pc.equal(shadowed["symbol"], symbol)).to_pylist()
+        aside = _with_novelty([row for row in beside if _is_by(loaded, row)], champions)
+        result.scores += len(own) + len(aside)
+        result.shadow += len(aside)
+        result.undated += sum(not row.get("history_digest") for row in (*own, *aside))
         result.different += _differences(lake, loaded, symbol, own)
+        result.different += [replace(one, is_shadow=True) for one in _differences(lake, loaded, symbol, aside)]
     if not result.scores:
         raise DataRejected(f"no score of that time has a part by {loaded.name} {loaded.version}")
     return result
 
 
-def _differences(lake: Lake, loaded: LoadedModel, symbol: str, rows: Sequence[dict[str, Any]]) -> Iterator[Difference]:
+def _is_by(loaded: LoadedModel, row: Row) -> bool:
+    return dict(row["models"] or ()).get(loaded.name) == loaded.version
+
+
+def _shadow_scores(lake: Lake, symbols: Sequence[str] | None, start: datetime, end: datetime) -> pa.Table:
+    rows = lake.read(SHADOW_SCORES, symbols, start, end)
+    return rows.filter(pc.equal(rows["interval"], SCORED))
+
+
+def _with_novelty(shadowed: Sequence[Row], champions: Sequence[Row]) -> list[Row]:
+    """Shadow scores with the novelty of their candle; those of older releases lack it, the champion's score has it."""
+    known = {(row["opened_at"], row["revision"]): row["novelty"] for row in champions}
+    return [
+        row if row["novelty"] is not None else {**row, "novelty": known.get((row["opened_at"], row["revision"]))}
+        for row in shadowed
+    ]
+
+
+def _differences(lake: Lake, loaded: LoadedModel, symbol: str, rows: Sequence[Row]) -> Iterator[Difference]:
     if not rows:
         return
     histories = _Histories(_candles(lake, symbol, rows), symbol)
@@ -160,13 +197,13 @@ class _Histories:
         return Series(self.candles.at[rows], columns, revision, self._edits), found.is_proved
 
 
-def _oldest(row: dict[str, Any]) -> int:
+def _oldest(row: Row) -> int:
     """When the oldest candle opened that a score was made of, µs; where it does not say, the oldest that any is made of."""
     said = row.get("history_from")
     return micros(said) if said else micros(row["opened_at"]) - (HISTORY - 1) * STEP_US
 
 
-def _candles(lake: Lake, symbol: str, rows: Sequence[dict[str, Any]]) -> StoredCandles:
+def _candles(lake: Lake, symbol: str, rows: Sequence[Row]) -> StoredCandles:
     """All revisions of the candles that some scores of a symbol may have been made of."""
     oldest = min(_oldest(row) for row in rows)
     newest = max(micros(row["opened_at"]) for row in rows)
@@ -191,6 +228,6 @@ def _part(kind: str, made: Score) -> Part:
     return {"risk": made.risk} if kind == "risk" else {"novelty": made.novelty}
 
 
-def _stored_part(kind: str, row: dict[str, Any]) -> Part:
+def _stored_part(kind: str, row: Row) -> Part:
     names = {"forecast": ("forecasts",), "signal": ("action", "buy", "hold", "sell", "reasons")}
     return {name: row[name] for name in names.get(kind, ("risk",) if kind == "risk" else ("novelty",))}

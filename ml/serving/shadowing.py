@@ -128,8 +128,9 @@ def _version(loaded: LoadedModel) -> Version:
 
 
 def _recorded(found: Score, challengers: Mapping[str, LoadedModel]) -> Score:
-    """Return a score without the parts of models that are no challengers."""
-    blank = {name: value for kind, parts in BLANK.items() if kind not in challengers for name, value in parts.items()}
+    """Return a score without the parts of models that are no challengers, but for the novelty that changed one of theirs."""
+    kept = {*challengers, "anomaly"} if OF_NOVELTY & set(challengers) else set(challengers)
+    blank = {name: value for kind, parts in BLANK.items() if kind not in kept for name, value in parts.items()}
     names = {loaded.name for loaded in challengers.values()}
     models = {name: version for name, version in found.models.items() if name in names}
     return msgspec.structs.replace(found, models=models, **blank)

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -176,7 +177,7 @@ class Shadow:
             series = self.histories.held(symbol)
             assert series is not None
             columns = {name: values.copy() for name, values in series.columns.items()}
-            found[symbol] = Series(series.at.copy(), columns, series.revision, series.edits, series.sound)
+            found[symbol] = replace(series, at=series.at.copy(), columns=columns)
             del self._waiting[symbol]
         if found:
             work = self._work = _Work(found, self._clock())

@@ -28,7 +28,7 @@ from quantstream.lake.schemas import candle_rows
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_KINDS, registered_name
 from quantstream.messages.payloads import Score, decode, encode
-from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, TRADES, Topic
+from quantstream.messages.topics import ANOMALIES, CANDLES, SCORES, SHADOW_SCORES, TRADES, Topic
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
 from streaming.score.histories import CandleHistories
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.slow
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 LIVE = 24  # candles of each symbol that are scored
 CANDLE_PARTS: list[Partition] = [(CANDLES.name, 0)]
-ALL: list[Partition] = [(topic.name, 0) for topic in (TRADES, CANDLES, SCORES, ANOMALIES)]
+ALL: list[Partition] = [(topic.name, 0) for topic in (TRADES, CANDLES, SCORES, SHADOW_SCORES, ANOMALIES)]
 
 
 class DatedBroker(MemoryBroker):

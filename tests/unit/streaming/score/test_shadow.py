@@ -166,6 +166,7 @@ def test_a_challenger_at_work_holds_no_champion_up_and_sees_a_history_of_its_own
     pair.turn(2)
     assert pair.shadows() == [("BTCUSDT", 0, 1.0)]
     assert pair.challengers.seen[0].columns["close"].tolist() == [1.0]
+    assert pair.challengers.seen[0].digest is not None  # what it says can be made once more from the lake
     pair.work.pop()()
     pair.turn()
     assert pair.shadows()[1:] == [("BTCUSDT", 3, 4.0)]
