@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import requests
 
 from ml.models import base
 from ml.serving import descriptions
 from ml.serving.descriptions import Facts
 from ml.serving.loaded import LoadedModel
-from ml.serving.mlflow_connection import PATIENT, SHORT, Connection, last_line, wait_for_the_busy
+from ml.serving.versions.mlflow_connection import PATIENT, SHORT, last_line, wait_for_the_busy
+from ml.serving.versions.registering import DIGEST, Registering
 from quantstream import features
-from quantstream.core.errors import ModelRejected, Unavailable, Unfetched
-from quantstream.messages.models import MODEL_NAMES, registered_name
+from quantstream.core.errors import ModelRejected, Unfetched
+from quantstream.messages.models import MODEL_NAMES
 
 __all__ = [
     "CHALLENGER",
@@ -34,23 +28,28 @@ __all__ = [
     "REFERENCE",
     "SHORT",
     "Card",
+    "Kept",
     "Registry",
     "wait_for_the_busy",
 ]
 
 import mlflow
-from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import Schema, TensorSpec
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 REFERENCE = "reference"  # it serves nobody: the best champion so far, which the gate holds others against
-DIGEST = "model_digest"  # tag: checksum of the manifest that was registered; another one is another model
-EXPERIMENT = "quantstream"
 PAGE = 1000  # versions that the server names in one answer
 TAG_LENGTH = 4500  # MLflow takes 5,000 characters
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A version as the registry lists it."""
+
+    version: str
+    registered_at: int  # µs
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Card:
     reasons: list[str]
 
 
-class Registry(Connection):
+class Registry(Registering):
     """The model registry at one tracking address."""
 
     def alias_version(self, name: str, alias: str) -> str | None:
@@ -114,14 +113,20 @@ class Registry(Connection):
 
         Raises: Unavailable.
         """
-        found: list[dict[str, str]] = []
-        for name in MODEL_NAMES:
-            token: str | None = None
-            while token is None or token:
-                with self._talking():
-                    page = self._client.search_model_versions(f"name='{name}'", max_results=PAGE, page_token=token)
-                found += [dict(version.tags) for version in page]
-                token = page.token or ""
+        return [dict(one.tags) for name in MODEL_NAMES for one in self.versions(name)]
+
+    def versions(self, name: str) -> list[Kept]:
+        """Return every version of a model, in any order.
+
+        Raises: Unavailable.
+        """
+        found: list[Kept] = []
+        token: str | None = None
+        while token is None or token:
+            with self._talking():
+                page = self._client.search_model_versions(f"name='{name}'", max_results=PAGE, page_token=token)
+            found += [Kept(str(one.version), int(one.creation_timestamp) * 1000, dict(one.tags)) for one in page]
+            token = page.token or ""
         return found
 
     def tags(self, name: str, version: str) -> dict[str, str]:
@@ -131,33 +136,6 @@ class Registry(Connection):
         """
         with self._talking(f"{name} {version}"):
             return dict(self._client.get_model_version(name, version).tags)
-
-    def evidence(self, name: str, version: str, title: str) -> dict[str, Any] | None:
-        """Return a report of a version by its title, as `register` and `add_evidence` take them; None when it has none such.
-
-        Raises: Unavailable, ModelRejected when there is no such version.
-        """
-        with self._talking(f"{name} {version}"):
-            run = self._client.get_model_version(name, version).run_id
-        with self._talking(), tempfile.TemporaryDirectory(prefix="quantstream-report-") as folder:
-            if not run or f"{title}.json" not in [one.path for one in self._client.list_artifacts(run)]:
-                return None
-            try:
-                file = self._client.download_artifacts(run, f"{title}.json", folder)
-                found: dict[str, Any] = json.loads(Path(file).read_text())
-            except (OSError, ValueError) as error:
-                raise Unavailable(f"the report {title} of {name} {version} cannot be read: {error}") from error
-        return found
-
-    def add_evidence(self, name: str, version: str, title: str, report: Mapping[str, Any]) -> None:
-        """Put a report beside a version that is registered already.
-
-        Raises: Unavailable, ModelRejected when there is no such version.
-        """
-        with self._talking(f"{name} {version}"):
-            run = self._client.get_model_version(name, version).run_id
-        with self._talking():
-            self._client.log_dict(str(run), dict(report), f"{title}.json")
 
     def load(self, name: str, version: str) -> LoadedModel:
         """Fetch a version's files, check them and build the model.
@@ -173,58 +151,6 @@ class Registry(Connection):
             if not manifests:
                 raise ModelRejected(f"{name} {version} is not one of our models: it has no {base.MANIFEST}")
             return self._checked(name, version, registered, manifests[0].parent)
-
-    def register(
-        self,
-        model: base.Model,
-        metrics: Mapping[str, float],
-        reports: Mapping[str, Mapping[str, Any]],
-        params: Mapping[str, Any],
-        tags: Mapping[str, str],
-    ) -> str:
-        """Log a model as a new version, with what it learnt from, and return its number; `record` adds how it was judged.
-
-        Each of `reports` becomes a file of JSON under its name.
-
-        Raises: Unavailable.
-        """
-        name = registered_name(model.kind)
-        with tempfile.TemporaryDirectory(prefix="quantstream-model-") as folder, self._talking(), _quiet():
-            data = Path(folder) / "model"
-            base.save(model, data)
-            self._turn_here()
-            mlflow.set_experiment(EXPERIMENT)
-            with mlflow.start_run(run_name=model.kind, tags={"kind": model.kind, **tags}):
-                mlflow.log_params(dict(params))
-                mlflow.log_metrics({key: float(value) for key, value in metrics.items() if np.isfinite(value)})
-                for title, report in reports.items():
-                    mlflow.log_dict(dict(report), f"{title}.json")
-                logged = mlflow.pyfunc.log_model(
-                    name=model.kind,
-                    loader_module="ml.serving.pyfunc",
-                    data_path=str(data),
-                    signature=_signature(model),
-                    pip_requirements=[f"{package}=={metadata.version(package)}" for package in model.requirements],
-                    metadata={"feature_hash": features.FEATURE_HASH, "features": list(model.names)},
-                )
-                version = self._new_version(name, logged.model_uri, logged.run_id, logged.model_id)
-            for key, value in {**tags, "feature_hash": features.FEATURE_HASH, DIGEST: base.digest(data)}.items():
-                self._client.set_model_version_tag(name, version, key, value)
-        return version
-
-    def record(
-        self, name: str, version: str, metrics: Mapping[str, float], evaluation: Mapping[str, Any], page: str
-    ) -> None:
-        """Add to a version how it was judged: figures, `evaluation.json`, and `report.html` for people.
-
-        Raises: Unavailable, ModelRejected when there is no such version.
-        """
-        with self._talking(f"{name} {version}"):
-            run, now = self._client.get_model_version(name, version).run_id, int(time.time() * 1000)
-            finite = [Metric(key, float(value), now, 0) for key, value in metrics.items() if np.isfinite(value)]
-            self._client.log_batch(run, metrics=finite)
-            self._client.log_dict(run, dict(evaluation), "evaluation.json")
-            self._client.log_text(run, page, "report.html")
 
     def describe(self, name: str, version: str) -> None:
         """Write anew what the pages say of a version and of its registered model, from tags and aliases.
@@ -246,6 +172,26 @@ class Registry(Connection):
         """
         with self._talking():
             self._client.set_model_version_tag(name, version, key, value)
+
+    def model_tag(self, name: str, key: str) -> str:
+        """Return a tag of a registered model, empty where it or the model is not there.
+
+        Raises: Unavailable.
+        """
+        try:
+            with self._talking(name):
+                return str(self._client.get_registered_model(name).tags.get(key, ""))
+        except ModelRejected:
+            return ""
+
+    def tag_model(self, name: str, key: str, value: str) -> None:
+        """Set a tag of a registered model, which is made where it is not there yet; empty removes what there is.
+
+        Raises: Unavailable.
+        """
+        with self._talking():
+            self._create(name)
+            self._client.set_registered_model_tag(name, key, value)
 
     def explain(self, name: str, version: str, reasons: list[str], promoted: bool) -> None:
         """Record on a version why it was promoted or refused.
@@ -274,14 +220,6 @@ class Registry(Connection):
         """
         with self._talking(name):
             self._client.delete_registered_model_alias(name, alias)
-
-    def _new_version(self, name: str, source: str, run_id: str, model_id: str) -> str:
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        return str(self._client.create_model_version(name, source, run_id, model_id=model_id).version)
 
     def _aliased(self, name: str, alias: str) -> ModelVersion | None:
         try:
@@ -328,22 +266,9 @@ class Registry(Connection):
         return registered, Path(files)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*input example was not provided", category=UserWarning)
-        yield
-
-
 def _reasons(tag: str) -> list[str]:
     """Return the reasons of a version's tag; whoever edited it by hand wrote one sentence."""
     try:
         return msgspec.json.decode(tag, type=list[str])
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return [tag]
-
-
-def _signature(model: base.Model) -> ModelSignature:
-    inputs = TensorSpec(np.dtype(np.float64), (-1, model.length, len(model.names)))
-    shape = np.asarray(model.predict(np.zeros((1, model.length, len(model.names))))).shape
-    return ModelSignature(Schema([inputs]), Schema([TensorSpec(np.dtype(np.float64), (-1, *shape[1:]))]))
