@@ -22,7 +22,8 @@ the last two against the best champion so far and the one that serves, out of sa
 by itself.
 
 **Outcomes per model.** *Success*: trained and judged; the log and the task's return value say whether it was promoted
-and why or why not. *Skipped*: not chosen, or too little data yet. *Failed*: something broke; the champion stays.
+and why or why not. *Skipped*: not chosen, too little data yet, or another training of it is under way. *Failed*: something
+broke; the champion stays. What a training that was killed has left is refused by the next one, on the record.
 
 **When it is red.** The failed task's log ends with the reason. MLflow not answering is tried again by itself.
 """
@@ -84,6 +85,7 @@ def models_train() -> None:
         if kind not in context["params"]["models"]:
             raise AirflowSkipException(f"{kind} was not chosen")
 
+        from ml.promotion.turns import UnderWay
         from ml.serving.registry import wait_for_the_busy
         from ml.training import train as training
         from quantstream.core.errors import DataRejected, Misconfigured, ModelRejected
@@ -93,9 +95,9 @@ def models_train() -> None:
         run = f"models_train {context['run_id']}"
         try:
             result = training.train(kind, load_settings(), features_version=version, by=run)
-        except DataRejected as error:
+        except (DataRejected, UnderWay) as error:
             if context["ti"].try_number <= context["ti"].max_tries:
-                raise  # a young market fills the lake by the minute: try again before giving up
+                raise  # a young market fills the lake by the minute, a training by hand ends: try again before giving up
             log.warning("%s", error)
             raise AirflowSkipException(str(error)) from None
         except Misconfigured as error:

@@ -1,7 +1,7 @@
 """Tells the live stages and the operators that an alias moved: a record in `ops.models.v1` and an event in `ops.events.v1`.
 
 For speed and for people: stages look at the registry every few seconds anyway, and the lake has the record. So a broker that is
-away costs a few seconds, and no promotion.
+away costs a few seconds, and no promotion; people are told when it is back (`Moves.settle`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ml.promotion.decisions import Change, Decision
@@ -35,7 +36,7 @@ KINDS = {
 
 
 class Announcements:
-    """Announces decisions; to be called with those that moved an alias. Never raises."""
+    """Announces decisions, and tells whether the broker took them; to be called with those that moved an alias. Never raises."""
 
     def __init__(
         self, kafka: Kafka, writer: Callable[[Kafka], Any] = Writer, clock: Callable[[], float] = time.monotonic
@@ -44,15 +45,26 @@ class Announcements:
         self.kafka, self._make, self._clock = kafka, writer, clock
         self._writer: Any = None
 
-    def __call__(self, decision: Decision) -> None:
-        """Announce one decision."""
+    def __call__(self, decision: Decision, is_last: bool = True) -> bool:
+        """Announce one decision; one that is not the last on its model is news to people alone."""
         try:
             self._writer = self._writer or self._make(self.kafka)
             for topic, key, value in records(decision):
-                self._writer.send(topic, key, value, partition=PLACE)
+                if is_last or topic is not MODELS:
+                    self._writer.send(topic, key, value, partition=PLACE)
             self._flush()
         except Exception as error:  # noqa: BLE001  the alias has moved: whoever could not be told finds it
             log.warning("a decision was not announced; the stages find it all the same", extra={"reason": str(error)})
+            self._start_over()
+            return False
+        return True
+
+    def _start_over(self) -> None:
+        """Leave a writer that lost its broker; what it still holds is announced by `Moves.settle`, not by it as well."""
+        writer, self._writer = self._writer, None
+        with suppress(Exception):
+            if writer is not None:
+                writer.drop()
 
     def _flush(self) -> None:
         """Wait for the broker, not at all when none is there.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,7 @@ def commands(load: LoadSettings) -> typer.Typer:
         last: Annotated[int, typer.Option("--last", min=0, help="How many of the last decisions to show")] = 3,
         state: StateOption = None,
     ) -> None:
-        """Say of each model which version is champion, challenger and previous: since when, why, by whose word."""
+        """Say of each model which version is champion, challenger, previous and reference: since when, why, by whose word."""
         if context.invoked_subcommand is None:
             _show(load(state), as_json, last)
 
@@ -50,7 +51,7 @@ def commands(load: LoadSettings) -> typer.Typer:
         as_json: JsonOption = False,
         state: StateOption = None,
     ) -> None:
-        """Say everything that was ever decided: promotions, refusals, expiries, rollbacks, the oldest first."""
+        """Say everything that was ever decided, the oldest first, and from when to when each version served."""
         _history(load(state), known(name) if name else None, as_json)
 
     @app.command()
@@ -175,7 +176,7 @@ def _show(settings: Settings, as_json: bool, last: int) -> None:
         decided = decisions_of(Lake(settings.lake_url, may_create=False))
     except Unavailable as error:
         trouble = error
-    found = standing.standings(Registry(settings.mlflow_url), decided, last)
+    found = standing.standings(Registry(settings.mlflow_url), decided, last, time.time())
     typer.echo(standing.as_json(found) if as_json else standing.as_text(found))
     if trouble is not None:
         raise trouble
@@ -184,10 +185,13 @@ def _show(settings: Settings, as_json: bool, last: int) -> None:
 def _history(settings: Settings, name: str | None, as_json: bool) -> None:
     from ml.promotion import standing
     from ml.promotion.decisions import decisions_of
+    from ml.promotion.service_times import terms
     from quantstream.lake.store import Lake
 
     found = decisions_of(Lake(settings.lake_url, may_create=False), name)
+    ended = terms(found)
     if as_json:
-        typer.echo(json.dumps([standing.decision_fields(one) for one in found], indent=1))
+        typer.echo(json.dumps([standing.decision_fields(one, ended.get(one.key)) for one in found], indent=1))
         return
-    typer.echo("\n".join(map(str, found)) or "nothing was decided yet")
+    lines = [standing.decision_line(one, ended.get(one.key)) for one in found]
+    typer.echo("\n".join(lines) or "nothing was decided yet")

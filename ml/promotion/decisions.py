@@ -1,5 +1,7 @@
 """The table `decisions`: every promotion, refusal, expiry and rollback of a model: who decided it, when, why, on what evidence.
 
+So is every move of the reference, which serves nobody and whose `before` is the reference until then.
+
 A decision stands in two places. The version it is about carries it as a tag from before the alias moves; the lake's table has it
 after. So a process that dies between the two leaves a decision that the next one finds and writes (`unwritten`), and an alias
 that somebody moved by other means is found, too.
@@ -28,10 +30,11 @@ class Change(StrEnum):
     ROLLED_BACK = "rolled back"  # it serves again; `before` was worse than promised
     WANTED = "training wanted"  # its loss, its inputs or its outputs are not what they were: another one is asked for
     FOUND = "found"  # an alias pointed to it that no decision here had moved
+    REFERENCE = "reference"  # the gate holds new versions against it from now on
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One decision. `before` is the version that served until then, empty where none did or nothing changed for it."""
+    """One decision. `before` is the version that served (or was the reference) until then, empty where none did."""
 
     decided_at: datetime  # our clock
     model: str  # registered name

@@ -1,6 +1,8 @@
 """The only way an alias moves: the version says why, the alias points to it, the live side is told, and the lake records it.
 
-In this order, so that whoever dies on the way leaves nothing unsaid: `settle` finishes the record.
+In this order, so that whoever dies on the way, or finds lake or broker away, leaves nothing unsaid for good: `settle` writes and
+tells it later, perhaps once more than needed. A version whose training died
+before it was judged is refused there, too.
 """
 
 from __future__ import annotations
@@ -12,19 +14,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ml.promotion import decisions
+from ml.promotion import decisions, turns
 from ml.promotion.decisions import Change, Decision
-from ml.serving.descriptions import DECISION
-from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from ml.serving.descriptions import DECISION, ENDED, ended
+from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, REFERENCE, Registry
 from quantstream.core.errors import ModelRejected, Unavailable
 from quantstream.messages.models import MODEL_NAMES
 
 log = logging.getLogger(__name__)
-Announce = Callable[[Decision], None]  # of what moved an alias, to the live stages and to operators; never raises
+Announce = Callable[[Decision, bool], bool]
+"""Announces what moved an alias to the live stages and to operators, and tells whether it was taken; never raises.
+
+The flag says whether it is the last decision on its model: of an earlier one only the operators are told."""
+UNTOLD, TOLD = "untold", "told"  # tag of a version: a decision that the broker did not take, until it has
 
 
-def _nobody(decision: Decision) -> None:
+def _nobody(decision: Decision, is_last: bool) -> bool:
     """Announce to nobody: the live stages look at the registry every few seconds anyway."""
+    return True
 
 
 @dataclass
@@ -67,14 +74,29 @@ class Moves:
             raise ModelRejected(f"{name} has no previous version to go back to; promote one by its number")
         return self._decide(name, version, Change.ROLLED_BACK, why, evidence)
 
+    def refer(self, name: str, version: str, why: str, evidence: Mapping[str, Any] | None = None) -> Decision:
+        """Make a version the reference, which the gate holds new ones against; it serves nobody by that."""
+        return self._decide(name, version, Change.REFERENCE, why, evidence)
+
     def settle(self) -> list[Decision]:
-        """Write what the registry says and the lake does not: decisions whose writer died, and aliases moved by other means."""
-        lacking = self._write_tagged()
-        found = lacking + [one for name in MODEL_NAMES for one in self._found(name)]
+        """Write what the registry says and the lake does not: decisions whose writer died, and aliases moved by other means.
+
+        What a training that was killed has left is refused.
+        """
+        found = self._write_tagged()
+        self._tell_late()
+        found += [one for name in MODEL_NAMES for seen in FOUND for one in self._found(name, *seen)]
         for name in MODEL_NAMES:  # of a promotion whose writer died after the champion's alias had moved
             if (champion := self.registry.alias_version(name, CHAMPION)) is not None:
                 self._leave_the_shadow(name, champion)
-        return found
+        return found + [one for name in MODEL_NAMES for one in self.refuse_interrupted(name)]
+
+    def refuse_interrupted(self, name: str) -> list[Decision]:
+        """Refuse the versions whose training ended before they were judged: nobody will judge them any more."""
+        now = self.now().timestamp()
+        turns.drop_expired(self.registry, name, now)
+        left = [one for one in turns.undecided(self.registry, name, now) if one.claim is None]
+        return [self.refuse(name, one.version, one.why) for one in left]
 
     def _write_tagged(self) -> list[Decision]:
         """Write the decisions that versions carry and the table lacks; announce those that moved an alias."""
@@ -89,50 +111,72 @@ class Moves:
         decisions.write(self.lake, lacking)
         for one in lacking:
             self._announce(one)
+            self._describe(one)
         return lacking
 
     def _finish(self, lacking: Sequence[Decision]) -> None:
         """Move the aliases of decisions whose writer died before they moved, where nothing else has been decided since."""
         known = sorted([*decisions.decisions_of(self.lake), *lacking], key=lambda one: one.key)
-        newest = {one.model: one for one in known if one.change in SERVES}
-        for one in lacking:
-            champion = self.registry.alias_version(one.model, CHAMPION) or ""
-            if newest.get(one.model) is one and champion == one.before:
-                self._move(one, champion)
+        for alias, changes, *_ in FOUND:
+            newest = {one.model: one for one in known if one.change in changes}
+            for one in lacking:
+                pointed = self.registry.alias_version(one.model, alias) or ""
+                if newest.get(one.model) is one and pointed == one.before:
+                    self._move(one, pointed)
 
-    def _found(self, name: str) -> list[Decision]:
-        """What shows that no decision made a champion one; another process may be about to write one that did."""
-        champion, known = self._serving(name)
-        if champion in (None, known):
+    def _found(self, name: str, alias: str, changes: Sequence[Change], change: Change, why: str) -> list[Decision]:
+        """What shows that no decision moved an alias; another process may be about to write one that did."""
+        version, known = self._standing(name, alias, changes)
+        if version in (None, known):
             return []
         late = [one for one in self._write_tagged() if one.model == name]
-        champion, known = self._serving(name)
-        if champion is None or champion == known:
+        version, known = self._standing(name, alias, changes)
+        if version is None or version == known:
             return late
-        why = "the alias champion was moved by other means than QuantStream's; `quantstream models` records a reason"
-        found = Decision(self.now(), name, champion, Change.FOUND, known, self.by, why)
+        found = Decision(self.now(), name, version, change, known, self.by, why)
         decisions.write(self.lake, [found])
         self._announce(found)
+        self._describe(found)
         return [*late, found]
 
-    def _serving(self, name: str) -> tuple[str | None, str]:
-        """Return the version that serves by the registry, and by the decisions."""
-        serving = [one for one in decisions.decisions_of(self.lake, name) if one.change in SERVES]
-        return self.registry.alias_version(name, CHAMPION), serving[-1].version if serving else ""
+    def _standing(self, name: str, alias: str, changes: Sequence[Change]) -> tuple[str | None, str]:
+        """Return the version that has an alias by the registry, and by the decisions."""
+        moved = [one for one in decisions.decisions_of(self.lake, name) if one.change in changes]
+        return self.registry.alias_version(name, alias), moved[-1].version if moved else ""
 
     def _announce(self, decision: Decision) -> None:
-        if decision.change in MOVING:
-            self.announce(decision)
+        """Announce what moved an alias; where the broker is away the version keeps it for `_tell_late`."""
+        if decision.change not in MOVING or self.announce(decision, True):
+            return
+        key = f"{UNTOLD}.{decision.change.name.lower()}"
+        try:
+            self.registry.tag(decision.model, decision.version, key, decisions.encoded(decision))
+        except (Unavailable, ModelRejected) as error:
+            log.warning("a decision was not announced and will not be: %s", error, extra={"model": decision.model})
+
+    def _tell_late(self) -> None:
+        """Announce what the broker did not take at its time; it may be told twice, for nobody knows what became of it."""
+        tagged = [
+            (one, key)
+            for tags in self.registry.all_tags()
+            for key, text in tags.items()
+            if key.startswith(UNTOLD) and (one := decisions.decoded(text))
+        ]
+        known = decisions.decisions_of(self.lake) if tagged else []
+        newest = {one.model: one.decided_at for one in known if one.change in MOVING}
+        for one, key in sorted(tagged, key=lambda each: each[0].key):
+            if self.announce(one, newest.get(one.model, one.decided_at) <= one.decided_at):
+                self.registry.tag(one.model, one.version, key, TOLD)
 
     def _decide(
         self, name: str, version: str, change: Change, why: str, evidence: Mapping[str, Any] | None = None
     ) -> Decision:
-        champion = self.registry.alias_version(name, CHAMPION) or ""
+        before = self.registry.alias_version(name, REFERENCE if change is Change.REFERENCE else CHAMPION) or ""
         decision = Decision(
-            self.now(), name, str(version), change, champion, self.by, why, json.dumps(dict(evidence or {}))
+            self.now(), name, str(version), change, before, self.by, why, json.dumps(dict(evidence or {}))
         )
         self.registry.tag(name, decision.version, f"{DECISION}.{change.name.lower()}", decisions.encoded(decision))
-        self._move(decision, champion)
+        self._move(decision, before)
         log.info("%s", decision)
         self._announce(decision)  # before the record, which may take seconds, or come later by `settle`
         try:
@@ -143,19 +187,25 @@ class Moves:
 
     def _describe(self, decision: Decision) -> None:
         """Bring the registry's pages up to date; that they could not be is no reason to decide otherwise."""
+        name, before = decision.model, decision.before
         try:
-            self.registry.describe(decision.model, decision.version)
+            if decision.change in SERVES and before not in ("", decision.version):
+                self.registry.tag(name, before, ENDED, ended(decision.decided_at, decision.version, decision.change))
+                self.registry.describe(name, before)
+            self.registry.describe(name, decision.version)
         except (Unavailable, ModelRejected) as error:
             log.warning("the registry's description is behind: %s", error, extra={"model": decision.model})
 
-    def _move(self, decision: Decision, champion: str) -> None:
+    def _move(self, decision: Decision, before: str) -> None:
         """Each step may be repeated; `previous` is set before the champion moves, so that there is a way back at any instant."""
         name, version = decision.model, decision.version
         if decision.change is Change.CHALLENGER:
             self.registry.set_alias(name, CHALLENGER, version)
-        if decision.change in MOVES_CHAMPION and champion != version:
-            if champion:
-                self.registry.set_alias(name, PREVIOUS, champion)
+        if decision.change is Change.REFERENCE:
+            self.registry.set_alias(name, REFERENCE, version)
+        if decision.change in MOVES_CHAMPION and before != version:
+            if before:
+                self.registry.set_alias(name, PREVIOUS, before)
             self.registry.set_alias(name, CHAMPION, version)
         if decision.change in (Change.PROMOTED, Change.EXPIRED):
             self._leave_the_shadow(name, version)
@@ -168,3 +218,13 @@ class Moves:
 MOVING = (Change.CHALLENGER, Change.PROMOTED, Change.EXPIRED, Change.ROLLED_BACK, Change.FOUND)  # that move an alias
 MOVES_CHAMPION = (Change.PROMOTED, Change.ROLLED_BACK)
 SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)
+BY_OTHER_MEANS = "the alias {} was moved by other means than QuantStream's"
+FOUND = (  # aliases whose holder the decisions must know, by which of them, and what is written where they do not
+    (CHAMPION, SERVES, Change.FOUND, f"{BY_OTHER_MEANS.format(CHAMPION)}; `quantstream models` records a reason"),
+    (
+        REFERENCE,
+        (Change.REFERENCE,),
+        Change.REFERENCE,
+        f"{BY_OTHER_MEANS.format(REFERENCE)}, or by a release that did not record it",
+    ),
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -37,9 +38,13 @@ ALIASES = {
 LENGTH = 4_500  # characters; MLflow keeps 5,000
 KINDS = {registered_name(kind): kind for kind in MODEL_KINDS}
 UNKNOWN = "not recorded"
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 DECISION = "decision"  # how the tags begin that carry decisions: `ml.promotion.moves` sets one for each kind of change
+ENDED = "served_until"  # tag of a version that gave way to another one
+SERVING = ("promoted", "rolled back", "found")  # decisions by which a version comes to serve
+ASIDE = "reference"  # the decision that changes nothing of what a version does
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -52,9 +57,22 @@ class Decided(msgspec.Struct, frozen=True):
     before: str = ""
 
 
-def _decided(text: str) -> Decided | None:
+class Ended(msgspec.Struct, frozen=True):
+    """When a version gave way to another one, as its tag has it."""
+
+    at: datetime
+    version: str  # which took its place
+    change: str  # by which decision
+
+
+def ended(at: datetime, version: str, change: str) -> str:
+    """Return the tag of a version that gave way to another one."""
+    return msgspec.json.encode(Ended(at, version, str(change))).decode()
+
+
+def _read(text: str, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(text, type=Decided)
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
 
@@ -72,9 +90,18 @@ class Facts:
 
     @property
     def decided(self) -> Decided | None:
-        """The last decision, None where none was recorded."""
-        found = [one for key, text in self.tags.items() if key.startswith(DECISION) and (one := _decided(text))]
+        """The last decision, None where none was recorded; that it became the reference changes nothing of what it does."""
+        tagged = [_read(text, Decided) for key, text in self.tags.items() if key.startswith(DECISION)]
+        found = [one for one in tagged if one is not None and one.change != ASIDE]
         return max(found, key=lambda one: one.decided_at, default=None)
+
+    @property
+    def ended(self) -> Ended | None:
+        """When it gave way to another version, None where it serves, or never did."""
+        found, decided = _read(self.tags.get(ENDED, ""), Ended), self.decided
+        if found is None or (decided is not None and decided.change in SERVING and decided.decided_at > found.at):
+            return None
+        return found
 
     @property
     def since(self) -> datetime:
@@ -94,7 +121,9 @@ def of_version(facts: Facts) -> str:
         [facts.tags.get(key, UNKNOWN) for key in ("feature_hash", "model_digest")],
     )
     lines = [
-        _decision(facts.decided),  # first, and plain: the table of versions shows how a description begins
+        " ".join(
+            [_decision(facts.decided), *_until(facts.ended)]
+        ),  # first, and plain: the table of versions shows how a description begins
         f"**What it is.** {WHAT.get(kind, facts.name)}",
         f"**Trained on.** {_trained(facts)}",
         f"**Judged.** {_judged(facts, kind)}",
@@ -138,6 +167,15 @@ def _decision(decided: Decided | None) -> str:
         return "No decision yet: it was registered, and the gate has not spoken."
     instead = f", instead of version {decided.before}" if decided.before and decided.change == "promoted" else ""
     return f"{decided.change.capitalize()} on {decided.decided_at:%Y-%m-%d %H:%M} UTC by {decided.by}{instead}. {decided.why}"
+
+
+def _until(ended: Ended | None) -> list[str]:
+    if ended is None:
+        return []
+    how = {"rolled back": "served again in its place", "found": "was found in its place"}
+    return [
+        f"It served until {ended.at:%Y-%m-%d %H:%M} UTC: version {ended.version} {how.get(ended.change, 'took its place')}."
+    ]
 
 
 def _why(decided: Decided | None) -> str:

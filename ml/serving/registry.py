@@ -191,7 +191,10 @@ class Registry(Registering):
         """
         with self._talking():
             self._create(name)
-            self._client.set_registered_model_tag(name, key, value)
+            if value:
+                self._client.set_registered_model_tag(name, key, value)
+            else:
+                self._client.delete_registered_model_tag(name, key)
 
     def explain(self, name: str, version: str, reasons: list[str], promoted: bool) -> None:
         """Record on a version why it was promoted or refused.

@@ -6,9 +6,9 @@ So champions may come and go within the gate's tolerance of it, and never farthe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +16,9 @@ from ml.data.feature_table.columns import TABLE
 from ml.data.feature_table.months import bounds
 from ml.data.feature_table.parts import Source, Stretch, is_made_of, read
 from ml.data.feature_table.reading import Lineage
-from ml.promotion.gate import Outcome, is_better_reference
+from ml.promotion.decisions import Decision
+from ml.promotion.gate import Outcome, against, is_better_reference
+from ml.promotion.moves import Moves
 from ml.serving.descriptions import KINDS
 from ml.serving.loaded import LoadedModel
 from ml.serving.registry import CHAMPION, REFERENCE, Registry
@@ -29,7 +31,6 @@ from quantstream.lake.partition_files import Part
 from quantstream.lake.quarantine import Partition
 from quantstream.lake.store import Lake
 
-log = logging.getLogger(__name__)
 MONTHS = 2  # the newest: held-out candles that are looked at lie within the last twenty days
 
 
@@ -54,25 +55,30 @@ def rivals_of(registry: Registry, name: str) -> Rivals:
     return Rivals(found[CHAMPION], found[REFERENCE], notes)
 
 
-def keep_reference(registry: Registry, name: str, version: str, examined: Examined) -> None:
+def keep_reference(moves: Moves, name: str, version: str, examined: Examined) -> Decision | None:
     """Let the alias `reference` point to the best champion so far, once `version` was examined; the first one begins it.
 
     Raises: Unavailable.
     """
-    best = _best(KINDS[name], version, examined)
-    if best and registry.alias_version(name, REFERENCE) != best:
-        registry.set_alias(name, REFERENCE, best)
-        log.info("reference", extra={"model": name, "version": best})
+    best, why, evidence = _best(KINDS[name], version, examined)
+    if not best or moves.registry.alias_version(name, REFERENCE) == best:
+        return None
+    return moves.refer(name, best, why, evidence)
 
 
-def _best(kind: str, version: str, examined: Examined) -> str:
+def _best(kind: str, version: str, examined: Examined) -> tuple[str, str, dict[str, Any]]:
+    """The reference from now on, empty where there is none yet; why, and the figures it is known from."""
     champion, fixed = examined.champion, examined.reference
     if fixed is None:  # none yet, or one that this release cannot read
         first = version if examined.verdict.outcome is Outcome.PROMOTED else ""
-        return champion.version if champion is not None else first
+        why = "there was no reference that can be read, and this is the champion"
+        return champion.version if champion is not None else first, why, {}
     if champion is not None and is_better_reference(kind, champion.report, fixed.report):
-        return champion.version
-    return fixed.version
+        compared = against(champion.report, fixed.report)
+        told = {name: str(one) for name, one in compared.items()}
+        why = f"as champion it is surely better than version {fixed.version} on the rows that version {version} is judged on"
+        return champion.version, why, {"judged_with": version, "compared": told}
+    return fixed.version, "", {}
 
 
 def candles_of(lake: Lake, lineage: Lineage, trailing: int, symbols: Sequence[str]) -> Mapping[str, pd.DataFrame]:

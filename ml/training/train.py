@@ -14,14 +14,13 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
 from ml.data.feature_table.columns import TABLE
-from ml.data.feature_table.reading import load
+from ml.data.feature_table.reading import Lineage, load
 from ml.data.instrument_look import first_look
 from ml.data.universe import flattery, survivorship
 from ml.evaluation import evaluate, evaluation_report
@@ -29,7 +28,9 @@ from ml.models import anomaly, base, forecast, risk, signal
 from ml.promotion.announcements import moves_of
 from ml.promotion.gate import Outcome
 from ml.promotion.moves import Moves
-from ml.serving.registry import TAG_LENGTH, Registry
+from ml.promotion.turns import TRAINING, Turn, turn
+from ml.serving.registry import CHAMPION, TAG_LENGTH, Registry
+from ml.training import own_words
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
@@ -99,7 +100,8 @@ def train(
     Without `features_version` the table is first brought up to the newest candles of the symbols that may be used; with one,
     what is read is that version, and nothing else is looked at but, for the anomaly model, trades. `by` says who trains, for the
     table `decisions`. Raises: Misconfigured for an
-    unknown kind or version, DataRejected for too little data, Unavailable when the registry or the lake does not answer.
+    unknown kind or version, DataRejected for too little data, UnderWay while another training of the kind is, Unavailable when
+    the registry or the lake does not answer.
     """
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
@@ -107,16 +109,36 @@ def train(
         before_training(settings)
         features_version = build_features(settings, options.trailing).version
     data, lineage = load(lake, settings.state.absolute() / SCRATCH, features_version, options.trailing)
+    trades = read_trades(lake, data.symbols, data) if kind == "anomaly" else ()
+    task = prepare(kind, data, trades)
+    moves = moves_of(settings, by, registry)
+    with turn(registry, registered_name(kind), by) as held:
+        for left in moves.refuse_interrupted(
+            registered_name(kind)
+        ):  # no other training is under way: they are nobody's
+            log.warning("%s", left)
+        return _trained(task, lineage, lake, moves, settings, options, held)
+
+
+def _trained(
+    task: Task, lineage: Lineage, lake: Lake, moves: Moves, settings: Settings, options: Options, held: Turn
+) -> TrainResult:
+    """Fit, register, examine and conclude, while nobody else trains the kind."""
+    registry, data, kind = moves.registry, task.data, task.kind
     listings = history(lake)
     universe = survivorship(data.symbols, int(data.opened_at.min()), int(data.opened_at.max()), listings)
     universe += flattery(data, listings)
-    trades = read_trades(lake, data.symbols, data) if kind == "anomaly" else ()
-    task = prepare(kind, data, trades)
     began = time.monotonic()
     model = fit(task, options)
     seconds = time.monotonic() - began
     params = {**_params(kind, options), "rows": len(task.split.fit), "symbols": len(data.symbols)}
-    tags = {**lineage.tags(), **_told(task), "code": code_version(), "held_days": _held_days(lake)}
+    tags = {
+        **lineage.tags(),
+        **own_words.told(task.data, task.split, len(parts_of_trades(task.trades)[0])),
+        "code": code_version(),
+        "held_days": _held_days(lake),
+        TRAINING: held.id,
+    }
     name = registered_name(kind)
     number = registry.register(model, {"fit_seconds": seconds}, {"lineage": lineage.fields()}, params, tags)
     subject = Subject(
@@ -128,8 +150,19 @@ def train(
         judge=lambda one: judge(task, one),
         candles=partial(candles_of, lake, lineage, options.trailing),
     )
-    examined = examine(subject, rivals_of(registry, name), settings.gate, settings.shadow_candles > 0)
-    return _concluded(moves_of(settings, by, registry), name, number, examined, [*_judged(task), universe], seconds)
+    examined = _examined(subject, registry, name, settings)
+    held.check()
+    return _concluded(moves, name, number, examined, [*own_words.judged(task.data, task.split), universe], seconds)
+
+
+def _examined(subject: Subject, registry: Registry, name: str, settings: Settings) -> Examined:
+    """Hold a version against the champion, and once more where another one has come to serve meanwhile."""
+    while True:
+        champion = registry.alias_version(name, CHAMPION)
+        examined = examine(subject, rivals_of(registry, name), settings.gate, settings.shadow_candles > 0)
+        if registry.alias_version(name, CHAMPION) == champion:
+            return examined
+        log.info("another champion serves by now: the version is held against that one", extra={"model": name})
 
 
 def _concluded(
@@ -142,18 +175,14 @@ def _concluded(
     evidence = evaluation_of(name, number, examined, notes)
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
-    registry.tag(name, number, "notes", _sentences(evidence["notes"])[:TAG_LENGTH])
-    keep_reference(registry, name, number, examined)
+    registry.tag(name, number, "notes", own_words.sentences(evidence["notes"])[:TAG_LENGTH])
     acts = {Outcome.PROMOTED: moves.promote, Outcome.CHALLENGER: moves.challenge, Outcome.REFUSED: moves.refuse}
     acts[verdict.outcome](
         name, number, " ".join(verdict.reasons)[:WHY_LENGTH], {"checks": evidence["checks"], "notes": evidence["notes"]}
     )
+    keep_reference(moves, name, number, examined)  # last: who dies before leaves no reference that was never decided on
     log.info("model judged", extra={"model": name, "version": number, "outcome": verdict.outcome.value, "why": reasons})
     return TrainResult(name, number, verdict.outcome is Outcome.PROMOTED, reasons, metrics, verdict.outcome.value)
-
-
-def _sentences(notes: Sequence[str]) -> str:
-    return " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in notes)
 
 
 def build_features(settings: Settings, trailing: int = features.MONTH) -> Built:
@@ -229,14 +258,6 @@ def parts_of_trades(trades: Sequence[Trade]) -> tuple[list[Trade], list[Trade]]:
     return ordered[:cut], ordered[cut:]
 
 
-def _judged(task: Task) -> list[str]:
-    """Say of whom a model was judged where that is not everybody."""
-    found = [name for name, (start, end) in zip(task.data.symbols, task.data.spans, strict=True) if start < end]
-    low, high = (np.searchsorted(task.split.judge, edge) for edge in zip(*task.data.spans, strict=True))
-    judged = int((low < high).sum())
-    return [] if judged == len(found) else [f"judged on {judged} of {len(found)} symbols, which their names chose"]
-
-
 def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade]:
     """Return trades of the lake's newest days, at most `MOST_TRADES`: a block of each symbol's day, and no more is read.
 
@@ -250,27 +271,6 @@ def read_trades(lake: Lake, symbols: Sequence[str], data: Dataset) -> list[Trade
             f"the lake holds {count} recent trades, the anomaly model needs {FEWEST_TRADES}; let the market run on"
         )
     return stored.sample(MOST_TRADES, TRADES_SEED)
-
-
-def _told(task: Task) -> dict[str, str]:
-    """Say in words what was learnt from, and what it is judged on."""
-    at, split = task.data.opened_at, task.split
-    seen = np.concatenate([split.fit, split.calibrate])
-    when = {
-        name: f"{_day(int(at[rows].min()))} to {_day(int(at[rows].max()))}"
-        for name, rows in (("t", seen), ("j", split.judge))
-    }
-    trained = f"{len(seen):,} candles of {len(task.data.symbols)} symbols from {when['t']}"
-    if task.trades:
-        trained += f", and {len(parts_of_trades(task.trades)[0]):,} trades"
-    judged = (
-        f"On {len(split.judge):,} later candles, from {when['j']}, that it never saw; corrected online as in service"
-    )
-    return {"trained": trained, "judged": judged}
-
-
-def _day(at: int) -> str:
-    return str(pd.Timestamp(at, unit="us").date())
 
 
 def _held_days(lake: Lake) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml.models.base import Model
 from ml.serving.loaded import LoadedModel
+from ml.serving.registry import Kept
 from quantstream import features
 from quantstream.core.errors import ModelRejected
 
@@ -41,6 +42,12 @@ class FakeRegistry:
 
     def all_tags(self) -> list[dict[str, str]]:
         return [tags for _, tags, _ in self.kept.values()]
+
+    def versions(self, name: str) -> list[Kept]:
+        return [Kept(version, 0, tags) for (whose, version), (_, tags, _) in self.kept.items() if whose == name]
+
+    def model_tag(self, name: str, key: str) -> str:
+        return ""
 
     def describe(self, name: str, version: str) -> None:
         self._of(name, version)

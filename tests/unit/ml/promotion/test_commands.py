@@ -73,7 +73,16 @@ def test_a_promotion_and_a_rollback_by_hand_are_on_the_record(hand: Hand) -> Non
         (Change.PROMOTED, "2", "alice", "better in the paper test"),
         (Change.ROLLED_BACK, "1", "bob", "alarms all night"),
     ]
-    assert hand.says("history", "risk").count("\n") == 3
+    told = hand.says("history", "risk").splitlines()
+    assert [line.rpartition("; ")[2].partition(" UTC")[2] for line in told] == [
+        ", when version 2 was promoted",
+        ", when version 1 was rolled back to",
+        "",
+    ]
+    assert told[2].endswith("; it serves since then")
+    ended = [(one["serves"], one["served_until"]) for one in json.loads(hand.says("history", "--json"))]
+    assert [serves for serves, _ in ended] == [False, False, True]
+    assert ended[0][1] == json.loads(hand.says("history", "--json"))[1]["decided_at"].replace("Z", "+00:00")
     assert [one["change"] for one in json.loads(hand.says("history", "--json"))] == ["promoted"] * 2 + ["rolled back"]
 
 
@@ -135,3 +144,13 @@ def test_while_the_lake_is_away_an_alias_moves_and_the_record_follows(
         assert "quantstream-risk 1 serves now, but the lake has not taken the record yet" in str(done.exception)
     hand.says("promote", "risk", "2", "--why", "the second")
     assert [one.why for one in decisions_of(hand.lake)] == ["the first", "the second"]
+
+
+def test_a_version_that_nobody_judged_is_shown_until_it_is_settled(hand: Hand) -> None:
+    hand.registry.tag(RISK, "2", "training", "of a training that was killed")
+    (left,) = json.loads(hand.says("--json"))[RISK]["undecided"]
+    assert left == {"version": "2", "why": "its training was interrupted before it was judged; it serves nobody"}
+    assert "undecided   2  its training was interrupted" in hand.says()
+    hand.says("promote", "risk", "1", "--why", "the first")
+    assert json.loads(hand.says("--json"))[RISK]["undecided"] == []
+    assert (Change.REFUSED, "2") in [(one.change, one.version) for one in decisions_of(hand.lake)]

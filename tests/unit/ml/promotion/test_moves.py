@@ -12,6 +12,9 @@ import pytest
 from ml.promotion import decisions
 from ml.promotion.decisions import Change, Decision
 from ml.promotion.moves import Moves
+from ml.serving import descriptions
+from ml.serving.descriptions import ENDED, Facts
+from ml.serving.registry import Kept
 from quantstream.core.errors import ModelRejected, Unavailable
 from quantstream.lake.store import Lake
 
@@ -24,6 +27,7 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.aliases: dict[tuple[str, str], str] = {}
         self.tags: dict[tuple[str, str], dict[str, str]] = {}
+        self.model_tags: dict[tuple[str, str], str] = {}
         self.described: list[tuple[str, str]] = []
 
     def alias_version(self, name: str, alias: str) -> str | None:
@@ -44,6 +48,15 @@ class FakeRegistry:
     def all_tags(self) -> list[dict[str, str]]:
         return [dict(tags) for tags in self.tags.values()]
 
+    def versions(self, name: str) -> list[Kept]:
+        return [Kept(one, int(one), dict(tags)) for (whose, one), tags in self.tags.items() if whose == name]
+
+    def model_tag(self, name: str, key: str) -> str:
+        return self.model_tags.get((name, key), "")
+
+    def tag_model(self, name: str, key: str, value: str) -> None:
+        self.model_tags[name, key] = value
+
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
@@ -59,7 +72,12 @@ def moves(registry: FakeRegistry, lake: Any, told: list[Decision] | None = None)
     """Moves by one person whose clock goes by seconds."""
     seconds = iter(range(1000))
     start = datetime(2026, 11, 28, tzinfo=UTC)
-    announce = (told if told is not None else []).append
+    heard = told if told is not None else []
+
+    def announce(decision: Decision, is_last: bool) -> bool:
+        heard.append(decision)
+        return True
+
     return Moves(registry, lake, "a test", announce, lambda: start + timedelta(seconds=next(seconds)))  # type: ignore[arg-type]
 
 
@@ -205,3 +223,105 @@ def test_an_alias_moved_by_other_means_is_found_and_said_once(registry: FakeRegi
     (found,) = mover.settle()
     assert (found.change, found.version, found.before) == (Change.FOUND, "7", "1")
     assert mover.settle() == []
+
+
+def test_a_version_that_gave_way_says_so_and_no_more_once_it_serves_again(registry: FakeRegistry, lake: Lake) -> None:
+    mover = moves(registry, lake)
+    mover.promote(RISK, "1", "first sane model")
+    mover.promote(RISK, "2", "better")
+    assert ENDED in registry.tags[RISK, "1"]
+    assert registry.described[-2:] == [(RISK, "1"), (RISK, "2")]
+    assert of_version(registry, "1").endswith("It served until 2026-11-28 00:00 UTC: version 2 took its place.")
+    mover.roll_back(RISK, "alarms")
+    assert "It served until" not in of_version(registry, "1")
+    assert of_version(registry, "2").endswith("version 1 served again in its place.")
+
+
+def of_version(registry: FakeRegistry, version: str) -> str:
+    """How the description of a version begins."""
+    facts = Facts(RISK, version, 0, registry.tags[RISK, version], {})
+    return descriptions.of_version(facts).partition("\n")[0]
+
+
+def test_what_was_promoted_after_its_writer_died_is_described_too(
+    registry: FakeRegistry, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover = moves(registry, lake)
+    mover.promote(RISK, "1", "first sane model")
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "set_alias", away_at_the_champion(registry))
+        with pytest.raises(Unavailable):
+            mover.promote(RISK, "2", "no worse")
+    registry.described.clear()
+    mover.settle()
+    assert registry.described == [(RISK, "1"), (RISK, "2")]
+
+
+def test_a_move_of_the_reference_is_on_the_record_and_changes_nothing_of_who_serves(
+    registry: FakeRegistry, lake: Lake
+) -> None:
+    told: list[Decision] = []
+    mover = moves(registry, lake, told)
+    mover.promote(RISK, "1", "first sane model")
+    mover.refer(RISK, "1", "there was none")
+    mover.promote(RISK, "2", "better")
+    mover.refer(RISK, "2", "surely better than version 1", {"compared": {}})
+    assert registry.aliases[RISK, "reference"] == "2"
+    moved = [one for one in decisions.decisions_of(lake) if one.change is Change.REFERENCE]
+    assert [(one.before, one.version, one.by, one.why) for one in moved] == [
+        ("", "1", "a test", "there was none"),
+        ("1", "2", "a test", "surely better than version 1"),
+    ]
+    assert [one.change for one in told] == [Change.PROMOTED, Change.PROMOTED]
+    assert of_version(registry, "2").startswith("Promoted on")
+    assert mover.settle() == []
+
+
+def test_a_reference_that_no_decision_moved_is_found_and_said_once(registry: FakeRegistry, lake: Lake) -> None:
+    registry.set_alias(RISK, "reference", "3")
+    mover = moves(registry, lake)
+    (found,) = mover.settle()
+    assert (found.change, found.before, found.version) == (Change.REFERENCE, "", "3")
+    assert "by other means" in found.why
+    assert mover.settle() == []
+
+
+def test_a_reference_whose_writer_died_before_the_alias_moved_is_moved(
+    registry: FakeRegistry, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mover = moves(registry, lake)
+    mover.refer(RISK, "1", "there was none")
+    with monkeypatch.context() as patch:
+
+        def away(*_: str) -> None:
+            raise Unavailable("the registry is away")
+
+        patch.setattr(registry, "set_alias", away)
+        with pytest.raises(Unavailable):
+            mover.refer(RISK, "2", "surely better")
+    mover.settle()
+    assert registry.aliases == {(RISK, "reference"): "2"}
+    assert changes(lake) == [(Change.REFERENCE, "1", ""), (Change.REFERENCE, "2", "1")]
+
+
+def test_what_the_broker_did_not_take_is_announced_when_it_is_back_and_only_then(
+    registry: FakeRegistry, lake: Lake
+) -> None:
+    is_away, heard = [True], list[tuple[str, bool]]()
+
+    def announce(decision: Decision, is_last: bool) -> bool:
+        heard.append((decision.version, is_last))
+        return not is_away[0]
+
+    mover = moves(registry, lake)
+    mover.announce = announce
+    mover.promote(RISK, "1", "first sane model")
+    mover.settle()  # it is still away
+    is_away[0] = False
+    mover.promote(RISK, "2", "better")
+    heard.clear()
+    mover.settle()
+    assert heard == [("1", False)]  # people are told; the stages have heard of a later one
+    mover.settle()
+    assert heard == [("1", False)]
+    assert changes(lake) == [(Change.PROMOTED, "1", ""), (Change.PROMOTED, "2", "1")]

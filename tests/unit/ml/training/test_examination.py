@@ -16,13 +16,16 @@ from ml.data.dataset import Dataset
 from ml.models import base
 from ml.models.risk import RiskModel
 from ml.promotion.gate import Outcome
+from ml.promotion.moves import Moves
 from ml.serving.loaded import LoadedModel
 from ml.serving.registry import REFERENCE
 from ml.training import train
 from ml.training.examination import Examined, Rivals, examine
 from ml.training.rivals import keep_reference
+from quantstream.lake.store import Lake
 from quantstream.settings import Gate
 from tests.unit.ml.conftest import SMALL
+from tests.unit.ml.promotion.test_moves import FakeRegistry
 from tests.unit.ml.training import planted
 from tests.unit.ml.training.planted import QUICK, Changed, Shelf, Slow, subject
 
@@ -151,21 +154,6 @@ def test_a_challenger_that_learnt_from_the_future_is_refused(
     assert planted.LEAKY in found.verdict.sentence
 
 
-class Aliases:
-    """A registry's aliases, as far as the reference needs them."""
-
-    def __init__(self) -> None:
-        self.reference: str | None = None
-
-    def alias_version(self, name: str, alias: str) -> str | None:
-        return self.reference
-
-    def set_alias(self, name: str, alias: str, version: str) -> None:
-        assert alias == REFERENCE
-        self.reference = version
-
-
-@pytest.mark.slow
 def test_twenty_retrainings_of_a_champion_on_noise_do_not_walk_down(
     task: train.Task, candles: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
@@ -176,7 +164,8 @@ def test_twenty_retrainings_of_a_champion_on_noise_do_not_walk_down(
     noise = replace(
         task, data=replace(task.data, labels={**task.data.labels, "abnormal": np.where(known, lot, np.nan)})
     )
-    options, shelf, aliases = train.Options(risk=replace(QUICK.risk, penalty=1.0)), Shelf(tmp_path), Aliases()
+    options, shelf, aliases = train.Options(risk=replace(QUICK.risk, penalty=1.0)), Shelf(tmp_path), FakeRegistry()
+    moves = Moves(aliases, Lake(str(tmp_path / "lake")), "a test")  # type: ignore[arg-type]
     champion: LoadedModel | None = None
     excess, offered = [], []  # true Brier score over the best possible, relative
 
@@ -189,9 +178,10 @@ def test_twenty_retrainings_of_a_champion_on_noise_do_not_walk_down(
         model = train.fit(replace(noise, split=replace(noise.split, fit=keep, calibrate=keep)), options)
         assert isinstance(model, RiskModel)
         version = shelf.put(model)
-        fixed = shelf.get(aliases.reference) if aliases.reference else None
+        reference = aliases.alias_version(planted.NAME, REFERENCE)
+        fixed = shelf.get(reference) if reference else None
         found = examine(subject(shelf, version, model, noise, candles), Rivals(champion, fixed), Gate(), shadow=False)
-        keep_reference(aliases, planted.NAME, version, found)  # type: ignore[arg-type]
+        keep_reference(moves, planted.NAME, version, found)
         champion = shelf.get(version) if found.verdict.outcome is Outcome.PROMOTED else champion
         assert champion is not None
         excess.append(true_excess(champion.model))

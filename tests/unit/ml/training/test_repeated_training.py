@@ -16,7 +16,7 @@ from ml.data.feature_table.build import build
 from ml.data.feature_table.columns import SHORT
 from ml.data.feature_table.reading import load
 from ml.models import base
-from ml.training import train
+from ml.training import own_words, train
 from quantstream.lake.store import Lake
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
@@ -80,13 +80,15 @@ def test_of_many_symbols_some_are_judged_and_it_is_said_which(
 ) -> None:
     data = load(lake, tmp_path, version)[0]
     whole = train.prepare("risk", data)
-    assert train._judged(whole) == []
+    assert own_words.judged(whole.data, whole.split) == []
     monkeypatch.setattr(train, "MOST_JUDGED", 1)
     task = train.prepare("risk", data)
     (judged,) = np.unique(data.symbol[task.split.judge])
     assert np.array_equal(task.split.judge, whole.split.judge[data.symbol[whole.split.judge] == judged])
     assert np.array_equal(task.split.fit, whole.split.fit)
-    assert train._judged(task) == [f"judged on 1 of {len(data.symbols)} symbols, which their names chose"]
+    assert own_words.judged(task.data, task.split) == [
+        f"judged on 1 of {len(data.symbols)} symbols, which their names chose"
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,9 @@ import pytest
 from ml import __main__ as command
 from ml.data import dataset
 from ml.data.feature_table import reading
-from ml.promotion.decisions import decisions_of
+from ml.models import base
+from ml.promotion import turns
+from ml.promotion.decisions import Change, decisions_of
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import pinned_features, train
 from quantstream import features
@@ -45,7 +48,8 @@ def test_a_trained_model_is_registered_with_its_reasons_and_serves(kind: str, se
     result = train.train(kind, settings, SMALL)
     assert result.name == f"quantstream-{kind}"
     assert result.reasons
-    (decided,) = [one for one in decisions_of(Lake(settings.lake_url), result.name) if one.version == result.version]
+    found = [one for one in decisions_of(Lake(settings.lake_url), result.name) if one.version == result.version]
+    (decided,) = [one for one in found if one.change is not Change.REFERENCE]
     checks = {check["name"]: check for check in json.loads(decided.evidence)["checks"]}
     assert decided.change.value == result.outcome
     assert list(checks)[:4] == ["artefact", "signature", "finite", "leakage"]
@@ -110,6 +114,32 @@ def test_a_version_names_the_rows_that_it_learnt_from_and_they_are_not_removed(s
     assert kept["parts"] == {symbol: ["2024-01", "2024-02"] for symbol in settings.symbols}
     assert pinned_features.pinned(settings)[-1] >= built.version
     assert "0 files deleted; versions that registered models name: " in pinned_features.prune(settings, 1)
+
+
+def test_a_second_training_waits_and_what_a_killed_one_left_is_refused_by_the_next(
+    settings: Settings, models: dict[str, base.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SETTLES", 0.0)
+    registry, name, now = Registry(settings.mlflow_url), "quantstream-risk", [time.time()]
+    killed = turns.Turn(registry, name, "models_train of yesterday", lambda: now[0])
+    killed.take()
+    left = registry.register(models["risk"], {}, {}, {}, {turns.TRAINING: killed.id})  # and then it was killed
+    with pytest.raises(
+        turns.UnderWay, match=r"under way, begun .* by models_train of yesterday; try again when it has"
+    ):
+        train.train("risk", settings, SMALL)
+    now[0] -= turns.OVER + 1
+    killed._write()  # it is not heard of for so long
+    result = train.train("risk", settings, SMALL, by="a test")
+    decided = {one.version: one for one in decisions_of(Lake(settings.lake_url), name)}
+    assert (decided[left].change.value, decided[left].by) == ("refused", "a test")
+    assert decided[result.version].change.value == result.outcome
+    described = registry._client.get_model_version(name, left).description
+    assert described.startswith("Refused on ")
+    assert "its training was interrupted before it was judged" in described
+    assert registry.model_tag(name, turns.TRAINING) == ""
+    moved = [one for one in decisions_of(Lake(settings.lake_url), name) if one.change is Change.REFERENCE]
+    assert (moved[-1].version, moved[-1].by != "") == (registry.alias_version(name, "reference"), True)
 
 
 def test_trades_come_back_from_the_lake_as_they_were(settings: Settings, candles: dict[str, pd.DataFrame]) -> None:
