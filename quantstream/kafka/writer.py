@@ -93,6 +93,15 @@ class Writer:
         if left:
             raise Unavailable(f"{left} records were not acknowledged by {self.bootstrap} within {timeout:g} s")
 
+    def drop(self) -> None:
+        """Take back what is queued: the caller sends it again another time, and this writer must not do so later as well.
+
+        What is on its way to the broker may have reached it.
+        """
+        self.producer.purge(in_queue=True, in_flight=False)
+        self.producer.poll(0)
+        self.failed.clear()
+
     def begin(self) -> None:
         """Begin a transaction.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from confluent_kafka.admin import AdminClient
 from dashboard.live import Tail
 from infra.embedded import broker as local_broker
 from infra.embedded.free_ports import free_port
+from ml.promotion.announcements import Announcements
+from ml.promotion.decisions import Change, Decision
 from quantstream.kafka import Writer, ensure_topics, group_lag, partition_counts
+from quantstream.kafka.news import News
 from quantstream.lake.store import Lake
 from quantstream.messages.stages import AGGREGATE
-from quantstream.messages.topics import EVENTS, TOPICS, TRADES
+from quantstream.messages.topics import EVENTS, MODELS, TOPICS, TRADES, Topic
 from quantstream.settings import Kafka
 from tests.broker.test_live_path import Processes, assert_equals_the_exchange, wait_for
 from tests.topics import read_topic
@@ -112,6 +116,33 @@ def test_a_system_with_a_prefix_runs_beside_the_live_one_and_neither_touches_the
         wait_for(lambda tail=tail: bool(tail.symbols()))  # type: ignore[misc]
         tail.close()
         assert [tail.symbols()] == [system.env["QUANTSTREAM_SYMBOLS"].split(",")]
+
+
+def test_a_promotion_wakes_the_scorers_of_its_own_system_alone(fresh_broker: Kafka) -> None:
+    ours, theirs = (fresh_broker.model_copy(update={"topic_prefix": prefix}) for prefix in ("ours.", "theirs."))
+    news = []
+    for kafka in (ours, theirs):
+        ensure_topics(kafka)
+        wait_for(lambda kafka=kafka: set(partition_counts(kafka)) == {topic.name for topic in TOPICS})  # type: ignore[misc]
+        news.append(News(kafka, MODELS))
+        news[-1].wait(2.0)  # listens from now on
+    for kafka, version in ((ours, "2"), (theirs, "3")):
+        assert Announcements(kafka)(
+            Decision(datetime.now(UTC), "quantstream-risk", version, Change.PROMOTED, "1", "a test", "no worse")
+        )
+    for kafka, version, heard in zip((ours, theirs), ("2", "3"), news, strict=True):
+        assert heard.wait(30.0)
+        for topic, between in (
+            (MODELS, '","version":"'),
+            (EVENTS, " "),
+        ):  # what it heard was its own: there is nothing else
+            assert [f"quantstream-risk{between}{version}" in text for text in texts(kafka, topic)] == [True]
+        heard.close()
+    assert texts(fresh_broker, MODELS) == []
+
+
+def texts(kafka: Kafka, topic: Topic) -> list[str]:
+    return [(each.value() or b"").decode() for each in read_topic(kafka, topic)]
 
 
 def test_topics_of_a_prefix_are_made_with_it_and_read_back_under_their_own_names(fresh_broker: Kafka) -> None:
