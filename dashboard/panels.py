@@ -166,11 +166,12 @@ def _anomaly(anomaly: Anomaly, with_symbol: bool) -> str:
     side, tone = ("sell", "down") if anomaly.buyer_is_maker else ("buy", "up")
     symbol = f"<b>{escape(anomaly.symbol)}</b> " if with_symbol else ""
     price = anomaly.price / UNIT
+    stale = ' <span class="warn" title="its model is past its age limit">stale</span>' if anomaly.stale else ""
     return (
         f'<div class="qs-item" data-testid="anomaly"><time>{formats.stamp(anomaly.traded_at)}</time>'
         f'<div>{symbol}<span class="{tone}">{side}</span> {formats.quantity(anomaly.quantity / UNIT)} @ '
         f"<b>{formats.price(price, formats.decimals_of([price]))}</b> "
-        f'<span class="qs-badge warn">{anomaly.score:.2f}</span>'
+        f'<span class="qs-badge warn">{anomaly.score:.2f}</span>{stale}'
         f"<p>{escape('; '.join(anomaly.reasons) or 'unlike the trades before it')}</p></div></div>"
     )
 

@@ -180,6 +180,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
         settings.commit_ms / 1000,
         wall_clock,
         tell=operators.tell,
+        is_stale=lambda model: model.is_stale(wall_clock(), settings.model_age_days * DAY),  # type: ignore[attr-defined]
     )
 
 

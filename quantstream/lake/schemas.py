@@ -116,6 +116,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("reasons", pa.list_(pa.string())),
             ("model", pa.string()),
             ("detected_at", TIME),
+            ("stale", pa.bool_()),  # empty in anomalies of before
         ]
     ),
     "proofs": pa.schema(

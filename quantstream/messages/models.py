@@ -13,3 +13,8 @@ def registered_name(kind: str) -> str:
 
 
 MODEL_NAMES = tuple(map(registered_name, MODEL_KINDS))
+
+
+def past_its_age(name: str, version: str) -> str:
+    """Return what operators are told of a version that is older than it should be."""
+    return f"{name} {version} is past its age limit: it serves on, and what it says is marked as stale until a newer one serves"

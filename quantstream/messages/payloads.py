@@ -68,6 +68,7 @@ class Anomaly(msgspec.Struct, frozen=True):
     reasons: list[str]
     model: str  # name/version that flagged it
     detected_at: int  # µs, wall clock
+    stale: bool = False  # whether the model was past its age limit: it serves until a newer one does
 
 
 class DeadRecord(msgspec.Struct, frozen=True):
@@ -116,6 +117,7 @@ class EventKind(StrEnum):
     SHADOW_STOPPED = (
         "shadow_stopped"  # a challenger raised, gave no number or took too long; the champion is not touched
     )
+    MODEL_STALE = "model_stale"  # a champion is past its age limit: it serves on, and what it says is marked
     MODEL_WORSE = "model_worse"  # a champion's live loss is significantly above what it promised
     MODEL_DRIFT = "model_drift"  # features or a model's outputs are distributed otherwise than when it was fitted
     CHAMPIONS_UNWATCHED = "champions_unwatched"  # a look at the registry failed in a way nobody foresaw
@@ -139,6 +141,7 @@ GRAVE = frozenset(
         EventKind.MODEL_ROLLED_BACK,
         EventKind.MODEL_FOUND,
         EventKind.SHADOW_STOPPED,
+        EventKind.MODEL_STALE,
         EventKind.MODEL_WORSE,
         EventKind.MODEL_DRIFT,
         EventKind.CHAMPIONS_UNWATCHED,

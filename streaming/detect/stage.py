@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import numpy as np
+from msgspec.structs import replace
 
 from quantstream.core.accounts import Account, Accounts
 from quantstream.core.errors import BadRecord
@@ -31,6 +32,7 @@ from quantstream.kafka import (
     next_offsets,
 )
 from quantstream.kafka.operator_events import Tell
+from quantstream.messages.models import past_its_age
 from quantstream.messages.payloads import Anomaly, EventKind, encode
 from quantstream.messages.topics import ANOMALIES, HEADER_RECEIVED_AT, TRADES, Topic
 from quantstream.observability.health import Health
@@ -59,14 +61,19 @@ class DetectStage(PartitionedStage):
         now: Callable[[], int],
         topics: tuple[Topic, Topic] = (TRADES, ANOMALIES),
         tell: Tell = lambda kind, text, symbol: None,
+        is_stale: Callable[[TradeModel], bool] = lambda model: False,
     ) -> None:
-        """`now` is the wall clock, µs; operators are told by `tell` of symbols whose trades cannot be judged."""
+        """`now` is the wall clock, µs; operators are told by `tell` of symbols whose trades cannot be judged.
+
+        A model that `is_stale` judges on; they are told so once, and what it flags is marked.
+        """
         super().__init__(reader, topics[:1], commit_s, metrics, health)
         self.detector = Detector()
         self.writer, self.model, self.topics, self.now = writer, model, topics, now
         self.handled, self.flagged = metrics.records.labels("handled"), metrics.records.labels("flagged")
         self.unscored, self.failed = metrics.records.labels("without_model"), metrics.records.labels("failed")
         self.tell, self.told = tell, dict[str, str]()  # by symbol: the reason that was told
+        self.is_stale, self.stale = is_stale, set[str]()  # versions that were told to be past their age limit
         self.shallow = metrics.counter(
             "shallow_windows_total", "symbols whose windows could not be filled up after a restart"
         )
@@ -117,7 +124,7 @@ class DetectStage(PartitionedStage):
             self._not_judged(symbol, reason)
 
         if model and len(new):
-            self.found += self.detector.judge(model, columns, new, features, self.now(), failed)
+            self.found += self._marked(model, self.detector.judge(model, columns, new, features, self.now(), failed))
         for rows in odd:
             self.failed.inc(len(rows))
             self.tally.add("refused", columns.partition[rows], columns.code[rows], keys, rows)
@@ -214,6 +221,15 @@ class DetectStage(PartitionedStage):
         self.found.clear()
         self.tally.clear()
         self.awaiting.clear()
+
+    def _marked(self, model: TradeModel, found: list[Anomaly]) -> list[Anomaly]:
+        """Return anomalies, marked where their model is past its age limit, which operators are told once of each version."""
+        if not self.is_stale(model):
+            return found
+        if model.version not in self.stale:
+            self.stale.add(model.version)
+            self.tell(EventKind.MODEL_STALE, past_its_age(model.name, model.version), "")
+        return [replace(one, stale=True) for one in found]
 
     def _not_judged(self, symbol: str, reason: str) -> None:
         if self.told.get(symbol) != reason:

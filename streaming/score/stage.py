@@ -15,6 +15,7 @@ from quantstream.features import Series
 from quantstream.kafka import Message, Partition, PartitionedStage, Reader, Writer, sent_at
 from quantstream.kafka.dead_letters import dead_letter
 from quantstream.kafka.operator_events import Tell
+from quantstream.messages.models import past_its_age
 from quantstream.messages.payloads import EventKind, Score, decode, encode
 from quantstream.messages.topics import CANDLES, SCORES
 from quantstream.observability.health import Health
@@ -60,6 +61,7 @@ class ScoreStage(PartitionedStage):
         self.batch: dict[str, Candle] = {}  # to be judged
         self.judged: list[Candle] = []
         self.shadow, self.tell = shadow, tell
+        self.stale: set[tuple[str, str]] = set()  # names and versions that were told to be past their age limit
         self.books = Accounts[Partition]()
         self.scores: list[Score] = []
         self.dead: list[tuple[Message, str]] = []
@@ -135,6 +137,7 @@ class ScoreStage(PartitionedStage):
         self.writer.commit(self.reader, self.offsets)
         self.in_transaction = False
         self._settle()
+        self._tell_of_age()
         self._beside(lambda shadow: shadow.add(self.judged))
         abstained = sum(bool(score.abstained) for score in self.scores)
         self.abstained.inc(abstained)
@@ -193,6 +196,12 @@ class ScoreStage(PartitionedStage):
             account.stored += 1
         for account in (account for accounts in self.awaiting.values() for account in accounts):
             account.waiting -= 1  # committed without a score: the account does not close
+
+    def _tell_of_age(self) -> None:
+        """Tell operators once of each version whose scores are marked as stale."""
+        for model in {(name, score.models[name]) for score in self.scores for name in score.stale} - self.stale:
+            self.stale.add(model)
+            self.tell(EventKind.MODEL_STALE, past_its_age(*model), "")
 
     def _judge(self) -> None:
         self.scores += self.judging(self.batch, self.begun) if self.batch else ()

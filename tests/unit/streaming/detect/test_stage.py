@@ -12,7 +12,7 @@ from quantstream.core.decimals import UNIT
 from quantstream.core.time import SECOND
 from quantstream.core.trade import Trade
 from quantstream.kafka import Partition
-from quantstream.messages.payloads import Anomaly, decode
+from quantstream.messages.payloads import Anomaly, EventKind, decode
 from quantstream.messages.topics import ANOMALIES, TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
@@ -135,3 +135,21 @@ def test_windows_that_stay_short_are_counted_and_detection_goes_on(
     market.trade_seldom()
     run(market, stage)
     assert shallow(metrics) == 2
+
+
+def test_what_a_model_past_its_age_limit_flags_is_marked_and_told_once() -> None:
+    market, told = Market(), []
+    stage, _ = market.detector()
+    old = [False]
+    stage.is_stale = lambda model: old[0]
+    stage.tell = lambda kind, text, symbol: told.append((kind, text))
+    for is_old in (False, True, True):
+        old[0] = is_old
+        market.trade(3_000)
+        run(market, stage)
+    found = [decode(message.value() or b"", Anomaly) for message in market.broker.logs[ANOMALIES.name, 0]]
+    assert {one.stale for one in found} == {False, True}
+    assert [one.stale for one in found] == sorted(one.stale for one in found)
+    ((kind, text),) = told
+    assert kind is EventKind.MODEL_STALE
+    assert text.startswith(f"{Deviations.name} {Deviations.version} is past its age limit: it serves on")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import msgspec
 import pandas as pd
 import pytest
 
@@ -14,7 +16,7 @@ from quantstream.core.errors import Unavailable
 from quantstream.core.time import MINUTE, SECOND
 from quantstream.features import COLUMNS, Series
 from quantstream.kafka import Partition
-from quantstream.messages.payloads import DeadRecord, Score, decode, encode
+from quantstream.messages.payloads import DeadRecord, EventKind, Score, decode, encode
 from quantstream.messages.topics import CANDLES, DEAD, SCORES, Topic
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
@@ -266,3 +268,21 @@ def test_while_no_candle_waits_one_symbol_at_a_time_is_prepared(scene: Scene) ->
     scene.put(candle(1))
     stage.turn()
     assert scene.prepared == []
+
+
+def stale_scores(scene: Scene, version: str, histories: Mapping[str, Series]) -> list[Score]:
+    """Scores of a version that is past its age limit."""
+    marks = {"models": {"quantstream-risk": version}, "stale": ["quantstream-risk"]}
+    return [msgspec.structs.replace(one, **marks) for one in scene.champion(histories)]
+
+
+def test_a_champion_past_its_age_limit_is_told_once_for_each_version() -> None:
+    scene, told = Scene(), list[tuple[EventKind, str]]()
+    stage = scene.scorer()
+    stage.tell = lambda kind, text, symbol: told.append((kind, text))
+    for number, version in enumerate(("3", "3", "4")):
+        stage.judging.score = partial(stale_scores, scene, version)
+        scene.put(candle(number), candle(number, "ETHUSDT"))
+        stage.turn()
+    assert [kind for kind, _ in told] == [EventKind.MODEL_STALE] * 2
+    assert [text.split()[1] for _, text in told] == ["3", "4"]
