@@ -11,6 +11,7 @@ from dashboard import formats
 from dashboard.charts import Day
 from dashboard.panels import NOVEL, RISK_TONES, TONES
 from dashboard.stage_status import Stage
+from ml.metric_words import words
 from quantstream.messages.models import registered_name
 from quantstream.messages.payloads import DeadRecord, Score
 
@@ -122,6 +123,13 @@ def dead(records: Iterable[DeadRecord]) -> str:
 
 
 def metrics(values: Mapping[str, float]) -> str:
-    """Return a model's evaluation in order of name, as many side by side as fit."""
-    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{values[name]:.4g}</dd></div>" for name in sorted(values))
+    """Return a model's evaluation in words with units, figures of one kind together, as many side by side as fit."""
+    cells = "".join(_metric(name, values[name]) for name in sorted(values))
     return f'<dl class="qs-metrics">{cells}</dl>'
+
+
+def _metric(name: str, value: float) -> str:
+    """Return one figure; which way it gets better, and its name in MLflow, are shown where one points at it."""
+    metric = words(name)
+    hint = "; ".join(part for part in (metric.better.value, f"{name} in MLflow") if part)
+    return f'<div title="{escape(hint)}"><dt>{escape(metric.words)}</dt><dd>{escape(metric.value(value))}</dd></div>'

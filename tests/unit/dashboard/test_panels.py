@@ -64,6 +64,8 @@ def test_a_flagged_trade_is_readable_and_escaped(anomaly) -> None:
         assert part in html
     assert "price &lt;far&gt; away" in html
     assert "no flagged trades" in panels.anomaly_feed([])
+    assert ">stale<" not in html
+    assert ">stale<" in panels.anomaly_feed([anomaly(stale=True)])
 
 
 def test_grave_events_stand_out() -> None:
@@ -113,10 +115,16 @@ def test_dead_letters_show_what_and_why_escaped() -> None:
     assert "2026-01-16 00:00:00" in html
 
 
-def test_metrics_are_in_order_of_name() -> None:
-    html = overview_tables.metrics({"pinball": 0.00123456, "auc": 0.71})
-    assert html.index("auc") < html.index("pinball")
-    assert "0.001235" in html
+def test_figures_of_a_model_are_in_words_with_their_units() -> None:
+    html = overview_tables.metrics({"pinball_bp": 3.14159, "ece": 0.0123, "auc": 0.71, "my_<own>": 0.00123456})
+    for part in (
+        "<dt>quantile loss of the return, mean of the three horizons</dt><dd>3.142 bp</dd>",
+        "(calibration error)</dt><dd>1.23 %</dd>",
+        'title="higher is better; auc in MLflow"',
+        "<dt>my &lt;own&gt;</dt><dd>0.001235</dd>",  # whoever logs a figure of their own sees it as they named it
+    ):
+        assert part in html
+    assert html.index("auc in MLflow") < html.index("ece in MLflow") < html.index("pinball_bp in MLflow")
 
 
 def test_advice_of_a_model_past_its_age_limit_says_so_and_that_of_others_does_not(score) -> None:
