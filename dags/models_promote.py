@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLOperator
-from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
 log = logging.getLogger(__name__)
 YES, NO, LATER = "Promote", "Let go", "Decide later"
@@ -24,7 +24,8 @@ promoted; surely worse, or not shown to be no worse within `QUANTSTREAM_SHADOW_D
 champion in by themselves. First the table `decisions` is completed, where a writer died or an alias was moved by other means.
 
 With `QUANTSTREAM_ASK_BEFORE_PROMOTION=true` the task `ask` waits for a person (*Required actions* in this page): who lets a
-model go has it expire; who decides later, or says nothing for a day, is asked again. Meanwhile nothing else is promoted.
+model go has it expire; who decides later, or says nothing for a day, is asked again. Who answered, and the reason that they
+gave, stand in `decisions`. Meanwhile nothing else is promoted.
 
 **Outcomes.** *Success*: every challenger was judged; the log says of each what became of it and why. The commands
 `quantstream models` and `quantstream models history` say the same later.
@@ -82,6 +83,7 @@ def models_promote() -> None:
         subject=SUBJECT,
         body=BODY,
         options=[YES, NO, LATER],
+        params={"why": Param("", type="string", description="the reason, for whoever asks later")},
         defaults=[LATER],
         response_timeout=timedelta(days=1),
     )
@@ -96,16 +98,18 @@ def models_promote() -> None:
         context = get_current_context()
         answer = context["ti"].xcom_pull(task_ids="ask") or {}
         chosen, who = (answer.get("chosen_options") or [YES])[0], (answer.get("responded_by_user") or {}).get("name")
-        moves = moves_of(load_settings(), who or f"models_promote {context['run_id']}")
+        why = str((answer.get("params_input") or {}).get("why") or "").strip()
+        settings, run = load_settings(), f"models_promote {context['run_id']}"
         done = []
         for trial in map(trials.of_fields, found):
             is_promotion = trial.ruling.verdict.value == "promoted"
+            moves = moves_of(settings, who if is_promotion and who else run)  # people are asked of promotions alone
             if is_promotion and chosen == LATER:
                 continue
             if is_promotion and chosen == NO:
-                done.append(trials.decline(moves, trial, "a person let it go"))
+                done.append(trials.decline(moves, trial, f"a person let it go: {why}" if why else "a person let it go"))
             else:
-                done.append(trials.act(moves, trial))
+                done.append(trials.act(moves, trials.agreed(trial, why) if is_promotion and who else trial))
         for one in filter(None, done):
             log.info("%s", one)
         return [str(one) for one in done if one is not None]

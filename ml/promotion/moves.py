@@ -165,8 +165,9 @@ class Moves:
         known = decisions.decisions_of(self.lake) if tagged else []
         newest = {one.model: one.decided_at for one in known if one.change in MOVING}
         for one, key in sorted(tagged, key=lambda each: each[0].key):
-            if self.announce(one, newest.get(one.model, one.decided_at) <= one.decided_at):
-                self.registry.tag(one.model, one.version, key, TOLD)
+            if not self.announce(one, newest.get(one.model, one.decided_at) <= one.decided_at):
+                return  # it is still away, and whoever is next would be waited for as long
+            self.registry.tag(one.model, one.version, key, TOLD)
 
     def _decide(
         self, name: str, version: str, change: Change, why: str, evidence: Mapping[str, Any] | None = None

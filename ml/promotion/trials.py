@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,6 +67,12 @@ def act(moves: Moves, trial: Trial) -> Decision | None:
         return None
     does = {Verdict.PROMOTED: moves.promote, Verdict.EXPIRED: moves.expire}.get(trial.ruling.verdict)
     return does(trial.model, trial.version, trial.ruling.why, trial.ruling.evidence) if does else None
+
+
+def agreed(trial: Trial, why: str) -> Trial:
+    """Return a trial whose promotion a person has agreed to, with what they said of it."""
+    told = f"{trial.ruling.why}; a person agreed" + (f": {why}" if why else "")
+    return replace(trial, ruling=replace(trial.ruling, why=told))
 
 
 def decline(moves: Moves, trial: Trial, why: str) -> Decision | None:

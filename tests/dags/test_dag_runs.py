@@ -28,22 +28,55 @@ from tests.unit.ml.promotion.test_trials import outcome_rows
 
 pytestmark = pytest.mark.stack  # half a minute of a core: an Airflow is imported and its database made
 RISK = "quantstream-risk"
+SIGNAL = "quantstream-signal"
 RUN = """
-import json, os
+import json, os, sys, threading, time
+threading.excepthook = lambda failed: (sys.__excepthook__(*failed[:3]), os._exit(1))  # or the run waits for its answer for ever
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag(dag_folder={folder!r})
 assert not bag.import_errors, bag.import_errors
 outcomes = []
-for dag, environment, conf in {runs!r}:
+def person(answer):  # what the page's button does: the API's own function, with who is logged in
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.hitl import HITLDetail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from ml.serving.registry import Registry
+    alice = SimpleAuthManagerUser(username="alice", role="admin")
+    said = UpdateHITLDetailPayload(chosen_options=[answer["option"]], params_input={{"why": answer["why"]}})
+    while "serving" not in answer:
+        time.sleep(0.2)
+        with create_session() as session:
+            waiting = session.query(TaskInstance).filter_by(task_id="ask", state="awaiting_input").first()
+            if waiting is not None:
+                asked = session.get(HITLDetail, waiting.id)
+                answer["subject"], answer["body"] = asked.subject, asked.body
+                answer["serving"] = Registry(os.environ["QUANTSTREAM_MLFLOW"]).alias_version(answer["model"], "champion")
+                update_hitl_detail("models_promote", waiting.run_id, "ask", said, alice, session)
+for dag, environment, conf, *answers in {runs!r}:
     os.environ.update(environment)
+    for answer in answers:
+        from ml.serving.registry import Registry
+        Registry(os.environ["QUANTSTREAM_MLFLOW"]).set_alias(answer["model"], "challenger", answer["version"])
+        threading.Thread(target=person, args=(answer,), daemon=True).start()
     run = bag.dags[dag].test(run_conf=conf)
     tasks = {{}}
     for task in run.get_task_instances():
         tasks[f"{{task.task_id}}[{{task.map_index}}]" if task.map_index >= 0 else task.task_id] = str(task.state)
-    outcomes.append({{"run": str(run.state), "tasks": tasks}})
+    outcomes.append({{"run": str(run.state), "tasks": tasks}} | {{"answer": answer for answer in answers}})
 print()
 print(json.dumps(outcomes))
 """
+ANSWERS = [
+    {"model": SIGNAL, "version": version, "option": option, "why": why}
+    for version, option, why in (
+        ("2", "Decide later", ""),
+        ("2", "Promote", "the drill went well"),
+        ("3", "Let go", "too good to be true"),
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +102,7 @@ class Runs:
     shared_validation: Any
     promotion: Any
     nothing_to_promote: Any
+    asked: list[Any]
     state: Path
     bad_state: Path
 
@@ -101,13 +135,19 @@ def runs(home: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.TempPat
         ("candles_validate", bad, {"tasks": 1, "symbols": ["BTCUSDT", "ETHUSDT"]}),
         ("models_promote", promoting := _in_the_shadow(bad, mlflow), {}),
         ("models_promote", promoting, {}),
+        *[
+            ("models_promote", {**promoting, "QUANTSTREAM_ASK_BEFORE_PROMOTION": "true"}, {}, answer)
+            for answer in ANSWERS
+        ],
     ]
     found = home.python(RUN.format(folder=str(DAGS), runs=wanted))
-    history, validation, bad_validation, shared_history, archive_run, shared_validation, promotion, nothing = found
+    history, validation, bad_validation, shared_history, archive_run, shared_validation, promotion, nothing, *asked = (
+        found
+    )
     folder = Path(archived["QUANTSTREAM_STATE"])
     return Runs(
         *(history, validation, bad_validation, shared_history, archive_run),
-        *(folder, shared_validation, promotion, nothing, state, bad_state),
+        *(folder, shared_validation, promotion, nothing, asked, state, bad_state),
     )
 
 
@@ -121,14 +161,19 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _in_the_shadow(settings: dict[str, str], url: str) -> dict[str, str]:
     """Have a champion and a challenger whose losses are known; return the settings of a pipeline that judges it."""
     client = MlflowClient(tracking_uri=url, registry_uri=url)
-    client.create_registered_model(RISK)
-    for alias in ("champion", "challenger"):
-        run = client.create_run("0").info
-        version = client.create_model_version(RISK, f"{run.artifact_uri}/model", run.run_id).version
-        client.set_registered_model_alias(RISK, alias, version)
+    for name, aliases in ((RISK, ("champion", "challenger")), (SIGNAL, ("champion", "", ""))):
+        client.create_registered_model(name)
+        for alias in aliases:
+            run = client.create_run("0").info
+            version = client.create_model_version(name, f"{run.artifact_uri}/model", run.run_id).version
+            if alias:
+                client.set_registered_model_alias(name, alias, version)
     lake = Lake(f"{settings['QUANTSTREAM_STATE']}/lake")
-    for role, number, loss in (("champion", "1", 0.3), ("challenger", "2", 0.2)):
-        lake.append(OUTCOMES, outcome_rows(role, number, loss, windows=12))
+    for name in (RISK, SIGNAL):
+        for role, number, loss in (("champion", "1", 0.3), ("challenger", "2", 0.2)):
+            lake.append(OUTCOMES, outcome_rows(role, number, loss, 12, name))
+    for role, number, loss in (("champion", "2", 0.2), ("challenger", "3", 0.1)):
+        lake.append(OUTCOMES, outcome_rows(role, number, loss, 12, SIGNAL))
     return {
         **settings,
         "QUANTSTREAM_MLFLOW": url,
@@ -234,6 +279,23 @@ def test_a_challenger_that_was_no_worse_is_promoted_by_the_pipeline_and_the_next
         "run": "success",
         "tasks": {"judge": "success", "whom": "success", "ask": "skipped", "act": "skipped"},
     }
+
+
+def test_a_person_is_asked_before_a_promotion_and_what_was_answered_and_why_is_on_the_record(runs: Runs) -> None:
+    later, promoted, let_go = runs.asked
+    answered = {"judge": "success", "whom": "success", "ask": "success", "act": "success"}
+    assert [each["tasks"] for each in runs.asked] == [answered] * 3
+    assert [each["answer"]["serving"] for each in runs.asked] == ["1", "1", "2"]  # until they answer nothing moves
+    assert later["answer"]["subject"] == f"Promote {SIGNAL} 2?"
+    assert "no worse in the shadow: log loss 0.2 against the champion's 0.3" in promoted["answer"]["body"]
+    assert let_go["answer"]["subject"] == f"Promote {SIGNAL} 3?"
+    found, shadow, yes, again, no = decisions_of(Lake(str(runs.bad_state / "lake")), SIGNAL)
+    assert (found.change, shadow.change, again.change) == (Change.FOUND, Change.CHALLENGER, Change.CHALLENGER)
+    assert (yes.change, yes.version, yes.before, yes.by) == (Change.PROMOTED, "2", "1", "alice")
+    assert yes.why.startswith("no worse in the shadow: ")
+    assert yes.why.endswith("; a person agreed: the drill went well")
+    assert (no.change, no.version, no.before, no.by) == (Change.EXPIRED, "3", "2", "alice")
+    assert no.why.startswith("a person let it go: too good to be true; no worse in the shadow: ")
 
 
 def candle(symbol: str, at: datetime, high: str = "2") -> dict[str, Any]:
