@@ -33,6 +33,9 @@ class Change(StrEnum):
     REFERENCE = "reference"  # the gate holds new versions against it from now on
 
 
+SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)  # by which a version comes to serve
+
+
 class Decision(msgspec.Struct, frozen=True):
     """One decision. `before` is the version that served (or was the reference) until then, empty where none did."""
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ml.promotion import decisions, turns
-from ml.promotion.decisions import Change, Decision
-from ml.serving.descriptions import DECISION, ENDED, ended
+from ml.promotion import decisions, service_times, turns
+from ml.promotion.decisions import SERVES, Change, Decision
+from ml.serving.descriptions import DECISION, ENDED, ended, gave_way
 from ml.serving.registry import CHALLENGER, CHAMPION, PREVIOUS, REFERENCE, Registry
 from quantstream.core.errors import ModelRejected, Unavailable
 from quantstream.messages.models import MODEL_NAMES
@@ -89,6 +89,7 @@ class Moves:
         for name in MODEL_NAMES:  # of a promotion whose writer died after the champion's alias had moved
             if (champion := self.registry.alias_version(name, CHAMPION)) is not None:
                 self._leave_the_shadow(name, champion)
+        self._say_who_gave_way()
         return found + [one for name in MODEL_NAMES for one in self.refuse_interrupted(name)]
 
     def refuse_interrupted(self, name: str) -> list[Decision]:
@@ -186,6 +187,15 @@ class Moves:
             self._describe(decision)
         return decision
 
+    def _say_who_gave_way(self) -> None:
+        """Bring pages up to date that still say of a version that it serves: of older releases, or the registry was away then."""
+        ends = service_times.ended(decisions.decisions_of(self.lake))
+        for name in {model for model, _ in ends}:
+            for one in self.registry.versions(name):
+                end = ends.get((name, one.version))
+                if end is not None and gave_way(one.tags.get(ENDED, "")) != (end.decided_at, end.version):
+                    self._describe(end)
+
     def _describe(self, decision: Decision) -> None:
         """Bring the registry's pages up to date; that they could not be is no reason to decide otherwise."""
         name, before = decision.model, decision.before
@@ -218,7 +228,6 @@ class Moves:
 
 MOVING = (Change.CHALLENGER, Change.PROMOTED, Change.EXPIRED, Change.ROLLED_BACK, Change.FOUND)  # that move an alias
 MOVES_CHAMPION = (Change.PROMOTED, Change.ROLLED_BACK)
-SERVES = (Change.PROMOTED, Change.ROLLED_BACK, Change.FOUND)
 BY_OTHER_MEANS = "the alias {} was moved by other means than QuantStream's"
 FOUND = (  # aliases whose holder the decisions must know, by which of them, and what is written where they do not
     (CHAMPION, SERVES, Change.FOUND, f"{BY_OTHER_MEANS.format(CHAMPION)}; `quantstream models` records a reason"),

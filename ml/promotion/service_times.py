@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ml.promotion.decisions import Change, Decision
-from ml.promotion.moves import SERVES
+from ml.promotion.decisions import SERVES, Change, Decision
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,12 @@ class Term:
         return (
             f"it served until {self.ended.decided_at:%Y-%m-%d %H:%M} UTC, when version {self.ended.version} was {how}"
         )
+
+
+def ended(decided: Sequence[Decision]) -> dict[tuple[str, str], Decision]:
+    """Return of each model's version that served and gave way, for all that is known, the decision by which it last did."""
+    last = {(one.began.model, one.began.version): one for one in terms(decided).values()}
+    return {key: one.ended for key, one in last.items() if one.ended is not None and one.until is not None}
 
 
 def terms(decided: Sequence[Decision]) -> dict[tuple[object, ...], Term]:

@@ -11,8 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ml.promotion import turns
-from ml.promotion.decisions import Change, Decision
-from ml.promotion.moves import SERVES
+from ml.promotion.decisions import SERVES, Change, Decision
 from ml.promotion.service_times import Term, terms
 from ml.promotion.turns import Undecided
 from quantstream.messages.models import MODEL_NAMES

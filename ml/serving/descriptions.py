@@ -70,6 +70,12 @@ def ended(at: datetime, version: str, change: str) -> str:
     return msgspec.json.encode(Ended(at, version, str(change))).decode()
 
 
+def gave_way(text: str) -> tuple[datetime, str] | None:
+    """Return when, and to which version, a version gave way by such a tag; None where it is none."""
+    found = _read(text, Ended)
+    return None if found is None else (found.at, found.version)
+
+
 def _read(text: str, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(text, type=kind)

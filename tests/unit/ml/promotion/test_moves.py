@@ -237,6 +237,23 @@ def test_a_version_that_gave_way_says_so_and_no_more_once_it_serves_again(regist
     assert of_version(registry, "2").endswith("version 1 served again in its place.")
 
 
+def test_the_page_of_a_version_that_gave_way_long_ago_is_brought_up_to_date_once(
+    registry: FakeRegistry, lake: Lake
+) -> None:
+    mover = moves(registry, lake)
+    for version in ("1", "2", "3"):
+        mover.promote(RISK, version, "better")
+    for version in ("1", "2"):
+        del registry.tags[RISK, version][ENDED]  # as a release of before left it
+    registry.described.clear()
+    assert mover.settle() == []
+    assert of_version(registry, "1").endswith("version 2 took its place.")
+    assert of_version(registry, "2").endswith("version 3 took its place.")
+    seen = list(registry.described)
+    mover.settle()
+    assert registry.described == seen
+
+
 def of_version(registry: FakeRegistry, version: str) -> str:
     """How the description of a version begins."""
     facts = Facts(RISK, version, 0, registry.tags[RISK, version], {})
