@@ -18,7 +18,7 @@ from hypothesis import settings
 from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
-from tests.shares import OneStack, turn
+from tests.shares import Interleaved, turn
 
 ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("quantstream", deadline=None)  # a busy machine is no finding
@@ -26,9 +26,9 @@ settings.load_profile("quantstream")
 DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Interleaved | None:
     """Share the tests out by files where `make test` asks for it (`--dist loadscope`)."""
-    return OneStack(config, log) if config.getvalue("dist") == "loadscope" else None
+    return Interleaved(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(trylast=True)
