@@ -14,14 +14,10 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-STACK = "stack"
-ONE_STACK = (
-    "tests/stack/",
-    "tests/browser/",
-)  # they share the embedded stack, which takes minutes to come up with champions
 WAITING = (  # less than half of a processor; the longest first
-    *ONE_STACK,
+    "tests/stack/",  # comes up with champions, which takes minutes
     "tests/chaos/",
+    "tests/browser/",
     "tests/broker/",
     "tests/unit/streaming/ingest/",
     "tests/infra/test_",
@@ -42,14 +38,14 @@ COMPUTING = (  # the longest first; models are made once for all that a process 
 
 
 class Interleaved(LoadScopeScheduling):
-    """Give a process the tests of one file at a time; those of the running stack all go to one."""
+    """Give a process the tests of one file at a time."""
 
     def __init__(self, config: Any, log: Any) -> None:
         super().__init__(config, log)
         config.option.loadscopereorder = False  # by the number of tests says nothing of how long they take
 
     def _split_scope(self, nodeid: str) -> str:
-        return STACK if nodeid.startswith(ONE_STACK) else nodeid.partition("::")[0]
+        return nodeid.partition("::")[0]
 
     def _assign_work_unit(self, node: Any) -> None:
         others = [units for other, units in self.assigned_work.items() if other is not node]
@@ -69,7 +65,7 @@ def next_file(left: Iterable[str], should_wait: bool, known: Collection[str]) ->
 
 def waits(scope: str) -> bool:
     """Whether a file's tests wait for more of their time than they compute."""
-    return scope == STACK or scope.startswith(WAITING)
+    return scope.startswith(WAITING)
 
 
 def room(scope: str) -> str:

@@ -1,4 +1,4 @@
-"""How the tests are shared: each runs once, the stack's on one process, and some that wait beside some that compute."""
+"""How the tests are shared: each runs once, a file in one process, and some that wait beside some that compute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.shares import STACK, Interleaved, next_file, room, turn, waits
+from tests.shares import Interleaved, next_file, room, turn, waits
 
 WAITING = [f"tests/{folder}/test_{n}.py" for folder in ("broker", "chaos", "stack", "browser") for n in range(4)]
 COMPUTING = [f"tests/unit/{folder}/test_{n}.py" for folder in ("ml", "dashboard", "new") for n in range(8)]
@@ -56,10 +56,6 @@ def test_each_test_runs_once_and_a_file_in_one_process(processes: list[Process])
     assert set(files.values()) == {1}
 
 
-def test_one_process_has_the_stack(processes: list[Process]) -> None:
-    assert sum(any(test.startswith(("tests/stack/", "tests/browser/")) for test in one.ran) for one in processes) == 1
-
-
 def test_two_wait_while_two_compute(processes: list[Process]) -> None:
     rounds = list(zip(*(process.ran for process in processes), strict=False))
     waiting = [sum(waits(test) for test in one) for one in rounds]
@@ -67,22 +63,11 @@ def test_two_wait_while_two_compute(processes: list[Process]) -> None:
 
 
 def test_a_process_keeps_to_the_room_it_knows_and_takes_what_is_left_where_that_is_done() -> None:
-    left = [
-        STACK,
-        "tests/broker/test_a.py",
-        "tests/unit/ml/test_a.py",
-        "tests/unit/ml/data/test_b.py",
-        "tests/unit/new/c.py",
-    ]
-    assert next_file(left, True, set()) == STACK
-    assert next_file(left, True, {"tests/broker"}) == "tests/broker/test_a.py"
+    stack, broker = "tests/stack/test_a.py", "tests/broker/test_a.py"
+    left = [stack, broker, "tests/unit/ml/test_a.py", "tests/unit/ml/data/test_b.py", "tests/unit/new/c.py"]
+    assert next_file(left, True, set()) == stack
+    assert next_file(left, True, {"tests/broker"}) == broker
     assert next_file(left, False, set()) == "tests/unit/ml/test_a.py"
     assert next_file(left, False, {"tests/unit/new"}) == "tests/unit/new/c.py"
-    assert next_file(left[:2], False, set()) == STACK
-    assert [room(scope) for scope in left] == [
-        "stack",
-        "tests/broker",
-        "tests/unit/ml",
-        "tests/unit/ml",
-        "tests/unit/new",
-    ]
+    assert next_file(left[:2], False, set()) == stack
+    assert [room(one) for one in left[1:]] == ["tests/broker", "tests/unit/ml", "tests/unit/ml", "tests/unit/new"]
