@@ -7,7 +7,7 @@ import sys
 
 # Before numpy is loaded: two threads of linear algebra on a busy machine wait for each other more than they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Before XGBoost is: its threads else spin while they wait for one that has no processor, fifteen times the work of the fit itself.
+# Before XGBoost is: its threads else spin while they wait for a processor, fifteen times the work of the fit itself.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
