@@ -44,12 +44,3 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     path = tmp_path_factory.mktemp("airflow")
     environment.prepare(path)
     return Home(path, environment.environment(path, port=9))
-
-
-@pytest.fixture(scope="session")
-def migrated(home: Home) -> Home:
-    """The same home with its database, made once by Airflow's own command: each of its starts costs seconds of a core."""
-    subprocess.run(
-        environment.migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True
-    )
-    return home

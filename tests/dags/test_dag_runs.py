@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pytest
 from mlflow import MlflowClient
 
-from infra.embedded.airflow.environment import DAGS
+from infra.embedded.airflow.environment import DAGS, migrate_command
 from infra.embedded.free_ports import free_port
 from ml.promotion.decisions import Change, decisions_of
 from quantstream.lake.quarantine import quarantine_of
@@ -73,7 +74,7 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(migrated: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(home: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Run the DAGs, all in one process, for an Airflow takes seconds to import."""
     state, bad_state = tmp_path_factory.mktemp("good"), tmp_path_factory.mktemp("bad")
     first = datetime(2026, 1, 1, tzinfo=UTC)
@@ -87,6 +88,7 @@ def runs(migrated: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.Tem
     }
     good = {**settings, "QUANTSTREAM_STATE": str(state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,NOPEUSDT,ETHUSDT"}
     bad = {**settings, "QUANTSTREAM_STATE": str(bad_state), "QUANTSTREAM_SYMBOLS": "BTCUSDT,ETHUSDT"}
+    subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
     shared_good = {**good, "QUANTSTREAM_STATE": str(tmp_path_factory.mktemp("shared"))}
     archived = {**good, "QUANTSTREAM_STATE": str(tmp_path_factory.mktemp("archived"))}
     since = (datetime.now(UTC) - timedelta(days=3)).date()
@@ -100,7 +102,7 @@ def runs(migrated: Any, exchange: str, mlflow: str, tmp_path_factory: pytest.Tem
         ("models_promote", promoting := _in_the_shadow(bad, mlflow), {}),
         ("models_promote", promoting, {}),
     ]
-    found = migrated.python(RUN.format(folder=str(DAGS), runs=wanted))
+    found = home.python(RUN.format(folder=str(DAGS), runs=wanted))
     history, validation, bad_validation, shared_history, archive_run, shared_validation, promotion, nothing = found
     folder = Path(archived["QUANTSTREAM_STATE"])
     return Runs(

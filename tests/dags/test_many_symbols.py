@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from infra.embedded.airflow.environment import DAGS
+from infra.embedded.airflow.environment import DAGS, migrate_command
 from ml.data.symbol_batches import MOST_TASKS
 from quantstream.lake.store import Lake
 from tests.dags.test_dag_runs import candle
@@ -49,7 +50,7 @@ def exchange() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def found(migrated: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def found(home: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What became of a backfill whose tasks are counted and not run, and of a validation that is run."""
     state = tmp_path_factory.mktemp("many")
     first = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,8 +58,9 @@ def found(migrated: Any, exchange: str, tmp_path_factory: pytest.TempPathFactory
     Lake(str(state / "lake")).append("candles", pa.Table.from_pylist(rows))
     symbols = ",".join(f"S{number:04d}USDT" for number in range(SYMBOLS))
     own = {"QUANTSTREAM_STATE": str(state), "QUANTSTREAM_SYMBOLS": symbols, "QUANTSTREAM_ENDPOINTS__REST": exchange}
+    subprocess.run(migrate_command(), env={**os.environ, **home.environment}, check=True, capture_output=True)
     wanted = [("history_backfill", {}, "fetch"), ("candles_validate", {"tables": ["trades"]}, None)]
-    return {"outcomes": migrated.python(RUN.format(folder=str(DAGS), runs=wanted), 840, **own), "state": state}
+    return {"outcomes": home.python(RUN.format(folder=str(DAGS), runs=wanted), 840, **own), "state": state}
 
 
 def test_a_backfill_of_two_thousand_symbols_is_a_hundred_tasks(found: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import mlflow
 import pytest
 
-from infra.embedded.airflow.environment import DAGS
+from infra.embedded.airflow.environment import DAGS, migrate_command
 from ml.serving.registry import CHAMPION, Registry
 from quantstream import features
 from tests.unit.ml.conftest import serving
@@ -53,18 +53,19 @@ print(json.dumps(look()))
 """
 
 
-def test_models_are_asked_for_once_and_who_holds_them_up_is_told(migrated: Any, tmp_path: Path) -> None:
-    reserialize = [sys.executable, "-m", "airflow", "dags", "reserialize"]
-    subprocess.run(reserialize, env={**os.environ, **migrated.environment}, check=True, capture_output=True)
+def test_models_are_asked_for_once_and_who_holds_them_up_is_told(home: Any, tmp_path: Path) -> None:
+    environment = {**os.environ, **home.environment}
+    for command in (migrate_command(), [sys.executable, "-m", "airflow", "dags", "reserialize"]):
+        subprocess.run(command, env=environment, check=True, capture_output=True)
     with serving(tmp_path, tmp_path / "artifacts") as url:
-        found = migrated.python(LOOK + WANTED, QUANTSTREAM_MLFLOW=url)
+        found = home.python(LOOK + WANTED, QUANTSTREAM_MLFLOW=url)
         registry, client = Registry(url), mlflow.MlflowClient(url, url)
         client.create_registered_model("quantstream-risk")
         run = client.create_run("0").info
         tags = {"feature_hash": features.FEATURE_HASH}
         client.create_model_version("quantstream-risk", f"{run.artifact_uri}/model", run.run_id, tags=tags)
         registry.set_alias("quantstream-risk", CHAMPION, "1")
-        served = migrated.python(LOOK + SERVED, QUANTSTREAM_MLFLOW=url)
+        served = home.python(LOOK + SERVED, QUANTSTREAM_MLFLOW=url)
     assert found == {
         "monitor": {"watch": "success", "ask": "skipped"},  # nothing serves, so nothing is worse than it promised
         "first": ["success"],
