@@ -33,7 +33,7 @@ run: jars ## Start everything: dashboard, Airflow, MLflow; Ctrl-C stops it
 	@exec $(BIN)/quantstream up $(ARGS)
 
 test: jars browser promtool ## Run every test, the browser's included
-	@exec $(BIN)/python -m pytest -n 3 --dist loadscope --durations=25 $(ARGS)
+	@exec $(BIN)/python -m pytest -n 4 --dist loadscope --durations=25 $(ARGS)
 
 check: $(STAMP) ## The fast part: format, lint, strict types, import contracts, unit tests
 	$(BIN)/ruff format --check .

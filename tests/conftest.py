@@ -7,6 +7,8 @@ import sys
 
 # Before numpy is loaded: two threads of linear algebra on a busy machine wait for each other more than they work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before XGBoost is: its threads else spin while they wait for a processor, fifteen times the work of the fit itself.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from hypothesis import settings
 from infra.embedded import broker as local_broker
 from quantstream.kafka import ensure_topics
 from quantstream.settings import Kafka
-from tests.shares import OneStack, turn
+from tests.shares import Interleaved, turn
 
 ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("quantstream", deadline=None)  # a busy machine is no finding
@@ -26,9 +28,9 @@ settings.load_profile("quantstream")
 DATA_FOLDERS = ("klines_5m", "trades", "ws_frames")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneStack | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Interleaved | None:
     """Share the tests out by files where `make test` asks for it (`--dist loadscope`)."""
-    return OneStack(config, log) if config.getvalue("dist") == "loadscope" else None
+    return Interleaved(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.hookimpl(trylast=True)

@@ -16,6 +16,7 @@ THREADS = "2"  # of numeric libraries: several processes share the machine's cor
 QUIET = {
     "PYTHONUNBUFFERED": "1",
     "OMP_NUM_THREADS": THREADS,
+    "OMP_WAIT_POLICY": "passive",  # threads that spin while they wait took fifteen times the work of a fit on a busy machine
     "OPENBLAS_NUM_THREADS": THREADS,
     "TF_NUM_INTRAOP_THREADS": THREADS,
     "TF_NUM_INTEROP_THREADS": "1",

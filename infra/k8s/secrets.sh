@@ -29,51 +29,51 @@ airflow=$stages-airflow
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 fernet() { head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '\n'; }
 
-# manifest NAMESPACE NAME KEY=VALUE…: the values reach kubectl through files, never through a command line that others can list
+# manifest NAMESPACE NAME KEY=VALUE…: written by the shell itself, so that no value is ever in a command line that others can list
 manifest() {
-  space=$1 name=$2
+  printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n' "$2" "$1"
   shift 2
-  folder=$(mktemp -d)
-  files=
-  for pair in "$@"; do
-    printf '%s' "${pair#*=}" > "$folder/${pair%%=*}"
-    files="$files --from-file=${pair%%=*}=$folder/${pair%%=*}"
-  done
-  # shellcheck disable=SC2086  # the flags are words of their own; keys and the folder have no spaces
-  kubectl --namespace "$space" create secret generic "$name" $files --dry-run=client --output yaml
-  rm -rf "$folder"
+  for pair in "$@"; do printf '  %s: "%s"\n' "${pair%%=*}" "$(printf '%s' "${pair#*=}" | base64 | tr -d '\n')"; done
 }
+
+# What there is, read once: a line NAMESPACE/NAME/ a secret, and NAMESPACE/NAME/KEY=VALUE a value. Where it cannot be read nothing is
+# made: a login that is only thought to be missing would get another password.
+there=
+# shellcheck disable=SC2016  # kubectl's own variables
+[ -n "$print" ] || for space in "$stages" "$airflow"; do
+  found=$(kubectl --namespace "$space" get secrets --output 'go-template={{range .items}}{{$of := printf "%s/%s/" .metadata.namespace
+    .metadata.name}}{{$of}}{{"\n"}}{{range $key, $value := .data}}{{$of}}{{$key}}={{$value}}{{"\n"}}{{end}}{{end}}')
+  there="$there$found
+"
+done
+is_there() { case "
+$there" in *"
+$1/$2/"*) ;; *) return 1 ;; esac; }
 
 # make NAMESPACE NAME KEY=VALUE…: a secret that is there stays as it is
 make() {
   if [ -n "$print" ]; then
     manifest "$@"
-    echo ---
-  elif kubectl --namespace "$1" get secret "$2" >/dev/null 2>&1; then
+  elif is_there "$1" "$2"; then
     echo "secret/$2 is there" >&2
   else
     manifest "$@" | kubectl create --filename -
   fi
 }
 
-# derive NAMESPACE NAME KEY=VALUE…: a secret that only says what others do follows them
-derive() {
-  if [ -n "$print" ]; then make "$@"; else manifest "$@" | kubectl apply --server-side --force-conflicts --filename -; fi
-}
+# derive NAMESPACE NAME KEY=VALUE…: a secret that only says what others do follows them; all are sent together, at the end
+derived=
+[ -n "$print" ] || { derived=$(mktemp) && trap 'rm -f "$derived"' EXIT; }
+derive() { if [ -n "$print" ]; then manifest "$@"; else manifest "$@" >> "$derived"; fi; }
 
 # kept NAMESPACE SECRET KEY: the value that is there already; what several secrets share must stay the same
-kept() { [ -n "$print" ] || kubectl --namespace "$1" get secret "$2" --output "jsonpath={.data.$3}" 2>/dev/null | base64 -d; }
+kept() { printf '%s\n' "$there" | sed -n "s|^$1/$2/$3=||p" | base64 -d; }
 # either VALUE VALUE…: the first that is not empty
 either() { for value in "$@"; do [ -z "$value" ] || { printf '%s' "$value"; return; }; done; }
 
-# load NAMESPACE SECRET: all that it holds, for `held`
-load() {
-  loaded=
-  # shellcheck disable=SC2016  # kubectl's own variables
-  [ -n "$print" ] || loaded=$(kubectl --namespace "$1" get secret "$2" \
-    --output 'go-template={{range $key, $value := .data}}{{$key}}={{$value}}{{"\n"}}{{end}}' 2>/dev/null) || loaded=
-}
-held() { printf '%s\n' "$loaded" | sed -n "s/^$1=//p" | base64 -d; }
+# load NAMESPACE SECRET: which one `held` reads
+load() { loaded_from=$1 loaded=$2; }
+held() { kept "$loaded_from" "$loaded" "$1"; }
 # of "NAME=VALUE …" NAME
 of() { printf '%s\n' "$1" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 
@@ -85,7 +85,8 @@ password() {
 }
 
 in_use=a
-[ -n "$print" ] || in_use=$(either "$(kubectl --namespace "$stages" get configmap logins --output 'jsonpath={.data.in-use}' 2>/dev/null)" a)
+[ -n "$print" ] || in_use=$(kubectl --namespace "$stages" get configmap logins --ignore-not-found --output 'jsonpath={.data.in-use}')
+in_use=${in_use:-a}
 case $in_use in b) second=-b ;; *) second= ;; esac
 
 # The administrator's stays in the pods of the server, of who makes logins, and of a restore. A managed one's is made by hand: what is there stays.
@@ -196,3 +197,4 @@ make "$airflow" airflow-fernet-key "fernet-key=$(either "$(kept "$stages" airflo
 make "$airflow" airflow-api-secret-key "api-secret-key=$(random)"
 make "$airflow" airflow-jwt-secret "jwt-secret=$(random)"
 make "$airflow" airflow-admin "password=$(either "$(kept "$stages" airflow-admin password)" "$(random)")"
+[ -n "$print" ] || kubectl apply --server-side --force-conflicts --filename "$derived"

@@ -33,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each body waits 40 ms for the client to acknowledge the head before it
     cluster: Cluster
     account = ""  # namespace:name of who asks, at addresses below /as/…; without it one who may do everything
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.infra.cluster.api_server import serving
 from tests.infra.cluster.api_store import Cluster
-from tests.infra.manifests import K8S
+from tests.infra.manifests import K8S, copied_to
 
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -39,6 +40,18 @@ def environment(api: tuple[Cluster, Path], tmp_path: Path) -> dict[str, str]:
 def kubectl(environment: dict[str, str]) -> Kubectl:
     """The real kubectl, run beside the manifests."""
     return kubectl_of(environment)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scripts and manifests as somebody has them who named a registry, to be copied."""
+    folder = tmp_path_factory.mktemp("rendered")
+    copy = copied_to(folder)
+    text = (copy / "versions.conf").read_text()
+    text = re.sub("^BACKUPS=", "BACKUPS=s3://kept-elsewhere", text, flags=re.MULTILINE)
+    (copy / "versions.conf").write_text(text.replace("registry.example.com/", "registry.test/"))
+    subprocess.run([copy / "render"], check=True, capture_output=True)
+    return folder
 
 
 def shell(config: Path, home: Path) -> dict[str, str]:

@@ -48,10 +48,15 @@ Rotate = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def rotate(tmp_path: Path, cluster: Cluster, kubectl: Kubectl, environment: dict[str, str]) -> Rotate:
-    """The script, in a cluster that has its secrets."""
+def installed(kubectl: Kubectl, environment: dict[str, str]) -> None:
+    """Have every secret in the cluster."""
     kubectl("apply", "--filename", "production/infrastructure/00-namespace.yaml")
     subprocess.run([K8S / "secrets.sh"], env=environment, check=True, capture_output=True, timeout=400)
+
+
+@pytest.fixture
+def rotate(tmp_path: Path, installed: None, environment: dict[str, str]) -> Rotate:
+    """The script, in a cluster that has its secrets."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "kubectl").write_text(STAND_IN)
@@ -157,3 +162,17 @@ def test_a_task_that_still_runs_keeps_its_login(cluster: Cluster, rotate: Rotate
     stopped = rotate(working="pod/task-1")
     assert "tasks of Airflow or jobs still run with the old set" in stopped.stderr
     assert set(before.values()) <= known(cluster)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("unread", ["get secrets", "get configmap"])
+def test_secrets_that_cannot_be_read_are_not_made_anew(
+    cluster: Cluster, environment: dict[str, str], tmp_path: Path, unread: str
+) -> None:
+    before, made = secrets(cluster), len(cluster.changes)
+    deaf = tmp_path / "kubectl"
+    deaf.write_text(f"""#!/bin/sh\ncase "$*" in *"{unread}"*) exit 1 ;; esac\nexec {shutil.which("kubectl")} "$@"\n""")
+    deaf.chmod(0o755)
+    own = environment | {"PATH": f"{tmp_path}:{environment['PATH']}"}
+    assert subprocess.run([K8S / "secrets.sh"], env=own, capture_output=True, timeout=100).returncode == 1
+    assert (secrets(cluster), cluster.changes[made:]) == (before, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 
 from tests.infra.cluster.api_store import Cluster
 from tests.infra.cluster.test_apply import definition
-from tests.infra.manifests import K8S, copied_to
+from tests.infra.manifests import K8S
 
 MINE = {"access-key": "mine", "secret-key": "too"}
 pytestmark = [
@@ -85,13 +86,9 @@ def up(tmp_path: Path, asked: Path, environment: dict[str, str]) -> Up:
 
 
 @pytest.fixture
-def rented(tmp_path: Path, cluster: Cluster) -> Path:
-    """The scripts and manifests as somebody has them who named a registry, and a cluster with both kinds of volumes."""
-    copy = copied_to(tmp_path)
-    text = (copy / "versions.conf").read_text()
-    text = re.sub("^BACKUPS=", "BACKUPS=s3://kept-elsewhere", text, flags=re.MULTILINE)
-    (copy / "versions.conf").write_text(text.replace("registry.example.com/", "registry.test/"))
-    subprocess.run([copy / "render"], check=True, capture_output=True)
+def rented(rendered: Path, tmp_path: Path, cluster: Cluster) -> Path:
+    """A copy of them, and a cluster with both kinds of volumes."""
+    copy = Path(shutil.copytree(rendered, tmp_path, dirs_exist_ok=True)) / "k8s"
     classes = cluster.kind("storage.k8s.io/v1", "storageclasses")
     for name, is_default in (("disks", "true"), ("quantstream-shared", "false")):
         own = {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": is_default}}

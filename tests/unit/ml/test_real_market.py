@@ -65,8 +65,8 @@ def test_after_a_crash_among_real_candles_the_risk_is_high(model_of_risk: risk.R
         assert after > least
 
 
-def test_a_short_history_has_lines_alone(real: dataset.Dataset) -> None:
-    task = train.prepare("risk", real)
+def test_a_short_history_has_lines_alone(real: dataset.Dataset, task_of_risk: train.Task) -> None:
+    task = task_of_risk
     days = {
         count: train.Task("risk", real, dataset.Split(task.split.fit[-count:], *_late(task)))
         for count in (3_000, 20_000)
