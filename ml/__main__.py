@@ -100,7 +100,8 @@ def evaluate(
     from ml.evaluation import evaluation_report
     from ml.training import trial
 
-    result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()], folds)
+    named = [name.strip() for name in models.split(",") if name.strip()]
+    result = trial.run(train, test, named, folds, load_settings().costs.round_trip)
     if html is not None:
         html.write_text(evaluation_report.pages(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))

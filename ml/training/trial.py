@@ -29,6 +29,7 @@ from quantstream.core.time import (
     NANOSECONDS_FROM,
     SECOND,
 )
+from quantstream.setting_groups import ROUND_TRIP
 
 KINDS = ("risk", "signal", "forecast")  # an anomaly needs trades
 SUFFIX = "_5m.parquet"
@@ -48,13 +49,17 @@ class Span:
     until: int
 
 
-def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1) -> dict[str, Any]:
+def run(
+    fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1, cost: float = ROUND_TRIP
+) -> dict[str, Any]:
     """Return `{kind: {"pooled": …, "symbols": {…}, …}, "seconds": {"fit": all, kind: …}}`.
 
     Rows of the second folder that are not after the end of the first serve as warm-up only. Symbols that the first does not know
     are judged like the others. With `folds` the second folder's time is cut into as many parts, and for each the models are
     fitted anew on all before it (walk-forward, purged and embargoed); the figures of the parts follow under `folds`, those under
-    `kind` are of the last. Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
+    `kind` are of the last. The signal acts where entering and leaving cost `cost`, a share of the price.
+
+    Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(KINDS)}")
@@ -76,7 +81,7 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
             began = time.monotonic()
             model = train.fit(task)
             seconds[kind] = round(time.monotonic() - began, 2)
-            parts.append(train.judge(task, model).fields())
+            parts.append(train.judge(task, model, cost).fields())
         result[kind] = {**parts[-1], **({"folds": [part["pooled"] for part in parts]} if folds > 1 else {})}
     return {**result, "seconds": {"fit": round(sum(seconds.values()), 2), **seconds}}
 

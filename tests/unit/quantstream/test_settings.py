@@ -159,6 +159,8 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "http_host": ("", " ", "a b", "http://127.0.0.1", "a/b"),
     "instance": ("", " ", "a b", "a/b", "ü", "x" * 201),
     "log_format": CHOICES,
+    "costs.preset": CHOICES,
+    **{f"costs.{name}": (*NUMBERS, "1001") for name in ("fee_bp", "spread_bp", "slippage_bp")},
     "endpoints.ws": (*ADDRESSES, "", "https://host"),
     "endpoints.rest": (*ADDRESSES, "", "wss://host"),
     "endpoints.history_rest": (*ADDRESSES, "wss://host"),
