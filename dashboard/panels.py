@@ -100,7 +100,8 @@ def _direction(score: Score, signal: Signal) -> str:
             ("worth", "Buying", f"{formats.basis_points(signal.expected_return)} before {cost} of costs", hint)
         )
     rows = "".join(
-        f'<div title="{escape(hint)}" data-testid="direction-{key}"><span class="qs-label">{label}</span><span>{said}</span></div>'
+        f'<div title="{escape(hint)}" data-testid="direction-{key}">'
+        f'<span class="qs-label">{label}</span><span>{said}</span></div>'
         for key, label, said, hint in lines
     )
     return f'<div class="qs-direction">{rows}</div>'
