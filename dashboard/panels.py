@@ -97,7 +97,7 @@ def _direction(score: Score, signal: Signal) -> str:
         cost = formats.basis_points(signal.round_trip_cost).removeprefix("+")
         hint = "log return of buying now, over all outcomes, before costs; entering and leaving costs what is set"
         lines.append(
-            ("worth", "Buying", f"{formats.basis_points(signal.expected_return)} before {cost} of costs", hint)
+            ("worth", "Buying", f"expected {formats.basis_points(signal.expected_return)} before costs of {cost}", hint)
         )
     rows = "".join(
         f'<div title="{escape(hint)}" data-testid="direction-{key}">'
@@ -111,27 +111,31 @@ def _usually(score: Score, signal: Signal) -> tuple[str, str]:
     """What mostly happens in the hour: the signal's own chance, else the forecast's median, as HTML; and what that means."""
     if signal.usually_up is not None:
         up = round(100 * signal.usually_up)
-        word, tone = ("up", "up") if up > 50 else ("down", "down") if up < 50 else ("even", "flat")
-        told = f'<b class="{tone}">{word}</b>, {max(up, 100 - up)} of 100 hours'
-        return (
-            told,
-            "how often who buys now ends higher (up) or lower (down): at the barrier touched first, or after the hour",
+        hint = (
+            "how often who buys now ends higher (up) or lower (down): at the barrier touched first, or after the hour"
         )
+        return f"{_way(up - 50)}, {max(up, 100 - up)} of 100 hours", hint
     hour = next((one for one in score.forecasts if one.horizon == HORIZONS[-1]), None)
     if hour is None:
         return "not known: this version of the signal does not say, and there is no forecast", "train the signal anew"
     median = hour.log_returns[len(hour.log_returns) // 2]
-    word, tone = ("up", "up") if median > 0 else ("down", "down") if median < 0 else ("even", "flat")
-    told = f'<b class="{tone}">{word}</b>, {formats.basis_points(median)} in the middle'
+    told = f"{_way(median)}, median {formats.basis_points(median)} (forecast)"
     return told, "the forecast's median of the next hour: this version of the signal does not say"
 
 
 def _tails(lean: float) -> tuple[str, str]:
     points = round(100 * lean, 1)
-    word, tone = ("up", "up") if points > 0 else ("down", "down") if points < 0 else ("even", "flat")
-    hint = "probability of a rise to the barrier less that of a fall to it; most hours reach neither"
-    far = {"up": "far rises likelier", "down": "far falls likelier", "even": "far moves as likely"}[word]
-    return f'<b class="{tone}">{word}</b>, {far} by {abs(points):.1f} points' if points else far, hint
+    hint = (
+        "probability of a rise to the barrier less that of a fall to it, in percentage points; most hours reach neither"
+    )
+    if not points:
+        return f"{_way(points)}, far moves as likely either way", hint
+    return f"{_way(points)}, far {'rises' if points > 0 else 'falls'} likelier by {abs(points):.1f} points", hint
+
+
+def _way(value: float) -> str:
+    word, tone = ("up", "up") if value > 0 else ("down", "down") if value < 0 else ("even", "flat")
+    return f'<b class="{tone}">{word}</b>'
 
 
 def _reasons(reasons: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def test_the_page_shows_candles_their_lines_and_the_score(site, tab, tmp_path: P
     expect(page.get_by_test_id("card-signal")).to_contain_text("Buy 58.0%")
     expect(page.get_by_test_id("direction-usually")).to_contain_text("down, 53 of 100 hours")
     expect(page.get_by_test_id("direction-tails")).to_contain_text("up, far rises likelier by 45.0 points")
-    expect(page.get_by_test_id("direction-worth")).to_contain_text("+2.1 bp before 20.0 bp of costs")
+    expect(page.get_by_test_id("direction-worth")).to_contain_text("expected +2.1 bp before costs of 20.0 bp")
     expect(page.get_by_test_id("card-signal")).to_contain_text("taker imbalance of 1 h is high")
     expect(page.get_by_test_id("risk")).to_have_text("41")
     expect(page.get_by_test_id("card-risk")).to_contain_text("elevated")

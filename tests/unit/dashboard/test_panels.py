@@ -32,11 +32,11 @@ def test_the_signal_says_what_usually_happens_what_the_tails_lean_to_and_what_bu
     html = panels.signal_card(score(signal=Signal("Hold", 0.25, 0.55, 0.2, 0.462, 0.05, -0.00012, 0.002)))
     assert '<b class="down">down</b>, 54 of 100 hours' in html
     assert '<b class="up">up</b>, far rises likelier by 5.0 points' in html
-    assert "−1.2 bp before 20.0 bp of costs" in html
+    assert "expected −1.2 bp before costs of 20.0 bp" in html
     even = panels.signal_card(score(signal=Signal("Hold", 0.25, 0.5, 0.25, 0.501, 0.0, 0.0, 0.0004)))
     assert '<b class="flat">even</b>, 50 of 100 hours' in even
-    assert "far moves as likely" in even
-    assert "0.0 bp before 4.0 bp of costs" in even
+    assert "far moves as likely either way" in even
+    assert "expected 0.0 bp before costs of 4.0 bp" in even
 
 
 def test_a_signal_of_an_older_version_lends_its_usual_direction_from_the_forecast_or_says_that_it_has_none(
@@ -45,7 +45,7 @@ def test_a_signal_of_an_older_version_lends_its_usual_direction_from_the_forecas
     older = Signal("Hold", 0.25, 0.55, 0.2, tail_lean=0.05, round_trip_cost=0.002)
     hour = Forecast("1h", [0.1, 0.5, 0.9], [-0.01, 0.00013, 0.01], [99.0, 100.0, 101.0])
     html = panels.signal_card(score(signal=older, forecasts=[hour]))
-    assert '<b class="up">up</b>, +1.3 bp in the middle' in html
+    assert '<b class="up">up</b>, median +1.3 bp (forecast)' in html
     assert "the forecast&#x27;s median" in html
     assert "direction-worth" not in html
     assert "not known" in panels.signal_card(score(signal=older, forecasts=[]))
