@@ -81,6 +81,9 @@ _TABLE = {
     ),
     "ece_usual": Metric("calibration error of the chance that who buys ends higher", "", _LOW, True),
     "expected_gap_bp": Metric("expected return of buying less what came, in the mean (0 is right)", _BP),
+    "expected_slope": Metric(
+        "how far what came goes with the expected return of buying (1 is right, 0: not at all)", "", _HIGH
+    ),
     "round_trip_bp": Metric("costs of entering and leaving that the signal acted by", _BP),
     "acts_below_bp": Metric("costs of entering and leaving up to which it would act (0: at none)", _BP),
     "brier_actions": Metric("Brier score of the three actions", "", _LOW),

@@ -18,6 +18,9 @@ from ml.evaluation.bootstrap import Blocks
 from ml.evaluation.judgement import Chosen, over, windows_of
 from ml.models.signal import LABEL, UNIT, SignalModel
 from quantstream.core.rolling import Floats
+from quantstream.setting_groups import BP
+
+SIDES = ("_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,48 @@ class Directions:
             "rank_ic_1h_tails": measures.rank_correlation(moved, self.tails[known]),
             "rank_ic_action_tails": measures.rank_correlation(touched, self.tails[part]),
         }
-        if self.usual is not None and self.expected is not None:
-            told = known & (self.came != 0)
-            rose = (self.came[told] > 0).astype(np.float64)
-            found["rank_ic_1h"] = measures.rank_correlation(moved, self.usual[known])
-            found["ece_usual"] = measures.calibration_error(rose, self.usual[told])
-            found["expected_gap_bp"] = float((self.expected[known] - self.came[known]).mean() * 1e4)
+        told = known & (self.came != 0)
+        if self.usual is None or self.expected is None or not told.any():
+            return found
+        expected, came = self.expected[known], self.came[known]
+        found["rank_ic_1h"] = measures.rank_correlation(moved, self.usual[known])
+        found["ece_usual"] = measures.calibration_error((self.came[told] > 0).astype(np.float64), self.usual[told])
+        found["expected_gap_bp"] = float((expected - came).mean() * BP)
+        found["expected_slope"] = _ratio(float(expected @ came), float(expected @ expected))
         return found
 
     def bounds(self, blocks: Blocks) -> dict[str, float]:
-        """Return the 95 % bounds of the rank correlations, drawn by whole blocks of time."""
+        """Return the 95 % bounds of what `figures` claims, drawn by whole blocks of time."""
         known = np.isfinite(self.moved)
+        block = np.unique(blocks.of_row[known], return_inverse=True)[1].astype(np.intp)
         said = {"rank_ic_1h": self.usual, "rank_ic_1h_tails": self.tails, "rank_ic_action_tails": self.tails}
-        found: dict[str, float] = {}
-        for name, score in said.items():
-            if score is None:
-                continue
-            actual = self.action if "action" in name else self.moved
-            block = np.unique(blocks.of_row[known], return_inverse=True)[1].astype(np.intp)
-            low, high = bootstrap.rank_correlation_bounds(actual[known], score[known], block)
-            found |= {f"{name}_low": low, f"{name}_high": high}
-        return found
+        found = {
+            name: bootstrap.rank_correlation_bounds(self._actual(name)[known], score[known], block)
+            for name, score in said.items()
+            if score is not None
+        }
+        if self.expected is not None:
+            found |= _bounds_of_expected(self.expected[known], self.came[known], block)
+        return {f"{name}{side}": end for name, both in found.items() for side, end in zip(SIDES, both, strict=True)}
+
+    def _actual(self, name: str) -> Floats:
+        return self.action if "action" in name else self.moved
+
+
+def _bounds_of_expected(expected: Floats, came: Floats, block: bootstrap.Days) -> dict[str, tuple[float, float]]:
+    with_it, itself, gap, rows = (
+        np.bincount(block, each) for each in (expected * came, expected**2, (expected - came) * BP, np.ones(len(came)))
+    )
+    return {
+        "expected_slope": bootstrap.interval(
+            block, lambda weight: _ratio(float(weight @ with_it), float(weight @ itself))
+        ),
+        "expected_gap_bp": bootstrap.interval(block, lambda weight: _ratio(float(weight @ gap), float(weight @ rows))),
+    }
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / max(below, 1e-300)
 
 
 def directions_of(model: SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Directions:
