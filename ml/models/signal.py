@@ -183,14 +183,14 @@ def _edge(data: Dataset, chosen: blend.Blend, usual: middle.Middle | None, rows:
 
 def _middle(data: Dataset, among: Rows, options: SignalOptions) -> middle.Middle | None:
     """What the hours say that touched no barrier."""
-    rows = thin(np.sort(among), options.most_rows, SEED)
+    rows = thin(np.sort(among), min(options.most_rows, MOST_AT_ONCE), SEED)
     rows = rows[data.labels[LABEL][rows] == labels.HOLD]
     width = labels.barrier(np.exp(data.matrix(rows, (UNIT,))[:, 0]))
     return middle.fit(data.matrix(rows, middle.NAMES), data.labels["return_1h"][rows] / width)
 
 
 def _inputs(rows: Floats) -> Floats:
-    """Volatilities relative to the day's, and the day's as it is: in calm markets the costs set the barrier."""
+    """Volatilities relative to the day's, and the day's as it is: in calm markets the barrier is the least one."""
     inputs, place = relative(rows, NAMES, UNIT), NAMES.index(UNIT)
     inputs[:, place] = rows[:, place]
     return inputs
