@@ -263,7 +263,7 @@ def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]
     if kind == "forecast":
         assert np.abs(predicted).max() < 1e-4
     if isinstance(model, SignalModel):
-        assert model.actions(read, predicted, 0.0) == ["Hold"]
+        assert model.actions(read, predicted, ROUND_TRIP) == ["Hold"]
 
 
 def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(
