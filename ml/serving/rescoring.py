@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
-from ml.models.parts.thresholds import ONCE
+from ml.models.parts.thresholds import COST_OF_BEFORE
 from ml.serving.known_histories import Places, StoredCandles
 from ml.serving.loaded import LoadedModel
 from ml.serving.outcome_memory import HISTORY, Memory
@@ -181,7 +181,9 @@ def _candles(lake: Lake, symbol: str, rows: Sequence[dict[str, Any]]) -> StoredC
 
 def _part_now(loaded: LoadedModel, memory: Memory, symbol: str, series: Series, row: Mapping[str, Any]) -> Part:
     kind, cost = loaded.model.kind, row.get(COST)
-    [made] = score(ModelSet(**{kind: loaded}), {symbol: series}, 0, memory, cost=ONCE if cost is None else cost)
+    [made] = score(
+        ModelSet(**{kind: loaded}), {symbol: series}, 0, memory, cost=COST_OF_BEFORE if cost is None else cost
+    )
     if loaded.name not in made.models:
         return {"abstained": made.abstained}
     part = _part(kind, made if kind == "anomaly" else with_novelty(made, row["novelty"]))

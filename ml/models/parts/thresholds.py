@@ -31,7 +31,7 @@ FEWEST_TAKEN = 50  # actions before their earnings say anything
 FEWEST_BLOCKS = 10  # spans of time that they lie in
 BLOCK = 6 * HOUR  # µs; actions of one span, of all symbols, count as one draw: hours overlap, and symbols move together
 SURE = 1.64  # standard errors above the costs, one-sided 5 %
-ONCE = 0.001  # the costs of entering and leaving that models of before were fitted for
+COST_OF_BEFORE = 0.001  # the costs of entering and leaving that models of before were fitted for
 
 
 class Thresholds(Protocol):
@@ -59,7 +59,7 @@ class Fixed:
 
     def needed(self, cost: float) -> float:
         """Return it, in proportion where costs are higher."""
-        return self.at * max(1.0, cost / ONCE)
+        return self.at * max(1.0, cost / COST_OF_BEFORE)
 
     @property
     def pays_below(self) -> None:

@@ -91,6 +91,7 @@ def said(model: SignalModel, read: Floats, shares: Floats) -> Floats:
     return np.stack([up, gain])
 
 
+@pytest.mark.slow
 def test_the_usual_direction_goes_with_the_next_hour_where_the_tails_go_with_the_last(
     task: train.Task, model: SignalModel
 ) -> None:
@@ -106,6 +107,7 @@ def test_the_usual_direction_goes_with_the_next_hour_where_the_tails_go_with_the
     assert found["rank_ic_action_tails"] > 0
 
 
+@pytest.mark.slow
 def test_a_signal_keeps_its_direction_and_its_thresholds_in_files_that_name_no_costs(
     task: train.Task, model: SignalModel, tmp_path: Path
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_signal_keeps_its_direction_and_its_thresholds_in_files_that_name_no_c
     assert "needed" not in json.loads((tmp_path / "signal" / base.MANIFEST).read_text())["state"]
 
 
+@pytest.mark.slow
 def test_directions_of_rows_do_not_influence_each_other(task: train.Task, model: SignalModel) -> None:
     read = evaluate.windows_of(model, task.data, task.split.judge[:301])
     shares = model.predict(read)
@@ -127,6 +130,7 @@ def test_directions_of_rows_do_not_influence_each_other(task: train.Task, model:
     assert np.array_equal(np.hstack([said(model, read[i : i + 1], shares[i : i + 1]) for i in range(301)]), together)
 
 
+@pytest.mark.slow
 def test_a_signal_of_before_loads_serves_and_says_nothing_of_the_usual_hour(
     task: train.Task, model: SignalModel, tmp_path: Path
 ) -> None:
