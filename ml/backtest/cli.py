@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ml.backtest.ledger import Ledger
     from ml.backtest.stored_scores import Clock
 
+CLOCKS: dict[str, Clock] = {"score": "score", "candle": "candle"}
 MOMENT = "ISO 8601 in UTC, or 15m, 2h, 1d ago"
 
 
@@ -142,6 +143,6 @@ def _money(text: str) -> int:
 
 
 def _clock(text: str) -> Clock:
-    if text == "score" or text == "candle":
-        return text
-    raise Misconfigured(f"--clock {text!r} is none; write score or candle")
+    if text not in CLOCKS:
+        raise Misconfigured(f"--clock {text!r} is none; write score or candle")
+    return CLOCKS[text]

@@ -40,6 +40,7 @@ class Figures:
     break_even_bp: Fraction | None = (
         None  # costs of a side that would leave nothing, exact; below zero: it loses before costs
     )
+    break_even_bounds: Bounds | None = None
     hit_rate: float | None = None  # share of the trades that earned something after costs
     drawdown: int = 0  # deepest fall of what was earned after costs, trades counted as they end
     days: float = 0.0  # from the first entry to the last exit
@@ -72,11 +73,14 @@ def figures_of(trades: Sequence[Trade]) -> Figures:
     gross, fees, slippage, turnover = sums
     earned = [np.array([trade.in_bp(money(trade)) for trade in trades]) for money in (_net, _gross)]
     is_enough = len(trades) >= FEWEST_TRADES and blocks.count >= FEWEST_BLOCKS
-    net_bounds, gross_bounds = (_bounds(each, blocks) if is_enough else None for each in earned)
+    ones, values = np.ones(len(trades)), np.array([float(trade.turnover) for trade in trades])
+    sums_of = ((earned[0], ones), (earned[1], ones), (BP * np.array([float(trade.gross) for trade in trades]), values))
+    bounds = [_bounds(above, below, blocks) if is_enough else None for above, below in sums_of]
     days, exposure, mean_open, most_open = _exposure(trades)
     return Figures(
         *(len(trades), str(blocks), gross, fees, slippage, turnover),
-        *(float(earned[0].mean()), float(earned[1].mean()), net_bounds, gross_bounds),
+        *(float(earned[0].mean()), float(earned[1].mean()), bounds[0], bounds[1]),
+        break_even_bounds=bounds[2],
         break_even_bp=Fraction(gross * BP, turnover),
         hit_rate=sum(trade.net > 0 for trade in trades) / len(trades),
         drawdown=_drawdown(trades),
@@ -99,8 +103,9 @@ def _times(trades: Sequence[Trade], of: Callable[[Trade], int]) -> np.ndarray[tu
     return np.array([of(trade) for trade in trades], dtype=np.int64)
 
 
-def _bounds(values: Floats, blocks: bootstrap.Blocks) -> Bounds:
-    total, count = np.bincount(blocks.of_row, values), np.bincount(blocks.of_row).astype(np.float64)
+def _bounds(above: Floats, below: Floats, blocks: bootstrap.Blocks) -> Bounds:
+    """The bounds of a ratio of two sums over the trades."""
+    total, count = (np.bincount(blocks.of_row, each) for each in (above, below))
     return bootstrap.interval(blocks.of_row, lambda weight: float(weight @ total) / max(float(weight @ count), 1.0))
 
 

@@ -81,7 +81,7 @@ def fields(ledger: Ledger) -> dict[str, Any]:
             "slippage_bp": float(asked.costs.slippage_bp),
             "side_bp": float(asked.costs.side_bp),
         },
-        "notional": str(units_decimal(asked.notional)),
+        "notional": f"{units_decimal(asked.notional):f}",
         "actions": "by probability" if asked.by_probability else "as scored",
         "scores": counted.scores,
         "holds": counted.holds,
@@ -91,9 +91,9 @@ def fields(ledger: Ledger) -> dict[str, Any]:
         "without_a_threshold": counted.unknown,
         "not_filled": dict(ledger.missed),
         "filled_by": dict(ledger.prices),
-        "figures": _values(found),
-        "symbols": {name: _values(part) for name, part in parts(ledger, _symbol)},
-        "versions": {name: _values(part) for name, part in parts(ledger, version_of)},
+        "figures": values(found),
+        "symbols": {name: values(part) for name, part in parts(ledger, _symbol)},
+        "versions": {name: values(part) for name, part in parts(ledger, version_of)},
     }
 
 
@@ -111,19 +111,16 @@ def parts(ledger: Ledger, of: Callable[[Trade], str]) -> Iterator[tuple[str, Fig
         yield name, figures_of(found[name])
 
 
-def _values(found: Figures) -> dict[str, Any]:
+def values(found: Figures) -> dict[str, Any]:
+    """Return figures as JSON values; money as exact decimals in text, None where nothing can be said."""
     money = ("gross", "fees", "slippage", "net", "turnover", "drawdown")
     plain = ("trades", "blocks", "net_bp", "gross_bp", "hit_rate", "days", "exposure", "mean_open", "most_open")
-    bounds = {
-        f"{name}_bp_95": list(each) if each else None
-        for name, each in (("net", found.net_bounds), ("gross", found.gross_bounds))
-    }
-    break_even = None if found.break_even_bp is None else float(found.break_even_bp)
+    bounds = {"net_bp": found.net_bounds, "gross_bp": found.gross_bounds, "break_even_bp": found.break_even_bounds}
     return {
         **{name: getattr(found, name) for name in plain},
-        **{name: str(units_decimal(getattr(found, name), QUOTE_DECIMALS)) for name in money},
-        **bounds,
-        "break_even_bp": break_even,
+        "break_even_bp": None if found.break_even_bp is None else float(found.break_even_bp),
+        **{f"{name}_95": list(each) if each else None for name, each in bounds.items()},
+        **{name: f"{units_decimal(getattr(found, name), QUOTE_DECIMALS):f}" for name in money},
     }
 
 

@@ -69,6 +69,9 @@ class Prices:
         if tape is not None and found is not Unfilled.NO_PRICES:
             self._check(one, partial(faults, order, tape, rules))
             return found, TRADES
+        is_fresh = one.ends_at + SLACK > self.until  # what closes it may be on its way: no coarser prices for now
+        if tape is not None and len(tape.at) and is_fresh:
+            return Unfilled.OPEN, ""
         for interval in self.intervals:
             if interval not in finer:
                 finer[interval] = self._candles(interval, *span)
@@ -76,7 +79,9 @@ class Prices:
             if found is not Unfilled.NO_PRICES:
                 self._check(one, partial(faults_on_candles, order, finer[interval], rules))
                 return found, f"{interval} candles"
-        return (Unfilled.OPEN if one.ends_at + SLACK > self.until else found), ""
+            if len(finer[interval].at) and is_fresh:
+                return Unfilled.OPEN, ""
+        return found, ""
 
     def _check(self, one: Decision, found: Callable[[], list[str]]) -> None:
         if self.is_checked:
@@ -119,16 +124,16 @@ class Prices:
 def tape_of(rows: pa.Table) -> Tape:
     """Return rows of the lake's trades of one symbol as a tape.
 
-    A trade follows the one before where its ids do: the trades' own, or those of the single trades in them (aggregates of futures
-    number only themselves without gaps).
+    Before a trade none is missing where the one before it by id is there: by the trades' own ids, or by those of the single
+    trades in them (aggregates of futures number only themselves without gaps).
     """
-    rows = rows.sort_by([("traded_at", "ascending"), ("id", "ascending")])
-    one, first, last, at = (
-        rows[name].cast(pa.int64()).to_numpy() for name in ("id", "first_trade_id", "last_trade_id", "traded_at")
-    )
+    rows = rows.sort_by([("first_trade_id", "ascending"), ("id", "ascending")])
+    names = ("id", "first_trade_id", "last_trade_id", "traded_at")
+    one, first, last, at = (rows[name].cast(pa.int64()).to_numpy() for name in names)
     follows = np.ones(len(at), dtype=bool)
     follows[1:] = (one[1:] == one[:-1] + 1) | (first[1:] == last[:-1] + 1)
-    return Tape(at, units_of(rows["price"]), np.cumsum(~follows))
+    by_time = np.argsort(at, kind="stable")
+    return Tape(at[by_time], units_of(rows["price"])[by_time], np.cumsum(~follows[by_time]))
 
 
 def candle_tape_of(rows: pa.Table, length: int) -> CandleTape:

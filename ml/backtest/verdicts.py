@@ -33,13 +33,9 @@ def edge(found: Figures, costs: Costs) -> str:
     none = f"No edge at your costs: {earned} a trade after {costs}"
     if found.break_even_bp <= 0:
         return f"{none}; it lost before costs, so no costs would make it pay"
-    assert found.gross_bounds is not None
-    chance = (
-        f"; even before costs it may be chance, {bp(found.gross_bp, found.gross_bounds)}"
-        if found.gross_bounds[0] <= 0
-        else ""
-    )
-    return f"{none}; it would pay below {_side(found.break_even_bp)}{chance}"
+    assert found.break_even_bounds is not None
+    low, high = (number(Fraction(round(each, 1))) for each in found.break_even_bounds)
+    return f"{none}; it would pay below {_side(found.break_even_bp)} (95 % interval {low} to {high})"
 
 
 def _side(rate: Fraction) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT, units_decimal
-from quantstream.core.time import DAY, HOUR, SECOND
+from quantstream.core.time import MINUTE, SECOND
 from quantstream.features import FEATURE_HASH, STEP_US
-from quantstream.lake.schemas import PRICE, TIME
+from quantstream.lake.schemas import PRICE, TIME, candle_rows
 from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Score, Signal
 from tests.unit.ml import markets
@@ -40,7 +41,9 @@ class Market:
         return START + QUIET * STEP_US
 
 
-def market(symbol: str = "BTCUSDT", hours: float = 6, seed: int = 1, every_s: float = 3.0, size: float = 6e-5) -> Market:
+def market(
+    symbol: str = "BTCUSDT", hours: float = 6, seed: int = 1, every_s: float = 3.0, size: float = 1.5e-4
+) -> Market:
     """Return a random walk: a trade each so many seconds on average, prices near 60,000 in steps of a cent."""
     rng = np.random.default_rng(seed)
     begins, count = START + QUIET * STEP_US, int(hours * 3600 / every_s)
@@ -79,7 +82,12 @@ def write_trades(lake: Lake, made: Market, left_out: slice | None = None) -> Non
 
 
 def score(
-    symbol: str, opened_at: int, action: Action, after: int = SECOND, version: str = "1", probabilities: tuple[float, float] = (0.3, 0.2)
+    symbol: str,
+    opened_at: int,
+    action: Action,
+    after: int = SECOND,
+    version: str = "1",
+    probabilities: tuple[float, float] = (0.3, 0.2),
 ) -> Score:
     """Return a score made so long after its candle's close; `probabilities` are of Buy and Sell."""
     buy, sell = probabilities
@@ -95,7 +103,12 @@ def alternating(count: int) -> list[Action]:
 
 
 def fill(
-    lake: Lake, made: Market, actions: Sequence[Action], with_trades: bool = True, table: str = "scores", version: str = "1"
+    lake: Lake,
+    made: Market,
+    actions: Sequence[Action],
+    with_trades: bool = True,
+    table: str = "scores",
+    version: str = "1",
 ) -> list[Score]:
     """Put a market into a lake, with a score of each candle from the first of the trades on, and return the scores."""
     markets.write_candles(lake, made.symbol, made.candles)
@@ -106,4 +119,22 @@ def fill(
     return scores
 
 
-__all__ = ["DAY", "HOUR", "Callable", "Market", "alternating", "candles_of", "fill", "market", "score", "write_trades"]
+def write_minutes(lake: Lake, made: Market) -> None:
+    """Put the one-minute candles of a market's trades into a lake."""
+    begins = made.begins
+    window = (made.at - begins) // MINUTE
+    groups = pd.DataFrame({"w": window, "p": made.price}).groupby("w")["p"]
+    own = groups.agg(open="first", high="max", low="min", close="last", count="count").iloc[:-1]
+    candles = [
+        Candle(
+            *(
+                made.symbol,
+                "1m",
+                begins + int(place) * MINUTE,
+                *(int(row[name]) for name in ("open", "high", "low", "close")),
+            ),
+            *(UNIT, UNIT, int(row["count"]), 0, 0, 1, 1, True),
+        )
+        for place, row in own.iterrows()
+    ]
+    lake.append("candles", candle_rows(candles))
