@@ -7,7 +7,6 @@ say what the scores are worth, and not what money was free at the time. How much
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
 
 from ml.backtest.costs import BP, Costs, charged
@@ -67,7 +66,7 @@ class Trade:
 
     def in_bp(self, money: int) -> float:
         """Return money in basis points of the value at the entry."""
-        return float(Fraction(money * BP, self.opened_value))
+        return money * BP / self.opened_value
 
 
 class Missed(NamedTuple):

@@ -131,4 +131,5 @@ def _exit(order: Order, tape: Tape, rules: Rules, span: tuple[int, int]) -> tupl
 
 def first_of(found: npt.NDArray[np.bool_]) -> int:
     """Return the first place that is true, the length where none is."""
-    return int(np.argmax(found)) if found.any() else len(found)
+    place = int(found.argmax()) if len(found) else 0
+    return place if len(found) and found[place] else len(found)

@@ -12,7 +12,7 @@ from ml.backtest import booking
 from ml.backtest.booking import Missed, Row, Trade
 from ml.backtest.costs import TAKER, Costs
 from ml.backtest.fills import USUAL, Position, Rules
-from ml.backtest.stored_prices import TRADES, Prices
+from ml.backtest.stored_prices import TRADES, Prices, StoredPrices
 from ml.backtest.stored_scores import HORIZON, Choice, Clock, Counted, decisions, widths_of
 from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -83,8 +83,9 @@ def ledger_of(lake: Lake, asked: Asked) -> Ledger:
     found = Ledger(asked)
     threshold = float(2 * asked.costs.side_bp / booking.BP) if asked.by_probability else None
     choice = Choice(tables, asked.version, threshold, asked.clock)
+    stored = StoredPrices.of(there, has_trades)
     for symbol, months in _scored(there, tables, asked.symbols):
-        prices = Prices(there, symbol, has_trades, asked.is_checked)
+        prices = Prices(stored, symbol, asked.is_checked)
         for month in months:
             found.rows += _month(prices, month, asked, choice, found.counted)
         found.faults += prices.faults

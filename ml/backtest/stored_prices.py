@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from quantstream.core.errors import DataRejected
 from quantstream.core.moments import moment_text
 from quantstream.core.time import DAY, HOUR, INTERVALS, SCORED, SCORED_LENGTH, utc
 from quantstream.lake.quarantine import without
-from quantstream.lake.reads import float_frame
+from quantstream.lake.reads import float_frame, month_bounds
 from quantstream.lake.snapshots import Snapshot
 from quantstream.lake.table_facts import contents
 
@@ -31,14 +32,29 @@ AT_ONCE = 500_000  # trades that are read together, about
 TRADES = "trades"
 
 
+@dataclass(frozen=True)
+class StoredPrices:
+    """What the lake's tables of prices hold, by symbol and by day or month, from their logs: looked up once for all symbols."""
+
+    there: Snapshot
+    trades: Mapping[str, Mapping[str, tuple[int, int]]]
+    candles: Mapping[str, Mapping[str, tuple[int, int]]]
+
+    @classmethod
+    def of(cls, there: Snapshot, has_trades: bool) -> StoredPrices:
+        """Look them up. Raises: Unavailable."""
+        trades = contents(there.table(TRADES)) if has_trades else {}
+        return cls(there, trades, contents(there.table("candles")))
+
+
 class Prices:
     """What the lake knows of the prices of one symbol."""
 
-    def __init__(self, there: Snapshot, symbol: str, has_trades: bool, is_checked: bool = False) -> None:
+    def __init__(self, stored: StoredPrices, symbol: str, is_checked: bool = False) -> None:
         """With `is_checked` each fill is held against spoilt prices of before and after it: `faults` says what differed."""
-        self.there, self.symbol, self.is_checked = there, symbol, is_checked
+        self.there, self.symbol, self.is_checked = stored.there, symbol, is_checked
         self.faults: list[str] = []
-        self.days = contents(there.table(TRADES)).get(symbol, {}) if has_trades else {}
+        self.days, self.months = stored.trades.get(symbol, {}), stored.candles.get(symbol, {})
         self.intervals = [name for name, length in INTERVALS.items() if length <= SCORED_LENGTH]
         self.until = self._end()
 
@@ -111,9 +127,8 @@ class Prices:
 
     def _end(self) -> int:
         """When the newest candle of the scored interval closes, µs; 0 where there is none."""
-        months = contents(self.there.table("candles")).get(self.symbol, {})
-        for month in sorted(months, reverse=True):
-            start = pd.Timestamp(month, tz="UTC").to_pydatetime()
+        for month in sorted(self.months, reverse=True):
+            start, _ = month_bounds(month)
             rows = self.there.read("candles", [self.symbol], start, None, ["opened_at", "interval"])
             newest = pc.max(rows.filter(pc.equal(rows["interval"], SCORED))["opened_at"].cast(pa.int64())).as_py()
             if newest is not None:

@@ -125,16 +125,11 @@ def write_minutes(lake: Lake, made: Market) -> None:
     window = (made.at - begins) // MINUTE
     groups = pd.DataFrame({"w": window, "p": made.price}).groupby("w")["p"]
     own = groups.agg(open="first", high="max", low="min", close="last", count="count").iloc[:-1]
-    candles = [
-        Candle(
-            *(
-                made.symbol,
-                "1m",
-                begins + int(place) * MINUTE,
-                *(int(row[name]) for name in ("open", "high", "low", "close")),
-            ),
-            *(UNIT, UNIT, int(row["count"]), 0, 0, 1, 1, True),
+    candles = []
+    for place, row in own.iterrows():
+        opened, high, low, close = (int(row[name]) for name in ("open", "high", "low", "close"))
+        at, count = begins + int(str(place)) * MINUTE, int(row["count"])
+        candles.append(
+            Candle(made.symbol, "1m", at, opened, high, low, close, UNIT, UNIT, count, 0, 0, 1, count, is_complete=True)
         )
-        for place, row in own.iterrows()
-    ]
     lake.append("candles", candle_rows(candles))

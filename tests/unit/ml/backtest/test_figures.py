@@ -53,7 +53,7 @@ def test_net_is_gross_less_costs_exactly_and_no_trade_is_worth_more_than_the_not
     assert row.gross == side * row.quantity * (leave - entry)
     paid = sum(Fraction(row.quantity * price) * costs.side_bp / 10_000 for price in (entry, leave))
     assert row.net == row.gross - row.fees - row.slippage
-    assert abs(row.fees + row.slippage - paid) <= 2  # each of four charges is rounded to 10⁻¹⁶
+    assert abs(Fraction(row.fees + row.slippage) - paid) <= 2  # each of four charges is rounded to 10⁻¹⁶
 
 
 @given(

@@ -138,13 +138,8 @@ def test_an_order_takes_its_latency_and_the_next_trade_fills_it() -> None:
 
 def test_a_target_that_is_only_touched_is_not_filled_and_one_that_is_traded_through_is_at_its_price() -> None:
     at = round(100 * UNIT * exp(0.01))
-    made = Tape(
-        *(
-            np.array(each, dtype=np.int64)
-            for each in ([0, SECOND, 2 * SECOND, ENDS], [100 * UNIT, 100 * UNIT, at, 100 * UNIT])
-        ),
-        np.zeros(4, dtype=np.intp),
-    )
+    times, prices = np.array([0, SECOND, 2 * SECOND, ENDS]), np.array([100 * UNIT, 100 * UNIT, at, 100 * UNIT])
+    made = Tape(times, prices, np.zeros(4, dtype=np.intp))
     found = fill(order(), made)
     assert isinstance(found, Position)
     assert (found.reason, found.exit) == (Exit.TIME, 100 * UNIT)

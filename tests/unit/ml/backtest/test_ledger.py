@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -73,32 +74,22 @@ def walked(
     row: dict[str, Any], at: list[Any], prices: list[Decimal], width: float, seconds: tuple[float, float]
 ) -> dict[str, Any] | None:
     """Follow the trades from the order to the exit."""
-    ends = row["opened_at"] + timedelta(minutes=65)
-    arrives = row["scored_at"] + timedelta(seconds=seconds[0])
-    up = row["action"] == "Buy"
-    entry = entered = high = low = touched = None
-    for when, price in zip(at, prices, strict=True):
-        if when < arrives:
-            continue
-        if entry is None:
-            entry, entered = price, when
-            high, low = (round(float(price) * math.exp(sign * width), 8) for sign in (1, -1))
-            continue
+    ends, arrives = row["opened_at"] + timedelta(minutes=65), row["scored_at"] + timedelta(seconds=seconds[0])
+    up, first = row["action"] == "Buy", bisect_left(at, arrives)
+    if first == len(at):
+        return None
+    one = {"entry": prices[first], "entered": at[first]}
+    high, low = (Decimal(f"{float(prices[first]) * math.exp(sign * width):.8f}") for sign in (1, -1))
+    touched = None
+    for when, price in zip(at[first + 1 :], prices[first + 1 :], strict=True):
         if touched is not None:
             if when >= touched + timedelta(seconds=seconds[1]):
-                return {"entry": entry, "entered": entered, "exit": price, "exited": when, "reason": "stop"}
+                return {**one, "exit": price, "exited": when, "reason": "stop"}
             continue
         if when >= ends:
-            return {"entry": entry, "entered": entered, "exit": price, "exited": when, "reason": "time"}
-        target, is_through = (high, price > high) if up else (low, price < low)
-        if is_through:
-            return {
-                "entry": entry,
-                "entered": entered,
-                "exit": Decimal(f"{target:.8f}"),
-                "exited": when,
-                "reason": "target",
-            }
+            return {**one, "exit": price, "exited": when, "reason": "time"}
+        if (price > high) if up else (price < low):
+            return {**one, "exit": high if up else low, "exited": when, "reason": "target"}
         if (price <= low) if up else (price >= high):
             touched = when
     return None
