@@ -9,6 +9,7 @@ the second, so both are told. *Following* the expected move's sign on every cand
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ml.backtest import booking
 from ml.backtest.booking import Decision, Trade
 from ml.backtest.candle_fills import CandleTape, fill_on_candles
 from ml.backtest.costs import BP, FEES_BP, TAKER, Costs
-from ml.backtest.figures import Figures, figures_of
+from ml.backtest.figures import Bounds, Figures, figures_of
 from ml.backtest.fills import USUAL, Order, Position, Rules
 from ml.backtest.ledger import NOTIONAL
 from ml.backtest.ledger_report import values
@@ -50,38 +51,36 @@ def ledger_figures(
     """
     follow = np.sign(said["edge"])
     late, prompt = (_trades(data, rows, follow, candles, rules) for rules in (USUAL, PROMPT))
-    acted = _trades(data, rows, said["side"], candles, USUAL)
-    following, at_once, as_acted = (figures_of([one for one in found if one]) for found in (late, prompt, acted))
-    schemes = {name: figures_of(list(_beyond(late, said["edge"], Costs(fee)))) for name, fee in FEES_BP.items()}
+    following, at_once = (figures_of([one for one in found if one]) for found in (late, prompt))
+    acted = [one for one in _trades(data, rows, said["side"], candles, USUAL) if one]
+    schemes = {"": (figures_of(acted), TAKER)}
+    for name, fee in FEES_BP.items():
+        schemes[f"_{name}"] = figures_of(list(_beyond(late, said["edge"], Costs(fee)))), Costs(fee)
     pooled = {
-        **_pooled("break_even_bp", following),
-        **_pooled("break_even_bp_no_latency", at_once),
-        "ledger_trades": float(as_acted.trades),
-        **({"ledger_net_bp": as_acted.net_bp} if as_acted.net_bp is not None else {}),
-        **{f"ledger_trades_{name}": float(one.trades) for name, one in schemes.items()},
-        **{f"ledger_net_bp_{name}": one.net_bp for name, one in schemes.items() if one.net_bp is not None},
+        **_sure("break_even_bp", following.break_even_bp, following.break_even_bounds),
+        **_sure("break_even_bp_no_latency", at_once.break_even_bp, at_once.break_even_bounds),
     }
-    account = {
-        "rule": RULE,
-        "unfilled": int(np.sum((follow != 0) & np.array([one is None for one in late], dtype=bool))),
-        "following": {"verdict": _told(following, TAKER), **values(following)},
-        "as_acted": {"verdict": _told(as_acted, TAKER), **values(as_acted)},
-        **{name: {"verdict": _told(one, Costs(FEES_BP[name])), **values(one)} for name, one in schemes.items()},
-    }
-    return pooled, account
+    for name, (one, _) in schemes.items():
+        pooled[f"ledger_trades{name}"] = float(one.trades)
+        pooled |= _sure(f"ledger_net_bp{name}", one.net_bp, one.net_bounds)
+    unfilled = (follow != 0) & np.array([one is None for one in late], dtype=bool)
+    account = {"rule": RULE, "unfilled": int(unfilled.sum()), "following": _account(following, TAKER)}
+    return pooled, account | {name.lstrip("_") or "as_acted": _account(*each) for name, each in schemes.items()}
+
+
+def _account(found: Figures, costs: Costs) -> dict[str, Any]:
+    return {"verdict": _told(found, costs), **values(found)}
 
 
 def _told(found: Figures, costs: Costs) -> str:
     return edge(found, costs) if found.trades else "Nothing was acted on, so nothing was earned and nothing paid"
 
 
-def _pooled(name: str, found: Figures) -> dict[str, float]:
-    if found.break_even_bp is None:
+def _sure(name: str, value: float | Fraction | None, bounds: Bounds | None) -> dict[str, float]:
+    """A figure with its bounds; nothing where there are too few trades for any."""
+    if value is None or bounds is None:
         return {}
-    bounds = found.break_even_bounds
-    return {name: float(found.break_even_bp)} | (
-        {f"{name}_low": bounds[0], f"{name}_high": bounds[1]} if bounds else {}
-    )
+    return {name: float(value), f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
 
 
 def _beyond(trades: Sequence[Trade | None], edge: Floats, costs: Costs) -> Iterator[Trade]:

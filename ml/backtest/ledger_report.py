@@ -10,12 +10,15 @@ import pyarrow as pa
 from ml.backtest.booking import Row, Trade
 from ml.backtest.costs import number
 from ml.backtest.figures import Figures, figures_of
+from ml.backtest.fills import Unfilled
 from ml.backtest.ledger import Ledger
+from ml.backtest.stored_prices import TRADES
 from ml.backtest.verdicts import bp, verdict
 from quantstream.core.decimals import QUOTE_DECIMALS, UNIT, units_decimal
 from quantstream.core.time import MILLISECOND, SECOND, utc
 from quantstream.lake.schemas import PRICE, QUOTE, TIME
 
+SHORTEST_CURRENCY = 3  # letters
 COLUMNS = pa.schema(
     [
         ("symbol", pa.string()),
@@ -72,29 +75,47 @@ def _cells(row: Row) -> dict[str, Any]:
 def fields(ledger: Ledger) -> dict[str, Any]:
     """Return the account as JSON values; money as exact decimals in text, None where nothing can be said."""
     asked, counted, found = ledger.asked, ledger.counted, figures_of(ledger.trades)
+    rates = {name: float(getattr(asked.costs, name)) for name in ("fee_bp", "spread_bp", "slippage_bp", "side_bp")}
     return {
         "verdict": verdict(ledger, found),
         "rule": rule(ledger),
-        "costs": {
-            "fee_bp": float(asked.costs.fee_bp),
-            "spread_bp": float(asked.costs.spread_bp),
-            "slippage_bp": float(asked.costs.slippage_bp),
-            "side_bp": float(asked.costs.side_bp),
-        },
+        "latency_s": asked.rules.latency / SECOND,
+        "stop_latency_s": asked.rules.stop_latency / SECOND,
+        "costs": rates,
         "notional": f"{units_decimal(asked.notional):f}",
         "actions": "by probability" if asked.by_probability else "as scored",
         "scores": counted.scores,
         "holds": counted.holds,
-        "without_a_signal": counted.silent,
-        "in_quarantine": counted.held_back,
-        "scored_before_their_close": counted.early,
-        "without_a_threshold": counted.unknown,
         "not_filled": dict(ledger.missed),
         "filled_by": dict(ledger.prices),
+        "notes": list(notes(ledger)),
         "figures": values(found),
         "symbols": {name: values(part) for name, part in parts(ledger, _symbol)},
         "versions": {name: values(part) for name, part in parts(ledger, version_of)},
     }
+
+
+def notes(ledger: Ledger) -> Iterator[str]:
+    """Yield what a reader must know of the scores and trades that were counted, a sentence each."""
+    counted, coarse = ledger.counted, sum(count for name, count in ledger.prices.items() if name != TRADES)
+    told = (
+        (
+            coarse,
+            "trades were filled by candles, for trades are missing: entered up to a candle later, barriers by highs and lows",
+        ),
+        (counted.silent, "scores have no signal: no model was there yet, or it abstained"),
+        (counted.held_back, "scores of days in quarantine are left out"),
+        (
+            counted.early,
+            "scores were made before their candle closed, by our clock: the market's runs ahead; known at the close",
+        ),
+        (counted.unknown, "scores have no threshold, so no action: candles of the day before are missing"),
+    )
+    yield from (f"{count:,} {what}" for count, what in told if count)
+    if ledger.missed[Unfilled.LATE] and ledger.asked.clock == "score":
+        yield "where scores of a recording were made long after its market, --clock candle takes them as known at the close"
+    if len({trade.decision.symbol[-SHORTEST_CURRENCY:] for trade in ledger.trades}) > 1:
+        yield "symbols end differently, so their quote currencies may differ: money is added up as if they were one, bp are not"
 
 
 def version_of(trade: Trade) -> str:
@@ -129,10 +150,11 @@ def rule(ledger: Ledger) -> str:
     rules, asked = ledger.asked.rules, ledger.asked
     stop = "the next trade" if not rules.stop_latency else f"the first trade {length(rules.stop_latency)} later"
     since = "its candle's close" if asked.clock == "candle" else "the score"
+    acts = "where the probabilities promise more than a round trip costs" if asked.by_probability else "as scored"
     return (
-        f"entered at the first trade {length(rules.latency)} after {since} or later; left at the target once a trade goes "
-        f"through it, at {stop} after one that touches the stop, or at the first trade after the candle's hour; every action "
-        f"is a trade of {money(asked.notional * UNIT)} of its own"
+        f"actions {acts}; entered at the first trade {length(rules.latency)} after {since} or later; left at the target once "
+        f"a trade goes through it, at {stop} after one that touches the stop, or at the first trade after the candle's hour; "
+        f"every action is a trade of {money(asked.notional * UNIT)} of its own"
     )
 
 
@@ -210,13 +232,4 @@ def _counts(ledger: Ledger) -> list[tuple[str, str]]:
     rows = [("scores", f"{counted.scores:,}: {counted.holds:,} Hold, {acted:,} Buy or Sell")]
     rows += [("trades", "; ".join(f"{count:,} filled by {name}" for name, count in sorted(filled.items())) or "none")]
     rows += [("not filled", f"{count:,} {why}") for why, count in sorted(ledger.missed.items())]
-    told = (
-        (counted.silent, "scores without a signal: no model yet, or it abstained"),
-        (counted.held_back, "scores of days in quarantine, left out"),
-        (
-            counted.early,
-            "scores made before their candle closed, by our clock: the market's runs ahead; taken as known at the close",
-        ),
-        (counted.unknown, "scores whose candles of the day before are missing: no threshold, so no action"),
-    )
-    return rows + [("note", f"{count:,} {what}") for count, what in told if count]
+    return rows + [("note", one) for one in notes(ledger)]

@@ -101,7 +101,7 @@ def table(result: Mapping[str, Any]) -> str:
         if kind == "seconds":
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
-        lines += [f"  {name:26} {value:10.4f}" for name, value in found["pooled"].items()]
+        lines += [f"  {name:30} {value:10.4f}" for name, value in found["pooled"].items()]
     return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 

@@ -34,11 +34,7 @@ class Market:
     at: npt.NDArray[np.int64]
     price: npt.NDArray[np.int64]
     candles: pd.DataFrame
-
-    @property
-    def begins(self) -> int:
-        """When the first candle of trades opens."""
-        return START + QUIET * STEP_US
+    begins: int = START + QUIET * STEP_US  # when the first candle of trades opens
 
 
 def market(
@@ -55,17 +51,26 @@ def market(
 def candles_of(at: npt.NDArray[np.int64], price: npt.NDArray[np.int64], seed: int = 1) -> pd.DataFrame:
     """Return candles of trades, after a history of made-up ones; the last one only if its window is over."""
     before = markets.candles(QUIET, seed, price=60_000.0)
-    begins = START + QUIET * STEP_US
-    window = (at - begins) // STEP_US
-    groups = pd.DataFrame({"w": window, "p": price / UNIT}).groupby("w")["p"]
-    own = groups.agg(open="first", high="max", low="min", close="last", volume="count").reindex(range(window.max() + 1))
+    own = bars_of(at, price, START + QUIET * STEP_US).assign(taker_buy_volume=0.0)
+    frame = pd.concat([before.drop(columns="opened_at"), own.drop(columns="opened_at")], ignore_index=True)
+    return frame.assign(opened_at=_times(START, len(frame)))
+
+
+def bars_of(at: npt.NDArray[np.int64], price: npt.NDArray[np.int64], begins: int) -> pd.DataFrame:
+    """Return the five-minute candles of trades from a time on; those without trades are flat at the close before."""
+    groups = pd.DataFrame({"w": (at - begins) // STEP_US, "p": price / UNIT}).groupby("w")["p"]
+    own = groups.agg(open="first", high="max", low="min", close="last", volume="count").reindex(
+        range((at[-1] - begins) // STEP_US + 1)
+    )
     own["volume"] = own["volume"].fillna(0.0).astype(float)
-    own["close"] = own["close"].ffill().fillna(60_000.0)
+    own["close"] = own["close"].ffill()
     for name in ("open", "high", "low"):
         own[name] = own[name].fillna(own["close"])
-    frame = pd.concat([before.drop(columns="opened_at"), own.assign(taker_buy_volume=0.0)], ignore_index=True)
-    times = pd.to_datetime(START + STEP_US * np.arange(len(frame)), unit="us", utc=True)
-    return frame.assign(opened_at=times)
+    return own.assign(opened_at=_times(begins, len(own)))
+
+
+def _times(begins: int, count: int) -> pd.DatetimeIndex:
+    return pd.to_datetime(begins + STEP_US * np.arange(count), unit="us", utc=True)
 
 
 def write_trades(lake: Lake, made: Market, left_out: slice | None = None) -> None:

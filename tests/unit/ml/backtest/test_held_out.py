@@ -80,7 +80,7 @@ def test_who_acts_follows_the_costs_and_a_model_that_holds_has_no_trades() -> No
 
 
 def test_actions_as_the_model_takes_them_are_filled_at_a_takers_costs() -> None:
-    side = np.where(np.arange(len(ROWS)) % 50 == 0, np.sign(EDGE), 0.0)
+    side = np.where(np.arange(len(ROWS)) % 20 == 0, np.sign(EDGE), 0.0)
     pooled, account = ledger_figures(DATA, ROWS, {"edge": EDGE, "side": side}, CANDLES)
     assert pooled["ledger_trades"] == (side != 0).sum()
     assert pooled["ledger_net_bp"] == pytest.approx(account["as_acted"]["gross_bp"] - 20, abs=0.1)
@@ -88,9 +88,11 @@ def test_actions_as_the_model_takes_them_are_filled_at_a_takers_costs() -> None:
 
 def test_rows_whose_hour_the_candles_do_not_reach_are_counted_as_unfilled() -> None:
     rows = np.arange(COUNT - 20, COUNT)
-    pooled, account = ledger_figures(DATA, rows, {"edge": np.ones(20), "side": np.zeros(20)}, CANDLES)
+    pooled, account = ledger_figures(DATA, rows, {"edge": np.ones(20), "side": np.ones(20)}, CANDLES)
     assert account["unfilled"] == 20 - account["following"]["trades"] > 0
-    assert f"{pooled['break_even_bp']:.3f}"
+    few = account["as_acted"]["trades"]
+    assert pooled == {"ledger_trades": few, **{f"ledger_trades_{name}": few for name in ("taker", "maker", "futures")}}
+    assert account["as_acted"]["verdict"].startswith(f"Too few to tell an edge from chance: {few} trades")
 
 
 def test_a_model_that_leans_rightly_pays_and_one_that_sees_nothing_does_not() -> None:

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from deltalake import DeltaTable
@@ -28,6 +29,7 @@ from quantstream.features import STEP_US
 from quantstream.lake.quarantine import HELD, Change, note
 from quantstream.lake.schemas import SHADOW_SCORES
 from quantstream.lake.store import Lake
+from streaming.recordings.readers import read_trades
 from tests.unit.ml import markets
 from tests.unit.ml.backtest import acted
 from tests.unit.ml.monitoring.watched import write_scores
@@ -144,6 +146,27 @@ def test_the_ledger_is_a_plain_loop_s_back_test_to_the_cent(lake: Lake, rules: R
     assert found.prices == Counter(trades=len(found.trades))
 
 
+@pytest.mark.data
+def test_on_real_trades_of_a_quiet_symbol_it_is_the_plain_loop_s_too(data: Path, tmp_path: Path) -> None:
+    """12,477 aggregates of XRPETH in 59 hours: the first day and a half is the barriers' history, the rest is acted on."""
+    rows = list(read_trades(data / "trades" / "XRPETH-aggTrades-2019-10-11_13.ccxt.json.gz"))
+    at, price = (np.array([getattr(one, name) for one in rows]) for name in ("traded_at", "price"))
+    begins = int(at[0]) // STEP_US * STEP_US
+    candles = acted.bars_of(at, price, begins).assign(taker_buy_volume=0.0)
+    made = acted.Market("XRPETH", at, price, candles, begins)
+    lake = Lake(str(tmp_path))
+    markets.write_candles(lake, "XRPETH", candles)
+    acted.write_trades(lake, made)
+    places = range(400, len(candles) - 14)
+    actions = acted.alternating(len(places))
+    scores = [acted.score("XRPETH", begins + i * STEP_US, one) for i, one in zip(places, actions, strict=True)]
+    write_scores(lake, scores)
+    found = ledger_of(lake, Asked(is_checked=True))
+    expected = by_hand(lake, 1, Decimal(10), Decimal(0))
+    assert (len(found.trades), found.faults, set(found.prices)) == (len(expected), [], {"trades"})
+    assert same_to_the_cent(found, expected)
+
+
 @pytest.mark.parametrize("shift", [1, -1])
 def test_prices_that_are_shifted_by_one_trade_make_the_comparison_red(lake: Lake, shift: int) -> None:
     ten = Decimal(10)
@@ -240,6 +263,10 @@ def test_days_in_quarantine_are_left_out_and_counted(tmp_path: Path) -> None:
     acted.fill(lake, MARKET, acted.alternating(COUNT))
     hold(lake, "trades", day)
     assert set(ledger_of(lake, Asked()).prices) == {"5m candles"}
+    more = [acted.score("BTCUSDT", MARKET.begins + (i - 288) * STEP_US, "Hold") for i in range(3)]
+    write_scores(lake, more)
+    hold(lake, "scores", utc(MARKET.begins - 288 * STEP_US).date())
+    assert "3 scores of days in quarantine are left out" in fields(ledger_of(lake, Asked()))["notes"]
 
 
 def hold(lake: Lake, table: str, day: date) -> None:
@@ -304,7 +331,7 @@ def test_a_market_whose_clock_runs_ahead_of_ours_is_told_of(tmp_path: Path) -> N
     write_scores(lake, [acted.score("BTCUSDT", MARKET.begins + i * STEP_US, "Buy", after=-HOUR) for i in range(5)])
     found = ledger_of(lake, Asked())
     assert found.counted.early == len(found.trades) == 5
-    assert any("made before their candle closed" in line for line in lines(found))
+    assert any("5 scores were made before their candle closed" in line for line in lines(found))
     for trade in found.trades:
         assert trade.position.entered_at >= trade.decision.opened_at + STEP_US + SECOND
 
@@ -316,7 +343,9 @@ def test_a_recording_scored_long_after_is_taken_as_known_at_the_close_if_one_say
         lake, [acted.score("BTCUSDT", MARKET.begins + i * STEP_US, "Buy", after=900 * 24 * HOUR) for i in range(5)]
     )
     asked = Asked()
-    assert ledger_of(lake, asked).missed == Counter({str(Unfilled.LATE): 5})
+    late = ledger_of(lake, asked)
+    assert late.missed == Counter({str(Unfilled.LATE): 5})
+    assert any("--clock candle takes them as known" in line for line in lines(late))
     found = ledger_of(lake, replace(asked, clock="candle"))
     assert len(found.trades) == 5
     assert "after its candle's close" in "".join(lines(found))
@@ -351,3 +380,11 @@ def test_a_hundred_days_of_holds_say_that_nothing_was_earned(tmp_path: Path) -> 
     )
     assert len(summary_rows(found)) == 3
     assert isinstance(pd.DataFrame(table_of(found).to_pandas()), pd.DataFrame)
+
+
+def test_symbols_of_several_currencies_are_not_added_up_without_a_word(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path))
+    for name, seed in (("BTCUSDT", 1), ("ETHBTC", 2)):
+        acted.fill(lake, acted.market(name, hours=2, seed=seed), ["Buy"] * 6)
+    assert not any("quote currencies" in one for one in fields(ledger_of(lake, Asked(["BTCUSDT"])))["notes"])
+    assert any("quote currencies may differ" in one for one in fields(ledger_of(lake, Asked()))["notes"])
