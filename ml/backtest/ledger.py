@@ -18,7 +18,7 @@ from quantstream.core.decimals import UNIT
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import micros
 from quantstream.lake.reads import month_bounds
-from quantstream.lake.schemas import SHADOW_SCORES
+from quantstream.lake.schemas import SHADOW_SCORES, expect_columns
 from quantstream.lake.snapshots import Snapshot, snapshot
 from quantstream.lake.store import Lake
 from quantstream.lake.table_facts import contents
@@ -70,7 +70,8 @@ class Ledger:
 def ledger_of(lake: Lake, asked: Asked) -> Ledger:
     """Return the ledger of a lake as it is now.
 
-    Raises: Misconfigured, DataRejected when nothing of what is asked for is there; Unavailable.
+    Raises: Misconfigured for what nobody can mean and for tables of another version; DataRejected when nothing of what is
+    asked for is there; Unavailable.
     """
     check(asked)
     tables = [name for name in _tables(asked) if lake.has(name)]
@@ -79,7 +80,10 @@ def ledger_of(lake: Lake, asked: Asked) -> Ledger:
         raise Misconfigured(
             f"there are no scores at {lake.url}; start with `quantstream up`, which trains models and scores"
         )
-    there = snapshot(lake, [*tables, "candles", *([TRADES] if has_trades else [])])
+    names = [*tables, "candles", *([TRADES] if has_trades else [])]
+    there = snapshot(lake, names)
+    for name in names:
+        expect_columns(name, there.table(name))
     found = Ledger(asked)
     threshold = float(2 * asked.costs.side_bp / booking.BP) if asked.by_probability else None
     choice = Choice(tables, asked.version, threshold, asked.clock)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from ml.backtest.booking import Missed
 from ml.backtest.costs import Costs
@@ -24,10 +24,11 @@ from ml.backtest.ledger import Asked, Ledger, ledger_of
 from ml.backtest.ledger_report import fields, lines, summary_rows, table_of
 from ml.data import labels
 from quantstream.core.decimals import UNIT
+from quantstream.core.errors import Misconfigured
 from quantstream.core.time import HOUR, MINUTE, SECOND, utc
 from quantstream.features import STEP_US
 from quantstream.lake.quarantine import HELD, Change, note
-from quantstream.lake.schemas import SHADOW_SCORES
+from quantstream.lake.schemas import PARTITIONS, SHADOW_SCORES
 from quantstream.lake.store import Lake
 from streaming.recordings.readers import read_trades
 from tests.unit.ml import markets
@@ -388,3 +389,12 @@ def test_symbols_of_several_currencies_are_not_added_up_without_a_word(tmp_path:
         acted.fill(lake, acted.market(name, hours=2, seed=seed), ["Buy"] * 6)
     assert not any("quote currencies" in one for one in fields(ledger_of(lake, Asked(["BTCUSDT"])))["notes"])
     assert any("quote currencies may differ" in one for one in fields(ledger_of(lake, Asked()))["notes"])
+
+
+def test_a_lake_of_an_older_version_is_to_be_migrated_first(tmp_path: Path) -> None:
+    made, old = Lake(str(tmp_path / "made")), Lake(str(tmp_path / "old"))
+    acted.fill(made, MARKET, acted.alternating(3))
+    rows = made.read("scores")
+    write_deltalake(f"{old.url}/scores", rows.drop_columns(["month"]), partition_by=PARTITIONS)
+    with pytest.raises(Misconfigured, match="run `quantstream lake migrate`"):
+        ledger_of(Lake(old.url, may_create=False), Asked())
