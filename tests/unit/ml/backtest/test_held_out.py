@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Hashable
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 
 from ml.backtest.held_out import ledger_figures, tape_of_frame
 from ml.data import labels
-from ml.data.dataset import Dataset
+from ml.data.dataset import Dataset, Split
+from ml.evaluation.judgement import Report
 from ml.metric_words import known
 from ml.models import signal
+from ml.training import train, trial
 from quantstream import features
 from quantstream.core.decimals import UNIT
 from tests.unit.ml import markets
@@ -116,3 +119,15 @@ def test_candles_with_holes_are_left_out_and_quiet_ones_have_no_open() -> None:
     assert tape.at.tolist() == features.opened_at_us(frame)[[0, 2, 3, 4]].tolist()
     assert tape.has_trades.tolist() == [True, False, True, True]
     assert tape.open[0] == round(frame["open"].iloc[0] * UNIT)
+
+
+def test_evaluate_adds_it_to_the_figures_of_the_signal_and_of_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Split(ROWS[:0], ROWS[:0], ROWS)
+    said = {"edge": EDGE, "side": np.zeros(len(ROWS))}
+    for kind, has_ledger in (("signal", True), ("risk", False)):
+        report = Report(kind, {"log_loss": 1.0}, said=said)
+        monkeypatch.setattr(train, "judge", lambda task, model, report=report: report)
+        found = trial._judged(train.Task(kind, DATA, split), None, CANDLES)  # type: ignore[arg-type]
+        json.dumps(found, allow_nan=False)
+        assert found["pooled"]["log_loss"] == 1.0
+        assert ("ledger" in found, "break_even_bp" in found["pooled"]) == (has_ledger, has_ledger)

@@ -149,6 +149,9 @@ def test_a_signal_that_knows_earns_what_the_market_moves_less_the_costs() -> Non
     assert found["hold_share"] == pytest.approx(1 - taken.mean())
     assert found["rank_ic_1h_low"] > 0
     assert set(report.curves) == {f"reliability {action}" for action in signal.ACTIONS}
+    assert np.array_equal(report.said["side"] != 0, taken)
+    assert np.array_equal(np.sign(report.said["edge"][taken]), report.said["side"][taken])
+    assert "said" not in report.fields()
 
 
 def test_a_signal_that_never_acts_earns_nothing_and_loses_nothing() -> None:
