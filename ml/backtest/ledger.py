@@ -131,8 +131,10 @@ def _month(prices: Prices, month: str, asked: Asked, choice: Choice, counted: Co
     period = max(start, asked.start or start), min(end, asked.end or end)
     if period[0] >= period[1]:
         return
-    candles = prices.scored_candles(micros(period[0]), micros(period[1]))
-    acted = decisions(prices.there, prices.symbol, period, choice, widths_of(candles), counted)
+    span = micros(period[0]), micros(period[1])
+    acted = decisions(
+        prices.there, prices.symbol, period, choice, lambda: widths_of(prices.scored_candles(*span)), counted
+    )
     for one, (found, of) in zip(acted, prices.filled(acted, asked.rules), strict=True):
         if isinstance(found, Position):
             yield booking.book(one, found, of, asked.costs, asked.notional)

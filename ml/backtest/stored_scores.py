@@ -7,7 +7,7 @@ ahead of ours, and a recording's lies behind it, so a score may be taken as know
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -60,15 +60,21 @@ class Counted:
 
 
 def decisions(
-    there: Snapshot, symbol: str, period: tuple[datetime, datetime], choice: Choice, widths: pd.Series, counted: Counted
+    there: Snapshot,
+    symbol: str,
+    period: tuple[datetime, datetime],
+    choice: Choice,
+    widths: Callable[[], pd.Series],
+    counted: Counted,
 ) -> list[Decision]:
     """Return the decisions of one symbol's scores of candles opened in a period, in order of time.
 
-    `widths` are the barriers' distances by opening time (µs), as `widths_of` has them.
+    `widths` returns the barriers' distances by opening time (µs), as `widths_of` has them; it is asked where one acts.
     """
     rows = first_said(pa.concat_tables([_rows(there, symbol, period, name, choice, counted) for name in choice.tables]))
     at = rows["opened_at"].cast(pa.int64()).to_numpy()
-    width = widths.reindex(at).to_numpy(dtype=np.float64)
+    is_asked = choice.threshold is not None or bool(pc.any(pc.not_equal(rows["action"], "Hold")).as_py())
+    width = widths().reindex(at).to_numpy(dtype=np.float64) if is_asked else np.full(len(at), np.nan)
     side = _sides(rows, width, choice, counted)
     counted.scores, counted.holds = counted.scores + len(at), counted.holds + int((side == 0).sum())
     scored, close = rows["scored_at"].cast(pa.int64()).to_numpy(), at + SCORED_LENGTH
