@@ -35,7 +35,10 @@ def edge(found: Figures, costs: Costs) -> str:
         return f"{none}; it lost before costs, so no costs would make it pay"
     assert found.break_even_bounds is not None
     low, high = (number(Fraction(round(each, 1))) for each in found.break_even_bounds)
-    return f"{none}; it would pay below {_side(found.break_even_bp)} (95 % interval {low} to {high})"
+    even = f"{_side(found.break_even_bp)} (95 % interval {low} to {high})"
+    if found.net > 0:
+        return f"No sure edge at your costs: {earned} a trade after {costs}, which may be chance; at {even} nothing would be left"
+    return f"{none}; it would pay below {even}"
 
 
 def _side(rate: Fraction) -> str:

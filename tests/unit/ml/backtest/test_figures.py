@@ -132,7 +132,12 @@ def test_of_too_few_trades_or_days_there_are_no_bounds_and_the_verdict_says_why(
             10,
             r"No edge at your costs: −13\.9 bp .*; it would pay below 3 bp a side \(95 % interval 2\.9 to 3\.2\)",
         ),
-        (21, 60, 10, r"No edge at your costs: .*it would pay below 1\d(\.\d)? bp a side"),
+        (
+            21,
+            60,
+            10,
+            r"No sure edge at your costs: \+\d.* may be chance; at 1\d(\.\d)? bp a side .* nothing would be left",
+        ),
         (-3, 2, 2, r"No edge at your costs: .*; it lost before costs, so no costs would make it pay"),
     ],
 )
