@@ -116,6 +116,7 @@ def judge_signal(model: Model, data: Dataset, split: Split, cost: float = ROUND_
     probability = serve(model, data, rows)
     straight = over(rows, lambda some: simple.probabilities(data.matrix(some, model.names)))
     side = over(np.arange(len(rows)), lambda some: _sides(model, data, rows[some], probability[some], cost))
+    edge = over(np.arange(len(rows)), lambda some: _edges(model, data, rows[some], probability[some]))
     moved, outcomes = data.labels["return_1h"][rows], actual.astype(int)
     directions = directions_of(model, data, rows, probability)
     losses = [
@@ -142,6 +143,7 @@ def judge_signal(model: Model, data: Dataset, split: Split, cost: float = ROUND_
         }
 
     report = report_of("signal", data, rows, figures)
+    report.said.update({"side": side, "edge": edge})
     days = bootstrap.days_of(data.opened_at[rows])
     for name, theirs in (("base", losses[1]), ("logistic", losses[2])):
         gain = bootstrap.mean_gain(losses[0], theirs, days)
@@ -186,6 +188,11 @@ def _sides(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Fl
     """1 where the model says Buy, −1 where it says Sell: (rows,)."""
     actions = model.actions(data.matrix(rows, model.names)[:, None], probability, cost)
     return np.array([SIDES[action] for action in actions], dtype=np.float64)
+
+
+def _edges(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Floats:
+    """The log return that the model expects of buying, before costs: (rows,)."""
+    return signal.expected(data.matrix(rows, signal.NAMES), probability, model.middle)
 
 
 def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days, cost: float) -> dict[str, float]:

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ml.backtest import held_out
 from ml.data import dataset
 from ml.data.dataset import Dataset, Split
 from ml.data.universe import UNKNOWN
+from ml.models.base import Model
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -68,7 +70,8 @@ def run(
     early, late = read_folder(fit_on), read_folder(judge_on)
     end = max(int(features.opened_at_us(frame)[-1]) for frame in early.values())
     last = max(int(features.opened_at_us(frame)[-1]) for frame in late.values())
-    data = dataset.build({symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in early | late})
+    candles = {symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in early | late}
+    data = dataset.build(candles)
     result: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for kind in kinds:
@@ -81,9 +84,19 @@ def run(
             began = time.monotonic()
             model = train.fit(task)
             seconds[kind] = round(time.monotonic() - began, 2)
-            parts.append(train.judge(task, model, cost).fields())
+            parts.append(_judged(task, model, candles, cost))
         result[kind] = {**parts[-1], **({"folds": [part["pooled"] for part in parts]} if folds > 1 else {})}
     return {**result, "seconds": {"fit": round(sum(seconds.values()), 2), **seconds}}
+
+
+def _judged(task: train.Task, model: Model, candles: Mapping[str, pd.DataFrame], cost: float) -> dict[str, Any]:
+    """The figures of a model on the late part; of a signal with what acting on it would have earned."""
+    report = train.judge(task, model, cost)
+    if task.kind != "signal":
+        return report.fields()
+    pooled, account = held_out.ledger_figures(task.data, task.split.judge, report.said, candles, cost)
+    report.metrics.update(pooled)
+    return {**report.fields(), "ledger": account}
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -93,7 +106,7 @@ def table(result: Mapping[str, Any]) -> str:
         if kind == "seconds":
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
-        lines += [f"  {name:26} {value:10.4f}" for name, value in found["pooled"].items()]
+        lines += [f"  {name:30} {value:10.4f}" for name, value in found["pooled"].items()]
     return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 

@@ -153,6 +153,9 @@ def test_a_signal_that_knows_earns_what_the_market_moves_less_the_costs() -> Non
     assert found["round_trip_bp"] == pytest.approx(10)
     assert "rank_ic_1h" not in found  # a model of before says nothing of the usual hour
     assert set(report.curves) == {f"reliability {action}" for action in signal.ACTIONS}
+    assert np.array_equal(report.said["side"] != 0, taken)
+    assert np.array_equal(np.sign(report.said["edge"][taken]), report.said["side"][taken])
+    assert "said" not in report.fields()
 
 
 def test_a_signal_that_never_acts_earns_nothing_and_loses_nothing() -> None:
