@@ -51,6 +51,14 @@ def percent(fraction: float | None, decimals: int = 2, signed: bool = True) -> s
     return f"{sign}{abs(fraction) * 100:.{decimals}f}%"
 
 
+def basis_points(fraction: float | None) -> str:
+    """Return a fraction in hundredths of a percent: `+1.2 bp`."""
+    if fraction is None or math.isnan(fraction):
+        return MISSING
+    shown = round(fraction * 1e4, 1)
+    return f"{'−' if shown < 0 else '+' if shown > 0 else ''}{abs(shown):.1f} bp"
+
+
 def clock(at: int) -> str:
     """Return µs since the epoch as `14:05:09`."""
     return f"{moment(at):%H:%M:%S}" if at else MISSING

@@ -8,7 +8,7 @@ from html import escape
 
 from dashboard import formats
 from quantstream.core.decimals import UNIT
-from quantstream.messages.models import registered_name
+from quantstream.messages.models import HORIZONS, registered_name
 from quantstream.messages.payloads import GRAVE, Anomaly, Event, Forecast, Score, Signal
 
 TONES = {"Buy": "up", "Hold": "flat", "Sell": "down"}
@@ -56,13 +56,13 @@ def card(title: str, body: str, aside: str = "", name: str = "") -> str:
 
 
 def signal_card(score: Score | None) -> str:
-    """Return Buy, Hold or Sell with its probabilities and reasons."""
+    """Return Buy, Hold or Sell with its probabilities, which way the hour and its tails lean, and the reasons."""
     if score is None:
         return card("Signal", _nothing("no score yet: scores come with the next closed candle"), name="signal")
     aside = f"candle {formats.clock(score.opened_at)[:5]} UTC"
     if score.signal is None:
         return card("Signal", _nothing(score.abstained or "the signal model abstains"), aside, "signal")
-    body = _signal(score.signal) + _stale(score, "signal") + _reasons(score.reasons)
+    body = _signal(score.signal) + _direction(score, score.signal) + _stale(score, "signal") + _reasons(score.reasons)
     return card("Signal", body, aside, "signal")
 
 
@@ -86,6 +86,56 @@ def _signal(signal: Signal) -> str:
         f'<div class="qs-action {tone}" data-testid="action">{signal.action.upper()}</div>'
         f'<div class="qs-bar">{bar}</div><div class="qs-split">{legend}</div>'
     )
+
+
+def _direction(score: Score, signal: Signal) -> str:
+    """Return what usually happens, what the tails lean to and what buying is worth, a line each; of scores of before nothing."""
+    if signal.tail_lean is None:
+        return ""
+    lines = [("usually", "Usually", *_usually(score, signal)), ("tails", "Tails", *_tails(signal.tail_lean))]
+    if signal.expected_return is not None and signal.round_trip_cost is not None:
+        cost = formats.basis_points(signal.round_trip_cost).removeprefix("+")
+        hint = "log return of buying now, over all outcomes, before costs; entering and leaving costs what is set"
+        lines.append(
+            ("worth", "Buying", f"expected {formats.basis_points(signal.expected_return)} before costs of {cost}", hint)
+        )
+    rows = "".join(
+        f'<div title="{escape(hint)}" data-testid="direction-{key}">'
+        f'<span class="qs-label">{label}</span><span>{said}</span></div>'
+        for key, label, said, hint in lines
+    )
+    return f'<div class="qs-direction">{rows}</div>'
+
+
+def _usually(score: Score, signal: Signal) -> tuple[str, str]:
+    """What mostly happens in the hour: the signal's own chance, else the forecast's median, as HTML; and what that means."""
+    if signal.usually_up is not None:
+        up = round(100 * signal.usually_up)
+        hint = (
+            "how often who buys now ends higher (up) or lower (down): at the barrier touched first, or after the hour"
+        )
+        return f"{_way(up - 50)}, {max(up, 100 - up)} of 100 hours", hint
+    hour = next((one for one in score.forecasts if one.horizon == HORIZONS[-1]), None)
+    if hour is None:
+        return "not known: this version of the signal does not say, and there is no forecast", "train the signal anew"
+    median = hour.log_returns[len(hour.log_returns) // 2]
+    told = f"{_way(median)}, median {formats.basis_points(median)} (forecast)"
+    return told, "the forecast's median of the next hour: this version of the signal does not say"
+
+
+def _tails(lean: float) -> tuple[str, str]:
+    points = round(100 * lean, 1)
+    hint = (
+        "probability of a rise to the barrier less that of a fall to it, in percentage points; most hours reach neither"
+    )
+    if not points:
+        return f"{_way(points)}, far moves as likely either way", hint
+    return f"{_way(points)}, far {'rises' if points > 0 else 'falls'} likelier by {abs(points):.1f} points", hint
+
+
+def _way(value: float) -> str:
+    word, tone = ("up", "up") if value > 0 else ("down", "down") if value < 0 else ("even", "flat")
+    return f'<b class="{tone}">{word}</b>'
 
 
 def _reasons(reasons: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ml.backtest import cli as backtest
 from ml.promotion import cli as promotion
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.messages.models import MODEL_KINDS
@@ -30,6 +31,7 @@ features = typer.Typer(no_args_is_help=False)
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(features, name="features")
 app.add_typer(promotion.commands(lambda state: load_settings(state=state)), name="models")
+app.command("ledger")(backtest.command(lambda state: load_settings(state=state)))
 
 
 @app.command()
@@ -100,7 +102,8 @@ def evaluate(
     from ml.evaluation import evaluation_report
     from ml.training import trial
 
-    result = trial.run(train, test, [name.strip() for name in models.split(",") if name.strip()], folds)
+    named = [name.strip() for name in models.split(",") if name.strip()]
+    result = trial.run(train, test, named, folds, load_settings().costs.round_trip)
     if html is not None:
         html.write_text(evaluation_report.pages(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))

@@ -62,7 +62,9 @@ _TABLE = {
     "coverage_90_worst": Metric(
         "share inside the 90 % interval, in the month and symbol where it was {side}", "", _NONE, True
     ),
-    "rank_ic_{h}": Metric("rank correlation of the median forecast with the return {h} ahead", "", _HIGH),
+    "rank_ic_{h}": Metric(
+        "rank correlation of the usual direction (forecast: its median) with the return {h} ahead", "", _HIGH
+    ),
     "rank_ic_1h_ir": Metric("the days' rank correlations, mean over deviation", "", _HIGH),
     # signal
     "log_loss": Metric("log loss of the probabilities", "nats", _LOW),
@@ -71,10 +73,37 @@ _TABLE = {
     "log_loss_har": Metric("log loss of the HAR regression", "nats", _LOW),
     "log_loss_gain_base": Metric("log loss less than that of the base rates", "nats", _HIGH),
     "log_loss_gain_logistic": Metric("log loss less than that of a plain logistic regression", "nats", _HIGH),
+    "rank_ic_{h}_tails": Metric(
+        "rank correlation of the tails' lean, P(Buy) − P(Sell), with the return {h} ahead, whose middle it is not about"
+    ),
+    "rank_ic_action_tails": Metric(
+        "rank correlation of the tails' lean, P(Buy) − P(Sell), with the barrier that is touched", "", _HIGH
+    ),
+    "ece_usual": Metric("calibration error of the chance that who buys ends higher", "", _LOW, True),
+    "expected_gap_bp": Metric("expected return of buying less what came, in the mean (0 is right)", _BP),
+    "expected_slope": Metric(
+        "how far what came goes with the expected return of buying (1 is right, 0: not at all)", "", _HIGH
+    ),
+    "round_trip_bp": Metric("costs of entering and leaving that the signal acted by", _BP),
+    "acts_below_bp": Metric("costs of entering and leaving up to which it would act (0: at none)", _BP),
     "brier_actions": Metric("Brier score of the three actions", "", _LOW),
     "trades": Metric("judged trades, or actions that were taken", "", _NONE),
     "net_bp_per_trade": Metric("earned by an action after costs", _BP, _HIGH),
     "net_bp_total": Metric("earned by all actions after costs", _BP, _HIGH),
+    "break_even_bp": Metric(
+        "cost a side at which following the expected move on every candle, five minutes late, leaves nothing",
+        _BP,
+        _HIGH,
+    ),
+    "break_even_bp_no_latency": Metric("the same cost, entered at once at the next candle's open", _BP, _HIGH),
+    "ledger_trades": Metric("actions that the ledger of held-out candles could fill", "", _NONE),
+    "ledger_net_bp": Metric("earned by such an action after a taker's 10 bp a side", _BP, _HIGH),
+    "ledger_trades_taker": Metric("trades where the expected move beats a round trip at 10 bp a side", "", _NONE),
+    "ledger_trades_futures": Metric("trades where the expected move beats a round trip at 4 bp a side", "", _NONE),
+    "ledger_trades_maker": Metric("trades where the expected move beats a round trip at 2 bp a side", "", _NONE),
+    "ledger_net_bp_taker": Metric("earned by such a trade after 10 bp a side", _BP, _HIGH),
+    "ledger_net_bp_futures": Metric("earned by such a trade after 4 bp a side", _BP, _HIGH),
+    "ledger_net_bp_maker": Metric("earned by such a trade after 2 bp a side", _BP, _HIGH),
     "hold_share": Metric("share of candles on which the signal says Hold", "", _NONE, True),
     # risk
     "auc": Metric("chance that an abnormal hour is ranked above an ordinary one", "", _HIGH, True),

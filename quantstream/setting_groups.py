@@ -128,6 +128,37 @@ class Kafka(Group):
         return self
 
 
+BP = 1e4  # basis points in 1
+FEES_BP = {"taker": 10.0, "maker": 2.0, "futures": 4.0}  # of each side
+BasisPoints = Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]
+
+
+class Costs(Group):
+    """What a position costs that an action opens, in basis points (0.01 %) of its price: what the signal acts by.
+
+    Each of its two sides costs a fee, half the spread and slippage.
+    """
+
+    preset: Literal["taker", "maker", "futures"] = "taker"  # whose fee: 10, 2 or 4 bp a side
+    fee_bp: BasisPoints | None = None  # a side, instead of the preset's
+    spread_bp: BasisPoints = 0.0  # between the best bid and the best offer
+    slippage_bp: BasisPoints = 0.0  # a side, beyond the best price
+
+    @property
+    def side_bp(self) -> float:
+        """What one side costs together, bp."""
+        fee = FEES_BP[self.preset] if self.fee_bp is None else self.fee_bp
+        return fee + self.spread_bp / 2 + self.slippage_bp
+
+    @property
+    def round_trip(self) -> float:
+        """Entering and leaving, as a share of the price."""
+        return 2 * self.side_bp / BP
+
+
+ROUND_TRIP = Costs().round_trip  # where nobody says otherwise
+
+
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 

@@ -16,9 +16,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from quantstream.core.day_condition import LEAST_TRADES_DAYS
 from quantstream.core.time import INTERVALS, SCORED
 from quantstream.core.trade import is_symbol
-from quantstream.setting_groups import PARTITIONS, Endpoints, Gate, Kafka, Ports, base_address
+from quantstream.setting_groups import PARTITIONS, Costs, Endpoints, Gate, Kafka, Ports, base_address
 
-__all__ = ["PARTITIONS", "Endpoints", "Gate", "Kafka", "Ports", "Settings"]
+__all__ = ["PARTITIONS", "Costs", "Endpoints", "Gate", "Kafka", "Ports", "Settings"]
 
 PREFIX = "QUANTSTREAM_"
 FULL_REST = "https://api.binance.com"
@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     )
     instance: str = "0"  # tells replicas of a stage apart (the pod's name)
     log_format: Literal["json", "text", "auto"] = "auto"
+    costs: Costs = Costs()
     endpoints: Endpoints = Endpoints()
     gate: Gate = Gate()
     kafka: Kafka = Kafka()

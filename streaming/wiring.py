@@ -221,13 +221,14 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
         lambda symbol, start, end: recent.now().candle_frame([symbol], SCORED, utc(start), utc(end)),
         on_lake=on_lake,
     )
-    asked = Shadowing(champions, lambda: challengers.current, wall_clock)
+    cost, limit = settings.costs.round_trip, settings.model_age_days * DAY
+    asked = Shadowing(champions, lambda: challengers.current, wall_clock, cost=cost)
     swap.make_ready = lambda model: asked.hand_over(model, memory)
     return ScoreStage(
         Reader(settings.kafka, SCORE.group, settings.instance),
         Writer(settings.kafka, f"{SCORE.group}-{settings.instance}"),
         histories,
-        lambda frames: score(champions(), frames, wall_clock(), memory, limit_us=settings.model_age_days * DAY),
+        lambda frames: score(champions(), frames, wall_clock(), memory, limit_us=limit, cost=cost),
         Warming(champions, memory),
         metrics,
         health,

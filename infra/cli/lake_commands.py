@@ -1,4 +1,4 @@
-"""`quantstream lake …`: what is done to the lake; `quarantine`: which days are left out; `models`; `sql`, `export`: questions."""
+"""`quantstream lake …`: what is done to the lake; `quarantine`: days left out; `models`; `sql`, `export`, `ledger`: questions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.proof_commands import stack_settings
+from ml.backtest.cli import command as ledger_command
 from ml.promotion.cli import commands as model_commands
 from ml.validation.cli import commands as quarantine_commands
 from quantstream.core.errors import Misconfigured
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(model_commands(stack_settings), name="models")
     app.command()(sql)
     app.command()(export)
+    app.command("ledger")(ledger_command(stack_settings))
 
 
 @lake.callback()

@@ -33,8 +33,9 @@ from quantstream.messages.models import HORIZONS
 RETURNS = {f"return_{horizon}": INTERVALS[horizon] // STEP_US for horizon in HORIZONS}  # label → candles ahead
 HORIZON = {**RETURNS, "action": HOUR, "abnormal": HOUR, "log_rms_next_1h": HOUR}
 SELL, HOLD, BUY = 0, 1, 2
-COST = 0.001  # round trip, as a share of the price: two taker fees of 0.05 %
-MIN_BARRIER = 2 * COST  # a barrier that costs would eat is no target
+MIN_BARRIER = (
+    0.002  # log return; what usual costs would eat is no target. One's own costs do not move what models learn
+)
 
 
 def compute(
@@ -97,7 +98,7 @@ def lead(values: Floats, count: int) -> Floats:
 
 
 def barrier(rms_1d: Floats) -> Floats:
-    """Return the barriers' distance as a log return: one standard deviation of an hour's move, at least twice the costs."""
+    """Return the barriers' distance as a log return: one standard deviation of an hour's move, `MIN_BARRIER` at least."""
     width: Floats = np.maximum(rms_1d * np.sqrt(HOUR), MIN_BARRIER)
     return width
 

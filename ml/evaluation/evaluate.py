@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ml import measures
-from ml.data import labels
 from ml.data.dataset import Dataset, Rows, Split
 from ml.evaluation import bootstrap, fat_fingers
+from ml.evaluation.direction_evaluation import directions_of
 from ml.evaluation.forecast_evaluation import judge_forecast
 from ml.evaluation.judgement import (
     Chosen,
@@ -38,6 +38,7 @@ from ml.models.base import Model
 from ml.models.parts import logistic
 from quantstream.core.rolling import Floats
 from quantstream.core.trade import Trade
+from quantstream.setting_groups import BP, ROUND_TRIP
 
 __all__ = ["Report", "judge_anomaly", "judge_forecast", "judge_risk", "judge_signal", "windows_of"]
 SEED = 1
@@ -102,8 +103,11 @@ def _beside(losses: Sequence[Floats]) -> dict[str, Floats]:
     return {"the HAR regression": losses[1], "the past's base rate": losses[2]}
 
 
-def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
-    """Log loss and calibration of the three actions against base rates and a plain logistic; what the actions would earn."""
+def judge_signal(model: Model, data: Dataset, split: Split, cost: float = ROUND_TRIP) -> Report:
+    """Log loss and calibration of the three actions against base rates and a plain logistic; directions; earnings.
+
+    `cost` is that of entering and leaving, as a share of the price: by it the signal acts.
+    """
     assert isinstance(model, signal.SignalModel)
     rows, seen = split.judge, fitted_on(data, split)
     actual, classes = data.labels[signal.LABEL][rows], data.labels[signal.LABEL][seen].astype(int)
@@ -111,16 +115,17 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
     simple = _lines(data, split, model.names)
     probability = serve(model, data, rows)
     straight = over(rows, lambda some: simple.probabilities(data.matrix(some, model.names)))
-    side = over(np.arange(len(rows)), lambda some: _sides(model, data, rows[some], probability[some]))
+    side = over(np.arange(len(rows)), lambda some: _sides(model, data, rows[some], probability[some], cost))
+    edge = over(np.arange(len(rows)), lambda some: _edges(model, data, rows[some], probability[some]))
     moved, outcomes = data.labels["return_1h"][rows], actual.astype(int)
-    lean = probability[:, labels.BUY] - probability[:, labels.SELL]
+    directions = directions_of(model, data, rows, probability)
     losses = [
         measures.surprise(outcomes, shares) for shares in (probability, np.tile(base, (len(outcomes), 1)), straight)
     ]
 
     def figures(part: Chosen) -> dict[str, float]:
         taken = (side != 0) & part & np.isfinite(moved)
-        earned = side[taken] * moved[taken] - labels.COST
+        earned = side[taken] * moved[taken] - cost
         gaps = [
             measures.calibration_error((outcomes[part] == k).astype(float), probability[part][:, k]) for k in range(3)
         ]
@@ -130,7 +135,7 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
             "log_loss_base": base_loss,
             "log_loss_logistic": logistic_loss,
             "ece": float(np.mean(gaps)),
-            "rank_ic_1h": measures.rank_correlation(moved[part & np.isfinite(moved)], lean[part & np.isfinite(moved)]),
+            **directions.figures(part),
             "trades": float(taken.sum()),
             "net_bp_per_trade": float(earned.mean() * 1e4) if len(earned) else 0.0,
             "net_bp_total": float(earned.sum() * 1e4),
@@ -138,13 +143,14 @@ def judge_signal(model: Model, data: Dataset, split: Split) -> Report:
         }
 
     report = report_of("signal", data, rows, figures)
+    report.said.update({"side": side, "edge": edge})
     days = bootstrap.days_of(data.opened_at[rows])
     for name, theirs in (("base", losses[1]), ("logistic", losses[2])):
         gain = bootstrap.mean_gain(losses[0], theirs, days)
         report.metrics.update(named(f"log_loss_gain_{name}", gain, ("", "_low", "_high", "_dm", "_p")))
-    low, high = bootstrap.rank_correlation_bounds(np.nan_to_num(moved), lean, days)
-    report.metrics.update({"rank_ic_1h_low": low, "rank_ic_1h_high": high})
-    report.metrics.update(_earnings(side, moved, days))
+    report.metrics.update(directions.bounds(bootstrap.blocks_of(data.opened_at[rows])))
+    report.metrics.update(_earnings(side, moved, days, cost))
+    report.metrics.update(_costs(model, cost))
     for k, action in enumerate(signal.ACTIONS):
         came = (outcomes == k).astype(float)
         report.curves[f"reliability {action}"] = measures.reliability(came, probability[:, k], days)
@@ -172,18 +178,29 @@ def _lines(data: Dataset, split: Split, names: tuple[str, ...]) -> logistic.Logi
     return found
 
 
-def _sides(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Floats:
+def _costs(model: signal.SignalModel, cost: float) -> dict[str, float]:
+    """What the signal acted by, and below which costs it would have acted at all as far as it knows: nothing where at none."""
+    below = model.asks.pays_below
+    return {"round_trip_bp": cost * BP, **({"acts_below_bp": below * BP} if below is not None else {})}
+
+
+def _sides(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats, cost: float) -> Floats:
     """1 where the model says Buy, −1 where it says Sell: (rows,)."""
-    actions = model.actions(data.matrix(rows, model.names)[:, None], probability)
+    actions = model.actions(data.matrix(rows, model.names)[:, None], probability, cost)
     return np.array([SIDES[action] for action in actions], dtype=np.float64)
 
 
-def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days) -> dict[str, float]:
+def _edges(model: signal.SignalModel, data: Dataset, rows: Rows, probability: Floats) -> Floats:
+    """The log return that the model expects of buying, before costs: (rows,)."""
+    return signal.expected(data.matrix(rows, signal.NAMES), probability, model.middle)
+
+
+def _earnings(side: npt.NDArray[Any], moved: Floats, days: bootstrap.Days, cost: float) -> dict[str, float]:
     """Bounds of what an action earned after costs; zero where none was taken."""
     taken = (side != 0) & np.isfinite(moved)
     if not taken.any():
         return {"net_bp_per_trade_low": 0.0, "net_bp_per_trade_high": 0.0}
-    net = np.where(taken, side * np.nan_to_num(moved) - labels.COST, 0.0) * 1e4
+    net = np.where(taken, side * np.nan_to_num(moved) - cost, 0.0) * 1e4
     total, count = np.bincount(days, net), np.bincount(days, taken.astype(float))
     low, high = bootstrap.interval(days, lambda weight: float(weight @ total) / max(float(weight @ count), 1.0))
     return {"net_bp_per_trade_low": low, "net_bp_per_trade_high": high}

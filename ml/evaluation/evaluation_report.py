@@ -29,13 +29,24 @@ SHOWN = {
         "coverage_90_1h",
         "rank_ic_1h",
     ),
-    "signal": ("log_loss", "log_loss_base", "log_loss_logistic", "ece", "rank_ic_1h", "hold_share", "net_bp_per_trade"),
+    "signal": (
+        *(
+            "log_loss",
+            "log_loss_base",
+            "log_loss_logistic",
+            "ece",
+            "rank_ic_1h",
+            "rank_ic_1h_tails",
+            "rank_ic_action_tails",
+        ),
+        *("hold_share", "net_bp_per_trade", "round_trip_bp", "acts_below_bp"),
+    ),
     "risk": ("brier", "brier_har", "brier_skill", "auc", "auc_har", "auc_gain", "ece", "rate"),
     "anomaly": ("fat_finger_recall", "missed_fat_fingers", "fat_fingers", "false_alarms_per_100k", "novel_share"),
 }
 BY_GROUP = {
     "forecast": ("pinball_bp", "pinball_skill", "coverage_90_1h", "rank_ic_1h"),
-    "signal": ("log_loss", "log_loss_base", "ece", "hold_share"),
+    "signal": ("log_loss", "log_loss_base", "ece", "rank_ic_1h", "rank_ic_1h_tails", "hold_share"),
     "risk": ("brier", "brier_har", "auc", "ece", "rate"),
     "anomaly": ("novel_share",),
 }

@@ -47,7 +47,7 @@ Bounded = list[float]  # a figure with its 95 % bounds
 class Report:
     """Figures of one model on held-out data: pooled, by symbol and by other cuts, and the curves that a page draws.
 
-    `losses` are kept beside, row by row, and are no part of the figures.
+    `losses` and `said` are kept beside, row by row, and are no part of the figures.
     """
 
     kind: str
@@ -60,6 +60,7 @@ class Report:
     curves: dict[str, list[list[float]]] = field(default_factory=dict)
     skills: dict[str, dict[str, Bounded]] = field(default_factory=dict)  # by cut: loss saved against the baseline
     losses: dict[str, Loss] = field(default_factory=dict)
+    said: dict[str, Floats] = field(default_factory=dict)  # row by row: what the model would have acted on
 
     def fields(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -1,16 +1,20 @@
 """Signal: calibrated probabilities of Buy, Hold and Sell from lines and boosted trees, and the action that would pay after costs.
 
-Hold is the default: Buy or Sell only where the expected move, barrier × (probability up − probability down), beats the costs
-by a margin that earned money on later data than the model was fitted on. Where no margin did, the signal always says Hold.
+Hold is the default: Buy or Sell only where the expected return, of all three outcomes, beats the costs by a margin that earned
+money on later data than the model was fitted on. Where no margin did, the signal always says Hold. The costs are the user's and
+come with the question: the model knows none.
+
+The probabilities say which barrier is touched, so Buy less Sell says which way the *tails* lean. Which way the *usual* hour goes
+is another matter, for most hours touch none: `usually_up` counts those, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -19,24 +23,22 @@ from ml.data.dataset import Dataset, Rows, Split, blocks, calibrating, thin
 from ml.models import explanations
 from ml.models.base import Model
 from ml.models.online_correction import Correction, Shift
-from ml.models.parts import blend, trees
+from ml.models.parts import blend, middle, thresholds, trees
 from ml.models.parts.relative import relative
 from quantstream import features
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
 
-ACTIONS = ("Sell", "Hold", "Buy")
+Action = Literal["Buy", "Hold", "Sell"]
+ACTIONS: tuple[Action, ...] = ("Sell", "Hold", "Buy")
 ENOUGH = features.DAY + 1  # candles of history: a day must do, so that a young market has a signal
 NAMES = tuple(name for name, definition in features.DEFINITIONS.items() if definition.back <= ENOUGH)
 LABEL = "action"
 UNIT = "log_rms_24h"  # what the barriers are measured in
 SEED = 7
-MARGINS = (1.0, 1.5, 2.0, 3.0, 5.0)  # times the costs that an expected move must reach
-NEVER = 1.0  # an expected move of 100 % within an hour: always Hold
-FEWEST_TAKEN = 50  # actions before their earnings say anything
 MOST_AT_ONCE = 400_000  # rows in memory together: of more, the trees learn in batches and the lines from an even share
-MOST_PRICED = 400_000  # rows that the margin is chosen on: more symbols at the same times say little more
-SURE = 1.64  # standard errors above zero, one-sided 5 %
+MOST_PRICED = 400_000  # rows that margins are tried on: more symbols at the same times say little more
+MOMENTA = middle.columns(NAMES)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class SignalModel(Model):
     outcomes: ClassVar[tuple[str, ...]] = (LABEL,)
     correction: ClassVar[Correction | None] = Touch(labels.HORIZON[LABEL])
     blend: blend.Blend
-    needed: float = NEVER  # expected log return that an action must promise
+    asks: thresholds.Thresholds = field(default_factory=thresholds.Fixed)
+    middle: middle.Middle | None = None  # models of before have none, nor has one whose market told nothing of it
     names: tuple[str, ...] = NAMES
 
     def predict(self, windows: Floats) -> Floats:
@@ -93,12 +96,27 @@ class SignalModel(Model):
         """Return (rows, names): what the ensemble reads."""
         return _inputs(windows[:, -1])
 
-    def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
-        """Return the action of each row whose expected move is large enough, else Hold."""
-        edge = expected(windows[:, -1], probabilities)
-        return ["Buy" if gain > self.needed else "Sell" if -gain > self.needed else "Hold" for gain in edge]
+    def actions(self, windows: Floats, probabilities: Floats, cost: float) -> list[Action]:
+        """Return the action of each row whose expected return is large enough, else Hold.
 
-    def reasons(self, windows: Floats, actions: list[str]) -> list[list[str]]:
+        `cost` is that of entering and leaving a position, as a share of its price.
+        """
+        edge, needed = expected(windows[:, -1], probabilities, self.middle), self.asks.needed(cost)
+        return ["Buy" if gain > needed else "Sell" if -gain > needed else "Hold" for gain in edge]
+
+    def usually_up(self, windows: Floats, probabilities: Floats) -> Floats | None:
+        """Return the chance that who buys ends higher, at a barrier or when the hour is over: (rows,); None where unknown."""
+        if self.middle is None:
+            return None
+        up = self.middle.up(windows[:, -1][:, MOMENTA])
+        chance: Floats = probabilities[:, labels.BUY] + probabilities[:, labels.HOLD] * up
+        return chance
+
+    def expected(self, windows: Floats, probabilities: Floats) -> Floats | None:
+        """Return the expected log return of buying before costs, (rows,); None where the usual hour is not known."""
+        return None if self.middle is None else expected(windows[:, -1], probabilities, self.middle)
+
+    def reasons(self, windows: Floats, actions: Sequence[Action]) -> list[list[str]]:
         """Return for each row the features that speak most for its action."""
         rows = windows[:, -1]
         share = self.blend.contributions(self.inputs(windows))
@@ -113,35 +131,28 @@ class SignalModel(Model):
         return (*super().requirements, "xgboost")
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write the blend."""
-        return {**self.blend.write(folder), "needed": self.needed}
+        """Write the blend, what following it earned, and the middle."""
+        rest = {"middle": self.middle.state()} if self.middle is not None else {}
+        return {**self.blend.write(folder), **self.asks.state(), **rest}
 
     @classmethod
     def read(cls, folder: Path, state: dict[str, Any]) -> SignalModel:
-        """Read the blend."""
-        return cls(blend.read(folder, state, NAMES), float(state["needed"]))
+        """Read them; a model of before has one threshold and no middle."""
+        usual = middle.from_state(state["middle"]) if "middle" in state else None
+        return cls(blend.read(folder, state, NAMES), thresholds.read(state), usual)
 
 
-def expected(rows: Floats, probabilities: Floats) -> Floats:
-    """Return the expected log return of buying at each row, before costs: (rows,)."""
-    log_rms = rows[:, NAMES.index(UNIT)]
-    edge: Floats = labels.barrier(np.exp(log_rms)) * (probabilities[:, labels.BUY] - probabilities[:, labels.SELL])
-    return edge
+def expected(rows: Floats, probabilities: Floats, usual: middle.Middle | None) -> Floats:
+    """Return the expected log return of buying at each row, before costs: (rows,).
 
-
-def margin(edge: Floats, moved: Floats) -> float:
-    """Return the smallest expected move that paid after costs on rows that moved by `moved`, `NEVER` when none did.
-
-    Neighbouring rows share eleven of their twelve candles: a twelfth of them counts as independent.
+    Bought now and sold at the barrier that is touched first, or when the hour is over. Without a middle hours that touch none
+    count as if they came to nothing.
     """
-    for needed in (factor * labels.COST for factor in MARGINS):
-        taken = (np.abs(edge) > needed) & np.isfinite(moved)
-        earned = np.sign(edge[taken]) * moved[taken] - labels.COST
-        if len(earned) < FEWEST_TAKEN:
-            break
-        if earned.mean() > SURE * earned.std() / np.sqrt(len(earned) / labels.HORIZON[LABEL]):
-            return needed
-    return NEVER
+    lean = probabilities[:, labels.BUY] - probabilities[:, labels.SELL]
+    if usual is not None:
+        lean = lean + probabilities[:, labels.HOLD] * usual.size * (2 * usual.up(rows[:, MOMENTA]) - 1)
+    edge: Floats = labels.barrier(np.exp(rows[:, NAMES.index(UNIT)])) * lean
+    return edge
 
 
 def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -> SignalModel:
@@ -158,18 +169,28 @@ def fit(data: Dataset, split: Split, options: SignalOptions = SignalOptions()) -
     early = _ensemble(data, split.fit, options)
     chosen = blend.fit(early, _inputs(later), data.labels[LABEL][held], len(ACTIONS))
     priced = thin(split.calibrate, MOST_PRICED, SEED)
-    needed = margin(_edge(data, chosen, priced), data.labels["return_1h"][priced])
+    edge = _edge(data, chosen, _middle(data, split.fit, options), priced)
+    asks = thresholds.earned(edge, data.labels["return_1h"][priced], data.opened_at[priced])
     both = np.concatenate([split.fit, split.calibrate])
-    return SignalModel(blend.settle(chosen, lambda: _ensemble(data, both, options)), needed)
+    settled = blend.settle(chosen, lambda: _ensemble(data, both, options))
+    return SignalModel(settled, asks, _middle(data, both, options))
 
 
-def _edge(data: Dataset, chosen: blend.Blend, rows: Rows) -> Floats:
+def _edge(data: Dataset, chosen: blend.Blend, usual: middle.Middle | None, rows: Rows) -> Floats:
     found = data.matrix(rows, NAMES)
-    return expected(found, chosen.probabilities(_inputs(found)))
+    return expected(found, chosen.probabilities(_inputs(found)), usual)
+
+
+def _middle(data: Dataset, among: Rows, options: SignalOptions) -> middle.Middle | None:
+    """What the hours say that touched no barrier."""
+    rows = thin(np.sort(among), min(options.most_rows, MOST_AT_ONCE), SEED)
+    rows = rows[data.labels[LABEL][rows] == labels.HOLD]
+    width = labels.barrier(np.exp(data.matrix(rows, (UNIT,))[:, 0]))
+    return middle.fit(data.matrix(rows, middle.NAMES), data.labels["return_1h"][rows] / width)
 
 
 def _inputs(rows: Floats) -> Floats:
-    """Volatilities relative to the day's, and the day's as it is: in calm markets the costs set the barrier."""
+    """Volatilities relative to the day's, and the day's as it is: in calm markets the barrier is the least one."""
     inputs, place = relative(rows, NAMES, UNIT), NAMES.index(UNIT)
     inputs[:, place] = rows[:, place]
     return inputs

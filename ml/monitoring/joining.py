@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 ROLES = {"scores": "champion", SHADOW_SCORES: "challenger"}  # by the table that the scores are in
 READ = [
     *("symbol", "interval", "opened_at", "revision", "scored_at"),
-    *("forecasts", "action", "buy", "hold", "sell", "risk", "models"),
+    *("forecasts", "action", "buy", "hold", "sell", "usually_up", "risk", "models"),
 ]
 BACK = (features.MONTH + features.HOUR) * features.STEP_US  # how far labels look back
 AHEAD = features.HOUR * features.STEP_US
@@ -161,7 +161,8 @@ def _join(there: Snapshot, tables: Sequence[str], month: _Month, now: datetime) 
 
 
 def _scores(there: Snapshot, table: str, month: _Month, end: datetime) -> pa.Table:
-    rows = there.read(table, [month.symbol], month.start, end, READ)
+    stored = pa.schema(there.table(table).schema()).names  # a lake of before lacks some until it is migrated
+    rows = there.read(table, [month.symbol], month.start, end, [name for name in READ if name in stored])
     rows = rows.filter(pc.equal(rows["interval"], SCORED))
     return without(rows, "scores", there.held("scores"))
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -50,17 +49,31 @@ def of_forecast(said: Floats, came: Floats) -> Measured:
     return found, np.mean([found[f"pinball_{horizon}_bp"] for horizon in HORIZONS], axis=0)
 
 
-def of_signal(said: Floats, came: Floats, action: npt.NDArray[np.str_] | None = None) -> Measured:
+def of_signal(said: Floats, came: Floats) -> Measured:
     """Return the measures of probabilities of Sell, Hold and Buy, (rows, 3), against the action that would have been right.
 
-    `log_loss` (the loss), `brier` (0 to 2) and, where the action that was shown is given, `hit`: whether it was that one.
+    `log_loss` (the loss) and `brier` (0 to 2).
     """
     actual = came[:, 0].astype(np.intp)
     surprise = measures.surprise(actual, said)
-    found = {"log_loss": surprise, "brier": ((said - np.eye(3)[actual]) ** 2).sum(axis=1)}
-    if action is not None:
-        found["hit"] = np.asarray(SIDES[actual] == action, dtype=np.float64)
-    return found, surprise
+    return {"log_loss": surprise, "brier": ((said - np.eye(3)[actual]) ** 2).sum(axis=1)}, surprise
+
+
+def of_advice(rows: pa.Table, said: Floats, came: Floats) -> Measured:
+    """Return the measures of a signal with those of what was shown of it; `came` holds the hour's return beside the action.
+
+    `hit`: whether the action was the right one; of the chance that who buys ends higher `brier_usual` and `hit_usual`, whether it
+    leant to the side on which it ended: NaN where the score does not say, or the price came back to where it was.
+    """
+    found, loss = of_signal(said, came)
+    actual, moved = came[:, 0].astype(np.intp), came[:, 1]
+    up = _floats(rows["usually_up"]) if "usually_up" in rows.column_names else np.full(len(said), np.nan)
+    ended = np.where(actual == labels.HOLD, np.sign(moved), actual - labels.HOLD)
+    is_told = np.isfinite(up) & np.isfinite(ended) & (ended != 0)
+    found["hit"] = np.asarray(SIDES[actual] == np.array(rows["action"].to_pylist(), dtype=np.str_), dtype=np.float64)
+    found["brier_usual"] = np.where(is_told, (up - (ended > 0)) ** 2, np.nan)
+    found["hit_usual"] = np.where(is_told & (up != 0.5), (up > 0.5) == (ended > 0), np.nan)
+    return found, loss
 
 
 def of_risk(said: Floats, came: Floats) -> Measured:
@@ -77,6 +90,7 @@ class Kind:
     labels: tuple[str, ...]
     said: Callable[[pa.Table], Floats]  # (rows, …), NaN where a row does not say
     measured: Callable[[pa.Table, Floats, Floats], Measured]
+    beside: tuple[str, ...] = ()  # labels that some measures need, too, after the others
 
 
 def joined(scores: pa.Table, came: pd.DataFrame, role: str, now: datetime) -> pa.Table:
@@ -103,9 +117,10 @@ def _of_kind(kind: str, scores: pa.Table, came: pd.DataFrame, role: str, now: da
     how, name = KINDS[kind], registered_name(kind)
     versions = np.array([dict(models or ()).get(name, "") for models in scores["models"].to_pylist()], dtype=object)
     at = scores["opened_at"].cast(pa.int64()).to_numpy()
-    actual = came[list(how.labels)].reindex(at).to_numpy()
-    said = how.said(scores)
-    known = np.isfinite(said.reshape(len(said), -1)).all(axis=1) & np.isfinite(actual).all(axis=1) & (versions != "")
+    actual = came[[*how.labels, *how.beside]].reindex(at).to_numpy()
+    said, wanted = how.said(scores), len(how.labels)
+    is_known = np.isfinite(actual[:, :wanted]).all(axis=1)
+    known = np.isfinite(said.reshape(len(said), -1)).all(axis=1) & is_known & (versions != "")
     rows = scores.filter(pa.array(known))
     if not rows.num_rows:
         return pa.schema(COLUMNS).empty_table()
@@ -120,7 +135,7 @@ def _of_kind(kind: str, scores: pa.Table, came: pd.DataFrame, role: str, now: da
         "model": pa.array([name] * count),
         "version": pa.array(versions[known].tolist()),
         "role": pa.array([role] * count),
-        "actual": _maps(dict(zip(how.labels, actual[known].T, strict=True))),
+        "actual": _maps(dict(zip(how.labels, actual[known, :wanted].T, strict=True))),
         "measures": _maps(values),
         "loss": pa.array(loss),
         "known_at": pa.array([now] * count, TIME),
@@ -166,7 +181,8 @@ KINDS: dict[str, Kind] = {
     "signal": Kind(
         ("action",),
         _said_signal,
-        lambda rows, said, came: of_signal(said, came, np.array(rows["action"].to_pylist(), dtype=np.str_)),
+        of_advice,
+        beside=("return_1h",),
     ),
     "risk": Kind(
         ("abnormal",),
@@ -174,5 +190,5 @@ KINDS: dict[str, Kind] = {
         lambda _, said, came: of_risk(said, came),
     ),
 }
-LABELS = tuple(dict.fromkeys(label for kind in KINDS.values() for label in kind.labels))
+LABELS = tuple(dict.fromkeys(label for kind in KINDS.values() for label in (*kind.labels, *kind.beside)))
 KNOWN_AFTER = (1 + max(labels.HORIZON[label] for label in LABELS)) * features.STEP_US  # of a candle's opening time, µs

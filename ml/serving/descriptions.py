@@ -19,13 +19,13 @@ from quantstream.messages.models import MODEL_KINDS, registered_name
 WHAT = {
     "forecast": "Quantiles (5, 25, 50, 75 and 95 %) of the log return 5 minutes, 15 minutes and 1 hour ahead.",
     "signal": "Probabilities that the price rises or falls by a barrier within the hour, or does neither, and the action Buy, "
-    "Hold or Sell that would pay after costs.",
+    "Hold or Sell that would pay after costs; beside them which way the usual hour goes.",
     "risk": "Probability that the coming hour moves abnormally: more than nine in ten hours of the month before.",
     "anomaly": "How strange a trade is (a fat finger?) and how novel a candle is, by isolation forests.",
 }
 SHOWN = {
     "forecast": ("pinball_bp", "pinball_skill", "coverage_90_1h"),
-    "signal": ("log_loss", "log_loss_logistic", "ece", "hold_share"),
+    "signal": ("log_loss", "log_loss_logistic", "ece", "rank_ic_1h", "hold_share"),
     "risk": ("brier", "brier_har", "brier_skill", "auc", "ece"),
     "anomaly": ("fat_finger_recall", "false_alarms_per_100k", "novel_share"),
 }

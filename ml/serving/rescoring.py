@@ -4,12 +4,13 @@ What an auditor asks: is this what the model said, and of what? The candles are 
 (`known_histories`), corrections that came later left out; the memory of outcomes follows from them. Novelty, which widens
 intervals and forbids trades, is taken from the score itself: it is another model's part, and can be scored again by itself.
 What a version scored as a challenger, in the champion's shadow, is compared as well as what it scored in service.
+So are the costs by which the signal acted: a setting, which may be another by now.
 Bits are those of one kind of machine: a processor with other vector instructions may round exponentials and products otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml.models.parts.thresholds import COST_OF_BEFORE
 from ml.serving.known_histories import Places, StoredCandles
 from ml.serving.loaded import LoadedModel
 from ml.serving.outcome_memory import HISTORY, Memory
@@ -34,6 +36,9 @@ from quantstream.messages.payloads import Score
 READ = ("opened_at", "interval", "revision", "is_complete", "known_at", *COLUMNS)
 Part = dict[str, Any]
 Row = dict[str, Any]  # of one of the tables of scores
+COST = "round_trip_cost"
+SIGNAL = ("action", "buy", "hold", "sell")
+SIGNAL_SINCE = ("usually_up", "tail_lean", "expected_return", COST)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def _differences(lake: Lake, loaded: LoadedModel, symbol: str, rows: Sequence[Ro
             yield Difference(symbol, str(row["opened_at"]), "the lake has no such candle", then, {})
             continue
         series, is_proved = found
-        now = _part_now(loaded, histories.memory, symbol, series, row["novelty"])
+        now = _part_now(loaded, histories.memory, symbol, series, row)
         if why := _why(then == now, is_proved, bool(digest)):
             yield Difference(symbol, str(row["opened_at"]), why, then, now)
 
@@ -211,12 +216,15 @@ def _candles(lake: Lake, symbol: str, rows: Sequence[Row]) -> StoredCandles:
     return StoredCandles(found.filter(pc.equal(found["interval"], SCORED)))
 
 
-def _part_now(loaded: LoadedModel, memory: Memory, symbol: str, series: Series, novelty: float | None) -> Part:
-    kind = loaded.model.kind
-    [made] = score(ModelSet(**{kind: loaded}), {symbol: series}, 0, memory)
+def _part_now(loaded: LoadedModel, memory: Memory, symbol: str, series: Series, row: Mapping[str, Any]) -> Part:
+    kind, cost = loaded.model.kind, row.get(COST)
+    [made] = score(
+        ModelSet(**{kind: loaded}), {symbol: series}, 0, memory, cost=COST_OF_BEFORE if cost is None else cost
+    )
     if loaded.name not in made.models:
         return {"abstained": made.abstained}
-    return _part(kind, made if kind == "anomaly" else with_novelty(made, novelty))
+    part = _part(kind, made if kind == "anomaly" else with_novelty(made, row["novelty"]))
+    return {name: part[name] for name in _names(kind, row)}
 
 
 def _part(kind: str, made: Score) -> Part:
@@ -228,6 +236,12 @@ def _part(kind: str, made: Score) -> Part:
     return {"risk": made.risk} if kind == "risk" else {"novelty": made.novelty}
 
 
-def _stored_part(kind: str, row: Row) -> Part:
-    names = {"forecast": ("forecasts",), "signal": ("action", "buy", "hold", "sell", "reasons")}
-    return {name: row[name] for name in names.get(kind, ("risk",) if kind == "risk" else ("novelty",))}
+def _stored_part(kind: str, row: Mapping[str, Any]) -> Part:
+    return {name: row[name] for name in _names(kind, row)}
+
+
+def _names(kind: str, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a model of a kind said in a score: one of before the costs were said knew no more of the direction either."""
+    if kind == "signal":
+        return (*SIGNAL, *(SIGNAL_SINCE if row.get(COST) is not None else ()), "reasons")
+    return {"forecast": ("forecasts",), "risk": ("risk",), "anomaly": ("novelty",)}[kind]

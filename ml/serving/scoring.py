@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
 
-from ml.models.signal import SignalModel
+from ml.models.signal import Action, SignalModel
 from ml.serving import novelty
 from ml.serving.feature_rows import Inputs
 from ml.serving.loaded import LoadedModel
@@ -26,6 +26,7 @@ from quantstream.core.rolling import Floats
 from quantstream.core.time import SCORED
 from quantstream.messages import payloads
 from quantstream.messages.models import HORIZONS, LEVELS, MODEL_KINDS
+from quantstream.setting_groups import ROUND_TRIP
 
 log = logging.getLogger(__name__)
 NEVER = 1 << 62  # µs: no model grows so old
@@ -67,6 +68,25 @@ class Watcher:
 NOBODY = Watcher()
 
 
+class Advice(NamedTuple):
+    """What a signal says of one candle beside its probabilities."""
+
+    action: Action
+    reasons: list[str]
+    usually_up: float | None
+    expected: float | None
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What a model of a kind is asked with."""
+
+    kind: str
+    memory: Memory | None
+    watcher: Watcher
+    cost: float
+
+
 @dataclass
 class _Draft:
     """A score in the making."""
@@ -87,12 +107,14 @@ def score(
     kinds: Collection[str] = MODEL_KINDS,
     watcher: Watcher = NOBODY,
     limit_us: int = NEVER,
+    cost: float = ROUND_TRIP,
 ) -> list[payloads.Score]:
     """Return one score for the newest candle of each history: closed five-minute candles in time order, or a frame of them.
 
     `features.WARMUP + 1` candles are enough for every part; fewer give the parts that can be known. An empty history gives
     no score, for there is no candle to judge. With a memory each output is corrected by the outcomes of the last ones. Kinds that
-    are not named are neither judged nor missed. What models older than `limit_us` say is marked as stale.
+    are not named are neither judged nor missed. What models older than `limit_us` say is marked as stale. Actions are those
+    that pay where entering and leaving cost `cost`, a share of the price.
     """
     drafts = _drafts(histories, models.length, memory.inputs if memory is not None else Inputs())
     for kind, loaded in models:
@@ -103,10 +125,10 @@ def score(
                 draft.why_not.append(f"no {kind} model yet")
             continue
         watcher.judges(loaded)
-        _judge(kind, loaded, drafts, memory, watcher)
+        _judge(loaded, drafts, _Asking(kind, memory, watcher, cost))
     watcher.judges(None)
     stale = models.stale(now_us, limit_us)
-    return [_score(draft, now_us, stale) for draft in drafts]
+    return [_score(draft, now_us, stale, cost) for draft in drafts]
 
 
 def _drafts(histories: Mapping[str, features.Series | pd.DataFrame], length: int, inputs: Inputs) -> list[_Draft]:
@@ -139,13 +161,7 @@ def _what_there_is(frame: pd.DataFrame) -> features.Series:
     return features.Series(at, {"close": close}, int(newest["revision"].iloc[0]) if "revision" in frame.columns else 0)
 
 
-def _judge(
-    kind: str,
-    loaded: LoadedModel,
-    drafts: list[_Draft],
-    memory: Memory | None,
-    watcher: Watcher,
-) -> None:
+def _judge(loaded: LoadedModel, drafts: list[_Draft], asking: _Asking) -> None:
     """Add one model's part to the drafts whose features it can read, all in one call."""
     if not drafts:
         return
@@ -157,17 +173,16 @@ def _judge(
     for draft, columns in zip(drafts, known, strict=True):
         if not columns.all():
             lacking = model.names[int(np.argmin(columns))]
-            draft.why_not.append(f"{kind}: the history is too short or has gaps for {lacking}")
+            draft.why_not.append(f"{asking.kind}: the history is too short or has gaps for {lacking}")
     if able:
-        _judge_able(kind, loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), memory, watcher)
+        _judge_able(loaded, able, np.ascontiguousarray(windows[np.all(known, axis=1)]), asking)
 
 
-def _judge_able(
-    kind: str, loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None, watcher: Watcher
-) -> None:
+def _judge_able(loaded: LoadedModel, able: list[_Draft], windows: Floats, asking: _Asking) -> None:
     """Judge all at once; where that raises, each by itself, so that only the one it raises for abstains."""
+    kind, watcher = asking.kind, asking.watcher
     try:
-        outputs, why = _outputs(loaded, able, windows, memory)
+        outputs, advice = _outputs(loaded, able, windows, asking)
     except Exception as error:
         log.exception("a model failed", extra={"model": loaded.name, "version": loaded.version, "symbols": len(able)})
         if len(able) == 1:
@@ -175,7 +190,7 @@ def _judge_able(
             able[0].why_not.append(f"{kind}: {loaded.name} {loaded.version} failed: {type(error).__name__}: {error}")
             return
         for i, draft in enumerate(able):
-            _judge_able(kind, loaded, [draft], windows[i : i + 1], memory, watcher)
+            _judge_able(loaded, [draft], windows[i : i + 1], asking)
         return
     for i, draft in enumerate(able):
         if not np.isfinite(outputs[i]).all():
@@ -183,32 +198,32 @@ def _judge_able(
             watcher.failed(loaded, "its output is not a number")
             continue
         draft.parts[kind] = outputs[i]
-        draft.parts[f"{kind}_reasons"] = why[i]
+        draft.parts[f"{kind}_advice"] = advice[i]
         draft.models[loaded.name] = loaded.version
 
 
 def _outputs(
-    loaded: LoadedModel, able: list[_Draft], windows: Floats, memory: Memory | None
-) -> tuple[Floats, list[Any]]:
-    """What the model says of each, corrected, and why."""
+    loaded: LoadedModel, able: list[_Draft], windows: Floats, asking: _Asking
+) -> tuple[Floats, list[Advice | None]]:
+    """What the model says of each, corrected, and what follows."""
     outputs = loaded.model.predict(windows)
-    if memory is not None:
-        outputs = memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
-    return outputs, _reasons(loaded, windows, outputs)
+    if asking.memory is not None:
+        outputs = asking.memory.adapt(loaded, {draft.symbol: draft.series for draft in able}, outputs)
+    if not isinstance(loaded.model, SignalModel):
+        return outputs, [None] * len(windows)
+    return outputs, list(_advice(loaded.model, windows, outputs, asking.cost))
 
 
-def _reasons(loaded: LoadedModel, windows: Floats, outputs: Floats) -> list[Any]:
-    """Return per row what explains a model's output: the signal's action and its reasons; nothing for the others."""
-    model = loaded.model
-    if not isinstance(model, SignalModel):
-        return [None] * len(windows)
-    actions = model.actions(windows, outputs)
-    return list(zip(actions, model.reasons(windows, actions), strict=True))
+def _advice(model: SignalModel, windows: Floats, outputs: Floats, cost: float) -> Iterator[Advice]:
+    actions = model.actions(windows, outputs, cost)
+    up, gain = model.usually_up(windows, outputs), model.expected(windows, outputs)
+    for i, why in enumerate(model.reasons(windows, actions)):
+        yield Advice(actions[i], why, None if up is None else float(up[i]), None if gain is None else float(gain[i]))
 
 
-def _score(draft: _Draft, now_us: int, stale: list[str]) -> payloads.Score:
+def _score(draft: _Draft, now_us: int, stale: list[str], cost: float) -> payloads.Score:
     parts, digest = draft.parts, draft.series.digest
-    action, reasons = parts.get("signal_reasons", ("Hold", []))
+    advice = parts.get("signal_advice")
     close = float(draft.series.columns["close"][-1])
     plain = payloads.Score(
         symbol=draft.symbol,
@@ -219,9 +234,9 @@ def _score(draft: _Draft, now_us: int, stale: list[str]) -> payloads.Score:
         scored_at=now_us,
         feature_hash=features.FEATURE_HASH,
         forecasts=_forecasts(parts["forecast"], close) if "forecast" in parts else [],
-        signal=_signal(action, parts["signal"]) if "signal" in parts else None,
+        signal=_signal(advice, parts["signal"], cost) if advice is not None else None,
         risk=100 * float(parts["risk"]) if "risk" in parts else None,
-        reasons=list(reasons),
+        reasons=list(advice.reasons) if advice is not None else [],
         models=draft.models,
         abstained="; ".join(draft.why_not),
         stale=[name for name in stale if name in draft.models],
@@ -250,6 +265,6 @@ def _forecasts(quantiles: Floats, close: float) -> list[payloads.Forecast]:
     ]
 
 
-def _signal(action: Literal["Buy", "Hold", "Sell"], probabilities: Floats) -> payloads.Signal:
+def _signal(advice: Advice, probabilities: Floats, cost: float) -> payloads.Signal:
     sell, hold, buy = (float(share) for share in probabilities)
-    return payloads.Signal(action, buy=buy, hold=hold, sell=sell)
+    return payloads.Signal(advice.action, buy, hold, sell, advice.usually_up, buy - sell, advice.expected, cost)

@@ -18,6 +18,7 @@ from ml.serving.scoring import ModelSet, Watcher, score
 from quantstream.features import Series
 from quantstream.messages.models import MODEL_KINDS, registered_name
 from quantstream.messages.payloads import Score
+from quantstream.setting_groups import ROUND_TRIP
 
 PER_CANDLE = 0.1  # seconds of processor time that a model may take for one candle, some twenty times what ours take
 PER_REBUILDING = 10.0  # seconds more for each symbol whose past had to be rebuilt, some thirty times what ours take
@@ -40,9 +41,14 @@ class Shadowing(Watcher):
         challengers: Callable[[], Mapping[str, LoadedModel]],
         now: Callable[[], int],
         processor_time: Callable[[], float] = time.thread_time,
+        cost: float = ROUND_TRIP,
     ) -> None:
-        """`challengers` are by registered name; `now` in µs; `processor_time` in seconds, of the thread that scores."""
+        """`challengers` are by registered name; `now` in µs; `processor_time` in seconds, of the thread that scores.
+
+        `cost` of entering and leaving is a share of the price, as the champions' actions go by.
+        """
         self.champions, self.challengers, self.now, self._time = champions, challengers, now, processor_time
+        self.cost = cost
         self.stopped: dict[Version, str] = {}  # why
         self._memory = Memory(self._rebuilt)
         self._asked: dict[str, LoadedModel] = {}
@@ -71,7 +77,7 @@ class Shadowing(Watcher):
         champions = dict(self.champions())
         models = ModelSet(**{kind: asked.get(kind) or champions[kind] for kind in {*asked, *beside}})
         kinds = {kind for kind, loaded in models if loaded is not None}
-        found = score(models, histories, self.now(), self._memory, kinds, self)
+        found = score(models, histories, self.now(), self._memory, kinds, self, cost=self.cost)
         left = {kind: loaded for kind, loaded in asked.items() if _version(loaded) not in self.stopped}
         return [_recorded(each, left) for each in found] if left else []
 
@@ -101,7 +107,7 @@ class Shadowing(Watcher):
 
     def anew(self) -> Shadowing:
         """Return another one in the place of one that hangs: it has the same models stopped and a memory of its own."""
-        other = Shadowing(self.champions, self.challengers, self.now, self._time)
+        other = Shadowing(self.champions, self.challengers, self.now, self._time, self.cost)
         other.stopped = self.stopped
         return other
 

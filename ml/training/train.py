@@ -43,6 +43,7 @@ from quantstream.lake.instruments import history
 from quantstream.lake.store import Lake
 from quantstream.lake.trades import StoredTrades
 from quantstream.messages.models import MODEL_KINDS, registered_name
+from quantstream.setting_groups import ROUND_TRIP
 from quantstream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def _trained(
         load=lambda: registry.load(name, number),
         data=data,
         rows=task.split.judge,
-        judge=lambda one: judge(task, one),
+        judge=lambda one: judge(task, one, settings.costs.round_trip),
         candles=partial(candles_of, lake, lineage, options.trailing),
     )
     examined = _examined(subject, registry, name, settings)
@@ -243,11 +244,13 @@ def fit(task: Task, options: Options = Options()) -> base.Model:
     return anomaly.fit(trade_features.rows(early), task.data.matrix(rows, anomaly.NAMES))
 
 
-def judge(task: Task, model: base.Model) -> evaluate.Report:
-    """Judge a model on the late part of its data."""
+def judge(task: Task, model: base.Model, cost: float = ROUND_TRIP) -> evaluate.Report:
+    """Judge a model on the late part of its data; `cost` of entering and leaving, a share of the price, is the signal's alone."""
     if task.kind == "anomaly":
         return evaluate.judge_anomaly(model, task.data, task.split, parts_of_trades(task.trades)[1])
-    judges = {"forecast": evaluate.judge_forecast, "signal": evaluate.judge_signal, "risk": evaluate.judge_risk}
+    if task.kind == "signal":
+        return evaluate.judge_signal(model, task.data, task.split, cost)
+    judges = {"forecast": evaluate.judge_forecast, "risk": evaluate.judge_risk}
     return judges[task.kind](model, task.data, task.split)
 
 

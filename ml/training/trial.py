@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ml.backtest import held_out
 from ml.data import dataset
 from ml.data.dataset import Dataset, Split
 from ml.data.universe import UNKNOWN
+from ml.models.base import Model
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -29,6 +31,7 @@ from quantstream.core.time import (
     NANOSECONDS_FROM,
     SECOND,
 )
+from quantstream.setting_groups import ROUND_TRIP
 
 KINDS = ("risk", "signal", "forecast")  # an anomaly needs trades
 SUFFIX = "_5m.parquet"
@@ -48,13 +51,17 @@ class Span:
     until: int
 
 
-def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1) -> dict[str, Any]:
+def run(
+    fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1, cost: float = ROUND_TRIP
+) -> dict[str, Any]:
     """Return `{kind: {"pooled": …, "symbols": {…}, …}, "seconds": {"fit": all, kind: …}}`.
 
     Rows of the second folder that are not after the end of the first serve as warm-up only. Symbols that the first does not know
     are judged like the others. With `folds` the second folder's time is cut into as many parts, and for each the models are
     fitted anew on all before it (walk-forward, purged and embargoed); the figures of the parts follow under `folds`, those under
-    `kind` are of the last. Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
+    `kind` are of the last. The signal acts where entering and leaving cost `cost`, a share of the price.
+
+    Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(KINDS)}")
@@ -63,7 +70,8 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
     early, late = read_folder(fit_on), read_folder(judge_on)
     end = max(int(features.opened_at_us(frame)[-1]) for frame in early.values())
     last = max(int(features.opened_at_us(frame)[-1]) for frame in late.values())
-    data = dataset.build({symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in early | late})
+    candles = {symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in early | late}
+    data = dataset.build(candles)
     result: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for kind in kinds:
@@ -76,9 +84,19 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
             began = time.monotonic()
             model = train.fit(task)
             seconds[kind] = round(time.monotonic() - began, 2)
-            parts.append(train.judge(task, model).fields())
+            parts.append(_judged(task, model, candles, cost))
         result[kind] = {**parts[-1], **({"folds": [part["pooled"] for part in parts]} if folds > 1 else {})}
     return {**result, "seconds": {"fit": round(sum(seconds.values()), 2), **seconds}}
+
+
+def _judged(task: train.Task, model: Model, candles: Mapping[str, pd.DataFrame], cost: float) -> dict[str, Any]:
+    """The figures of a model on the late part; of a signal with what acting on it would have earned."""
+    report = train.judge(task, model, cost)
+    if task.kind != "signal":
+        return report.fields()
+    pooled, account = held_out.ledger_figures(task.data, task.split.judge, report.said, candles, cost)
+    report.metrics.update(pooled)
+    return {**report.fields(), "ledger": account}
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -88,7 +106,7 @@ def table(result: Mapping[str, Any]) -> str:
         if kind == "seconds":
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
-        lines += [f"  {name:26} {value:10.4f}" for name, value in found["pooled"].items()]
+        lines += [f"  {name:30} {value:10.4f}" for name, value in found["pooled"].items()]
     return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 

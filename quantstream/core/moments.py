@@ -1,4 +1,4 @@
-"""Moments as a person writes them on a command line: ISO 8601, or how long ago by the exchange's clock."""
+"""Moments and lengths of time as a person writes them on a command line: ISO 8601, how long ago, 250ms or 5m."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from quantstream.core.errors import Misconfigured
-from quantstream.core.time import DAY, EARLIEST, HOUR, LATEST, MINUTE, SECOND, micros, utc
+from quantstream.core.time import DAY, EARLIEST, HOUR, LATEST, MILLISECOND, MINUTE, SECOND, micros, utc
 
 _AGO = re.compile(r"^(\d{1,9})([smhd])$")
-_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+_LENGTH = re.compile(r"^(\d{1,9})(ms|[smhd])$")
+_UNITS = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
 def parse_moment(text: str, now: Callable[[], int]) -> int:
@@ -30,6 +31,17 @@ def parse_moment(text: str, now: Callable[[], int]) -> int:
     if not EARLIEST <= at < LATEST:
         raise Misconfigured(f"{text!r} is not a moment; write 2024-08-08T23:55 (UTC), or 15m, 2h, 1d for so long ago")
     return at
+
+
+def parse_length(text: str) -> int:
+    """Return the µs of a length of time: `250ms`, `1s`, `5m`, `2h`, `1d`.
+
+    Raises: Misconfigured.
+    """
+    found = _LENGTH.match(text.strip())
+    if found is None:
+        raise Misconfigured(f"{text!r} is no length of time; write one like 250ms, 1s or 5m")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def moment_text(at: int) -> str:

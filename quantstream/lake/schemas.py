@@ -102,6 +102,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("stale", pa.list_(pa.string())),
             ("history_from", TIME),  # of the candles that it was made of; empty in scores of before
             ("history_digest", pa.string()),
+            ("usually_up", pa.float64()),  # as `Signal` has them; empty in scores of before
+            ("tail_lean", pa.float64()),
+            ("expected_return", pa.float64()),
+            ("round_trip_cost", pa.float64()),
         ]
     ),
     "anomalies": pa.schema(

@@ -24,12 +24,20 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Signal(msgspec.Struct, frozen=True):
-    """Calibrated probabilities of Buy, Hold and Sell, and the expected return after costs."""
+    """Calibrated probabilities of Buy, Hold and Sell, the direction in two numbers, and the action that pays at the user's costs.
+
+    `usually_up` says what mostly happens, `tail_lean` which of the rare far moves is likelier: they may well point apart. What is
+    None nobody said: scores of before have none of it, models of before no usual direction.
+    """
 
     action: Literal["Buy", "Hold", "Sell"]
     buy: float
     hold: float
     sell: float
+    usually_up: float | None = None  # chance that who buys ends higher: at the barrier touched first, or after the hour
+    tail_lean: float | None = None  # buy − sell, −1 to 1
+    expected_return: float | None = None  # of buying, over all outcomes, before costs: a log return
+    round_trip_cost: float | None = None  # a share of the price: by it the action was decided
 
 
 class Score(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from quantstream.core.candle import Candle
 from quantstream.core.decimals import units_decimal
 from quantstream.core.errors import BadRecord
 from quantstream.lake.schemas import DERIVED, KNOWN_AT, PRICE, SCHEMAS, SHADOW_SCORES, candle_rows
-from quantstream.messages.payloads import Anomaly, Score, decode
+from quantstream.messages.payloads import Anomaly, Score, Signal, decode
 
 KINDS: dict[str, type[Candle | Score | Anomaly]] = {
     "candles": Candle,
@@ -60,14 +60,11 @@ def table_of(name: str, rows: list[Any]) -> pa.Table:
 
 def score_row(score: Score) -> Row:
     """Return the row of a score, which is known when it is made; that of its signal is in columns of its own."""
-    signal = score.signal
+    signal = dict.fromkeys(Signal.__struct_fields__) if score.signal is None else msgspec.structs.asdict(score.signal)
     return {
         **msgspec.structs.asdict(score),
         "forecasts": [msgspec.structs.asdict(forecast) for forecast in score.forecasts],
-        "action": signal.action if signal else None,
-        "buy": signal.buy if signal else None,
-        "hold": signal.hold if signal else None,
-        "sell": signal.sell if signal else None,
+        **signal,
         "models": list(score.models.items()),
         "history_from": score.history_from or None,
         KNOWN_AT: score.scored_at,

@@ -81,7 +81,7 @@ class Market:
         shares = {"Buy": (0.58, 0.29, 0.13), "Hold": (0.22, 0.61, 0.17), "Sell": (0.14, 0.27, 0.59)}[action]
         score = Score(
             symbol, "5m", candle.opened_at, revision, close, candle.closed_at, "3f2a",
-            forecasts, Signal(action, *shares), risk, 0.31,  # type: ignore[arg-type]
+            forecasts, Signal(action, *shares, 0.47, shares[0] - shares[2], 0.00021, 0.002), risk, 0.31,  # type: ignore[arg-type]
             ["taker imbalance of 1 h is high: +0.34", "price stands 1.2 σ above the 24 h VWAP", "volatility is falling"],
             MODELS, elapsed_ms=12.0,
         )  # fmt: skip

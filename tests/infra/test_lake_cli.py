@@ -1,4 +1,4 @@
-"""`quantstream sql`, `export` and `lake migrate` as a person calls them."""
+"""`quantstream sql`, `export`, `ledger` and `lake migrate` as a person calls them."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def test_a_file_a_version_and_a_time_are_options_and_what_is_wrong_is_a_sentence
     assert early.stdout == '{"n": 0}\n'
     assert "write it like candles=12" in str(command("sql", "from candles", "--version", "12").exception)
     assert "is not a moment" in str(command("sql", "from candles", "--as-of", "noon").exception)
+
+
+def test_a_ledger_of_a_lake_without_scores_is_a_sentence(command: Command) -> None:
+    done = command("ledger", "--costs", "maker", "--json")
+    assert "there are no scores at" in str(done.exception)
+    assert done.stdout == ""

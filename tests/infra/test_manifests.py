@@ -151,6 +151,13 @@ def test_settings_are_known_to_the_code(system: list[Object]) -> None:
             kind = fields[part].annotation
 
 
+def test_a_signal_acts_by_the_costs_that_it_is_judged_by(whole: list[Object]) -> None:
+    told = [one.get("data", {}) for one in of_kind(whole, "ConfigMap")]
+    costs = [{name: of[name] for name in of if "COSTS__" in name} for of in told if "QUANTSTREAM_MLFLOW" in of]
+    assert len(costs) == 2  # the stages' and the pipelines' tasks'
+    assert costs[0] == costs[1] != {}
+
+
 def test_a_change_of_settings_is_a_rollout(whole: list[Object]) -> None:
     names = [one["metadata"]["name"] for one in of_kind(whole, "ConfigMap")]
     (name,) = [one for one in names if one.startswith("quantstream-") and one != "quantstream-jobs"]

@@ -54,8 +54,7 @@ class Ensemble:
 
     def within(self, rows: Floats) -> Floats:
         """Return the rows as the lines see them: nothing farther out than `OUTERMOST`."""
-        reach = OUTERMOST * self.lines.scale
-        return np.clip(rows, self.lines.mean - reach, self.lines.mean + reach)
+        return within(self.lines, rows)
 
 
 @dataclass(frozen=True)
@@ -139,8 +138,14 @@ def fit(
     return best[1]
 
 
+def within(lines: logistic.Logistic, rows: Floats) -> Floats:
+    """Return rows as lines see them that `straight` fitted: nothing farther out than `OUTERMOST`."""
+    reach = OUTERMOST * lines.scale
+    return np.clip(rows, lines.mean - reach, lines.mean + reach)
+
+
 def straight(rows: Floats, classes: Floats, count: int, strength: float) -> logistic.Logistic:
-    """Fit the lines on rows as they will see them: `Ensemble.within` cuts at the same places."""
+    """Fit the lines on rows as they will see them: `within` cuts at the same places."""
     mean, scale, standard = seen(rows)
     fitted = logistic.fit(standard, classes, count, strength=strength)
     weights = fitted.weights / fitted.scale

@@ -7,7 +7,7 @@ from dashboard.charts import Day
 from dashboard.overview_tables import SymbolLine
 from dashboard.panels import Tile
 from dashboard.stage_status import Stage
-from quantstream.messages.payloads import DeadRecord, Event
+from quantstream.messages.payloads import DeadRecord, Event, Forecast, Signal
 
 
 def test_any_symbol_has_a_link_that_leads_to_it() -> None:
@@ -26,6 +26,30 @@ def test_the_signal_shows_its_action_shares_and_reasons_escaped(score) -> None:
     assert "Buy <b>58.0%</b>" in html
     assert "<li>momentum is &lt;high&gt;</li>" in html
     assert "candle 00:00 UTC" in html
+
+
+def test_the_signal_says_what_usually_happens_what_the_tails_lean_to_and_what_buying_is_worth(score) -> None:
+    html = panels.signal_card(score(signal=Signal("Hold", 0.25, 0.55, 0.2, 0.462, 0.05, -0.00012, 0.002)))
+    assert '<b class="down">down</b>, 54 of 100 hours' in html
+    assert '<b class="up">up</b>, far rises likelier by 5.0 points' in html
+    assert "expected −1.2 bp before costs of 20.0 bp" in html
+    even = panels.signal_card(score(signal=Signal("Hold", 0.25, 0.5, 0.25, 0.501, 0.0, 0.0, 0.0004)))
+    assert '<b class="flat">even</b>, 50 of 100 hours' in even
+    assert "far moves as likely either way" in even
+    assert "expected 0.0 bp before costs of 4.0 bp" in even
+
+
+def test_a_signal_of_an_older_version_lends_its_usual_direction_from_the_forecast_or_says_that_it_has_none(
+    score,
+) -> None:
+    older = Signal("Hold", 0.25, 0.55, 0.2, tail_lean=0.05, round_trip_cost=0.002)
+    hour = Forecast("1h", [0.1, 0.5, 0.9], [-0.01, 0.00013, 0.01], [99.0, 100.0, 101.0])
+    html = panels.signal_card(score(signal=older, forecasts=[hour]))
+    assert '<b class="up">up</b>, median +1.3 bp (forecast)' in html
+    assert "the forecast&#x27;s median" in html
+    assert "direction-worth" not in html
+    assert "not known" in panels.signal_card(score(signal=older, forecasts=[]))
+    assert "direction-" not in panels.signal_card(score())  # a score of before
 
 
 def test_an_abstaining_model_says_why(score) -> None:

@@ -41,6 +41,28 @@ def candles(count: int, seed: int = 0, price: float = 100.0, volatility: float =
     )
 
 
+def pulled_back(count: int, seed: int = 0, price: float = 100.0, volatility: float = 0.001) -> pd.DataFrame:
+    """Return candles of a market that gives back some of its last hour's move, but for rare hours in which it runs on far.
+
+    So its usual hour goes against the last one, and the hours that reach a barrier go with it.
+    """
+    rng = np.random.default_rng(seed)
+    shocks, chance = rng.normal(0, volatility, count), rng.random(count)
+    returns, hour = np.zeros(count), volatility * np.sqrt(HOUR)
+    run = 0.0
+    for i in range(HOUR, count):
+        last = float(returns[i - HOUR : i].sum())
+        if chance[i] < 0.08 and abs(last) > hour / 2 and not run:
+            run = 1.5 * float(np.sign(last)) * hour
+        returns[i] = shocks[i] - 0.08 * last + run
+        run = 0.0
+    close = price * np.exp(np.cumsum(returns))
+    opened = np.concatenate([[price], close[:-1]])
+    columns = {"open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close}
+    times = pd.date_range(START, periods=count, freq="5min")
+    return pd.DataFrame({"opened_at": times, **columns, "volume": 10.0, "taker_buy_volume": 5.0})
+
+
 def flat(count: int, price: float = 100.0) -> pd.DataFrame:
     """Return candles of a price that never moves."""
     columns = dict.fromkeys(("open", "high", "low", "close"), price)

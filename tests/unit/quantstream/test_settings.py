@@ -159,6 +159,8 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "http_host": ("", " ", "a b", "http://127.0.0.1", "a/b"),
     "instance": ("", " ", "a b", "a/b", "ü", "x" * 201),
     "log_format": CHOICES,
+    "costs.preset": CHOICES,
+    **{f"costs.{name}": (*NUMBERS, "1001") for name in ("fee_bp", "spread_bp", "slippage_bp")},
     "endpoints.ws": (*ADDRESSES, "", "https://host"),
     "endpoints.rest": (*ADDRESSES, "", "wss://host"),
     "endpoints.history_rest": (*ADDRESSES, "wss://host"),
@@ -297,3 +299,21 @@ def test_a_mistyped_setting_is_not_taken_for_one_of_kubernetes(monkeypatch: pyte
     monkeypatch.setenv(name, "8000")
     with pytest.raises(Misconfigured, match=f"{name} is not a setting"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "cost"),
+    [
+        ({}, 0.002),
+        ({"PRESET": "maker"}, 0.0004),
+        ({"PRESET": "futures", "SPREAD_BP": "2", "SLIPPAGE_BP": "0.5"}, 0.0011),
+        ({"PRESET": "maker", "FEE_BP": "7.5"}, 0.0015),
+        ({"FEE_BP": "0"}, 0.0),
+    ],
+)
+def test_costs_are_those_of_entering_and_leaving(
+    variables: dict[str, str], cost: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"QUANTSTREAM_COSTS__{name}", value)
+    assert load_settings().costs.round_trip == pytest.approx(cost)

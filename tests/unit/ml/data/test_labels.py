@@ -46,7 +46,7 @@ def test_both_barriers_in_one_candle_tell_nothing_and_mean_hold() -> None:
 
 
 def test_a_barrier_is_never_nearer_than_twice_the_costs() -> None:
-    assert labels.barrier(np.array([1e-6, 0.01])).tolist() == [2 * labels.COST, 0.01 * np.sqrt(12)]
+    assert labels.barrier(np.array([1e-6, 0.01])).tolist() == [labels.MIN_BARRIER, 0.01 * np.sqrt(12)]
 
 
 def test_forward_returns_are_logs_of_later_closes() -> None:

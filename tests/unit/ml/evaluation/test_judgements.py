@@ -47,6 +47,7 @@ def made() -> Dataset:
     )
 
 
+COST = 0.001  # of entering and leaving
 DATA = made()
 PLACE = np.tile(np.arange(EACH), len(SYMBOLS))
 SPLIT = Split(
@@ -122,7 +123,7 @@ class Bets(signal.SignalModel):
         """Correct nothing."""
         return predicted if rows is None else predicted[len(predicted) - rows :]
 
-    def actions(self, windows: Floats, probabilities: Floats) -> list[str]:
+    def actions(self, windows: Floats, probabilities: Floats, cost: float) -> list[signal.Action]:
         """Return the likeliest action, or Hold."""
         return [signal.ACTIONS[k] if self.acts else "Hold" for k in probabilities.argmax(axis=1)]
 
@@ -135,10 +136,10 @@ def sees(rows: Floats) -> Floats:
 
 
 def test_a_signal_that_knows_earns_what_the_market_moves_less_the_costs() -> None:
-    report = evaluate.judge_signal(Bets(sees, acts=True), DATA, SPLIT)
+    report = evaluate.judge_signal(Bets(sees, acts=True), DATA, SPLIT, COST)
     found, moved = report.metrics, DATA.labels["return_1h"][SPLIT.judge]
     taken = DATA.labels["action"][SPLIT.judge] != labels.HOLD
-    earned = np.abs(moved[taken]) - labels.COST
+    earned = np.abs(moved[taken]) - COST
     assert found["trades"] == taken.sum()
     assert found["net_bp_per_trade"] == pytest.approx(earned.mean() * 1e4)
     assert found["net_bp_total"] == pytest.approx(earned.sum() * 1e4)
@@ -147,8 +148,14 @@ def test_a_signal_that_knows_earns_what_the_market_moves_less_the_costs() -> Non
     assert found["log_loss"] < found["log_loss_logistic"] < found["log_loss_base"]
     assert found["log_loss_gain_base_low"] > 0
     assert found["hold_share"] == pytest.approx(1 - taken.mean())
-    assert found["rank_ic_1h_low"] > 0
+    assert found["rank_ic_1h_tails_low"] > 0
+    assert found["rank_ic_action_tails"] == pytest.approx(1)
+    assert found["round_trip_bp"] == pytest.approx(10)
+    assert "rank_ic_1h" not in found  # a model of before says nothing of the usual hour
     assert set(report.curves) == {f"reliability {action}" for action in signal.ACTIONS}
+    assert np.array_equal(report.said["side"] != 0, taken)
+    assert np.array_equal(np.sign(report.said["edge"][taken]), report.said["side"][taken])
+    assert "said" not in report.fields()
 
 
 def test_a_signal_that_never_acts_earns_nothing_and_loses_nothing() -> None:

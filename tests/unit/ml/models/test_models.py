@@ -12,20 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.data import labels, trade_features
+from ml.data import trade_features
 from ml.evaluation import evaluate
 from ml.models import base, forecast
 from ml.models.anomaly import AnomalyModel
 from ml.models.base import columns
 from ml.models.forecast import ForecastModel, quantiles
 from ml.models.parts import logistic
+from ml.models.parts.thresholds import NEVER, Fixed
 from ml.models.risk import VIEWS, RiskModel
-from ml.models.signal import NEVER, SignalModel, margin
+from ml.models.signal import SignalModel
 from ml.training import train
 from quantstream import features
 from quantstream.core.errors import DataRejected, ModelRejected
 from quantstream.core.rolling import Floats
 from quantstream.messages.models import MODEL_KINDS
+from quantstream.setting_groups import ROUND_TRIP
 from tests.unit.ml import markets
 from tests.unit.ml.conftest import SMALL
 
@@ -121,7 +123,7 @@ def test_probabilities_sum_to_one_and_reasons_are_words(
     read = windows(signal, tasks["signal"])
     shares = signal.predict(read)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
-    reasons = signal.reasons(read, signal.actions(read, shares))
+    reasons = signal.reasons(read, signal.actions(read, shares, ROUND_TRIP))
     assert all(1 <= len(row) <= 3 and all("speaks for" in text for text in row) for row in reasons)
 
 
@@ -140,20 +142,13 @@ def test_contributions_add_up_to_the_mixed_logits(models: dict[str, base.Model],
 def test_an_action_is_taken_only_when_it_pays_after_costs(models: dict[str, base.Model]) -> None:
     signal = models["signal"]
     assert isinstance(signal, SignalModel)
-    signal = dataclasses.replace(signal, needed=labels.COST)
+    signal = dataclasses.replace(signal, asks=Fixed(0.001), middle=None)
     read = np.zeros((4, 1, len(signal.names)))
     read[:, :, signal.names.index("log_rms_24h")] = np.log(0.002)  # barrier 0.69 %: an edge of 0.15 pays 0.1 %
     shares = np.array([[0.1, 0.5, 0.4], [0.4, 0.5, 0.1], [0.3, 0.3, 0.4], [0.0, 1.0, 0.0]])
-    assert signal.actions(read, shares) == ["Buy", "Sell", "Hold", "Hold"]
-    assert dataclasses.replace(signal, needed=NEVER).actions(read, shares) == ["Hold"] * 4
-
-
-def test_the_margin_is_one_that_paid_on_later_data_or_none() -> None:
-    rng = np.random.default_rng(0)
-    edge = rng.normal(0, 0.002, 5000)
-    assert margin(edge, edge * 3) == pytest.approx(labels.COST)
-    assert margin(edge, rng.normal(0, 0.01, 5000)) == NEVER
-    assert margin(edge[:10], edge[:10] * 3) == NEVER
+    assert signal.actions(read, shares, 0.001) == ["Buy", "Sell", "Hold", "Hold"]
+    assert signal.actions(read, shares, 0.003) == ["Hold"] * 4
+    assert dataclasses.replace(signal, asks=Fixed(NEVER)).actions(read, shares, 0.0) == ["Hold"] * 4
 
 
 def test_only_trades_far_off_or_huge_with_impact_are_anomalies(models: dict[str, base.Model]) -> None:
@@ -268,7 +263,7 @@ def test_a_flat_market_is_judged_calmly(kind: str, models: dict[str, base.Model]
     if kind == "forecast":
         assert np.abs(predicted).max() < 1e-4
     if isinstance(model, SignalModel):
-        assert model.actions(read, predicted) == ["Hold"]
+        assert model.actions(read, predicted, ROUND_TRIP) == ["Hold"]
 
 
 def test_a_calm_market_scores_low_a_crash_high_and_its_forecast_is_wide(

@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from ml.data import labels
 from ml.monitoring.joining import join, newest
 from ml.monitoring.outcomes import LABELS
 from quantstream.features import HOUR, opened_at_us
+from quantstream.lake.schemas import BY_MONTH, SCHEMAS
 from quantstream.lake.store import Lake
+from streaming.sink.table_rows import score_row, table_of
 from tests.unit.ml import markets
 from tests.unit.ml.monitoring import watched
 
@@ -63,6 +67,36 @@ def test_the_loss_is_pinball_in_bp_log_loss_and_brier(lake: Lake) -> None:
             assert measures["hit"] == float(came["action"] == 1)
         if row["model"] == "quantstream-risk":
             assert row["loss"] == pytest.approx((0.1 - came["abnormal"]) ** 2)
+
+
+def test_the_usual_direction_is_held_against_where_the_hour_ended(lake: Lake) -> None:
+    join(lake, NOW)
+    truth = labels.compute(CANDLES, names=LABELS).set_axis(opened_at_us(CANDLES))
+    seen = set()
+    for row in outcomes(lake):
+        if row["model"] == "quantstream-signal":
+            came = truth.loc[int(row["opened_at"].timestamp()) * 1_000_000]
+            rose = came["action"] == 2 or (came["action"] == 1 and came["return_1h"] > 0)
+            measures = dict(row["measures"])
+            assert measures["brier_usual"] == pytest.approx((0.4 - rose) ** 2)
+            assert measures["hit_usual"] == float(not rose)
+            assert set(dict(row["actual"])) == {"action"}
+            seen.add(rose)
+    assert seen == {True, False}
+
+
+def test_scores_of_before_the_direction_was_said_are_joined_in_a_lake_of_before(tmp_path: Path) -> None:
+    lake, scores = Lake(str(tmp_path / "lake")), watched.scored(SYMBOL, CANDLES.iloc[WARM:])
+    markets.write_candles(lake, SYMBOL, CANDLES)
+    absent = ("usually_up", "tail_lean", "expected_return", "round_trip_cost")
+    schema = pa.schema([each for each in SCHEMAS["scores"] if each.name not in absent])
+    rows = table_of("scores", [score_row(one) for one in scores]).append_column("month", pa.array(["2024-01"] * LIVE))
+    rows = rows.append_column("date", rows["opened_at"].cast(pa.date32())).select(schema.names).cast(schema)
+    write_deltalake(f"{lake.url}/scores", rows, partition_by=BY_MONTH)
+    done = join(lake, NOW)
+    assert (done.rows, done.failed) == (3 * KNOWN, {})
+    of_signal = [dict(row["measures"]) for row in outcomes(lake) if row["model"] == "quantstream-signal"]
+    assert all(np.isnan(one["brier_usual"]) and np.isnan(one["hit_usual"]) for one in of_signal)
 
 
 def test_a_second_run_reads_nothing_and_a_later_one_only_what_is_new(lake: Lake) -> None:

@@ -68,7 +68,7 @@ def score(
         at + scored_after,
         features.FEATURE_HASH,
         forecasts,
-        Signal("Hold", buy=0.2, hold=0.6, sell=0.2),
+        Signal("Hold", buy=0.2, hold=0.6, sell=0.2, usually_up=0.4, tail_lean=0.0, round_trip_cost=0.002),
         risk,
         0.1,
         models=dict(versions),

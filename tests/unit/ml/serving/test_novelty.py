@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from ml.data import labels
 from ml.models import base
 from ml.models.anomaly import AnomalyModel
+from ml.models.parts import thresholds
 from ml.models.signal import SignalModel
 from ml.serving import novelty
 from ml.serving.loaded import LoadedModel
@@ -55,7 +53,7 @@ def _scored(models: dict[str, base.Model], history: pd.DataFrame, novel: float) 
     assert isinstance(signal, SignalModel)
     says = _Says(anomaly.trades, anomaly.candles)
     says.predicted = novel
-    chosen = {**models, "anomaly": says, "signal": replace(_Bold(signal.blend), needed=labels.COST / 100)}
+    chosen = {**models, "anomaly": says, "signal": _Bold(signal.blend, thresholds.Fixed(1e-5), signal.middle)}
     loaded = {kind: LoadedModel(f"quantstream-{kind}", "1", features.FEATURE_HASH, one) for kind, one in chosen.items()}
     return score(ModelSet(**loaded), {"BTCUSDT": history}, 0)[0]
 

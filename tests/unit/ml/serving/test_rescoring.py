@@ -40,6 +40,7 @@ from tests.unit.streaming.memory_broker import MemoryBroker, MemoryReader, Memor
 pytestmark = pytest.mark.slow
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 LIVE = 24  # candles of each symbol that are scored
+COST = 0.00123  # of entering and leaving, as it was set when they were
 CANDLE_PARTS: list[Partition] = [(CANDLES.name, 0)]
 ALL: list[Partition] = [(topic.name, 0) for topic in (TRADES, CANDLES, SCORES, SHADOW_SCORES, ANOMALIES)]
 
@@ -84,7 +85,7 @@ class Scene:
             reader,
             writer,
             histories,
-            lambda found: score(models, found, self.broker.now, memory),
+            lambda found: score(models, found, self.broker.now, memory, cost=COST),
             Warming(lambda: models, memory),
             Metrics("score"),
             Health(),
@@ -196,6 +197,17 @@ def test_every_score_comes_out_of_the_lake_once_more_bit_for_bit(scene: Scene, k
     assert found.different == []
     assert (found.scores, found.undated) == (made, 0)
     assert made > LIVE
+
+
+def test_a_signal_of_before_the_direction_was_said_is_compared_by_what_it_said(scene: Scene, tmp_path: Path) -> None:
+    lake, rows = Lake(str(tmp_path)), scene.lake.read("scores").drop_columns(["date", "month"])
+    assert set(rows["round_trip_cost"].to_pylist()) == {COST, None}
+    for name in ("usually_up", "tail_lean", "expected_return", "round_trip_cost"):
+        rows = rows.set_column(rows.column_names.index(name), name, pa.nulls(rows.num_rows, pa.float64()))
+    lake.append("scores", rows)
+    lake.append("candles", scene.lake.read("candles").drop_columns(["date", "month"]))
+    found = scene.rescored("signal", lake)
+    assert (found.different, found.scores > LIVE) == ([], True)
 
 
 def test_novel_candles_are_among_them(scene: Scene) -> None:

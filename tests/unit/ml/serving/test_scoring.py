@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,10 +12,13 @@ import pandas as pd
 import pytest
 
 from ml.models import base
+from ml.models.parts import thresholds
+from ml.models.signal import SignalModel
 from ml.serving.loaded import LoadedModel
 from ml.serving.scoring import ModelSet, score
 from quantstream import features
 from quantstream.messages import payloads
+from quantstream.setting_groups import ROUND_TRIP
 from tests.unit.ml import markets
 
 pytestmark = pytest.mark.slow
@@ -56,6 +60,11 @@ def test_a_full_history_gives_a_whole_score(champions: ModelSet, histories: dict
         assert part.targets == sorted(part.targets)
     assert first.signal is not None
     assert first.signal.buy + first.signal.hold + first.signal.sell == pytest.approx(1)
+    assert first.signal.usually_up is not None
+    assert 0 < first.signal.usually_up < 1
+    assert first.signal.tail_lean == first.signal.buy - first.signal.sell
+    assert first.signal.expected_return is not None
+    assert first.signal.round_trip_cost == ROUND_TRIP
     assert first.risk is not None
     assert 0 <= first.risk <= 100
     assert first.novelty is not None
@@ -76,6 +85,25 @@ def test_symbols_in_another_order_or_alone_score_the_same(
 def test_a_longer_history_changes_nothing(champions: ModelSet, candles: dict[str, pd.DataFrame]) -> None:
     short = {symbol: frame.iloc[-FULL:] for symbol, frame in candles.items()}
     assert score(champions, candles, NOW) == score(champions, short, NOW)
+
+
+def test_one_model_acts_at_low_costs_and_holds_at_high_ones(
+    models: dict[str, base.Model], histories: dict[str, pd.DataFrame]
+) -> None:
+    signal = models["signal"]
+    assert isinstance(signal, SignalModel)
+    eager = dataclasses.replace(signal, asks=thresholds.Fixed(0.0), middle=None)
+    shy = dataclasses.replace(eager, asks=thresholds.Fixed(1e-6))
+    asked = {"BTCUSDT": histories["BTCUSDT"]}
+    said = []
+    for model, cost in ((eager, 0.05), (shy, 0.0), (shy, 900.0)):
+        loaded = LoadedModel("quantstream-signal", "7", features.FEATURE_HASH, model)
+        (made,) = score(ModelSet(signal=loaded), asked, NOW, kinds=["signal"], cost=cost)
+        assert made.signal is not None
+        assert (made.signal.round_trip_cost, made.signal.usually_up, made.signal.expected_return) == (cost, None, None)
+        said.append(made.signal.action)
+    assert said[0] == said[1] != "Hold"
+    assert said[2] == "Hold"
 
 
 def test_prices_ten_times_higher_change_targets_only(champions: ModelSet, histories: dict[str, pd.DataFrame]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml.validation.other_frames import feature_frames
+from ml.validation.other_frames import SINCE, feature_frames, score_frames
 from ml.validation.report import Report
 from quantstream import features
 from quantstream.core.time import DAY, micros
@@ -75,6 +75,10 @@ def scores(days: int) -> Rows:
             "abstained": "",
             "elapsed_ms": 1.0,
             "known_at": FIRST,
+            "usually_up": 0.48,
+            "tail_lean": -0.1,
+            "expected_return": -0.0001,
+            "round_trip_cost": 0.002,
         }
         for i in range(days * A_DAY)
     ]
@@ -119,6 +123,9 @@ SCORE_FAULTS: dict[str, tuple[Plant, set[str]]] = {
     ),
     "shares beyond one": (put(buy=0.9), {"expect_shares_to_sum_to_one"}),
     "risk beyond a hundred": (put(risk=101.0), {"expect_column_values_to_be_between"}),
+    "a direction beyond all chances": (put(usually_up=1.2), {"expect_column_values_to_be_between"}),
+    "tails that lean too far": (put(tail_lean=-1.5), {"expect_column_values_to_be_between"}),
+    "costs in basis points": (put(round_trip_cost=20.0), {"expect_column_values_to_be_between"}),
     "an unknown action": (put(action="Gamble"), {"expect_column_values_to_be_in_set"}),
     "nothing said, no reason": (silent, {"expect_score_or_reason"}),
 }
@@ -150,6 +157,15 @@ def test_each_fault_is_caught_on_its_day_and_sound_days_pass(
         found.setdefault(one.day, set()).add(one.expectation)
     assert found == expected
     assert report.newly_held == tuple(map(str, expected))
+
+
+def test_scores_of_before_the_direction_was_said_are_sound_in_a_lake_of_before_and_in_a_migrated_one(
+    tmp_path: Path,
+) -> None:
+    rows = [{name: value for name, value in row.items() if name not in SINCE} for row in scores(1)]
+    assert checked(tmp_path, "scores", rows)[1].findings == ()
+    frame = score_frames(pa.Table.from_pylist(rows)).rows
+    assert frame[list(SINCE)].isna().all(axis=None)
 
 
 def test_an_abstaining_score_is_sound(tmp_path: Path) -> None:

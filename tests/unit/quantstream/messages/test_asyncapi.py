@@ -89,7 +89,7 @@ WRITTEN: dict[str, list[bytes]] = {
             msgspec.structs.replace(
                 SCORE,
                 forecasts=[Forecast("5m", [0.1, 0.9], [-0.01, 0.01], [42_000.0, 44_000.0])],
-                signal=Signal("Buy", 0.6, 0.3, 0.1),
+                signal=Signal("Buy", 0.6, 0.3, 0.1, 0.55, 0.5, 0.001, 0.002),
                 risk=41.0,
                 novelty=0.2,
                 reasons=["momentum"],

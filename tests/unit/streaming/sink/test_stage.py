@@ -285,6 +285,9 @@ def test_a_dead_letter_is_there_before_the_offset_after_it_is(scene: Scene) -> N
     assert scene.notes == ["dead letters", "candles"]
 
 
+DIRECTION = ("usually_up", "tail_lean", "expected_return", "round_trip_cost")
+
+
 def candle() -> Candle:
     prices = (3 * UNIT, 4 * UNIT, 2 * UNIT, 3 * UNIT)
     return Candle("BTCUSDT", "5m", T0, *prices, UNIT, 3 * QUOTE_UNIT + 1, 2, UNIT // 2, QUOTE_UNIT, 7, 8, True)
@@ -295,7 +298,7 @@ def test_candles_scores_and_anomalies_come_into_their_tables_as_exact_rows(scene
     score = Score(
         *("BTCUSDT", "5m", T0, 0, 3.0, T0 + 9, "hash"),
         forecasts=[forecast],
-        signal=Signal("Buy", 0.6, 0.3, 0.1),
+        signal=Signal("Buy", 0.6, 0.3, 0.1, 0.55, 0.5, 0.001, 0.002),
         models={"quantstream-risk": "4"},
     )
     mute = Score("BTCUSDT", "5m", T0 + 5 * MINUTE, 0, 3.0, T0 + 9, "hash", abstained="no model")
@@ -312,6 +315,8 @@ def test_candles_scores_and_anomalies_come_into_their_tables_as_exact_rows(scene
     assert (stored["close"], stored["quote_volume"]) == (Decimal(3), Decimal("3.0000000000000001"))
     first, second = rows(scene, "scores")
     assert (first["action"], first["buy"], first["models"]) == ("Buy", 0.6, [("quantstream-risk", "4")])
+    assert [first[name] for name in DIRECTION] == [0.55, 0.5, 0.001, 0.002]
+    assert [second[name] for name in DIRECTION] == [None] * 4
     assert first["forecasts"] == [{"horizon": "5m", "levels": [0.5], "log_returns": [0.01], "targets": [3.03]}]
     assert (second["action"], second["buy"], second["abstained"]) == (None, None, "no model")
     assert [row["models"] for row in rows(scene, "shadow_scores")] == [[("quantstream-risk", "5")]]
