@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
@@ -33,6 +33,7 @@ from ml.serving.registry import TAG_LENGTH, Registry
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
+from ml.training.held_out import record_training
 from ml.training.rivals import candles_of, keep_reference, rivals_of
 from ml.validation.pipeline import before_training
 from quantstream import features
@@ -129,17 +130,25 @@ def train(
         candles=partial(candles_of, lake, lineage, options.trailing),
     )
     examined = examine(subject, rivals_of(registry, name), settings.gate, settings.shadow_candles > 0)
-    return _concluded(moves_of(settings, by, registry), name, number, examined, [*_judged(task), universe], seconds)
+    counted = record_training(lake, name, number, examined, task.data, task.split.judge, params, lineage.version, by)
+    notes = [*_judged(task), *counted.notes, universe]
+    return _concluded(moves_of(settings, by, registry), name, number, examined, notes, seconds, counted.fields)
 
 
 def _concluded(
-    moves: Moves, name: str, number: str, examined: Examined, notes: Sequence[str], seconds: float
+    moves: Moves,
+    name: str,
+    number: str,
+    examined: Examined,
+    notes: Sequence[str],
+    seconds: float,
+    looks: Mapping[str, Any],
 ) -> TrainResult:
     """Write the evidence to the version, and do what was decided, on the record."""
     verdict, registry = examined.verdict, moves.registry
     metrics = {**(examined.report.metrics if examined.report is not None else {}), "fit_seconds": seconds}
     reasons = [*verdict.reasons, *examined.notes, *notes]
-    evidence = evaluation_of(name, number, examined, notes)
+    evidence = {**evaluation_of(name, number, examined, notes), **looks}
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
     registry.tag(name, number, "notes", _sentences(evidence["notes"])[:TAG_LENGTH])

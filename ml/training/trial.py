@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import pyarrow as pa
 from ml.data import dataset
 from ml.data.dataset import Dataset, Split
 from ml.data.universe import UNKNOWN
+from ml.looks.look import Look
 from ml.training import train
+from ml.training.held_out import Recorder, look_of_trial, looks_in_lines, told_of_looks
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import (
@@ -48,13 +50,16 @@ class Span:
     until: int
 
 
-def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1) -> dict[str, Any]:
+def run(
+    fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1, record: Recorder | None = None
+) -> dict[str, Any]:
     """Return `{kind: {"pooled": …, "symbols": {…}, …}, "seconds": {"fit": all, kind: …}}`.
 
     Rows of the second folder that are not after the end of the first serve as warm-up only. Symbols that the first does not know
     are judged like the others. With `folds` the second folder's time is cut into as many parts, and for each the models are
     fitted anew on all before it (walk-forward, purged and embargoed); the figures of the parts follow under `folds`, those under
-    `kind` are of the last. Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
+    `kind` are of the last. `record` takes the looks at held-out rows down before any figure is told; each kind then has `looks`
+    and `deflated`. Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(KINDS)}")
@@ -66,8 +71,9 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
     data = dataset.build({symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in early | late})
     result: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    looks: dict[str, Look] = {}
     for kind in kinds:
-        parts = []
+        parts, judged = [], []
         for fold in range(folds):
             edges = [end + (last - end) * i // folds for i in (fold, fold + 1)]
             task = _task(
@@ -76,8 +82,13 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
             began = time.monotonic()
             model = train.fit(task)
             seconds[kind] = round(time.monotonic() - began, 2)
-            parts.append(train.judge(task, model).fields())
+            report = train.judge(task, model)
+            parts.append(report.fields())
+            judged.append((task.split.judge, report))
+        looks[kind] = look_of_trial(kind, asdict(getattr(train.Options(), kind)), data, judged, fit_on, judge_on)
         result[kind] = {**parts[-1], **({"folds": [part["pooled"] for part in parts]} if folds > 1 else {})}
+    if record is not None:
+        told_of_looks(result, looks, record)
     return {**result, "seconds": {"fit": round(sum(seconds.values()), 2), **seconds}}
 
 
@@ -89,6 +100,7 @@ def table(result: Mapping[str, Any]) -> str:
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
         lines += [f"  {name:26} {value:10.4f}" for name, value in found["pooled"].items()]
+        lines += looks_in_lines(found)
     return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 

@@ -228,6 +228,29 @@ SCHEMAS[LIVE_FIGURES] = pa.schema(
         ("verdict", pa.string()),  # what was found and done, in a sentence
     ]
 )
+LOOKS = "looks"
+SCHEMAS[LOOKS] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("number", pa.int64()),  # of the line, from 1 on
+        ("looked_at", TIME),  # our clock
+        ("by", pa.string()),  # a command, or a pipeline's run
+        ("kind", pa.string()),  # of model
+        ("candidate", pa.string()),  # a registered version, or a digest of what came out
+        ("role", pa.string()),  # candidate, champion, reference, trial
+        ("data", pa.string()),  # where the rows are from
+        ("data_hash", pa.string()),  # of the held-out rows
+        ("symbols", pa.list_(pa.string())),
+        ("first", TIME),  # opening times of the first and the last candle judged
+        ("last", TIME),
+        ("rows", pa.int64()),
+        ("settings", pa.string()),  # JSON
+        ("code", pa.string()),
+        ("figures", pa.string()),  # JSON
+        ("before", pa.string()),  # hash of the line before
+        ("hash", pa.string()),  # of all of this line but itself
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -241,6 +264,7 @@ TIME_COLUMN = {
     OUTCOMES: "opened_at",
     DECISIONS: "decided_at",
     LIVE_FIGURES: "looked_at",
+    LOOKS: "looked_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
@@ -251,7 +275,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES) else PARTITIONS
+    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, LOOKS) else PARTITIONS
 
 
 def candle_rows(

@@ -11,6 +11,7 @@ import pytest
 from ml import __main__ as command
 from ml.data import dataset
 from ml.data.feature_table import reading
+from ml.looks.table import record_of
 from ml.promotion.decisions import decisions_of
 from ml.serving.registry import CHAMPION, Registry
 from ml.training import pinned_features, train
@@ -71,6 +72,19 @@ def test_a_second_model_of_the_same_data_is_compared_with_the_first_and_takes_ov
     assert f"the same as that of the champion, version {first.version}" in second.reasons[0]
     assert registry.alias_version(second.name, CHAMPION) == second.version
     assert registry.alias_version(second.name, "previous") == first.version
+    looks = [
+        one for one in record_of(Lake(settings.lake_url)).lines if one.by == "a training by hand" and one.kind == "risk"
+    ]
+    assert [(one.candidate, one.role) for one in looks[-2:]] == [
+        (f"{second.name}/{second.version}", "candidate"),
+        (f"{first.name}/{first.version}", "champion"),
+    ]
+    assert looks[-1].data_hash == looks[-2].data_hash
+    told = [reason for reason in second.reasons if reason.startswith("This is look number ")]
+    assert "different candidates were tried" in told[0]
+    kept = registry.evidence(second.name, second.version, "evaluation") or {}
+    assert (kept["looks"]["hash"], kept["looks"]["sentence"]) == (looks[-2].hash, told[0])
+    assert set(kept["deflated"]["bounds"]) == {"auc_gain", "brier_skill"}
     same = {name: value for name, value in first.metrics.items() if name != "fit_seconds"}
     assert same == {name: value for name, value in second.metrics.items() if name != "fit_seconds"}
 
