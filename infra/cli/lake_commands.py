@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from infra.cli.proof_commands import stack_settings
+from ml.calendar.cli import commands as calendar_commands
 from ml.promotion.cli import commands as model_commands
 from ml.validation.cli import commands as quarantine_commands
 from quantstream.core.errors import Misconfigured
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lake, name="lake")
     app.add_typer(quarantine_commands(stack_settings), name="quarantine")
     app.add_typer(model_commands(stack_settings), name="models")
+    app.add_typer(calendar_commands(stack_settings), name="calendar")
     app.command()(sql)
     app.command()(export)
 

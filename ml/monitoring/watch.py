@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
 
+from ml.calendar.stored import take_up
 from ml.monitoring import joining
 from ml.monitoring.comparison import previous_on_the_same
 from ml.monitoring.drift import Shift
@@ -94,6 +95,7 @@ class Watch:
 
         Raises: Unavailable; where only the broker is away, when all else is done.
         """
+        take_up(self.lake)
         watched = Watched(joining.join(self.lake, self.now()))
         log.info("%s", watched.joined)
         champions = self.registry.champions()

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import pyarrow.compute as pc
 
+from ml.calendar.stored import take_up
 from ml.serving.known_histories import Places, StoredCandles
 from ml.serving.loaded import LoadedModel
 from ml.serving.outcome_memory import HISTORY, Memory
@@ -88,6 +89,7 @@ def rescore(
 
     Raises: DataRejected when there is none; Unavailable.
     """
+    take_up(lake)
     result = Rescored(loaded.name, loaded.version)
     stored = lake.scores(symbols, SCORED, start, end, with_quarantined=True)
     for symbol in sorted(set(stored["symbol"].to_pylist())):

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ml.calendar.stored import take_up
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
@@ -104,6 +105,7 @@ def train(
     """
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
+    take_up(lake)
     if features_version is None:
         before_training(settings)
         features_version = build_features(settings, options.trailing).version

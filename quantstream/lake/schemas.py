@@ -251,6 +251,20 @@ SCHEMAS[LOOKS] = pa.schema(
         ("hash", pa.string()),  # of all of this line but itself
     ]
 )
+RELEASES = "releases"
+SCHEMAS[RELEASES] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("renewal", pa.int64()),  # from 1 on; the rows of the newest one are the calendar
+        ("renewed_at", TIME),  # our clock
+        ("by", pa.string()),
+        ("kind", pa.string()),
+        ("at", TIME),  # of the release
+        ("source", pa.string()),  # who announced it, where
+        ("announced_on", pa.string()),  # a day; empty where it was not looked up
+        ("known_until", pa.date32()),  # the last day for which all releases of this kind are known
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -265,6 +279,7 @@ TIME_COLUMN = {
     DECISIONS: "decided_at",
     LIVE_FIGURES: "looked_at",
     LOOKS: "looked_at",
+    RELEASES: "renewed_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
@@ -275,7 +290,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, LOOKS) else PARTITIONS
+    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, LOOKS, RELEASES) else PARTITIONS
 
 
 def candle_rows(
