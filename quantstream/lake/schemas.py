@@ -228,6 +228,20 @@ SCHEMAS[LIVE_FIGURES] = pa.schema(
         ("verdict", pa.string()),  # what was found and done, in a sentence
     ]
 )
+DRIFT_BLOCKS = "drift_blocks"
+SCHEMAS[DRIFT_BLOCKS] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("written_at", TIME),  # our clock
+        ("model", pa.string()),  # registered name
+        ("version", pa.string()),
+        ("block", TIME),  # its beginning, market time; a quarter of a day
+        ("is_reference", pa.bool_()),  # of the days that the version was fitted on
+        ("strangeness", pa.float64()),  # log of its mean distance, in ordinary ones
+        ("farthest", pa.string()),  # the feature that lies farthest off
+        ("capital", pa.float64()),  # of a bet of 1 against what is as ever, after this block; null in the reference
+    ]
+)
 LOOKS = "looks"
 SCHEMAS[LOOKS] = pa.schema(
     [
@@ -278,11 +292,13 @@ TIME_COLUMN = {
     OUTCOMES: "opened_at",
     DECISIONS: "decided_at",
     LIVE_FIGURES: "looked_at",
+    DRIFT_BLOCKS: "written_at",
     LOOKS: "looked_at",
     RELEASES: "renewed_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
+BY_DATE = ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, DRIFT_BLOCKS, LOOKS, RELEASES)
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold the same
 
 
@@ -290,7 +306,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, LOOKS, RELEASES) else PARTITIONS
+    return ["date"] if name in BY_DATE else PARTITIONS
 
 
 def candle_rows(
