@@ -17,6 +17,7 @@ from quantstream.messages.payloads import EventKind
 
 log = logging.getLogger(__name__)
 LOOK_EVERY = 30.0  # seconds: far less than `renewal.MARGIN`, within which nothing changes
+FIRST = 10.0  # seconds that a start waits for the first look
 WARNED = 14 * DAY  # µs before a kind's releases are no longer known
 RENEW = "quantstream calendar renew FILE"
 
@@ -49,10 +50,16 @@ class Following:
     _told: set[tuple[str, bool, str]] = field(default_factory=set)
     _trouble: str = ""
     _stop: threading.Event = field(default_factory=threading.Event)
+    _has_looked: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
-        """Look once, then in a thread of its own: a lake that hangs holds no candle up."""
+        """Look in a thread of its own, and wait for its first look: the first score reads that calendar.
+
+        A lake that hangs holds nobody up for longer than `FIRST`.
+        """
         threading.Thread(target=self._follow, name="calendar", daemon=True).start()
+        if not self._has_looked.wait(FIRST):
+            log.warning("the calendar of releases was not read in time; scores begin with that of this version")
 
     def stop(self) -> None:
         """End it."""
@@ -83,4 +90,5 @@ class Following:
                 self.look()
             except Exception:  # nothing ends it: a calendar that is not followed would be noticed by nobody
                 log.exception("the calendar of releases could not be looked at")
+            self._has_looked.set()
             self._stop.wait(LOOK_EVERY)

@@ -115,6 +115,14 @@ def test_who_follows_takes_a_renewal_up_without_a_restart_and_tells_of_the_end_o
     ]
 
 
+def test_a_start_has_the_lakes_calendar_when_it_returns(tmp_path: Path) -> None:
+    stored.renew(Lake(str(tmp_path)), given(JANUARY), "somebody", NOW)
+    following = Following(Lake(str(tmp_path), may_create=False), Operators().tell, lambda: NOW)
+    following.start()
+    following.stop()
+    assert at(JANUARY) in releases.current().times("consumer_prices")
+
+
 def test_a_lake_that_cannot_be_read_leaves_the_calendar_as_it_is(tmp_path: Path) -> None:
     operators = Operators()
     following = Following(Lake(str(tmp_path)), operators.tell, lambda: NOW)
