@@ -12,11 +12,12 @@ log = logging.getLogger(__name__)
 DOC = """
 ### Scores and what came → outcomes, live loss, drift → a way back or a training
 Once an hour. The first task joins scores with candles into the lake's table `outcomes`, holds the newest day's loss of each
-champion against what it promised when it was registered, and looks for drift of features and outputs. A champion that is
-significantly worse gives way to the version before, where that one would have been better on the same candles; else, and after a
-drift, a training is asked for, once a day of candles at most. Every decision is in the lake's table `decisions`, and an event
-`model_worse` or `model_drift` tells people. The second task asks for the training: history, checks and training follow. It is
-*skipped* where none is wanted or one is under way.
+champion against what it promised when it was registered, and adds the newest quarters of days to the evidence of drift (table
+`drift_blocks`; an alarm is false with 5 % at most over all of a version's service). A champion that is significantly worse gives
+way to the version before, where that one would have been better on the same candles; else, and after a drift, a training is asked
+for, once a day of candles at most. Every decision is in the lake's table `decisions`, and an event `model_worse` or `model_drift`
+tells people. The second task asks for the training: history, checks and training follow. It is *skipped* where none is wanted or
+one is under way.
 
 **When it is red.** The first task: lake, registry or broker did not answer for a quarter of an hour; what it found before stands,
 and the next run goes on from there. The second: a pipeline of the chain is paused, so nothing is trained: unpause it.

@@ -20,6 +20,7 @@ from dashboard.background import Background
 from dashboard.balance_cards import DayConditions
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
+from dashboard.model_troubles import CalendarEnd
 from dashboard.proof_cards import Proofs
 from dashboard.quality.data_docs import DataDocs
 from dashboard.quality.quarantine_card import HeldDays
@@ -146,6 +147,7 @@ class Sources:
     proofs: Proofs
     conditions: DayConditions
     held: HeldDays
+    calendar: CalendarEnd
     docs: DataDocs
 
     def start(self) -> None:
@@ -156,6 +158,7 @@ class Sources:
         self.proofs.start()
         self.conditions.start()
         self.held.start()
+        self.calendar.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -178,5 +181,6 @@ def connect(settings: Settings) -> Sources:
         proofs=Proofs(Lake(settings.lake_url, may_create=False)),
         conditions=DayConditions(Lake(settings.lake_url, may_create=False)),
         held=HeldDays(Lake(settings.lake_url, may_create=False)),
+        calendar=CalendarEnd(Lake(settings.lake_url, may_create=False)),
         docs=DataDocs(Shelf.of(Lake(settings.lake_url, may_create=False), settings.state.absolute())),
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ml.evaluation.leakage_checks import Verdict
     from ml.training.train import Options
+    from quantstream.lake.store import Lake
 
 Candles = Annotated[Path | None, typer.Option(help="folder of SYMBOL_5m.parquet; without it a made-up market")]
 features = typer.Typer(no_args_is_help=False)
@@ -98,15 +99,37 @@ def evaluate(
     folds: Annotated[int, typer.Option(help="fit anew before each of so many parts of the second folder")] = 1,
     html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,
 ) -> None:
-    """Fit on one folder of candles and judge on another, beside the baselines; needs no lake, no network, no registry."""
+    """Fit on one folder of candles and judge on another, beside the baselines; needs no network, no registry.
+
+    The look is recorded in the lake (a folder in the state folder will do); where it cannot be, the result says so.
+    """
     from ml.evaluation import evaluation_report
+    from ml.looks import table
     from ml.training import trial
 
-    named = [name.strip() for name in models.split(",") if name.strip()]
-    result = trial.run(train, test, named, folds, load_settings().costs.round_trip)
+    kinds = [name.strip() for name in models.split(",") if name.strip()]
+    cost = load_settings().costs.round_trip
+    result = trial.run(train, test, kinds, folds, cost, lambda looks: table.record(_lake, looks))
     if html is not None:
         html.write_text(evaluation_report.pages(result), encoding="utf-8")
     typer.echo(json.dumps(result, indent=1) if json_only else trial.table(result))
+
+
+@app.command()
+def looks(json_only: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """List every recorded look at held-out data; exit code 1 where the record was edited or lacks lines."""
+    from ml.looks import counting, table
+
+    record = table.record_of(_lake(may_create=False))
+    typer.echo(json.dumps(counting.as_fields(record), indent=1) if json_only else "\n".join(counting.lines(record)))
+    if record.faults:
+        raise typer.Exit(1)
+
+
+def _lake(may_create: bool = True) -> Lake:
+    from quantstream.lake.store import Lake
+
+    return Lake(load_settings().lake_url, may_create=may_create)
 
 
 @app.command("check-lookahead")
@@ -179,6 +202,7 @@ def tune(
 ) -> None:
     """Search settings by Optuna on inner folds of one folder; prints the best as JSON, changes nothing.
 
+    Nothing held out is looked at, so no look is recorded; rows of this folder are held out no more.
     Where QUANTSTREAM_STUDIES names a database, all who search with the same candles take turns at one study's trials.
     """
     from ml.training import tuning

@@ -185,6 +185,7 @@ def _detect(settings: Settings, metrics: Metrics, health: Health, stop: threadin
 
 
 def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading.Event) -> Turning:
+    from ml.calendar.horizon import Following
     from ml.serving.outcome_memory import HISTORY, Memory
     from ml.serving.scoring import ModelSet, score
     from ml.serving.shadowing import Shadowing
@@ -199,6 +200,7 @@ def _score(settings: Settings, metrics: Metrics, health: Health, stop: threading
     operators = operators_of(settings, SCORE.name)
     challengers = _challengers(settings, MODEL_NAMES, operators)
     swap = _hot_swap(settings, metrics, MODEL_NAMES, operators, challengers)
+    Following(Lake(settings.lake_url, may_create=False), operators.tell, wall_clock).start()
     _wait_for_champions(swap, settings, health, stop)
     recent, memory = RecentLake(Lake(settings.lake_url, may_create=False), ["candles"]), Memory(health.beat)
 

@@ -27,6 +27,8 @@ def update(sources: Sources) -> None:
         st.html(panels.troubles([f"Models: {trouble}.{note}"]))
     elif not models:
         st.html('<p class="qs-nothing">No model has earned an alias yet; the first training run makes the first.</p>')
+    if ends := sources.calendar.sentences:
+        st.html(panels.troubles(ends))
     if refused := model_troubles.refused(models, sources.tail.events()):
         st.html(panels.troubles(refused))
     for left, right in zip(models[::2], [*models[1::2], None], strict=False):

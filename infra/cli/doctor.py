@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from infra.embedded import free_ports, orphan_processes, stack
 from infra.embedded.jars import KAFKA_VERSION, are_complete, cache_folder, jar_folder
 from infra.embedded.plan import PAGES
 from infra.embedded.state import State
-from quantstream.core.errors import Misconfigured, QuantStreamError
+from quantstream.core.errors import Misconfigured, QuantStreamError, Unavailable
+from quantstream.core.time import micros
 from quantstream.settings import Settings
 
 PYTHONS = ((3, 11), (3, 13))
@@ -46,7 +47,7 @@ def examine(state: State, settings: Settings) -> list[Finding]:
         check_java,
         check_jars,
         check_memory,
-        check_schedules,
+        lambda: check_schedules(settings.lake_url),
         lambda: check_disk(state.folder),
         lambda: check_ports(settings, is_running),
         lambda: check_state(state),
@@ -107,14 +108,19 @@ def check_memory() -> Finding:
     return Finding("memory", False, f"{text}; close something, all of it with a training needs {MEMORY_GB} GB")
 
 
-def check_schedules(today: date | None = None) -> Finding:
-    """Whether the releases that models read of are still scheduled."""
-    from quantstream.features.releases import KNOWN_UNTIL
+def check_schedules(lake_url: str = "", today: date | None = None) -> Finding:
+    """Whether the releases that models read of are still known; `lake_url` is where a renewed calendar would be."""
+    from ml.calendar import horizon, stored
+    from quantstream.features import releases
+    from quantstream.lake.store import Lake
 
-    text = f"releases scheduled until {KNOWN_UNTIL}"
-    if (today or datetime.now(UTC).date()) <= KNOWN_UNTIL:
-        return Finding("schedules", True, text)
-    return Finding("schedules", False, f"{text}; later hours count as ordinary ones: update QuantStream")
+    at = datetime.combine(today or datetime.now(UTC).date(), time(), UTC)
+    try:
+        calendar = stored.take_up(Lake(lake_url, may_create=False)) if lake_url else releases.packaged()
+    except Unavailable as error:
+        return Finding("schedules", False, f"whether the calendar was renewed cannot be read: {error}")
+    found = horizon.ends(calendar, micros(at))
+    return Finding("schedules", not found, "; ".join(found.values()) or f"releases known: {horizon.until(calendar)}")
 
 
 def check_disk(folder: Path) -> Finding:

@@ -11,6 +11,7 @@ import typer
 
 from infra.cli.proof_commands import stack_settings
 from ml.backtest.cli import command as ledger_command
+from ml.calendar.cli import commands as calendar_commands
 from ml.promotion.cli import commands as model_commands
 from ml.validation.cli import commands as quarantine_commands
 from quantstream.core.errors import Misconfigured
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(lake, name="lake")
     app.add_typer(quarantine_commands(stack_settings), name="quarantine")
     app.add_typer(model_commands(stack_settings), name="models")
+    app.add_typer(calendar_commands(stack_settings), name="calendar")
     app.command()(sql)
     app.command()(export)
     app.command("ledger")(ledger_command(stack_settings))

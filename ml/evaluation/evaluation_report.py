@@ -94,14 +94,16 @@ def _render(sections: Sequence[Mapping[str, Any]]) -> str:
 
 def _section(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
     version, pooled = found.get("version", ""), found.get("pooled", {})
+    bounds = found.get("deflated", {}).get("bounds", {})
     return {
         "title": f"{TITLES[kind]} model" + (f", version {version}" if version else ""),
         "outcome": found.get("outcome", ""),
         "verdict": found.get("verdict") or _verdict(kind, found),
         "checks": found.get("checks", []),
         "rows": found.get("rows", 0),
-        "notes": found.get("notes") or [found.get("universe", UNKNOWN)],
-        "figures": [_figure(name, pooled) for name in SHOWN[kind] if name in pooled],
+        "notes": found.get("notes") or [*_look(found), found.get("universe", UNKNOWN)],
+        "tried": found.get("deflated", {}).get("tried", 1),
+        "figures": [_figure(name, pooled, bounds) for name in SHOWN[kind] if name in pooled],
         "plots": [Markup(one) for one in _plots(kind, found)],  # drawn by us, and matplotlib escapes names
         "groups": [
             (
@@ -115,7 +117,9 @@ def _section(kind: str, found: Mapping[str, Any]) -> dict[str, Any]:
             if rows
         ],
         "rest": [
-            _figure(name, pooled) for name in pooled if name not in SHOWN[kind] and not name.endswith(("_low", "_high"))
+            _figure(name, pooled, bounds)
+            for name in pooled
+            if name not in SHOWN[kind] and not name.endswith(("_low", "_high"))
         ],
     }
 
@@ -130,13 +134,24 @@ def _verdict(kind: str, found: Mapping[str, Any]) -> str:
     )
 
 
-def _figure(name: str, pooled: Mapping[str, float]) -> tuple[str, str, str, str]:
-    """Return a row of the table: words, value, interval, which way is better."""
-    bounds = [pooled.get(name + end) for end in ("_low", "_high")]
-    known = all(map(_is_known, bounds))
-    metric = words(name)
-    interval = " to ".join(metric.value(float(one)) for one in bounds if one is not None) if known else ""
-    return metric.words, _value(name, pooled.get(name)), interval, str(metric.better)
+def _look(found: Mapping[str, Any]) -> list[str]:
+    return [found["looks"]["sentence"]] if "looks" in found else []
+
+
+def _figure(
+    name: str, pooled: Mapping[str, float], wider: Mapping[str, Sequence[float]]
+) -> tuple[str, str, str, str, str]:
+    """Return a row of the table: words, value, interval, the interval after all that was tried, which way is better."""
+    alone, after = (
+        _interval(name, [pooled.get(name + end) for end in ("_low", "_high")]),
+        _interval(name, wider.get(name, ())),
+    )
+    return words(name).words, _value(name, pooled.get(name)), alone, after, str(words(name).better)
+
+
+def _interval(name: str, bounds: Sequence[float | None]) -> str:
+    known = [one for one in bounds if one is not None and isfinite(one)]
+    return " to ".join(words(name).value(float(one)) for one in known) if len(known) == 2 else ""
 
 
 def _value(name: str, value: float | None) -> str:

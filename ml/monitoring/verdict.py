@@ -3,9 +3,10 @@
 The rule. A champion whose loss over the newest day is beyond what a day may come to by chance, after what it promised at its
 registration, is *worse than promised*. The version that served before takes its place if it would have been significantly
 better on the same candles, loads here, and was not itself taken out of service; otherwise the market is another one, and a new
-training is asked for. Drift of features or of the model's outputs asks for one, too, and so does an alarm rate beyond the gate's
-bound. For the same reason nothing is asked for again within a day of candles, and a version is judged by what it scored since
-it came to serve: so neither a way back nor a training follows itself for ever.
+training is asked for. Drift asks for one, too, where the evidence of it is as much as comes about by chance with a bounded
+probability, however often one looks (`ml.monitoring.blocks`), and so does an alarm rate beyond the gate's bound. For the same
+reason nothing is asked for again within a day of candles, and a version is judged by what it scored since it came to serve: so
+neither a way back nor a training follows itself for ever.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite
 
+from ml.monitoring.blocks.kept_blocks import Evidence
 from ml.monitoring.drift import Shift
 from ml.promotion.decisions import Change, Decision
 
@@ -59,7 +61,8 @@ class Known:
     version: str
     figures: Figures | None = None
     previous: Better | None = None
-    drifted: Sequence[Shift] = ()
+    drifted: Sequence[Shift] = ()  # which features and outputs are others today, where `evidence` is an alarm
+    evidence: Evidence | None = None  # of drift
     alarms: float = float("nan")  # of 100,000 trades
     since_asked: Mapping[str, int] = field(
         default_factory=dict
@@ -99,7 +102,11 @@ def is_way_back(previous: Better, decisions: Sequence[Decision]) -> bool:
 
 def verdict(known: Known) -> Verdict:
     """Return what is to be done."""
-    said = {LOSS: _loss(known.figures), DRIFT: _drift(known.drifted), ALARMS: _alarms(known.alarms, known.most_alarms)}
+    said = {
+        LOSS: _loss(known.figures),
+        DRIFT: _drift(known.evidence, known.drifted),
+        ALARMS: _alarms(known.alarms, known.most_alarms),
+    }
     found = tuple(reason for reason, text in said.items() if text)
     why = "; ".join(said[reason] for reason in found)
     if not found:
@@ -124,11 +131,12 @@ def _loss(figures: Figures | None) -> str:
     )
 
 
-def _drift(drifted: Sequence[Shift]) -> str:
-    if not drifted:
+def _drift(evidence: Evidence | None, drifted: Sequence[Shift]) -> str:
+    if evidence is None or not evidence.is_alarm:
         return ""
     more = f" and {len(drifted) - SHOWN} more" if len(drifted) > SHOWN else ""
-    return f"drift of {', '.join(map(str, drifted[:SHOWN]))}{more}"
+    which = f"{', '.join(map(str, drifted[:SHOWN]))}{more}" if drifted else f"{evidence.farthest} before all"
+    return f"drift of {which}: {evidence}"
 
 
 def _alarms(rate: float, bearable: float) -> str:

@@ -13,7 +13,10 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
 
+from ml.calendar.stored import take_up
 from ml.monitoring import joining
+from ml.monitoring.blocks import kept_blocks as blocks
+from ml.monitoring.blocks.kept_blocks import Evidence
 from ml.monitoring.comparison import previous_on_the_same
 from ml.monitoring.drift import Shift
 from ml.monitoring.feature_drift import READ_BY, feature_shifts
@@ -94,6 +97,7 @@ class Watch:
 
         Raises: Unavailable; where only the broker is away, when all else is done.
         """
+        take_up(self.lake)
         watched = Watched(joining.join(self.lake, self.now()))
         log.info("%s", watched.joined)
         champions = self.registry.champions()
@@ -117,15 +121,18 @@ class Watch:
         live = day.versions.get(Version(name, version, "champion"), Live())
         promise = self._try(notes, lambda: promise_of(self.lake, self.registry, name, version)) if live.rows else None
         figures = figures_of(live, promise)
-        outputs: list[Shift] = []
-        if promise is not None and live.candles >= FEWEST:
-            outputs = output_shifts(self.lake, name, version, promise, day.until)
+        evidence, drifted = self._evidence(notes, day, name, version), list[Shift]()
+        if evidence is not None and evidence.is_alarm:
+            drifted = self._feature_drift(notes, day, name, version)
+            if promise is not None and live.candles >= FEWEST:
+                drifted += output_shifts(self.lake, name, version, promise, day.until)
         known = Known(
             name,
             version,
             figures,
             self._previous(notes, day, name, version) if is_worse(figures) else None,
-            [*self._feature_drift(notes, day, name, version), *outputs],
+            drifted,
+            evidence,
             alarm_rate(self.lake, day.until - timedelta(days=1)) if name not in KINDS_WITH_LOSS else float("nan"),
             since_asked(day, history),
             history,
@@ -170,12 +177,22 @@ class Watch:
             notes, lambda: previous_on_the_same(self.lake, self.registry, name, version, previous, day.until)
         )
 
-    def _feature_drift(self, notes: list[str], day: Day, name: str, version: str) -> list[Shift]:
+    def _evidence(self, notes: list[str], day: Day, name: str, version: str) -> Evidence | None:
         number = self.registry.tags(name, version).get("features_version", "")
-        judged = self.registry.evidence(name, version, JUDGED) or {}
-        if not number.isdecimal() or not judged.get("judged_to_us"):
+        judged = (self.registry.evidence(name, version, JUDGED) or {}).get("judged_to_us")
+        if not number.isdecimal() or not judged:
             notes.append("it does not say which features it was fitted on, so drift cannot be told")
-            return []
+            return None
+        which = blocks.Version(name, version, KINDS[name], int(number), int(judged))
+        scored = some(self.lake.rows("outcomes"))
+        found: Evidence | None = self._try(
+            notes, lambda: blocks.drift_evidence(self.lake, which, scored, day.until, self.now())
+        )
+        return found
+
+    def _feature_drift(self, notes: list[str], day: Day, name: str, version: str) -> list[Shift]:
+        number = self.registry.tags(name, version)["features_version"]
+        judged = self.registry.evidence(name, version, JUDGED) or {}
         if number not in self._drifts:
             scored = some(self.lake.rows("outcomes"))
             found = self._try(
@@ -225,6 +242,8 @@ def sentence(known: Known, found: Verdict, notes: Sequence[str]) -> str:
     if figures is not None:
         said += f": loss {figures.loss:.4g} over {figures.candles} candles, promised {figures.promised:.4g}"
         said += f" and at most {figures.bound:.4g} on a day"
+    if known.evidence is not None:
+        said += f"; evidence of drift {known.evidence}"
     done = {Act.NOTHING: "nothing is to be done", Act.ROLL_BACK: "rolled back", Act.TRAIN: "a training is wanted"}
     return "; ".join([said, *notes, *([found.why] if found.why else []), done[found.act]])
 
@@ -237,6 +256,7 @@ def evidence_of(known: Known, live: Live, found: Verdict) -> dict[str, Any]:
         "live": {**told(figures.__dict__ if figures else {}), "by_symbol": live.by_symbol(), "measures": live.means()},
         "previous": told(better.__dict__) if better else None,
         "drift": {one.name: [round(one.times, 3), one.p] for one in known.drifted},
+        "drift_evidence": told(known.evidence.__dict__) if known.evidence else None,
         **told({"alarms_per_100k": known.alarms}),
     }
 

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ml.calendar.stored import take_up
 from ml.models.parts.thresholds import COST_OF_BEFORE
 from ml.serving.known_histories import Places, StoredCandles
 from ml.serving.loaded import LoadedModel
@@ -106,6 +107,7 @@ def rescore(
 
     Raises: DataRejected when there is none; Unavailable.
     """
+    take_up(lake)
     result = Rescored(loaded.name, loaded.version)
     served = lake.scores(symbols, SCORED, start, end, with_quarantined=True)
     shadowed = _shadow_scores(lake, symbols, start, end)

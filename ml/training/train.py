@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from ml.calendar.stored import take_up
 from ml.data import dataset, trade_features
 from ml.data.dataset import Dataset, Split
 from ml.data.feature_table.build import Built, build
@@ -34,6 +35,7 @@ from ml.training import own_words
 from ml.training.code_version import code_version
 from ml.training.evidence import evaluation_of
 from ml.training.examination import Examined, Subject, examine
+from ml.training.held_out import record_training
 from ml.training.rivals import candles_of, keep_reference, rivals_of
 from ml.validation.pipeline import before_training
 from quantstream import features
@@ -106,6 +108,7 @@ def train(
     """
     check_kind(kind)
     lake, registry = Lake(settings.lake_url), Registry(settings.mlflow_url)
+    take_up(lake)
     if features_version is None:
         before_training(settings)
         features_version = build_features(settings, options.trailing).version
@@ -153,7 +156,10 @@ def _trained(
     )
     examined = _examined(subject, registry, name, settings)
     held.check()
-    return _concluded(moves, name, number, examined, [*own_words.judged(task.data, task.split), universe], seconds)
+    by = moves.by
+    counted = record_training(lake, name, number, examined, task.data, task.split.judge, params, lineage.version, by)
+    notes = [*own_words.judged(task.data, task.split), *counted.notes, universe]
+    return _concluded(moves, name, number, examined, notes, seconds, counted.fields)
 
 
 def _examined(subject: Subject, registry: Registry, name: str, settings: Settings) -> Examined:
@@ -167,13 +173,19 @@ def _examined(subject: Subject, registry: Registry, name: str, settings: Setting
 
 
 def _concluded(
-    moves: Moves, name: str, number: str, examined: Examined, notes: Sequence[str], seconds: float
+    moves: Moves,
+    name: str,
+    number: str,
+    examined: Examined,
+    notes: Sequence[str],
+    seconds: float,
+    looks: Mapping[str, Any],
 ) -> TrainResult:
     """Write the evidence to the version, and do what was decided, on the record."""
     verdict, registry = examined.verdict, moves.registry
     metrics = {**(examined.report.metrics if examined.report is not None else {}), "fit_seconds": seconds}
     reasons = [*verdict.reasons, *examined.notes, *notes]
-    evidence = evaluation_of(name, number, examined, notes)
+    evidence = {**evaluation_of(name, number, examined, notes), **looks}
     registry.record(name, number, metrics, evidence, evaluation_report.page(evidence))
     registry.explain(name, number, reasons, verdict.outcome is Outcome.PROMOTED)
     registry.tag(name, number, "notes", own_words.sentences(evidence["notes"])[:TAG_LENGTH])

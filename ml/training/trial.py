@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ from ml.backtest import held_out
 from ml.data import dataset
 from ml.data.dataset import Dataset, Split
 from ml.data.universe import UNKNOWN
+from ml.evaluation.judgement import Report
+from ml.looks.look import Look
 from ml.models.base import Model
 from ml.training import train
+from ml.training.held_out import Recorder, look_of_trial, looks_in_lines, told_of_looks
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import (
@@ -52,14 +55,20 @@ class Span:
 
 
 def run(
-    fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int = 1, cost: float = ROUND_TRIP
+    fit_on: Path,
+    judge_on: Path,
+    kinds: Sequence[str] = KINDS,
+    folds: int = 1,
+    cost: float = ROUND_TRIP,
+    record: Recorder | None = None,
 ) -> dict[str, Any]:
     """Return `{kind: {"pooled": …, "symbols": {…}, …}, "seconds": {"fit": all, kind: …}}`.
 
     Rows of the second folder that are not after the end of the first serve as warm-up only. Symbols that the first does not know
     are judged like the others. With `folds` the second folder's time is cut into as many parts, and for each the models are
     fitted anew on all before it (walk-forward, purged and embargoed); the figures of the parts follow under `folds`, those under
-    `kind` are of the last. The signal acts where entering and leaving cost `cost`, a share of the price.
+    `kind` are of the last. The signal acts where entering and leaving cost `cost`, a share of the price. `record` takes the looks
+    at held-out rows down before any figure is told; each kind then has `looks` and `deflated`.
 
     Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
@@ -74,8 +83,9 @@ def run(
     data = dataset.build(candles)
     result: dict[str, Any] = {}
     seconds: dict[str, float] = {}
+    looks: dict[str, Look] = {}
     for kind in kinds:
-        parts = []
+        parts, judged = [], []
         for fold in range(folds):
             edges = [end + (last - end) * i // folds for i in (fold, fold + 1)]
             task = _task(
@@ -84,19 +94,26 @@ def run(
             began = time.monotonic()
             model = train.fit(task)
             seconds[kind] = round(time.monotonic() - began, 2)
-            parts.append(_judged(task, model, candles, cost))
+            part, report = _judged(task, model, candles, cost)
+            parts.append(part)
+            judged.append((task.split.judge, report))
+        looks[kind] = look_of_trial(kind, asdict(getattr(train.Options(), kind)), data, judged, fit_on, judge_on)
         result[kind] = {**parts[-1], **({"folds": [part["pooled"] for part in parts]} if folds > 1 else {})}
+    if record is not None:
+        told_of_looks(result, looks, record)
     return {**result, "seconds": {"fit": round(sum(seconds.values()), 2), **seconds}}
 
 
-def _judged(task: train.Task, model: Model, candles: Mapping[str, pd.DataFrame], cost: float) -> dict[str, Any]:
-    """The figures of a model on the late part; of a signal with what acting on it would have earned."""
+def _judged(
+    task: train.Task, model: Model, candles: Mapping[str, pd.DataFrame], cost: float
+) -> tuple[dict[str, Any], Report]:
+    """The figures of a model on the late part, of a signal with what acting on it would have earned; and the judgement."""
     report = train.judge(task, model, cost)
     if task.kind != "signal":
-        return report.fields()
+        return report.fields(), report
     pooled, account = held_out.ledger_figures(task.data, task.split.judge, report.said, candles, cost)
     report.metrics.update(pooled)
-    return {**report.fields(), "ledger": account}
+    return {**report.fields(), "ledger": account}, report
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -107,6 +124,7 @@ def table(result: Mapping[str, Any]) -> str:
             continue
         lines.append(f"{kind}: {found['rows']:,} rows judged, fitted in {result['seconds'][kind]} s")
         lines += [f"  {name:30} {value:10.4f}" for name, value in found["pooled"].items()]
+        lines += looks_in_lines(found)
     return "\n".join([*lines, f"Survivorship: {UNKNOWN}"])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from quantstream.core import time
 from quantstream.features import price, volatility
 from quantstream.features.grid import DAY, HOUR, MONTH, WEEK
+from quantstream.features.releases import KINDS
 from quantstream.features.volatility import Formula
 
 CORSI = "Corsi 2009 (HAR)"
@@ -98,13 +99,14 @@ def _unusual(window: int) -> Definition:
     )
 
 
-def _release(kind: str, of: str, source: str) -> dict[str, Definition]:
+def _release(kind: str, source: str) -> dict[str, Definition]:
+    of, beyond = KINDS[kind][0], "0 if none is, also where the calendar of releases ends"
     return {
         f"{kind}_next_1h": Definition(
-            1, 0, price.release_next(kind), f"1 if {of} is scheduled within the coming hour", "0 or 1", source
+            1, 0, price.release_next(kind), f"1 if {of} is scheduled within the coming hour; {beyond}", "0 or 1", source
         ),
         f"{kind}_past_1h": Definition(
-            1, 0, price.release_past(kind), f"1 if {of} was scheduled within the last hour", "0 or 1", source
+            1, 0, price.release_past(kind), f"1 if {of} was scheduled within the last hour; {beyond}", "0 or 1", source
         ),
     }
 
@@ -264,9 +266,9 @@ DEFINITIONS: dict[str, Definition] = {
     "parkinson_15m_unusual_30d": _unusual(3),
     "parkinson_1h_unusual_30d": _unusual(HOUR),
     "parkinson_6h_unusual_30d": _unusual(6 * HOUR),
-    **_release("fed_decision", "a decision of the Federal Reserve", "federalreserve.gov, FOMC calendars"),
-    **_release("consumer_prices", "the U.S. consumer price index", "bls.gov, release calendar"),
-    **_release("employment", "the U.S. employment situation", "bls.gov, release calendar"),
+    **_release("fed_decision", "federalreserve.gov, FOMC calendars"),
+    **_release("consumer_prices", "bls.gov, release calendar"),
+    **_release("employment", "bls.gov, release calendar"),
 }
 NAMES = tuple(DEFINITIONS)
 WARMUP = max(definition.back for definition in DEFINITIONS.values())  # rows before a row that all its features need

@@ -233,6 +233,57 @@ SCHEMAS[LIVE_FIGURES] = pa.schema(
         ("verdict", pa.string()),  # what was found and done, in a sentence
     ]
 )
+DRIFT_BLOCKS = "drift_blocks"
+SCHEMAS[DRIFT_BLOCKS] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("written_at", TIME),  # our clock
+        ("model", pa.string()),  # registered name
+        ("version", pa.string()),
+        ("block", TIME),  # its beginning, market time; a quarter of a day
+        ("is_reference", pa.bool_()),  # of the days that the version was fitted on
+        ("strangeness", pa.float64()),  # log of its mean distance, in ordinary ones
+        ("farthest", pa.string()),  # the feature that lies farthest off
+        ("capital", pa.float64()),  # of a bet of 1 against what is as ever, after this block; null in the reference
+    ]
+)
+LOOKS = "looks"
+SCHEMAS[LOOKS] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("number", pa.int64()),  # of the line, from 1 on
+        ("looked_at", TIME),  # our clock
+        ("by", pa.string()),  # a command, or a pipeline's run
+        ("kind", pa.string()),  # of model
+        ("candidate", pa.string()),  # a registered version, or a digest of what came out
+        ("role", pa.string()),  # candidate, champion, reference, trial
+        ("data", pa.string()),  # where the rows are from
+        ("data_hash", pa.string()),  # of the held-out rows
+        ("symbols", pa.list_(pa.string())),
+        ("first", TIME),  # opening times of the first and the last candle judged
+        ("last", TIME),
+        ("rows", pa.int64()),
+        ("settings", pa.string()),  # JSON
+        ("code", pa.string()),
+        ("figures", pa.string()),  # JSON
+        ("before", pa.string()),  # hash of the line before
+        ("hash", pa.string()),  # of all of this line but itself
+    ]
+)
+RELEASES = "releases"
+SCHEMAS[RELEASES] = pa.schema(
+    [
+        ("date", pa.date32()),
+        ("renewal", pa.int64()),  # from 1 on; the rows of the newest one are the calendar
+        ("renewed_at", TIME),  # our clock
+        ("by", pa.string()),
+        ("kind", pa.string()),
+        ("at", TIME),  # of the release
+        ("source", pa.string()),  # who announced it, where
+        ("announced_on", pa.string()),  # a day; empty where it was not looked up
+        ("known_until", pa.date32()),  # the last day for which all releases of this kind are known
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -246,9 +297,13 @@ TIME_COLUMN = {
     OUTCOMES: "opened_at",
     DECISIONS: "decided_at",
     LIVE_FIGURES: "looked_at",
+    DRIFT_BLOCKS: "written_at",
+    LOOKS: "looked_at",
+    RELEASES: "renewed_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
+BY_DATE = ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, DRIFT_BLOCKS, LOOKS, RELEASES)
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold the same
 
 
@@ -256,7 +311,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES) else PARTITIONS
+    return ["date"] if name in BY_DATE else PARTITIONS
 
 
 def candle_rows(

@@ -133,6 +133,10 @@ class EventKind(StrEnum):
     LAKE_BACK = "lake_back"
     SYMBOL_NOT_SCORED = "symbol_not_scored"  # its history or a model raised; the other symbols were scored
     BALANCE_OFF = "balance_off"  # what a stage read of a symbol is not what became of it
+    CALENDAR_ENDS = (
+        "calendar_ends"  # releases are known for some days more, or no longer: later hours count as ordinary
+    )
+    CALENDAR_RENEWED = "calendar_renewed"
     TOPIC_DIFFERS = "topic_differs"  # the broker's topic has another number of partitions than is set
 
 
@@ -153,6 +157,7 @@ GRAVE = frozenset(
         EventKind.MODEL_WORSE,
         EventKind.MODEL_DRIFT,
         EventKind.CHAMPIONS_UNWATCHED,
+        EventKind.CALENDAR_ENDS,
         EventKind.LAKE_AWAY,
         EventKind.SYMBOL_NOT_SCORED,
         EventKind.BALANCE_OFF,

@@ -41,11 +41,14 @@ def test_missing_jars_are_said_with_the_way_to_fetch_them(tmp_path: Path, monkey
 
 
 def test_schedules_that_ran_out_are_said() -> None:
-    assert doctor.check_schedules(date(2026, 11, 25)) == Finding(
-        "schedules", True, "releases scheduled until 2026-12-31"
+    text = (
+        "releases known: consumer_prices until 2026-12-31, employment until 2026-12-31, fed_decision until 2028-01-26"
     )
-    late = doctor.check_schedules(date(2027, 1, 1))
-    assert (late.is_ok, "update QuantStream" in late.text) == (False, True)
+    assert doctor.check_schedules(today=date(2026, 11, 25)) == Finding("schedules", True, text)
+    late = doctor.check_schedules(today=date(2027, 1, 1))
+    assert not late.is_ok
+    assert "the U.S. consumer price index comes is known until 2026-12-31 only" in late.text
+    assert "quantstream calendar renew FILE" in late.text
 
 
 def test_taken_port_is_named_with_its_holder() -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from ml.calendar.stored import take_up
 from ml.data import labels
 from ml.data.feature_table.columns import BY, DATA, FACTS, LABELS, TABLE, made_by, schema
 from ml.data.feature_table.months import bounds, months_of
@@ -92,6 +93,7 @@ def make(stretch: Stretch) -> Months:
 
     Raises: DataRejected for candles that cannot be, Unavailable.
     """
+    take_up(stretch.source.lake)
     candles, source = read(stretch), stretch.source
     made_of = {month: _made_of(candles, month, source.back, stretch.muted) for month in stretch.months}
     before = dict(zip(stretch.months, stretch.before or stretch.months, strict=True))

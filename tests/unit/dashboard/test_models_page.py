@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.model_troubles import refused
+from dashboard import model_troubles
+from dashboard.model_troubles import CalendarEnd, refused
 from ml.serving.registry import Card
+from quantstream.core.time import DAY
+from quantstream.features import releases
+from quantstream.lake.store import Lake
 from quantstream.messages.payloads import Event, EventKind
 
 PAGE = Path(__file__).resolve().parents[3] / "dashboard" / "views" / "models_view.py"
@@ -25,10 +31,12 @@ def event(kind: EventKind, text: str, source: str = "score") -> Event:
     return Event(source, kind, text, 0)
 
 
-def drawn(cards: list[Card], events: list[Event]) -> str:
+def drawn(cards: list[Card], events: list[Event], ends: Sequence[str] = ()) -> str:
     champions: Any = SimpleNamespace(trouble="", all=lambda: tuple(cards))
     app = AppTest.from_file(str(PAGE), default_timeout=60)
-    app.session_state["sources"] = SimpleNamespace(champions=champions, tail=SimpleNamespace(events=lambda: events))
+    app.session_state["sources"] = SimpleNamespace(
+        champions=champions, tail=SimpleNamespace(events=lambda: events), calendar=SimpleNamespace(sentences=ends)
+    )
     app.run()
     assert not app.exception
     return "".join(each.proto.body for each in app.get("html"))
@@ -47,3 +55,18 @@ def test_one_that_was_taken_since_or_is_another_version_is_well() -> None:
     assert refused([card("3", "challenger")], [no]) == []
     assert refused([card("3")], [no, taken]) == [f"{WHY}. The version before serves on (says score)."]
     assert len(refused([card("3")], [taken, event(EventKind.MODEL_REFUSED, WHY, "detect")])) == 1
+
+
+def test_a_calendar_that_ended_is_a_note_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = releases.packaged().ends("employment")
+    monkeypatch.setattr(model_troubles.time, "time_ns", lambda: ended * 1000)
+    calendar = CalendarEnd(Lake(str(tmp_path / "lake"), may_create=False))
+    calendar.turn()
+    assert not (tmp_path / "lake").exists()
+    page = drawn([card("3")], [], calendar.sentences)
+    assert "When the U.S. employment situation comes is known until 2026-12-31 only: hours after that count as" in page
+    monkeypatch.setattr(model_troubles.time, "time_ns", lambda: (ended - 15 * DAY) * 1000)
+    calendar.turn()
+    assert calendar.sentences == []

@@ -127,7 +127,8 @@ def test_evaluate_adds_it_to_the_figures_of_the_signal_and_of_no_other(monkeypat
     for kind, has_ledger in (("signal", True), ("risk", False)):
         report = Report(kind, {"log_loss": 1.0}, said=said)
         monkeypatch.setattr(train, "judge", lambda task, model, cost, report=report: report)
-        found = trial._judged(train.Task(kind, DATA, split), None, CANDLES, 0.002)  # type: ignore[arg-type]
+        found, judged = trial._judged(train.Task(kind, DATA, split), None, CANDLES, 0.002)  # type: ignore[arg-type]
+        assert judged is report
         json.dumps(found, allow_nan=False)
         assert found["pooled"]["log_loss"] == 1.0
         assert ("ledger" in found, "break_even_bp" in found["pooled"]) == (has_ledger, has_ledger)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ml.evaluation import evaluation_report
+from ml.metric_words import words
 from ml.training import train
 from quantstream.messages.models import MODEL_KINDS
 
@@ -127,3 +128,18 @@ def test_every_figure_of_every_judgement_has_words(tasks: dict[str, train.Task],
         assert [name for name in (*report.metrics, *report.losses) if not known(name)] == []
         page = evaluation_report.pages({kind: report.fields()})
         assert "nan" not in text_of(page).lower().replace("finance", "")
+
+
+def test_after_many_candidates_the_page_says_so_and_shows_what_is_left() -> None:
+    looks = {
+        "sentence": "This is look number 5 at these held-out rows or some of them; 3 different candidates were tried"
+    }
+    found = {
+        "risk": {**FOUND, "notes": [], "looks": looks, "deflated": {"tried": 3, "bounds": {"auc_gain": [-0.01, 0.07]}}}
+    }
+    text = text_of(evaluation_report.pages(found))
+    assert "This is look number 5 at these held-out rows" in text
+    assert "after 3 candidates" in text
+    shown = words("auc_gain").value
+    assert f"{shown(0.01)} to {shown(0.05)} {shown(-0.01)} to {shown(0.07)}" in text
+    assert "candidates" not in text_of(evaluation_report.page(FOUND))

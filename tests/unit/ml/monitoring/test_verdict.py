@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from ml.monitoring.blocks.kept_blocks import Evidence
 from ml.monitoring.drift import Shift
 from ml.monitoring.verdict import ALARMS, DRIFT, FEWEST, LOSS, Act, Better, Figures, Known, Verdict, verdict
 from ml.promotion.decisions import Change, Decision
@@ -13,6 +14,7 @@ AS_PROMISED = Figures(288, 0.09, 0.08, 0.085, 0.14)
 WORSE = Figures(288, 0.3, 0.25, 0.085, 0.14)
 WORSE_LOSS = "live loss 0.3 over 288 candles, 0.085 was promised and 0.14 may come of a day by chance"
 SHIFTS = [Shift("log_rms_1h", 9.0, 1e-6)]
+ALARM = Evidence(35.0, 6, "log_rms_1h")
 START = datetime(2026, 11, 28, tzinfo=UTC)
 
 
@@ -60,8 +62,12 @@ def test_a_version_of_which_no_promise_is_known_is_not_judged_by_its_loss() -> N
 
 
 def test_drift_and_too_many_alarms_ask_for_a_training() -> None:
-    drift = "drift of log_rms_1h (9.0 times as far off as on an ordinary day)"
-    assert verdict(known(drifted=SHIFTS)) == Verdict(Act.TRAIN, drift, (DRIFT,))
+    told = "35 to 1 over 6 quarters of days, 20 to 1 is an alarm"
+    drift = f"drift of log_rms_1h (9.0 times as far off as on an ordinary day): {told}"
+    assert verdict(known(drifted=SHIFTS, evidence=ALARM)) == Verdict(Act.TRAIN, drift, (DRIFT,))
+    assert verdict(known(evidence=ALARM)).why == f"drift of log_rms_1h before all: {told}"
+    assert verdict(known(drifted=SHIFTS, evidence=Evidence(19.9, 6))).act is Act.NOTHING
+    assert verdict(known(drifted=SHIFTS)).act is Act.NOTHING
     assert verdict(known(alarms=900.0, most_alarms=500.0)) == Verdict(
         Act.TRAIN, "900 alarms in 100,000 trades, 500 are bearable", (ALARMS,)
     )
@@ -69,8 +75,8 @@ def test_drift_and_too_many_alarms_ask_for_a_training() -> None:
 
 
 def test_a_training_is_not_asked_for_again_for_the_same_reason_within_a_day_of_candles() -> None:
-    waits = verdict(known(WORSE, drifted=SHIFTS, since_asked={LOSS: 12, DRIFT: 24}))
+    waits = verdict(known(WORSE, evidence=ALARM, since_asked={LOSS: 12, DRIFT: 24}))
     assert (waits.act, waits.found) == (Act.NOTHING, (LOSS, DRIFT))
     assert waits.why.endswith("a training was asked for 24 candles ago, the next at the earliest 260 after it")
     assert verdict(known(WORSE, since_asked={LOSS: FEWEST})).act is Act.TRAIN
-    assert verdict(known(WORSE, drifted=SHIFTS, since_asked={LOSS: 12})).act is Act.TRAIN  # the drift is news
+    assert verdict(known(WORSE, evidence=ALARM, since_asked={LOSS: 12})).act is Act.TRAIN  # the drift is news

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -140,8 +141,6 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture
 def world(learnt: Any, tmp_path: Path) -> World:
-    import shutil
-
     folder, frames, model, tags, reports, said = learnt
     shutil.copytree(folder, tmp_path / "lake")
     registry = FakeRegistry()
@@ -170,6 +169,20 @@ def test_a_change_of_regime_is_found_and_a_training_wanted_within_the_stated_can
         degraded = world.lake.read("live_figures").filter(pc.field("model") == model).to_pylist()[-1]
         assert degraded["loss"] > 2 * degraded["promised"]
     assert world.look().wanted == ""
+    kept = {name: evidence(world, name) for name in (RISK, FORECAST)}
+    assert all(max(one) >= 20 for one in kept.values())
+    shutil.rmtree(Path(world.lake.url) / "drift_blocks")
+    world.lake = Lake(world.lake.url)
+    world.look()
+    assert {name: evidence(world, name) for name in (RISK, FORECAST)} == kept  # what is lost is computed anew
+
+
+def evidence(world: World, name: str) -> list[float]:
+    """The capital after each live block, as the lake keeps it."""
+    rows = world.lake.read("drift_blocks").filter(pc.field("model") == name).to_pylist()
+    live = sorted((one for one in rows if not one["is_reference"]), key=lambda one: one["block"])
+    assert len({one["block"] for one in rows}) == len(rows)
+    return [one["capital"] for one in live]
 
 
 def test_a_model_that_breaks_gives_way_to_the_one_before_and_does_not_come_back(world: World) -> None:
@@ -182,7 +195,7 @@ def test_a_model_that_breaks_gives_way_to_the_one_before_and_does_not_come_back(
     (back,) = decisions.decisions_of(world.lake, RISK)
     assert (back.change, back.version, back.before) == (Change.ROLLED_BACK, "1", "2")
     assert json.loads(back.evidence)["previous"]["low"] > 0
-    assert [event.kind for event in world.told] == ["model_worse", "model_drift"]  # its outputs are others, too
+    assert [event.kind for event in world.told] == ["model_worse"]  # its inputs are as ever
     assert world.look().verdicts[RISK].act is Act.NOTHING
 
 

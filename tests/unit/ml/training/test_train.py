@@ -12,6 +12,7 @@ import pytest
 from ml import __main__ as command
 from ml.data import dataset
 from ml.data.feature_table import reading
+from ml.looks.table import record_of
 from ml.models import base
 from ml.promotion import turns
 from ml.promotion.decisions import Change, decisions_of
@@ -75,6 +76,16 @@ def test_a_second_model_of_the_same_data_is_compared_with_the_first_and_takes_ov
     assert f"the same as that of the champion, version {first.version}" in second.reasons[0]
     assert registry.alias_version(second.name, CHAMPION) == second.version
     assert registry.alias_version(second.name, "previous") == first.version
+    looks = record_of(Lake(settings.lake_url)).lines
+    now = [one for one in looks if one.looked_at == looks[-1].looked_at]  # the candidate, then its rivals
+    assert (now[0].candidate, now[0].role) == (f"{second.name}/{second.version}", "candidate")
+    assert (f"{first.name}/{first.version}", "champion") in [(one.candidate, one.role) for one in now]
+    assert {one.data_hash for one in now} == {now[0].data_hash}
+    told = [reason for reason in second.reasons if reason.startswith("This is look number ")]
+    assert "different candidates were tried" in told[0]
+    kept = registry.evidence(second.name, second.version, "evaluation") or {}
+    assert (kept["looks"]["hash"], kept["looks"]["sentence"]) == (now[0].hash, told[0])
+    assert set(kept["deflated"]["bounds"]) == {"auc_gain", "brier_skill"}
     same = {name: value for name, value in first.metrics.items() if name != "fit_seconds"}
     assert same == {name: value for name, value in second.metrics.items() if name != "fit_seconds"}
 

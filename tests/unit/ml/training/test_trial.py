@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from ml.evaluation import evaluation_report
+from ml.looks import table
+from ml.looks.table import record_of
 from ml.models import base
 from ml.models.risk import RiskOptions
 from ml.training import train, trial
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
+from quantstream.core.time import micros
+from quantstream.lake.store import Lake
 from tests.unit.ml import markets
 
 pytestmark = pytest.mark.slow
@@ -97,8 +104,8 @@ def test_rows_out_of_order_and_twice_are_put_right(tmp_path: Path) -> None:
     assert trial.read_folder(_written(tmp_path, mixed))["X"]["close"].tolist() == frame["close"].tolist()
 
 
-def test_walk_forward_fits_anew_before_each_part_and_says_what_each_gave(
-    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+def test_walk_forward_fits_anew_before_each_part_says_what_each_gave_and_counts_as_one_look(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fitted: list[train.Task] = []
     small = train.Options(risk=RiskOptions(rounds=10))
@@ -109,7 +116,9 @@ def test_walk_forward_fits_anew_before_each_part_and_says_what_each_gave(
 
     whole = train.fit
     monkeypatch.setattr(train, "fit", fit)
-    found = trial.run(*folders, ["risk"], folds=2)["risk"]
+    lake = Lake(str(tmp_path))
+    whole_of = trial.run(*folders, ["risk"], folds=2, record=lambda looks: table.record(lambda: lake, looks))
+    found = whole_of["risk"]
     assert len(fitted) == len(found["folds"]) == 2
     assert found["folds"][1] == found["pooled"]
     assert found["folds"][0] != found["folds"][1]
@@ -121,3 +130,12 @@ def test_walk_forward_fits_anew_before_each_part_and_says_what_each_gave(
         )  # its label ends an hour later
         assert known_at <= task.data.opened_at[task.split.judge].min() - 11 * features.STEP_US
     assert {task.data.symbols[i] for i in fitted[1].data.symbol[fitted[1].split.fit]} >= {"AUSDT", "BUSDT"}
+    (look,) = record_of(lake).lines
+    judged = np.concatenate([early, late])
+    assert (micros(look.first), micros(look.last), look.rows) == (judged.min(), judged.max(), len(judged))
+    assert look.symbols == ("AUSDT", "BUSDT", "NEWUSDT")
+    assert json.loads(look.settings)["fitted_on"] == str(folders[0])
+    assert (found["looks"]["number"], found["looks"]["tried"], found["looks"]["hash"]) == (1, 1, look.hash)
+    sentence = "This is look number 1 at these held-out rows or some of them; 1 candidate was tried"
+    assert sentence in trial.table(whole_of)
+    assert sentence in evaluation_report.pages(whole_of)

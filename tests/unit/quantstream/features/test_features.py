@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.unit.ml import markets
 COUNT = features.WARMUP + 600
 MARKET = markets.candles(COUNT)
 BATCH = features.compute(MARKET)
+PAST = {"fed_decision": "2060e27c526ca101", "consumer_prices": "0228ee86830a1d36", "employment": "b489fc4aafa96bb3"}
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
@@ -243,9 +246,10 @@ def test_clock_and_weekend_are_new_yorks() -> None:
     assert released("2024-07-15 03:25", "new_york_weekend_1h") == 1
 
 
-def test_schedules_hold_each_time_once_on_working_days_and_end_together() -> None:
-    for kind in releases.RELEASES:
-        times = pd.DatetimeIndex(pd.to_datetime(releases.releases(kind), unit="us", utc=True))
+def test_schedules_hold_each_time_once_on_working_days_until_their_end_and_say_who_announced_them() -> None:
+    calendar = releases.packaged()
+    for kind in releases.KINDS:
+        times = pd.DatetimeIndex(pd.to_datetime(calendar.times(kind), unit="us", utc=True))
         assert times.is_monotonic_increasing
         assert times.is_unique
         assert set(times.tz_convert("America/New_York").day_name()) <= {
@@ -254,7 +258,64 @@ def test_schedules_hold_each_time_once_on_working_days_and_end_together() -> Non
             "Thursday",
             "Friday",
         }
-        assert times[-1].date() > releases.KNOWN_UNTIL - timedelta(days=31)
+        assert timedelta(0) <= calendar.known_until[kind] - times[-1].date() < timedelta(days=31)
+        assert calendar.times(kind).tolist() == [releases.usual_time(kind, time.date()) for time in times]
+    assert all(one.source for one in calendar.releases)
+    known_before = [(one.announced_on, str(pd.Timestamp(one.at, unit="us").date())) for one in calendar.releases]
+    assert all(announced < day for announced, day in known_before)
+
+
+def test_the_federal_reserves_decisions_of_2027_are_known_at_two_in_new_york() -> None:
+    """Its announcement of 2025-09-05; the United States change their clocks on 14 March and 7 November 2027."""
+    found = [one for one in releases.packaged().releases if one.kind == "fed_decision" and _year(one.at) == 2027]
+    days = (
+        "01-27 19:00",
+        "03-17 18:00",
+        "04-28 18:00",
+        "06-09 18:00",
+        "07-28 18:00",
+        "09-15 18:00",
+        "10-27 18:00",
+        "12-08 19:00",
+    )
+    assert [f"{pd.Timestamp(one.at, unit='us'):%m-%d %H:%M}" for one in found] == list(days)
+    assert {one.announced_on for one in found} == {"2025-09-05"}
+
+
+def _year(at: int) -> int:
+    return int(pd.Timestamp(at, unit="us").year)
+
+
+def test_past_schedules_are_those_that_models_learnt_from() -> None:
+    """A digest of each kind's times until 2026-11-25: features of candles that closed never change."""
+    until = pd.Timestamp("2026-11-25", tz="UTC").value // 1000
+    found = {}
+    for kind in releases.KINDS:
+        times = [at for at in releases.packaged().times(kind).tolist() if at < until]
+        found[kind] = hashlib.sha256(json.dumps(times).encode()).hexdigest()[:16]
+    assert found == PAST
+
+
+def test_beyond_the_calendar_all_is_an_ordinary_hour_and_every_feature_is_known() -> None:
+    frame = markets.candles(features.WARMUP + 20)
+    later = frame.assign(
+        opened_at=frame["opened_at"] + (pd.Timestamp("2031-03-03", tz="UTC") - frame["opened_at"].iloc[0])
+    )
+    row = features.compute(later).iloc[-1]
+    assert {row[f"{kind}_{side}_1h"] for kind in releases.KINDS for side in ("next", "past")} == {0.0}
+    assert np.isfinite(row.to_numpy()).all()
+
+
+def test_what_is_scheduled_is_told_by_the_clock_alone_whatever_the_market_did() -> None:
+    frame = markets.candles(3000).assign(opened_at=pd.date_range("2023-06-10", periods=3000, freq="5min", tz="UTC"))
+    names = [f"{kind}_{side}_1h" for kind in releases.KINDS for side in ("next", "past")]
+    wild = frame.assign(
+        **{name: frame[name] * np.geomspace(1, 50, len(frame)) for name in ("open", "high", "low", "close", "volume")}
+    )
+    expected = features.compute(frame)[names]
+    assert expected.to_numpy().sum() > 0
+    assert features.compute(wild)[names].equals(expected)
+    assert features.compute(frame.iloc[1000:])[names].equals(expected.iloc[1000:])
 
 
 @pytest.mark.data

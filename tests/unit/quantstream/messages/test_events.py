@@ -57,6 +57,7 @@ def test_the_page_colours_those_that_somebody_should_look_into() -> None:
         EventKind.STREAM_RECOVERED,
         EventKind.SILENCE_PROVEN,
         EventKind.SYMBOL_BACK,
+        EventKind.CALENDAR_RENEWED,
     }
 
 
