@@ -228,6 +228,26 @@ SCHEMAS[LIVE_FIGURES] = pa.schema(
         ("verdict", pa.string()),  # what was found and done, in a sentence
     ]
 )
+VALUE_AT_RISK = "value_at_risk"
+_SHARES = pa.list_(pa.float64())  # of the price, one for each of `levels`
+SCHEMAS[VALUE_AT_RISK] = pa.schema(
+    [
+        *_KEY,
+        ("horizon", pa.string()),  # 1h, 1d
+        ("told_at", TIME),  # the close (market time) that it looks ahead from
+        ("made_at", TIME),  # our clock
+        ("known_by", TIME),  # our clock: candles, and their revisions, known by then went into it
+        ("version", pa.string()),  # of the arithmetic
+        ("close", pa.float64()),
+        ("sigma", pa.float64()),  # of the log return over the horizon
+        ("levels", _SHARES),
+        ("var_long", _SHARES),
+        ("es_long", _SHARES),
+        ("var_short", _SHARES),
+        ("es_short", _SHARES),
+        ("history_digest", pa.string()),  # of the candles that it was made of
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -241,6 +261,7 @@ TIME_COLUMN = {
     OUTCOMES: "opened_at",
     DECISIONS: "decided_at",
     LIVE_FIGURES: "looked_at",
+    VALUE_AT_RISK: "told_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
@@ -251,7 +272,7 @@ def partitions_of(name: str) -> list[str]:
     """Return what a table is partitioned by: where one commit holds a row of each of thousands of symbols, by date alone."""
     if name in ("candles", "scores", SHADOW_SCORES, OUTCOMES):
         return BY_MONTH
-    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES) else PARTITIONS
+    return ["date"] if name in ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, VALUE_AT_RISK) else PARTITIONS
 
 
 def candle_rows(
