@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,18 +13,13 @@ import pandas as pd
 import pyarrow as pa
 
 from ml.value_at_risk.loss_tail import LEVELS
-from ml.value_at_risk.observations import HORIZONS, observe
-from ml.value_at_risk.stored_risk import Asked, read_candles
-from ml.value_at_risk.symbol_risk import LEAD, VERSION, SymbolRisk, day_of, fit, risk_at
+from ml.value_at_risk.observations import HORIZONS, Observations
+from ml.value_at_risk.symbol_risk import LEAD, VERSION, Fitted, SymbolRisk, day_of, fit, risk_at
 from quantstream import features
-from quantstream.core.errors import DataRejected
-from quantstream.core.time import micros, utc
+from quantstream.core.time import utc
 from quantstream.features.history_digests import Digests, candle_digests, summed
 from quantstream.lake.schemas import SCHEMAS, VALUE_AT_RISK
-from quantstream.lake.snapshots import snapshot
-from quantstream.lake.store import Lake
 
-SAME = ("version", "close", "sigma", "levels", "var_long", "es_long", "var_short", "es_short", "history_digest")
 Row = dict[str, Any]
 
 
@@ -36,12 +31,15 @@ class Moment:
     known_by: datetime
 
 
-def forecasts(symbol: str, candles: pd.DataFrame, hours: Iterable[int], moment: Moment) -> Iterator[Row]:
+def forecasts(
+    symbol: str, candles: pd.DataFrame, seen: Observations, hours: Iterable[int], moment: Moment
+) -> Iterator[Row]:
     """Yield the rows of the closes `hours` (µs, in order) of one symbol's candles, which reach back as `LEAD` says.
 
-    An hour whose candle is missing has none. Raises: DataRejected where the history is too short.
+    `seen` is what is observed of the candles. An hour whose candle is missing has no row. Raises: DataRejected where the history
+    is too short.
     """
-    seen, fitted = observe(candles), None
+    fitted: Fitted | None = None
     opened_at, digests = _digests(candles)
     for at in hours:
         if fitted is None or fitted.fitted_at != day_of(at):
@@ -63,21 +61,6 @@ def _digests(candles: pd.DataFrame) -> tuple[npt.NDArray[np.int64], Digests]:
 def table_of(rows: Sequence[Row]) -> pa.Table:
     """Return rows as the lake takes them."""
     return pa.Table.from_pylist(rows, pa.schema([one for one in SCHEMAS[VALUE_AT_RISK] if one.name != "date"]))
-
-
-def recomputed(lake: Lake, row: Mapping[str, Any]) -> list[str]:
-    """Return which columns differ when a stored forecast is made anew of what the lake knew by then; none where all is equal.
-
-    Raises: DataRejected when the candles are not there any more, Unavailable.
-    """
-    at = micros(row["told_at"])
-    asked = Asked(at, row["known_by"])
-    candles = read_candles(snapshot(lake, ["candles"]), row["symbol"], f"{row['told_at']:%Y-%m}", asked)
-    if not len(candles):
-        raise DataRejected(f"{row['symbol']}: the lake has no candles before {row['told_at']:%Y-%m-%d %H:%M} UTC")
-    found = forecasts(row["symbol"], candles, [at], Moment(row["made_at"], row["known_by"]))
-    anew = next((one for one in found if one["horizon"] == row["horizon"]), {})
-    return [name for name in SAME if anew.get(name) != row[name]]
 
 
 def _rows(now: SymbolRisk, moment: Moment, digest: str) -> Iterator[Row]:

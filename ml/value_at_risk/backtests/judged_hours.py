@@ -35,6 +35,11 @@ class JudgedHours:
         """Return what a side lost."""
         return np.asarray(SIDES[side] * self.columns["loss"])
 
+    def between(self, start: int, end: int) -> JudgedHours:
+        """Return the hours of `(start, end]` (µs)."""
+        part = (self.at > start) & (self.at <= end)
+        return JudgedHours(self.symbol, self.at[part], {name: each[part] for name, each in self.columns.items()})
+
 
 def named(what: str, side: str, level: float, of: str = "") -> str:
     """Return a column's name; `what` is `var` or `es`."""
