@@ -9,7 +9,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 TABLES = [
     *("trades", "candles", "scores", "shadow_scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"),
-    *("outcomes", "decisions"),
+    *("outcomes", "decisions", "live_figures", "value_at_risk"),
 ]
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from dashboard.background import Background
 from dashboard.balance_cards import DayConditions
+from dashboard.book.book_card import Book
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
 from dashboard.proof_cards import Proofs
@@ -147,6 +148,7 @@ class Sources:
     conditions: DayConditions
     held: HeldDays
     docs: DataDocs
+    book: Book
 
     def start(self) -> None:
         """Begin reading in the background."""
@@ -156,6 +158,7 @@ class Sources:
         self.proofs.start()
         self.conditions.start()
         self.held.start()
+        self.book.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -179,4 +182,5 @@ def connect(settings: Settings) -> Sources:
         conditions=DayConditions(Lake(settings.lake_url, may_create=False)),
         held=HeldDays(Lake(settings.lake_url, may_create=False)),
         docs=DataDocs(Shelf.of(Lake(settings.lake_url, may_create=False), settings.state.absolute())),
+        book=Book(Lake(settings.lake_url, may_create=False), settings.positions),
     )

@@ -78,12 +78,14 @@ def _learning_from(rows: int | None, kinds: Sequence[str]) -> Options:
 
 @app.command()
 def monitor() -> None:
-    """Look at the models that serve once, as `models_monitor` does: outcomes, loss against promise, drift, and what follows."""
+    """Look at models and value at risk once, as `models_monitor` does: outcomes, loss against promise, drift, what follows."""
     from ml.monitoring.watch import watch
+    from ml.value_at_risk.live_coverage import tell_and_judge
 
-    found = watch(load_settings(), "a look by hand")
+    settings = load_settings()
+    found = watch(settings, "a look by hand")
     typer.echo(str(found.joined))
-    for sentence in found.sentences.values():
+    for sentence in (*found.sentences.values(), *tell_and_judge(settings.lake_url)):
         typer.echo(sentence)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ml.value_at_risk.backtests.coverage_figures import Figures, figures
 from ml.value_at_risk.backtests.judged_hours import SIDES, JudgedHours
-from ml.value_at_risk.live_risk import JUDGED, Looked
+from ml.value_at_risk.live_risk import JUDGED, Looked, look
 from ml.value_at_risk.loss_tail import LEVELS
 from ml.value_at_risk.observations import HORIZONS, Horizon
 from ml.value_at_risk.symbol_risk import VERSION
@@ -27,6 +27,13 @@ NAMES = [f"{level * 100:.0f}_{side}" for level in LEVELS for side in SIDES]
 def model_of(horizon: Horizon) -> str:
     """Return what a horizon's forecasts are called in `live_figures`."""
     return f"{MODEL}-{horizon.name}"
+
+
+def tell_and_judge(lake_url: str, now: datetime | None = None) -> list[str]:
+    """Look once, at a time of our clock, and return what was found in sentences, the forecasts first. Raises: Unavailable."""
+    lake, at = Lake(lake_url), now or datetime.now(UTC)
+    looked = look(lake, at)
+    return [str(looked), *keep(lake, looked, at).values()]
 
 
 def keep(lake: Lake, looked: Looked, now: datetime) -> dict[str, str]:
