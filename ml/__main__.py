@@ -93,7 +93,7 @@ def monitor() -> None:
 def evaluate(
     train: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to fit on")],
     test: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to judge on, after the end of the first")],
-    models: Annotated[str, typer.Option(help="which models, with commas")] = "risk,signal,forecast",
+    models: Annotated[str, typer.Option(help="which models, with commas; also value_at_risk")] = "risk,signal,forecast",
     json_only: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     folds: Annotated[int, typer.Option(help="fit anew before each of so many parts of the second folder")] = 1,
     html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,

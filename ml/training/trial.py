@@ -19,6 +19,7 @@ from ml.data import dataset
 from ml.data.dataset import Dataset, Split
 from ml.data.universe import UNKNOWN
 from ml.training import train
+from ml.value_at_risk.backtests import trial_figures
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import (
@@ -31,6 +32,7 @@ from quantstream.core.time import (
 )
 
 KINDS = ("risk", "signal", "forecast")  # an anomaly needs trades
+TRIED = (*KINDS, trial_figures.KIND)  # value at risk is no model that is trained, and fits each day anew
 SUFFIX = "_5m.parquet"
 CALIBRATED_SHARE = 0.12  # of the first folder's time, its end
 UNITS = (
@@ -56,8 +58,8 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
     fitted anew on all before it (walk-forward, purged and embargoed); the figures of the parts follow under `folds`, those under
     `kind` are of the last. Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(KINDS)}")
+    if unknown := [kind for kind in kinds if kind not in TRIED]:
+        raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(TRIED)}")
     if folds < 1:
         raise Misconfigured(f"{folds} folds are none; ask for 1 or more")
     early, late = read_folder(fit_on), read_folder(judge_on)
@@ -67,6 +69,12 @@ def run(fit_on: Path, judge_on: Path, kinds: Sequence[str] = KINDS, folds: int =
     result: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for kind in kinds:
+        if kind == trial_figures.KIND:
+            began = time.monotonic()
+            judged = {symbol: _joined(early.get(symbol), late.get(symbol)) for symbol in late}
+            result[kind] = trial_figures.trial(judged, end + features.STEP_US, last + features.STEP_US)
+            seconds[kind] = round(time.monotonic() - began, 2)
+            continue
         parts = []
         for fold in range(folds):
             edges = [end + (last - end) * i // folds for i in (fold, fold + 1)]

@@ -14,7 +14,9 @@ from quantstream.core.rolling import Floats
 
 LEVELS = (0.95, 0.99)
 TAIL = 0.1  # the share of windows that speak for the tail
-SHAPE = 0.15  # ξ of the generalised Pareto distribution, of losses relative to the volatility that was expected
+SHAPE = (
+    0.3  # ξ of the generalised Pareto distribution: of losses over the volatility expected of them, from 2023-04 to 09
+)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ from quantstream.core.trade import is_symbol
 COLUMNS = ("symbol", "quantity")
 LARGEST = 1 << 20  # bytes of a file
 MOST = 2_000  # positions
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 BEYOND = Decimal(10) ** 18  # coins: there are not so many of any
 SHAPE = 'write a line symbol,quantity and a line for each holding below it, or JSON as {"BTCUSDT": 0.5}'
 
@@ -120,12 +122,14 @@ def _position(place: str, symbol: Any, quantity: Any) -> Position:
         )
     if isinstance(quantity, bool) or not isinstance(quantity, str | Decimal):
         raise Misconfigured(f"{place}: the quantity of {name} is no number; write coins, e.g. 0.5 or -4")
-    try:
-        coins = Decimal(quantity.strip() if isinstance(quantity, str) else quantity)
-    except InvalidOperation:
-        coins = Decimal("NaN")
-    if not coins.is_finite():
+    coins = quantity if isinstance(quantity, Decimal) else _decimal(quantity.strip())
+    if coins is None or not coins.is_finite():
         raise Misconfigured(f"{place}: {str(quantity)[:40]!r} is no quantity of {name}; write coins, e.g. 0.5 or -4")
     if abs(coins) >= BEYOND:
         raise Misconfigured(f"{place}: {str(quantity)[:40]} of {name} are more than there are")
     return Position(name, coins)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """A number as people and the exchange write it; nothing else that Python takes for one, like 1_000."""
+    return Decimal(text) if NUMBER.fullmatch(text) else None

@@ -37,7 +37,10 @@ class JudgedHours:
 
     def between(self, start: int, end: int) -> JudgedHours:
         """Return the hours of `(start, end]` (µs)."""
-        part = (self.at > start) & (self.at <= end)
+        return self.where((self.at > start) & (self.at <= end))
+
+    def where(self, part: npt.NDArray[np.bool_]) -> JudgedHours:
+        """Return some of the hours."""
         return JudgedHours(self.symbol, self.at[part], {name: each[part] for name, each in self.columns.items()})
 
 
