@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from dashboard import charts, formats, overview_tables, panels
@@ -23,7 +25,7 @@ def update(sources: Sources) -> None:
     at = formats.stamp(sources.tail.latest_at())
     body = panels.card("Symbols", overview_tables.symbols(lines), f"market time {at} UTC", "symbols")
     st.html(panels.troubles(sources.troubles()) + body)
-    newest = sources.tail.latest_at()
+    newest = sources.tail.latest_at() or (time.time_ns() // 1000 if sources.settings.exchange == "binance" else 0)
     st.html(panels.card("Value at risk", book_body(sources.book, newest), book_aside(sources.book, newest), "book"))
     feed = panels.anomaly_feed(sources.tail.anomalies()[:SHOWN], with_symbol=True)
     st.html(panels.card("Flagged trades", feed, "all symbols, newest first", "anomalies"))

@@ -12,7 +12,9 @@ import numpy as np
 
 from quantstream.core.rolling import Floats
 
-PENALTY = 0.1  # of a squared weight, as a share of the rows: columns say much the same, and a day ahead few of them are sure
+PENALTY = (
+    0.1  # of a squared weight, as a share of the rows: columns say much the same, and a day ahead few of them are sure
+)
 STEPS = 25  # of the fit; it is done in six to ten
 DONE = 1e-9
 FAR = 4.0  # standard deviations: what lies farther off than anything fitted on counts as so far

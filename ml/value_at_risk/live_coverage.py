@@ -50,6 +50,7 @@ def _row(looked: Looked, horizon: Horizon, now: datetime) -> dict[str, Any]:
     found = figures(told, horizon) if told else {}
     if not found:
         return {}
+    broken = broken_levels(found, horizon)
     losses = [found[f"joint_loss_{name}"] for name in NAMES if f"joint_loss_{name}" in found]
     return {
         "looked_at": now,
@@ -61,9 +62,12 @@ def _row(looked: Looked, horizon: Horizon, now: datetime) -> dict[str, Any]:
         "rows": int(found["windows"]),
         "loss": float(np.mean(losses)),
         "drifted": [],
-        "measures": [(name, value) for name, value in found.items() if isfinite(value)],
+        "measures": [
+            *((name, value) for name, value in found.items() if isfinite(value)),
+            ("broken", float(len(broken))),
+        ],
         "by_symbol": list(_by_symbol(told, horizon).items()),
-        "verdict": verdict(found, horizon),
+        "verdict": verdict(found, broken, horizon),
     }
 
 
@@ -77,11 +81,15 @@ def _by_symbol(told: Sequence[JudgedHours], horizon: Horizon) -> dict[str, float
     return found
 
 
-def verdict(found: Figures, horizon: Horizon) -> str:
-    """Say whether the levels hold, and which does not: too many exceedances, by the bootstrap and by the textbook."""
-    said = [_broken(found, level, side, horizon) for level in LEVELS for side in SIDES]
+def verdict(found: Figures, broken: Sequence[str], horizon: Horizon) -> str:
+    """Say whether the levels hold, and which do not."""
     windows = f"{found['windows']:,.0f} windows of the last {JUDGED.days} days at most"
-    return "; ".join(filter(None, said)) or f"value at risk {horizon.name} ahead: no level is broken in {windows}"
+    return "; ".join(broken) or f"value at risk {horizon.name} ahead: no level is broken in {windows}"
+
+
+def broken_levels(found: Figures, horizon: Horizon) -> list[str]:
+    """Return a sentence for each level that was exceeded too often, by the bootstrap's bound and by the textbook's test."""
+    return list(filter(None, (_broken(found, level, side, horizon) for level in LEVELS for side in SIDES)))
 
 
 def _broken(found: Figures, level: float, side: str, horizon: Horizon) -> str:

@@ -100,10 +100,9 @@ def _rows(seen: Observations, horizon: Horizon, at: int) -> npt.NDArray[np.intp]
 
 def _expect_enough(symbol: str, learnt: int, seen: Observations, rows: npt.NDArray[np.intp], horizon: Horizon) -> None:
     if learnt < FEWEST_DAYS * DAY:
-        wanted = FEWEST_DAYS + (WARMUP * STEP_US + HORIZONS[-1].micros) // DAY
         raise DataRejected(
-            f"{symbol}: {learnt / DAY:.1f} days of its candles can be learnt from, {FEWEST_DAYS} are needed "
-            f"({wanted} days of candles and what is left of the day): no value at risk; load more history"
+            f"{symbol}: {learnt / DAY:.1f} days of its candles can be learnt from, {FEWEST_DAYS} are needed, the week before "
+            "and the day after not counted: no value at risk; load more history (QUANTSTREAM_HISTORY_DAYS)"
         )
     floor = RMS_FLOOR**2 * horizon.candles
     if np.mean(seen.variances[horizon.name][rows] <= floor) > 0.5:

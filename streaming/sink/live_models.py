@@ -30,7 +30,7 @@ COLUMNS = [
     "measures",
 ]
 RISK = "value-at-risk-"  # how forecasts of value at risk are called, before their horizon
-EXCEEDED = re.compile(r"exceeded_(95|99)_(long|short)(_low|)")
+EXCEEDED = re.compile(r"exceeded_(95|99)_(long|short)")
 
 
 class LiveModels(LakeLook):
@@ -52,7 +52,8 @@ class LiveModels(LakeLook):
         words = "windows whose loss was beyond the value at risk of a level, of those of the last 90 days"
         labels = ("horizon", "level", "side")
         self.exceeded = metrics.gauge("value_at_risk_exceeded", f"share of {words}; 1 − level is right", *labels)
-        self.surely = metrics.gauge("value_at_risk_exceeded_low", f"lower 95 % bound of the share of {words}", *labels)
+        words = "levels of value at risk that were exceeded surely more often than they say"
+        self.broken = metrics.gauge("value_at_risk_broken", words, "horizon")
 
     def look(self, now: datetime) -> None:
         """Read the newest figures once.
@@ -78,7 +79,9 @@ class LiveModels(LakeLook):
                 gauge.labels(model).set(UNKNOWN if row[name] is None else row[name])
 
     def _tell_risk(self, row: Mapping[str, Any]) -> None:
-        for name, value in row["measures"]:
+        horizon = row["model"].removeprefix(RISK)
+        for name, value in row["measures"] or ():
             if found := EXCEEDED.fullmatch(name):
-                gauge = self.surely if found[3] else self.exceeded
-                gauge.labels(row["model"].removeprefix(RISK), found[1], found[2]).set(value)
+                self.exceeded.labels(horizon, found[1], found[2]).set(value)
+            if name == "broken":
+                self.broken.labels(horizon).set(value)

@@ -230,6 +230,16 @@ def test_production_survives_the_loss_of_a_node() -> None:
         assert named(objects, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
 
 
+@pytest.mark.parametrize("overlay", ["local", "prod"])
+def test_positions_of_a_config_map_reach_the_page_and_none_is_no_obstacle(overlay: str) -> None:
+    (workload,) = [o for o in of_kind(render(overlay), "Deployment") if o["metadata"]["name"] == "dashboard"]
+    file = PurePosixPath(variables(workload)["QUANTSTREAM_POSITIONS"])
+    (volume,) = [one for one in pod(workload)["volumes"] if one["name"] == "positions"]
+    assert volume["configMap"] == {"name": "positions", "optional": True}
+    mounts = {one["name"]: one for one in pod(workload)["containers"][0]["volumeMounts"]}
+    assert (mounts["positions"]["mountPath"], mounts["positions"]["readOnly"]) == (str(file.parent), True)
+
+
 @pytest.mark.parametrize("name", [*STAGES, "dashboard"])
 def test_kafka_is_reached_over_tls_with_a_login_in_production(name: str) -> None:
     objects = render("prod")

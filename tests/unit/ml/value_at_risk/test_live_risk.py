@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ml.value_at_risk.live_coverage import tell_and_judge, verdict
+from ml.value_at_risk.live_coverage import broken_levels, tell_and_judge, verdict
 from ml.value_at_risk.live_risk import MOST_HOURS, look
 from ml.value_at_risk.observations import HORIZONS, observe
 from ml.value_at_risk.recomputing import recompute
@@ -153,25 +153,27 @@ def test_what_came_is_held_against_what_was_told(lake: Lake) -> None:
         if row["horizon"] == "1h" and np.isfinite(came):
             beyond.append(-np.expm1(came) > row["var_long"][0])
     measures = dict(figures["value-at-risk-1h"]["measures"])
+    assert measures["broken"] == 0
     assert measures["exceeded_95_long"] == pytest.approx(np.mean(beyond))
     assert (figures["value-at-risk-1h"]["role"], figures["value-at-risk-1h"]["candles"]) == ("forecast", 30)
     assert figures["value-at-risk-1h"]["until"] == close_of(FIRST + 30 * 12)
     assert set(dict(figures["value-at-risk-1h"]["by_symbol"])) == set(FRAMES)
 
 
+def said(found: dict[str, float]) -> str:
+    return verdict(found, broken_levels(found, HORIZONS[0]), HORIZONS[0])
+
+
 def test_a_level_is_called_broken_when_bootstrap_and_textbook_agree() -> None:
     fine = {"windows": 5000.0, "exceeded_95_long": 0.056, "exceeded_95_long_low": 0.051, "kupiec_p_95_long": 0.04}
-    assert (
-        verdict(fine, HORIZONS[0])
-        == "value at risk 1h ahead: no level is broken in 5,000 windows of the last 90 days at most"
-    )
+    assert said(fine) == "value at risk 1h ahead: no level is broken in 5,000 windows of the last 90 days at most"
     broken = fine | {"exceeded_95_long": 0.08, "exceeded_95_long_low": 0.07, "kupiec_p_95_long": 1e-6}
-    assert verdict(broken, HORIZONS[0]) == (
+    assert said(broken) == (
         "the 95 % value at risk 1h ahead of a long position was exceeded in 8.0 % of windows, "
         "7.0 % at the lower bound, instead of 5 %"
     )
     clustered = broken | {"exceeded_95_long_low": 0.045}  # the textbook alone rejects too often
-    assert "no level is broken" in verdict(clustered, HORIZONS[0])
+    assert "no level is broken" in said(clustered)
 
 
 def test_a_lake_without_candles_has_nothing_to_tell(tmp_path: Path) -> None:
