@@ -96,7 +96,7 @@ def evaluate(
     models: Annotated[str, typer.Option(help="which models, with commas; also value_at_risk")] = "risk,signal,forecast",
     json_only: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     folds: Annotated[int, typer.Option(help="fit anew before each of so many parts of the second folder")] = 1,
-    html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with plots of the models here")] = None,
 ) -> None:
     """Fit on one folder of candles and judge on another, beside the baselines; needs no lake, no network, no registry."""
     from ml.evaluation import evaluation_report

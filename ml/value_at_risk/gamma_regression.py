@@ -1,7 +1,9 @@
 """A regression of the log of a variance that is fitted by the loss it is judged by (QLIKE: Patton 2011).
 
 QLIKE is half the deviance of a gamma distribution, so this is the generalised linear model of the gamma family with a log link,
-by Fisher scoring. Sums are added in one order whatever the number of threads, so that the same rows give the same bits.
+by Fisher scoring. A history of weeks does not tell its slopes, so they are held to usual ones unless it says otherwise, as
+Bollerslev et al. (2018) hold all assets to the same. Sums are added in one order whatever the number of threads, so that the
+same rows give the same bits.
 """
 
 from __future__ import annotations
@@ -12,9 +14,7 @@ import numpy as np
 
 from quantstream.core.rolling import Floats
 
-PENALTY = (
-    0.1  # of a squared weight, as a share of the rows: columns say much the same, and a day ahead few of them are sure
-)
+PENALTY = 2.0  # of a squared distance from the usual weight, as a share of the rows
 STEPS = 25  # of the fit; it is done in six to ten
 DONE = 1e-9
 FAR = 4.0  # standard deviations: what lies farther off than anything fitted on counts as so far
@@ -34,18 +34,22 @@ class GammaRegression:
         return np.asarray(np.exp(_line(_standard(rows, self.mean, self.scale), self.weights)))
 
 
-def fit(rows: Floats, actual: Floats) -> GammaRegression:
-    """Fit on (rows, columns), all finite, and the variances that came, (rows,), above zero."""
+def fit(rows: Floats, actual: Floats, usual: Floats) -> GammaRegression:
+    """Fit on (rows, columns), all finite, and the variances that came, (rows,), above zero.
+
+    `usual` are the slopes of the log variance, (columns,), that hold where the rows do not say otherwise.
+    """
     mean, scale = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-9)
     design = _standard(rows, mean, scale)
-    weights = np.zeros(design.shape[1])
-    weights[0] = np.log(actual.mean())
+    prior = np.concatenate([[0.0], usual * scale])
+    weights = prior.copy()
+    weights[0] = np.log(np.mean(actual * np.exp(-_line(design, prior))))
     penalty = np.full(len(weights), PENALTY * len(rows))
     penalty[0] = 0.0
     expected = np.einsum("ij,ik->jk", design, design) + np.diag(penalty)
     for _ in range(STEPS):
         ratio = np.minimum(actual * np.exp(-_line(design, weights)), MOST)
-        slope = np.einsum("ij,i->j", design, 1 - ratio) + penalty * weights
+        slope = np.einsum("ij,i->j", design, 1 - ratio) + penalty * (weights - prior)
         curve = np.einsum("ij,ik->jk", design * ratio[:, None], design) + np.diag(penalty)
         step = np.linalg.solve((expected + curve) / 2, slope)
         weights = weights - step

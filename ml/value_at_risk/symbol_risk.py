@@ -17,7 +17,7 @@ import pandas as pd
 from ml.value_at_risk import gamma_regression
 from ml.value_at_risk.gamma_regression import GammaRegression
 from ml.value_at_risk.loss_tail import Risk, risks
-from ml.value_at_risk.observations import HORIZONS, WARMUP, Horizon, Observations, observe
+from ml.value_at_risk.observations import HORIZONS, USUAL, WARMUP, Horizon, Observations, observe
 from quantstream.core.errors import DataRejected
 from quantstream.core.rolling import Floats
 from quantstream.core.time import DAY
@@ -84,7 +84,7 @@ def fit(symbol: str, seen: Observations, at: int) -> Fitted:
         rows = _rows(seen, horizon, at)
         _expect_enough(symbol, len(rows) * horizon.every * STEP_US, seen, rows, horizon)
         known, variance = seen.known[rows], seen.variances[horizon.name][rows]
-        regressions[horizon.name] = found = gamma_regression.fit(known, variance)
+        regressions[horizon.name] = found = gamma_regression.fit(known, variance, np.array(USUAL[horizon.name]))
         values = seen.returns[horizon.name][rows] / np.sqrt(found.predict(known))
         shocks[horizon.name] = Shocks(seen.closed_at[rows], values - values.mean())
     return Fitted(at, regressions, shocks)
