@@ -9,7 +9,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 TABLES = [
     *("trades", "candles", "scores", "shadow_scores", "anomalies", "proofs", "accounts", "instruments", "quarantine"),
-    *("outcomes", "decisions", "live_figures", "drift_blocks", "looks", "releases"),
+    *("outcomes", "decisions", "live_figures", "drift_blocks", "looks", "releases", "value_at_risk"),
 ]
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,12 @@ champion against what it promised when it was registered, and adds the newest qu
 way to the version before, where that one would have been better on the same candles; else, and after a drift, a training is asked
 for, once a day of candles at most. Every decision is in the lake's table `decisions`, and an event `model_worse` or `model_drift`
 tells people. The second task asks for the training: history, checks and training follow. It is *skipped* where none is wanted or
-one is under way.
+one is under way. Beside them `value_at_risk` writes the hour's forecasts of volatility,
+value at risk and expected shortfall into the table `value_at_risk`, and how those of the last 90 days held into `live_figures`.
 
 **When it is red.** The first task: lake, registry or broker did not answer for a quarter of an hour; what it found before stands,
 and the next run goes on from there. The second: a pipeline of the chain is paused, so nothing is trained: unpause it.
+`value_at_risk`: the lake did not answer; the next run tells the hours that are missing.
 """
 
 
@@ -40,7 +42,7 @@ and the next run goes on from there. The second: a pipeline of the chain is paus
     },
 )
 def models_monitor() -> None:
-    """Wire the two tasks."""
+    """Wire the tasks; value at risk waits for none of them."""
 
     @task
     def watch() -> str:
@@ -77,7 +79,26 @@ def models_monitor() -> None:
         log.info("%s", wanted)
         return wanted
 
+    @task
+    def value_at_risk() -> str:
+        """Tell value at risk of the newest hours, and hold what was told before against what came."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from ml.value_at_risk.live_coverage import tell_and_judge
+        from quantstream.core.errors import Misconfigured
+        from quantstream.settings_loader import load_settings
+
+        try:
+            said = tell_and_judge(load_settings().lake_url)
+        except Misconfigured as error:
+            log.error("%s", error)  # noqa: TRY400  the sentence is all; a traceback would hide it
+            raise AirflowFailException(str(error)) from None
+        for sentence in said:
+            log.info("%s", sentence)
+        return said[0]
+
     ask(watch())
+    value_at_risk()
 
 
 models_monitor()

@@ -18,6 +18,7 @@ import pandas as pd
 
 from dashboard.background import Background
 from dashboard.balance_cards import DayConditions
+from dashboard.book.book_card import Book
 from dashboard.charts import SHOWN_BARS
 from dashboard.live import Tail
 from dashboard.model_troubles import CalendarEnd
@@ -149,6 +150,7 @@ class Sources:
     held: HeldDays
     calendar: CalendarEnd
     docs: DataDocs
+    book: Book
 
     def start(self) -> None:
         """Begin reading in the background."""
@@ -159,6 +161,7 @@ class Sources:
         self.conditions.start()
         self.held.start()
         self.calendar.start()
+        self.book.start()
 
     def troubles(self) -> list[str]:
         """Return one sentence for each source that is missing, most important first."""
@@ -183,4 +186,5 @@ def connect(settings: Settings) -> Sources:
         held=HeldDays(Lake(settings.lake_url, may_create=False)),
         calendar=CalendarEnd(Lake(settings.lake_url, may_create=False)),
         docs=DataDocs(Shelf.of(Lake(settings.lake_url, may_create=False), settings.state.absolute())),
+        book=Book(Lake(settings.lake_url, may_create=False), settings.positions),
     )

@@ -81,12 +81,14 @@ def _learning_from(rows: int | None, kinds: Sequence[str]) -> Options:
 
 @app.command()
 def monitor() -> None:
-    """Look at the models that serve once, as `models_monitor` does: outcomes, loss against promise, drift, and what follows."""
+    """Look at models and value at risk once, as `models_monitor` does: outcomes, loss against promise, drift, what follows."""
     from ml.monitoring.watch import watch
+    from ml.value_at_risk.live_coverage import tell_and_judge
 
-    found = watch(load_settings(), "a look by hand")
+    settings = load_settings()
+    found = watch(settings, "a look by hand")
     typer.echo(str(found.joined))
-    for sentence in found.sentences.values():
+    for sentence in (*found.sentences.values(), *tell_and_judge(settings.lake_url)):
         typer.echo(sentence)
 
 
@@ -94,10 +96,10 @@ def monitor() -> None:
 def evaluate(
     train: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to fit on")],
     test: Annotated[Path, typer.Option(help="folder of SYMBOL_5m.parquet to judge on, after the end of the first")],
-    models: Annotated[str, typer.Option(help="which models, with commas")] = "risk,signal,forecast",
+    models: Annotated[str, typer.Option(help="which models, with commas; also value_at_risk")] = "risk,signal,forecast",
     json_only: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
     folds: Annotated[int, typer.Option(help="fit anew before each of so many parts of the second folder")] = 1,
-    html: Annotated[Path | None, typer.Option(help="write a page with plots here")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with plots of the models here")] = None,
 ) -> None:
     """Fit on one folder of candles and judge on another, beside the baselines; needs no network, no registry.
 

@@ -89,6 +89,7 @@ class Settings(BaseSettings):
     studies: SecretStr = SecretStr(
         ""
     )  # database that searches for settings share (postgresql://USER:<PASSWORD>@HOST/DATABASE); empty: each is its own
+    positions: str = ""  # file of positions (symbol,quantity) whose value at risk the page and `quantstream var` tell
     stages: str = (
         ""  # where the dashboard asks how processes are, where no embedded stack says: NAME=http://HOST:PORT,…
     )
@@ -171,6 +172,13 @@ class Settings(BaseSettings):
         scheme = value.partition("://")[0] if "://" in value else "file"
         if scheme not in STORES or (value and (not value.strip() or not value.isprintable())):
             raise ValueError(f"{value!r} is not a lake; name a folder or an address like s3://BUCKET/FOLDER")
+        return value
+
+    @field_validator("positions")
+    @classmethod
+    def _positions(cls, value: str) -> str:
+        if value and (not value.strip() or not value.isprintable()):
+            raise ValueError(f"{value!r} is no file of positions; name one, e.g. positions.csv")
         return value
 
     @field_validator("dask")

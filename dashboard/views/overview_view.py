@@ -1,10 +1,13 @@
-"""Every symbol at a glance: signal, risk and novelty, and the flagged trades of all of them."""
+"""Every symbol at a glance: signal, risk and novelty; what the positions may lose; the flagged trades of all symbols."""
 
 from __future__ import annotations
+
+import time
 
 import streamlit as st
 
 from dashboard import charts, formats, overview_tables, panels
+from dashboard.book.book_card import book_aside, book_body
 from dashboard.sources import Sources
 
 SHOWN = 100
@@ -22,6 +25,8 @@ def update(sources: Sources) -> None:
     at = formats.stamp(sources.tail.latest_at())
     body = panels.card("Symbols", overview_tables.symbols(lines), f"market time {at} UTC", "symbols")
     st.html(panels.troubles(sources.troubles()) + body)
+    newest = sources.tail.latest_at() or (time.time_ns() // 1000 if sources.settings.exchange == "binance" else 0)
+    st.html(panels.card("Value at risk", book_body(sources.book, newest), book_aside(sources.book, newest), "book"))
     feed = panels.anomaly_feed(sources.tail.anomalies()[:SHOWN], with_symbol=True)
     st.html(panels.card("Flagged trades", feed, "all symbols, newest first", "anomalies"))
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from infra.cli import lake_commands, proof_commands
+from ml.value_at_risk.cli import register as register_value_at_risk
 from quantstream.core.errors import Misconfigured, QuantStreamError
 from quantstream.process_end import end_with
 from quantstream.settings import Settings
@@ -200,6 +201,7 @@ def candles(
 
 proof_commands.register(app)
 lake_commands.register(app)
+register_value_at_risk(app, proof_commands.stack_settings)
 
 
 def main() -> NoReturn:

@@ -81,8 +81,8 @@ def page(evidence: Mapping[str, Any]) -> str:
 
 
 def pages(result: Mapping[str, Any]) -> str:
-    """Return the page of what `trial.run` returned: models that were judged without a gate."""
-    return _render([_section(kind, found) for kind, found in result.items() if kind != "seconds"])
+    """Return the page of what `trial.run` returned: models that were judged without a gate, and nothing else."""
+    return _render([_section(kind, found) for kind, found in result.items() if kind in TITLES])
 
 
 def _render(sections: Sequence[Mapping[str, Any]]) -> str:

@@ -24,6 +24,7 @@ from ml.looks.look import Look
 from ml.models.base import Model
 from ml.training import train
 from ml.training.held_out import Recorder, look_of_trial, looks_in_lines, told_of_looks
+from ml.value_at_risk.backtests import trial_figures
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
 from quantstream.core.time import (
@@ -37,6 +38,7 @@ from quantstream.core.time import (
 from quantstream.setting_groups import ROUND_TRIP
 
 KINDS = ("risk", "signal", "forecast")  # an anomaly needs trades
+TRIED = (*KINDS, trial_figures.KIND)  # value at risk is no model that is trained, and fits each day anew
 SUFFIX = "_5m.parquet"
 CALIBRATED_SHARE = 0.12  # of the first folder's time, its end
 UNITS = (
@@ -72,8 +74,8 @@ def run(
 
     Raises: Misconfigured for a folder or a kind, DataRejected for candles that do not do.
     """
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(KINDS)}")
+    if unknown := [kind for kind in kinds if kind not in TRIED]:
+        raise Misconfigured(f"{unknown[0]!r} cannot be judged on candles; choose from {', '.join(TRIED)}")
     if folds < 1:
         raise Misconfigured(f"{folds} folds are none; ask for 1 or more")
     early, late = read_folder(fit_on), read_folder(judge_on)
@@ -85,6 +87,12 @@ def run(
     seconds: dict[str, float] = {}
     looks: dict[str, Look] = {}
     for kind in kinds:
+        if kind == trial_figures.KIND:
+            began = time.monotonic()
+            late_only = {symbol: candles[symbol] for symbol in late}
+            result[kind] = trial_figures.trial(late_only, end + features.STEP_US, last + features.STEP_US)
+            seconds[kind] = round(time.monotonic() - began, 2)
+            continue
         parts, judged = [], []
         for fold in range(folds):
             edges = [end + (last - end) * i // folds for i in (fold, fold + 1)]

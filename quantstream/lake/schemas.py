@@ -284,6 +284,26 @@ SCHEMAS[RELEASES] = pa.schema(
         ("known_until", pa.date32()),  # the last day for which all releases of this kind are known
     ]
 )
+VALUE_AT_RISK = "value_at_risk"
+_SHARES = pa.list_(pa.float64())  # of the price, one for each of `levels`
+SCHEMAS[VALUE_AT_RISK] = pa.schema(
+    [
+        *_KEY,
+        ("horizon", pa.string()),  # 1h, 1d
+        ("told_at", TIME),  # the close (market time) that it looks ahead from
+        ("made_at", TIME),  # our clock
+        ("known_by", TIME),  # our clock: candles, and their revisions, known by then went into it
+        ("version", pa.string()),  # of the arithmetic
+        ("close", pa.float64()),
+        ("sigma", pa.float64()),  # of the log return over the horizon
+        ("levels", _SHARES),
+        ("var_long", _SHARES),
+        ("es_long", _SHARES),
+        ("var_short", _SHARES),
+        ("es_short", _SHARES),
+        ("history_digest", pa.string()),  # of the candles that it was made of
+    ]
+)
 TIME_COLUMN = {
     "trades": "traded_at",
     "candles": "opened_at",
@@ -300,10 +320,11 @@ TIME_COLUMN = {
     DRIFT_BLOCKS: "written_at",
     LOOKS: "looked_at",
     RELEASES: "renewed_at",
+    VALUE_AT_RISK: "told_at",
 }
 PARTITIONS = ["symbol", "date"]
 BY_MONTH = ["symbol", "month"]  # a few rows a symbol and day: a file a day would be 365 a symbol and year
-BY_DATE = ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, DRIFT_BLOCKS, LOOKS, RELEASES)
+BY_DATE = ("instruments", QUARANTINE, DECISIONS, LIVE_FIGURES, DRIFT_BLOCKS, LOOKS, RELEASES, VALUE_AT_RISK)
 TEXTS = (pa.string(), pa.large_string(), pa.string_view())  # types that hold the same
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 import pytest
@@ -235,6 +236,16 @@ def test_production_survives_the_loss_of_a_node() -> None:
         assert (scalers[0]["spec"]["minReplicaCount"] if scalers else workload["spec"]["replicas"]) >= 2
         assert "podAntiAffinity" in pod(workload)["affinity"]
         assert named(objects, "PodDisruptionBudget", name)["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize("overlay", ["local", "prod"])
+def test_positions_of_a_config_map_reach_the_page_and_none_is_no_obstacle(overlay: str) -> None:
+    (workload,) = [o for o in of_kind(render(overlay), "Deployment") if o["metadata"]["name"] == "dashboard"]
+    file = PurePosixPath(variables(workload)["QUANTSTREAM_POSITIONS"])
+    (volume,) = [one for one in pod(workload)["volumes"] if one["name"] == "positions"]
+    assert volume["configMap"] == {"name": "positions", "optional": True}
+    mounts = {one["name"]: one for one in pod(workload)["containers"][0]["volumeMounts"]}
+    assert (mounts["positions"]["mountPath"], mounts["positions"]["readOnly"]) == (str(file.parent), True)
 
 
 @pytest.mark.parametrize("name", [*STAGES, "dashboard"])

@@ -274,6 +274,7 @@ WELL: dict[str, str] = {
     "quantstream_sink_proved_at_seconds": "3x400",
     "quantstream_sink_models_watched_at_seconds": "0+120x400",  # whenever it is asked for
     'quantstream_sink_model_live_loss{model="quantstream-risk"}': "1x400",
+    'quantstream_sink_value_at_risk_broken{horizon="1h"}': "0x400",
     'quantstream_sink_model_loss_bound{model="quantstream-risk"}': "2x400",
     BACKUP_MADE: "0x400",
 }
@@ -322,6 +323,7 @@ SICK: dict[str, dict[str, str | None]] = {
     "ScorerWithoutChampion": {'quantstream_score_model_version{model="quantstream-signal"}': None},
     "ModelRefused": {'quantstream_score_model_swaps_total{outcome="refused"}': "0x250 1x150"},
     "ChampionsUnwatched": {"quantstream_detect_last_look": "0x400"},
+    "ValueAtRiskBroken": {'quantstream_sink_value_at_risk_broken{horizon="1h"}': "1x400"},
     "ModelWorse": {'quantstream_sink_model_live_loss{model="quantstream-risk"}': "3x400"},
     "LakeAway": {"quantstream_score_lake_is_away": "1x400"},
     "RecordsGone": {'quantstream_sink_gone_records_total{job="sink"}': "0x250 7x150"},

@@ -154,6 +154,7 @@ NONSENSE: dict[str, tuple[str, ...]] = {
     "ask_before_promotion": ("perhaps", "2"),
     "dask": ("remote", "http://host:8786", "tcp://host", "tcp://:8786", "tcp://a b:1"),
     "studies": ("optuna", "mysql://host/db", "postgresql://host", "postgresql:///db", "sqlite://", "sqlite:///a b"),
+    "positions": PATHS,
     "stages": ("score", "score=host", "=http://a:1", "score=https://a:1", "a=http://x:1;b=http://y:1 z"),
     "http_port": (*NUMBERS, "65536"),
     "http_host": ("", " ", "a b", "http://127.0.0.1", "a/b"),

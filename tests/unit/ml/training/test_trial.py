@@ -48,6 +48,17 @@ def test_rows_after_the_first_folder_are_judged_and_no_others(folders: tuple[Pat
     assert "auc_har" in whole
 
 
+def test_value_at_risk_is_tried_after_the_first_folder_beside_har(folders: tuple[Path, Path]) -> None:
+    result = trial.run(*folders, ["value_at_risk"])
+    found = result["value_at_risk"]
+    assert found["rows"] > 0
+    assert {"qlike_skill_1h", "qlike_skill_1d_low", "exceeded_99_long_1h", "clustering_95_short_1h"} <= set(
+        found["pooled"]
+    )
+    assert set(found["symbols"]) == set(found["exceeded"])
+    assert f"value_at_risk: {found['rows']:,} rows judged" in trial.table(result)
+
+
 def test_what_is_wrong_with_a_folder_is_said_in_a_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
     early, _ = folders
     with pytest.raises(Misconfigured, match=r"holds no SYMBOL_5m\.parquet"):

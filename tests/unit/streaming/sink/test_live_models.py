@@ -64,3 +64,20 @@ def test_what_a_look_could_not_tell_is_not_a_number(lake: Lake) -> None:
     bound = said(lake)["model_loss_bound"]
     assert bound is not None
     assert bound != bound
+
+
+def test_how_value_at_risk_held_is_told_by_horizon_level_and_side(lake: Lake) -> None:
+    told = {"exceeded_95_long": 0.06, "exceeded_95_long_low": 0.04, "exceeded_99_short": 0.011, "broken": 0.0}
+    looked(lake, 2, "forecast", model="value-at-risk-1h", measures=[("exceeded_95_long", 0.9), ("broken", 4.0)])
+    looked(lake, 1, "forecast", model="value-at-risk-1h", measures=list(told.items()))
+    metrics = Metrics("sink")
+    LiveModels(lake, metrics).look(NOW)
+
+    def sample(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(f"quantstream_sink_{name}", {"horizon": "1h", **labels})
+
+    assert sample("value_at_risk_exceeded", level="95", side="long") == 0.06
+    assert sample("value_at_risk_exceeded", level="99", side="short") == 0.011
+    assert sample("value_at_risk_exceeded", level="99", side="long") is None
+    assert sample("value_at_risk_broken") == 0
+    assert metrics.registry.get_sample_value("quantstream_sink_models_watched_at_seconds") == 0
