@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,17 +84,45 @@ def look_of_trial(
     """Return the look of a trial on folders; what was tried is told by what came of it, for nothing is registered."""
     losses = {f"{i} {name}": loss.rows for i, (_, report) in enumerate(judged) for name, loss in report.losses.items()}
     settings = {"fitted_on": str(fit_on.resolve()), "folds": len(judged), **options}
+    rows = np.unique(np.concatenate([rows for rows, _ in judged]))
+    return _of_trial(kind, came_out(losses), settings, of_rows(data, rows), judge_on, judged[-1][1].metrics)
+
+
+def look_of_hours(
+    kind: str,
+    figures: Mapping[str, float],
+    data: Dataset,
+    span: tuple[int, int],
+    symbols: Collection[str],
+    judge_on: Path,
+) -> Look:
+    """Return the look of a trial of what is fitted anew each day, at the candles of some symbols that open in `span` (µs)."""
+    parts = [np.arange(*at) for name, at in zip(data.symbols, data.spans, strict=True) if name in symbols]
+    rows = np.concatenate(parts)
+    rows = rows[(data.opened_at[rows] >= span[0]) & (data.opened_at[rows] < span[1])]
+    candidate = came_out({name: np.array([value]) for name, value in figures.items()})
+    return _of_trial(kind, candidate, {}, of_rows(data, rows), judge_on, figures)
+
+
+def _of_trial(
+    kind: str,
+    candidate: str,
+    settings: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    judge_on: Path,
+    figures: Mapping[str, float],
+) -> Look:
     return Look(
         datetime.now(UTC),
         f"evaluate by {_user()}",
         kind,
-        came_out(losses),
+        candidate,
         "trial",
         str(judge_on.resolve()),
-        **of_rows(data, np.unique(np.concatenate([rows for rows, _ in judged]))),
+        **seen,
         settings=json.dumps(settings, default=str),
         code=code_version(),
-        figures=_figures(judged[-1][1].metrics),
+        figures=_figures(figures),
     )
 
 

@@ -23,7 +23,7 @@ from ml.evaluation.judgement import Report
 from ml.looks.look import Look
 from ml.models.base import Model
 from ml.training import train
-from ml.training.held_out import Recorder, look_of_trial, looks_in_lines, told_of_looks
+from ml.training.held_out import Recorder, look_of_hours, look_of_trial, looks_in_lines, told_of_looks
 from ml.value_at_risk.backtests import trial_figures
 from quantstream import features
 from quantstream.core.errors import DataRejected, Misconfigured
@@ -89,8 +89,9 @@ def run(
     for kind in kinds:
         if kind == trial_figures.KIND:
             began = time.monotonic()
-            late_only = {symbol: candles[symbol] for symbol in late}
-            result[kind] = trial_figures.trial(late_only, end + features.STEP_US, last + features.STEP_US)
+            span = end + features.STEP_US, last + features.STEP_US
+            result[kind] = trial_figures.trial({symbol: candles[symbol] for symbol in late}, *span)
+            looks[kind] = look_of_hours(kind, result[kind]["pooled"], data, span, late, judge_on)
             seconds[kind] = round(time.monotonic() - began, 2)
             continue
         parts, judged = [], []

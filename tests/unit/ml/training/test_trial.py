@@ -48,9 +48,16 @@ def test_rows_after_the_first_folder_are_judged_and_no_others(folders: tuple[Pat
     assert "auc_har" in whole
 
 
-def test_value_at_risk_is_tried_after_the_first_folder_beside_har(folders: tuple[Path, Path]) -> None:
-    result = trial.run(*folders, ["value_at_risk"])
+def test_value_at_risk_is_tried_after_the_first_folder_beside_har_which_is_a_look(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lake = Lake(str(tmp_path))
+    result = trial.run(*folders, ["value_at_risk"], record=lambda looks: table.record(lambda: lake, looks))
     found = result["value_at_risk"]
+    (look,) = record_of(lake).lines
+    assert (look.kind, look.symbols, look.rows) == ("value_at_risk", ("AUSDT", "BUSDT", "NEWUSDT"), 3 * 2000)
+    assert micros(look.first) == (markets.START + pd.Timedelta(minutes=5 * CUT)).value // 1000
+    assert found["looks"]["hash"] == look.hash
     assert found["rows"] > 0
     assert {"qlike_skill_1h", "qlike_skill_1d_low", "exceeded_99_long_1h", "clustering_95_short_1h"} <= set(
         found["pooled"]
