@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ SPEED = 300.0  # a candle a second
 SHADOW = "72"  # windows; what came of them is known a market's hour later
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "DOGEUSDT")  # several: abnormal hours are rare
 KIND = "risk"  # the quickest to train
+APART = timedelta(
+    days=1
+)  # of the market between two trainings: those of one hour see the same rows, and are told the same
 TRIES = 4  # trainings for each promotion that is wanted: the gate and the shadow refuse
 
 
@@ -48,9 +51,12 @@ def _measure(stack: Stack, cycles: int, quick: bool) -> dict[str, Any]:
     for _ in range(cycles * TRIES):
         if len(promoted) == cycles:
             break
+        next_at = time.monotonic() + APART.total_seconds() / SPEED
         decided = _cycle(stack)
         sys.stderr.write(f"{decided['decided_at']} {decided['version']} {decided['change']}: {decided['why'][:300]}\n")
         promoted += [decided] if decided["change"] == "promoted" else []
+        if len(promoted) < cycles:
+            time.sleep(max(0.0, next_at - time.monotonic()))
     time.sleep(15.0)  # candles close, and are scored by the last one
     scores = scores_in(stack.kafka)
     times = [_seconds_to_first(scores, one) for one in promoted]
