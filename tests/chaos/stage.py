@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.data import trade_features
+from quantstream.process_end import end_with
 from tests.chaos.outages import ADDRESS, champion
 
 SIZE = trade_features.NAMES.index("relative_size")
@@ -34,6 +35,10 @@ class Rule:
     def explain(self, row: Sequence[float]) -> list[str]:
         """Return the reason."""
         return [f"size {row[SIZE]:.6f}"]
+
+    def is_stale(self, now_us: int, limit_us: int) -> bool:
+        """Return False: a rule does not age."""
+        return False
 
     def warm(self) -> None:
         """There is nothing to prepare."""
@@ -83,4 +88,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)
