@@ -67,7 +67,11 @@ def test_models_are_asked_for_once_and_who_holds_them_up_is_told(home: Any, tmp_
         registry.set_alias("quantstream-risk", CHAMPION, "1")
         served = home.python(LOOK + SERVED, QUANTSTREAM_MLFLOW=url)
     assert found == {
-        "monitor": {"watch": "success", "ask": "skipped"},  # nothing serves, so nothing is worse than it promised
+        "monitor": {
+            "watch": "success",
+            "ask": "skipped",
+            "value_at_risk": "success",
+        },  # nothing serves, so nothing is worse than it promised
         "first": ["success"],
         "asked": ["history_backfill"],
         "under_way": ["skipped"],
