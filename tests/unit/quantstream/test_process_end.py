@@ -44,6 +44,7 @@ def test_threads_that_still_read_do_not_abort_a_process_that_is_done(tmp_path: P
 
 AT_THE_END = """
 import atexit, sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
 from quantstream.process_end import end_with
 atexit.register(lambda: print("registered"))
 def later():
@@ -52,6 +53,8 @@ def later():
 def main():
     threading.Thread(target=later).start()
     threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    pool = ThreadPoolExecutor(1)  # whose thread is no daemon, and waits for work
+    pool.submit(int).result()
     print("unflushed", end=" ")
     {}
 end_with(main)
