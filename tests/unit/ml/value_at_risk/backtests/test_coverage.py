@@ -83,7 +83,8 @@ def test_christoffersen_is_the_likelihood_ratio_of_what_follows_on_what() -> Non
     def likelihood(share: float, count: int, size: int) -> float:
         return count * np.log(share) + (size - count) * np.log(1 - share)
 
-    n11, n1, n01, n0 = (before & after).sum(), before.sum(), (~before & after).sum(), (~before).sum()
+    counted = (before & after, before, ~before & after, ~before)
+    n11, n1, n01, n0 = (int(one.sum()) for one in counted)
     apart = likelihood(n11 / n1, n11, n1) + likelihood(n01 / n0, n01, n0)
     ratio = 2 * (apart - likelihood((n11 + n01) / 499, n11 + n01, 499))
     assert christoffersen(hits, np.ones_like(hits)) == pytest.approx(float(stats.chi2(1).sf(ratio)), abs=1e-9)
