@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,14 @@ class Scorers:
         self.closed += candles
         wait_for(lambda: len(self.scores(SCORES)) >= self.closed * len(SYMBOLS))
 
+    def go_on_until(self, what: Callable[[Counter[Key]], bool]) -> None:
+        """Let candles close until the challenger's scores have come to that: what waits is lost where partitions move."""
+        for _ in range(40):
+            if what(self.scores(SHADOW_SCORES)):
+                return
+            self.close(1)
+        raise AssertionError(f"the challenger has scored {len(self.scores(SHADOW_SCORES))} times, and not that")
+
     def scores(self, topic: Topic) -> Counter[Key]:
         """Count the scores of each candle, by the version of the challenger."""
         for instance, process in list(self.running.items()):
@@ -87,7 +95,7 @@ def test_each_candle_has_one_champion_score_and_no_second_shadow_score(scorers: 
     scorers.start("0")
     scorers.start("1")
     scorers.close(2)
-    wait_for(lambda: len(scorers.scores(SHADOW_SCORES)) >= len(SYMBOLS))
+    scorers.go_on_until(lambda found: len(found) >= 2 * len(SYMBOLS))
     scorers.signal(
         "1", signal.SIGSTOP
     )  # with whatever it has in its hands; the other has to wait for its session to end
@@ -97,14 +105,12 @@ def test_each_candle_has_one_champion_score_and_no_second_shadow_score(scorers: 
     scorers.signal("0", signal.SIGKILL)
     scorers.close(2)
     scorers.start("0")
+    killed_at = scorers.closed
     scorers.close(2)
-    wait_for(lambda: any(number == scorers.closed - 1 for _, number, _ in scorers.scores(SHADOW_SCORES)))
+    scorers.go_on_until(lambda found: any(number >= killed_at for _, number, _ in found))
     champions, shadows = scorers.scores(SCORES), scorers.scores(SHADOW_SCORES)
     every = {(symbol, number) for symbol in SYMBOLS for number in range(scorers.closed)}
     assert {key[:2] for key in champions} == every
     assert set(champions.values()) == {1}
     assert set(shadows.values()) == {1}
     assert {key[:2] for key in shadows} <= every
-    assert len(shadows) > 3 * len(
-        SYMBOLS
-    )  # some are lost by a kill and by candles that come too fast, not most of them
