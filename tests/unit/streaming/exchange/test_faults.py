@@ -185,7 +185,7 @@ def test_faults_of_the_command_line() -> None:
 
 async def test_a_client_that_falls_too_far_behind_is_cut_and_holds_up_nobody(market: SyntheticMarket, run: Any) -> None:
     async with (
-        run(market, speed=600.0, rules=Rules(backlog=50)) as exchange,
+        run(market, speed=600.0, rules=Rules(backlog=1_000)) as exchange,
         exchange.socket(f"/ws/{STREAM}") as slow,
         exchange.socket("/ws/bnbusdt@trade") as other,
     ):
