@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import machine, results
+from quantstream.process_end import end_with
 
 BENCHES = (
     "ingest",
@@ -88,4 +89,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from bench.measure.floors import Rate, Stopwatch
 from quantstream.core.candle_builder import CandleBuilder
 from quantstream.core.decimals import DECIMALS, UNIT
 from quantstream.lake.schemas import candle_rows
+from quantstream.process_end import end_with
 from streaming.offline.candles import write_candles
 from streaming.recordings.readers import read_trades
 
@@ -217,4 +217,4 @@ def _equals_one_by_one(folder: Path, trades: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import sys
 import tempfile
 import time
 import uuid
@@ -17,6 +16,7 @@ from quantstream.lake.store import Lake
 from quantstream.messages.topics import TRADES
 from quantstream.observability.health import Health
 from quantstream.observability.metrics import Metrics
+from quantstream.process_end import end_with
 from quantstream.settings import Kafka
 from streaming.sink.stage import SinkStage
 
@@ -95,4 +95,4 @@ def _taken(stage: SinkStage) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -37,6 +36,7 @@ from quantstream.lake.store import Lake
 from quantstream.lake.upkeep.compaction import compact
 from quantstream.messages.stages import STAGES
 from quantstream.observability.metrics_page import parse_metrics, total
+from quantstream.process_end import end_with
 from quantstream.settings import Settings
 from tests.chaos.platform import Platform, Size, running
 from tests.chaos.schedule import replica
@@ -252,4 +252,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

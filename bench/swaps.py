@@ -29,6 +29,7 @@ from bench.score import ROOT, cached_models, load_models, made_up_candles
 from quantstream.core.candle import Candle
 from quantstream.core.decimals import UNIT
 from quantstream.core.time import SECOND, micros
+from quantstream.process_end import end_with
 
 SWAPS, QUICK_SWAPS = 50, 2
 SYMBOLS = [f"SYM{number}USDT" for number in range(4)]
@@ -322,4 +323,4 @@ def _until(is_so: Any, seconds: float, process: Any = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -29,6 +29,7 @@ import psutil
 
 from quantstream.lake.store import Lake
 from quantstream.messages.models import MODEL_KINDS
+from quantstream.process_end import end_with
 
 END = datetime.fromisoformat("2026-01-01T00:00:00+00:00")  # of the history, shortly before the exchange's clock
 LOOK = 0.25  # seconds between two looks at memory
@@ -233,4 +234,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -27,6 +27,7 @@ from quantstream.core.candle import NO_TRADE_ID
 from quantstream.core.time import DAY, SCORED, SCORED_LENGTH
 from quantstream.lake.schemas import PRICE, QUOTE, TIME
 from quantstream.lake.store import Lake
+from quantstream.process_end import end_with
 
 BEGIN = 1_704_067_200_000_000  # 2024-01-01, µs
 PRICES = ("open", "high", "low", "close")
@@ -166,4 +167,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

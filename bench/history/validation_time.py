@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from bench.history.training_memory import BEGIN, fill
 from ml.validation.gate import BY_MONTH, Gate
 from quantstream.core.time import DAY, HOUR
 from quantstream.lake.store import Lake
+from quantstream.process_end import end_with
 
 SEED = 7
 
@@ -61,4 +61,4 @@ def show(lake: Lake, state: Path, names: list[str], what: str, at: int, anew: bo
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

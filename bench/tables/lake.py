@@ -22,6 +22,7 @@ from quantstream.core.time import DAY, MINUTE, SECOND, utc
 from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME
 from quantstream.lake.store import Lake
 from quantstream.lake.upkeep.evolution import migrate
+from quantstream.process_end import end_with
 
 BEGIN = 1_704_067_200 * SECOND  # 2024-01-01
 WINDOW = 5 * MINUTE
@@ -133,4 +134,4 @@ def _memory(lake: Lake, names: list[str], expected: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +29,7 @@ from quantstream.lake.schemas import PARTITIONS, SCHEMAS, TIME
 from quantstream.lake.snapshots import snapshot
 from quantstream.lake.store import Lake, Step
 from quantstream.lake.upkeep.compaction import compact
+from quantstream.process_end import end_with
 from streaming.sink.trade_rows import units
 
 TARGET_BYTES, TARGET_RATIO = 12.0, 1.5
@@ -241,4 +241,4 @@ def compaction_beside_a_writer(folder: Path, rows: pa.Table, commits: int) -> di
 
 if __name__ == "__main__":
     machine.pin()
-    sys.exit(main())
+    end_with(main)

@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from quantstream.process_end import end_with
 from tests.chaos.platform import Size
 from tests.chaos.run import partitions_of, run
 from tests.chaos.schedule import PARTITIONS, Trouble
@@ -78,4 +79,4 @@ def _trouble(given: argparse.Namespace) -> Trouble:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

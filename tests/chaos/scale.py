@@ -32,6 +32,7 @@ from quantstream.core.time import INTERVALS
 from quantstream.messages.payloads import Score, decode
 from quantstream.messages.topics import CANDLES, SCORES, Topic
 from quantstream.observability.metrics_page import parse_metrics, total
+from quantstream.process_end import end_with
 from quantstream.settings import DEFAULT_SYMBOLS, Settings
 from tests.chaos.balance import BalanceWatch, lake_off
 from tests.chaos.judge import Verdict, judge
@@ -249,4 +250,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)
